@@ -1,0 +1,120 @@
+//! Why a request is refused or a transfer ends early, and the one TFTP error code for each.
+//!
+//! A peer sees a code and the short text of a [`Failure`], never a path: U-Boot stops on codes 1 and 2 and
+//! restarts for ever on every other, so "missing" is always 1 and "forbidden" always 2.
+
+use std::fmt;
+
+use crate::wire::ErrorCode;
+
+/// A reason that a peer may be told. Its [`Display`](fmt::Display) text is what the peer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Nothing by that name (`ENOENT`, `ENOTDIR`, `ENAMETOOLONG`).
+    #[error("File not found")]
+    NotFound,
+    /// The file is there, but not for this client (`EACCES`, `EPERM`, `ELOOP`, out of the root).
+    #[error("Access violation")]
+    Forbidden,
+    /// A directory, a device, a socket, a FIFO: only regular files are served.
+    #[error("Not a regular file")]
+    NotRegular,
+    /// The server takes no uploads.
+    #[error("Server is read-only")]
+    ReadOnly,
+    /// No room (`ENOSPC`, `EDQUOT`), or less left than the configured reserve.
+    #[error("Disk full or allocation exceeded")]
+    DiskFull,
+    /// The upload is larger than allowed (`EFBIG`, the configured limit).
+    #[error("File too large")]
+    TooLarge,
+    /// The request can't be read: no NUL, no name, no mode.
+    #[error("Malformed request")]
+    Malformed,
+    /// A transfer mode that is not offered (RFC 1350's `mail`).
+    #[error("Unsupported transfer mode")]
+    UnsupportedMode,
+    /// A packet that this state of the transfer can't have: too long a block, a wrong opcode.
+    #[error("Illegal TFTP operation")]
+    IllegalOperation,
+    /// The packet came from an address and port that this transfer doesn't know.
+    #[error("Unknown transfer ID")]
+    UnknownTid,
+    /// The name is taken and overwriting is not allowed.
+    #[error("File already exists")]
+    Exists,
+    /// An option value that `--strict` does not let pass.
+    #[error("Failure to negotiate RFC2347 options")]
+    Negotiation,
+    /// The file changed under the transfer (shrunk, rewritten).
+    #[error("File changed during the transfer")]
+    Changed,
+    /// The disk or another back end failed (`EIO` and all that has no better word).
+    #[error("Input/output error")]
+    Io,
+    /// Too many open files, too many transfers.
+    #[error("Server is busy")]
+    Busy,
+    /// The server is stopping.
+    #[error("Server is shutting down")]
+    ShuttingDown,
+    /// The operator ended the transfer.
+    #[error("Transfer cancelled")]
+    Cancelled,
+    /// A fault of the server itself.
+    #[error("Internal error")]
+    Internal,
+}
+
+impl Failure {
+    /// The TFTP error code (RFC 1350 appendix, RFC 2347) that tells a peer of this failure.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::NotFound => ErrorCode::FILE_NOT_FOUND,
+            Self::Forbidden | Self::NotRegular | Self::ReadOnly => ErrorCode::ACCESS_VIOLATION,
+            Self::DiskFull | Self::TooLarge => ErrorCode::DISK_FULL,
+            Self::Malformed | Self::UnsupportedMode | Self::IllegalOperation => ErrorCode::ILLEGAL_OPERATION,
+            Self::UnknownTid => ErrorCode::UNKNOWN_TID,
+            Self::Exists => ErrorCode::FILE_EXISTS,
+            Self::Negotiation => ErrorCode::OPTION_NEGOTIATION,
+            Self::Changed | Self::Io | Self::Busy | Self::ShuttingDown | Self::Cancelled | Self::Internal => {
+                ErrorCode::NOT_DEFINED
+            }
+        }
+    }
+}
+
+/// A [`Failure`] and, for the operator's log only, what stood behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What the peer is told.
+    pub failure: Failure,
+    /// What the log says besides: an errno's text, a panic's. Never sent to a peer.
+    pub detail: Option<Box<str>>,
+}
+
+impl Fault {
+    /// A fault with a word for the operator.
+    pub fn new(failure: Failure, detail: impl fmt::Display) -> Self {
+        Self { failure, detail: Some(detail.to_string().into_boxed_str()) }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self { failure, detail: None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{}: {detail}", self.failure),
+            None => self.failure.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,13 @@
+//! `stagecoach` is a TFTP server made of actors.
+//!
+//! The crate is layered; imports point down this list only, and a test keeps it so:
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`wire`] | octets to packets and back, netascii |
+//!
+//! [`limits`] and [`error`] serve all of them.
+
+pub mod error;
+pub mod limits;
+pub mod wire;

@@ -1,0 +1,154 @@
+//! Every bound of the server, named, with its why. What an operator may change has a flag; the default is here.
+
+use std::time::Duration;
+
+/// Smallest block size that may be negotiated (RFC 2348).
+pub const BLKSIZE_MIN: u16 = 8;
+/// Largest block size that may be negotiated (RFC 2348): a 65 507-octet UDP payload less headers and slack.
+pub const BLKSIZE_MAX: u16 = 65464;
+/// Block size of a transfer that negotiated none (RFC 1350 §2).
+pub const BLKSIZE_DEFAULT: u16 = 512;
+
+/// Largest window that RFC 7440 can name.
+pub const WINDOWSIZE_MAX: u16 = 65535;
+/// Largest window granted by default: enough to fill a gigabit LAN, and what deployed clients can take.
+pub const WINDOWSIZE_MAX_DEFAULT: u16 = 64;
+/// Octets of one window that a session may hold in memory; a larger product of block and window size is
+/// answered with a smaller window (RFC 7440 §3 lets the server lower it).
+pub const WINDOW_OCTETS_MAX: usize = 4 << 20;
+
+/// Octets of all windows larger than one block that a server may hold. When so many are taken, further transfers get a window of one block, which is
+/// what every client can do with (RFC 7440 §3 lets the server lower it).
+pub const ALL_WINDOWS_OCTETS_MAX: usize = 512 << 20;
+
+/// `timeout` option, in seconds (RFC 2349).
+pub const TIMEOUT_OPTION_S: std::ops::RangeInclusive<u64> = 1..=255;
+/// `utimeout` option (tftp-hpa), in microseconds.
+pub const UTIMEOUT_OPTION_US: std::ops::RangeInclusive<u64> = 10_000..=255_000_000;
+
+/// Longest request that is read. RFC 2347 holds clients to 512 octets, PXELINUX goes beyond with long paths.
+pub const REQUEST_OCTETS_MAX: usize = 2048;
+/// Options of one request that are looked at; those beyond are ignored.
+pub const REQUEST_OPTIONS_MAX: usize = 32;
+/// Longest OACK that is sent: what RFC 2347 lets a client expect. Options that don't fit are left out.
+pub const OACK_OCTETS_MAX: usize = 512;
+/// Longest text of an ERROR packet that is sent.
+pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
+/// Longest name component (`NAME_MAX` of every file system that matters).
+pub const NAME_COMPONENT_OCTETS_MAX: usize = 255;
+/// Longest name in all: Linux's `PATH_MAX` less its NUL, so no system call is given a name it would refuse or cut.
+pub const NAME_OCTETS_MAX: usize = 4095;
+
+/// Unit in which readers fetch and writers store: about 46 blocks of an Ethernet frame each.
+pub const SLAB_OCTETS: usize = 64 << 10;
+/// Slabs of one upload that may be under way to its writer before the peer has to wait for its ACK.
+pub const SLABS_UNSTORED_MAX: usize = 4;
+
+/// First retransmission interval (`--ack-timeout`), until the round trip has been measured.
+pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
+/// Least margin of the retransmission interval above the smoothed round trip.
+pub const RTO_MARGIN_MIN: Duration = Duration::from_millis(10);
+/// Longest interval that backing off may reach when the peer negotiated none.
+pub const RTO_MAX: Duration = Duration::from_secs(8);
+/// Datagrams that a request may buy before its sender has answered once: forged requests reflect no more.
+pub const UNPROVEN_DATAGRAMS_MAX: u32 = 3;
+/// A repeated request sooner than this after our last datagram is one that crossed it on the way.
+pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
+/// Without a first answer, a session gives up after this (`--timeout` sets it and the next).
+pub const UNPROVEN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
+/// Without progress, a transfer gives up after this: clients repeat after 4 to 5 s.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+/// A negotiated interval stretches the limits above to this many intervals.
+pub const INTERVALS_BEFORE_GIVING_UP: u32 = 3;
+/// After the final ACK of an upload, the session answers repeats of the last DATA for at least this long: more than the 5 s after
+/// which BSD's and tftp-hpa's clients repeat, or theirs would come just too late.
+pub const DALLY_MIN: Duration = Duration::from_secs(6);
+
+/// Block size that `get` and `put` ask for: what fits an Ethernet frame through a tunnel or two.
+pub const CLIENT_BLKSIZE_DEFAULT: u16 = 1428;
+/// Window that `get` and `put` ask for: fills a LAN, and fits the receive buffer that a socket has by default.
+pub const CLIENT_WINDOWSIZE_DEFAULT: u16 = 16;
+/// Without progress, `get` and `put` give up after this: longer than servers do, for a server may be busy putting a large
+/// upload on its disk before it acknowledges the last block.
+pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Live transfers (`--max-transfers`); over it requests are dropped unanswered and counted: the client repeats.
+pub const TRANSFERS_MAX_DEFAULT: usize = 16384;
+/// Most that `--max-transfers` takes: every transfer has a UDP port of its own, and no machine has more addresses than
+/// this makes ports of. A larger number is a slip.
+pub const TRANSFERS_MAX: usize = 1 << 20;
+/// Most threads that `--arbiters` takes: more than any machine has processors.
+pub const ARBITERS_MAX: usize = 1024;
+/// What flags in seconds take: shorter than a millisecond is a storm, longer than a day a slip of the unit.
+pub const SECONDS_FLAG: std::ops::RangeInclusive<f64> = 0.001..=86400.0;
+/// Octets that one upload may bring (`--max-upload-size`).
+pub const UPLOAD_OCTETS_MAX_DEFAULT: u64 = 4 << 30;
+/// Free disk that uploads never touch (`--min-free`).
+pub const MIN_FREE_OCTETS_DEFAULT: u64 = 256 << 20;
+/// Octets that an upload may write before it asks again how much of the disk is free: a `statvfs` a slab would cost
+/// more than it saves, and the reserve is far larger than this.
+pub const FREE_CHECK_OCTETS: u64 = 4 << 20;
+/// Octets after which the kernel is told to start writing an upload back, so that the last `fsync` is short.
+pub const WRITEBACK_OCTETS: u64 = 8 << 20;
+/// Tries to find the directories of an upload while uploads beside it make them.
+pub const PARENT_ATTEMPTS_MAX: usize = 3;
+/// Tries to find a free name for a temporary file: with 64 random bits, a second one already means mischief.
+pub const TEMPORARY_NAME_ATTEMPTS_MAX: usize = 8;
+/// Directory entries that one sweep for stale temporaries looks at, so that a huge tree can't delay a start for ever.
+pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
+/// Directories below each other that a sweep enters: it holds one descriptor for each.
+pub const SWEEP_DEPTH_MAX: usize = 32;
+/// Octets that a store in memory holds in all, unless told otherwise.
+pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
+/// Threads of one arbiter that may wait for the disk at once.
+pub const BLOCKING_THREADS: usize = 8;
+/// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
+pub const DATAGRAMS_PER_TURN: usize = 64;
+/// Mailbox of an actor that hears from many others.
+pub const MAILBOX_BUSY: usize = 4096;
+/// Lines that wait for the log's own thread; those beyond are dropped and their number is logged.
+pub const LOG_LINES_QUEUED: usize = 8192;
+
+/// Largest payload of a UDP datagram over IPv4 (65535 less the IP and UDP headers); one segmented send holds no more either.
+pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;
+/// DATA packets that one system call sends: what every kernel with `UDP_SEGMENT` takes (newer ones take 128).
+pub const SEGMENTS_PER_CALL_MAX: usize = 64;
+/// Slices that one system call gathers: a header and a payload for each segment, and room for payloads that straddle
+/// slabs. The array lies on the stack; the kernel would take 1024.
+pub const SLICES_PER_CALL_MAX: usize = 192;
+/// Slices of one DATA packet that are sent from where they lie: a header and a payload that straddles slabs. A
+/// packet in more pieces than this is copied together first.
+pub const SLICES_PER_PACKET_MAX: usize = 8;
+/// Send buffer that a transfer's socket asks for: a whole window (the kernel grants up to `net.core.wmem_max`).
+pub const TRANSFER_SEND_BUFFER_OCTETS: usize = WINDOW_OCTETS_MAX;
+/// Receive buffer that a transfer's socket asks for: a window of 64 blocks of an Ethernet frame with the kernel's
+/// own overhead, several times over. Not more, as strangers can fill it.
+pub const TRANSFER_RECEIVE_BUFFER_OCTETS: usize = 1 << 20;
+/// Receive buffer that a listening socket asks for: a boot storm's requests wait here while the listener is restarted.
+pub const REQUEST_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
+/// Datagrams that an in-memory link holds for its reader; those beyond are lost, as in a full socket.
+pub const MEMORY_LINK_DATAGRAMS: usize = 1024;
+/// Calls that one receive makes before it reports nothing, while each of them only tells of an earlier datagram's
+/// fate. Every such report is an event of its own, so nothing is slept through; without it, a flood of them could hold an arbiter.
+pub const PENDING_ERRORS_PER_RECEIVE_MAX: usize = 64;
+
+/// Restarts of a permanent actor within [`RESTARTS_WITHIN`] before its parent is told that it can't be kept alive.
+pub const RESTARTS_MAX: usize = 5;
+/// See [`RESTARTS_MAX`].
+pub const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before the first restart; it doubles with each further one.
+pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
+/// ERROR 5 that one transfer sends to strangers (RFC 1350 §4); more of them are ignored, or it could be made to flood someone.
+pub const STRANGERS_ANSWERED_MAX: u32 = 32;
+/// Least time between two reports of progress from one session to the registry.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Finished transfers that the registry remembers.
+pub const HISTORY_MAX: usize = 256;
+/// Messages that may wait for a session, its reader or its writer: each asks the other for one thing at a time.
+pub const MAILBOX_SESSION: usize = 16;
+/// How long a server that is told to stop waits for its sessions to say goodbye.
+pub const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Longest datagram that can arrive.
+pub const DATAGRAM_OCTETS_MAX: usize = 64 << 10;
+/// Open files that the process asks for at start, as far as its hard limit goes: a socket and a file for each transfer.
+pub const OPEN_FILES_WANTED: u64 = 65536;

@@ -1,0 +1,34 @@
+//! Error codes of ERROR packets.
+
+use std::fmt;
+
+/// The code of an ERROR packet (RFC 1350 appendix; 8 is RFC 2347's). Peers may send any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ErrorCode(pub u16);
+
+impl ErrorCode {
+    /// 0: not defined, see the message.
+    pub const NOT_DEFINED: Self = Self(0);
+    /// 1: file not found.
+    pub const FILE_NOT_FOUND: Self = Self(1);
+    /// 2: access violation.
+    pub const ACCESS_VIOLATION: Self = Self(2);
+    /// 3: disk full or allocation exceeded.
+    pub const DISK_FULL: Self = Self(3);
+    /// 4: illegal TFTP operation.
+    pub const ILLEGAL_OPERATION: Self = Self(4);
+    /// 5: unknown transfer ID.
+    pub const UNKNOWN_TID: Self = Self(5);
+    /// 6: file already exists.
+    pub const FILE_EXISTS: Self = Self(6);
+    /// 7: no such user (`mail` mode; never sent).
+    pub const NO_SUCH_USER: Self = Self(7);
+    /// 8: the option negotiation ended the transfer (RFC 2347).
+    pub const OPTION_NEGOTIATION: Self = Self(8);
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

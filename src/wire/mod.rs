@@ -1,0 +1,26 @@
+//! Octets to packets and back.
+//!
+//! [`Packet`] is what a TFTP datagram says (RFC 1350 §5, RFC 2347). Decoding borrows from the datagram, never copies a
+//! payload, and never panics, whatever the octets. The other way round is a law: whatever can be constructed can be
+//! encoded, and decodes to the same packet again.
+//!
+//! ```
+//! use stagecoach::wire::Packet;
+//!
+//! let packet = Packet::decode(b"\x00\x03\x00\x01hello").unwrap();
+//! assert_eq!(packet, Packet::Data { block: 1, payload: b"hello" });
+//! assert_eq!(packet.to_bytes(), b"\x00\x03\x00\x01hello");
+//! ```
+
+mod error_code;
+pub mod netascii;
+mod options;
+mod packet;
+mod request;
+mod text;
+
+pub use self::error_code::ErrorCode;
+pub use self::options::{Options, decimal};
+pub use self::packet::{DecodeError, Opcode, Packet};
+pub use self::request::{Direction, Mode, Request, UnknownMode};
+pub use self::text::Text;

@@ -1,0 +1,123 @@
+//! Option lists of requests and OACKs (RFC 2347).
+
+use std::fmt;
+
+use super::Text;
+use crate::limits;
+
+/// Options in the order and the spelling in which they were written: name and value pairs. Names are never empty; values may be
+/// (RFC 2090 asks for `multicast` so).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Options<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+impl<'a> Options<'a> {
+    /// No options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads what follows the mode of a request, or the opcode of an OACK. Whatever can't be read ends the list and is ignored: an
+    /// empty name (padding), a name without a value, a value that no NUL ends; and what is beyond
+    /// [`limits::REQUEST_OPTIONS_MAX`].
+    pub(super) fn decode(mut octets: &'a [u8]) -> Self {
+        let mut options = Self::new();
+        while let Some((name, rest)) = Text::split(octets)
+            && let Some((value, rest)) = Text::split(rest)
+            && options.push(name, value)
+        {
+            octets = rest;
+        }
+        options
+    }
+
+    /// Appends an option; `false`, and nothing is done, if its name is empty or the list has
+    /// [`limits::REQUEST_OPTIONS_MAX`] already.
+    pub fn push(&mut self, name: Text<'a>, value: Text<'a>) -> bool {
+        let fits = !name.is_empty() && self.0.len() < limits::REQUEST_OPTIONS_MAX;
+        if fits {
+            self.0.push((name, value));
+        }
+        fits
+    }
+
+    /// The pairs in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Text<'a>, &Text<'a>)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// The value of the first option called `name`, in any spelling of it (RFC 2347: case is ignored). Of options given
+    /// twice, which no client may do, the first counts.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Text<'a>> {
+        self.iter()
+            .find(|(other, _)| other.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Octets that the list takes on the wire.
+    #[must_use]
+    pub fn wire_octets(&self) -> usize {
+        self.iter().map(|(name, value)| name.as_bytes().len() + value.as_bytes().len() + 2).sum()
+    }
+
+    /// The same options, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Options<'static> {
+        Options(self.0.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.iter() {
+            name.encode(out);
+            value.encode(out);
+        }
+    }
+}
+
+impl fmt::Display for Options<'_> {
+    /// `blksize=1428 tsize=0`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.iter().enumerate() {
+            let gap = if index == 0 { "" } else { " " };
+            write!(f, "{gap}{name}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads an option value: ASCII digits and nothing else (no sign, blank, `0x`), within 64 bits; leading zeros are tolerated.
+///
+/// ```
+/// use stagecoach::wire::decimal;
+/// assert_eq!(decimal(b"001024"), Some(1024));
+/// assert_eq!(decimal(b"-1"), None);
+/// assert_eq!(decimal(b"18446744073709551616"), None);
+/// ```
+#[must_use]
+pub fn decimal(value: &[u8]) -> Option<u64> {
+    /// Digits of `u64::MAX`. A longer value is junk even when it is all zeros in front.
+    const DIGITS_MAX: usize = 20;
+    if value.is_empty() || value.len() > DIGITS_MAX {
+        return None;
+    }
+    value.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Strings on the wire: octets without a NUL, for a NUL ends them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// A string as TFTP carries it: any octets but NUL. No encoding is assumed.
+///
+/// [`Display`](fmt::Display) escapes whatever is not printable ASCII, so that a client's text can't forge log lines or
+/// drive a terminal.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Text<'a>(Cow<'a, [u8]>);
+
+impl<'a> Text<'a> {
+    /// The text of `octets`, or `None` if a NUL is among them.
+    pub fn new(octets: impl Into<Cow<'a, [u8]>>) -> Option<Self> {
+        let octets = octets.into();
+        (!octets.contains(&0)).then_some(Self(octets))
+    }
+
+    /// The text of `octets` up to the first NUL, or all of them if there is none.
+    #[must_use]
+    pub fn until_nul(octets: &'a [u8]) -> Self {
+        let end = octets.iter().position(|&octet| octet == 0).unwrap_or(octets.len());
+        Self(Cow::Borrowed(&octets[..end]))
+    }
+
+    /// Splits the leading NUL-terminated text off `octets`; `None` if no NUL ends it.
+    pub(super) fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let end = octets.iter().position(|&octet| octet == 0)?;
+        Some((Self(Cow::Borrowed(&octets[..end])), &octets[end + 1..]))
+    }
+
+    /// The octets, without the NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The same text, borrowing nothing.
+    #[must_use]
+    pub fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// Appends the text and the NUL that ends it.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+        out.push(0);
+    }
+}
+
+impl From<u64> for Text<'static> {
+    /// Decimal, as option values are written: no sign, no leading zero (RFC 2348, RFC 2349).
+    fn from(number: u64) -> Self {
+        Self(Cow::Owned(number.to_string().into_bytes()))
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.escape_ascii().fmt(f)
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests;
