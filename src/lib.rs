@@ -4,10 +4,12 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
 //! [`limits`] and [`error`] serve all of them.
 
 pub mod error;
 pub mod limits;
+pub mod transfer;
 pub mod wire;

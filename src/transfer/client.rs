@@ -1,0 +1,227 @@
+//! The client's end: a request, then the same machines as the server's, mirrored.
+
+use super::machine::{Ending, aborted};
+use super::negotiation::accept;
+use super::tid::error_packet;
+use super::timing::Timing;
+use super::{
+    Action, Input, Machine, Moment, OnAbort, Opening, Outcome, Receiver, Sender, Tally, Terms, Timeouts,
+    Transmit,
+};
+use crate::error::Failure;
+use crate::wire::{Direction, Mode, Options, Packet, Request};
+
+/// A transfer as its client sees it: sends the request until it is answered, then receives or sends the file.
+#[derive(Debug)]
+pub struct Client {
+    stage: Stage,
+    timeouts: Timeouts,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Requesting(Box<Requesting>),
+    Receiving(Box<Receiver>),
+    Sending(Box<Sender>),
+}
+
+#[derive(Debug)]
+struct Requesting {
+    request: Request<'static>,
+    /// The request, or the ERROR that refuses the server's options.
+    control: Vec<u8>,
+    timing: Timing,
+    last_sent_at: Moment,
+    transmit: bool,
+    ending: Ending,
+    tally: Tally,
+}
+
+impl Client {
+    /// A client that will send `request`.
+    #[must_use]
+    pub fn new(request: Request<'static>, timeouts: Timeouts) -> Self {
+        let requesting = Requesting {
+            control: Packet::Request(request.clone()).to_bytes(),
+            request,
+            timing: Timing::new(timeouts, None),
+            last_sent_at: Moment::default(),
+            transmit: false,
+            ending: Ending::default(),
+            tally: Tally::default(),
+        };
+        Self { stage: Stage::Requesting(Box::new(requesting)), timeouts }
+    }
+
+    /// What was agreed on; `None` before the server has answered.
+    #[must_use]
+    pub fn terms(&self) -> Option<&Terms> {
+        match &self.stage {
+            Stage::Requesting(_) => None,
+            Stage::Receiving(receiver) => Some(receiver.terms()),
+            Stage::Sending(sender) => Some(sender.terms()),
+        }
+    }
+
+    /// The server answered: the machine that carries on, if the answer is one.
+    fn answered(&mut self, now: Moment, octets: &[u8]) -> Option<Stage> {
+        let Stage::Requesting(requesting) = &mut self.stage else { return None };
+        let direction = requesting.request.direction;
+        let plain = Terms { netascii: requesting.request.mode == Mode::Netascii, ..Terms::default() };
+        match (Packet::decode(octets), direction) {
+            (Ok(Packet::Oack(options)), _) => {
+                let terms = requesting.accept(&options)?;
+                Some(self.begin(now, direction, terms))
+            }
+            (Ok(Packet::Data { block: 1, .. }), Direction::Read) => {
+                let mut receiver = Receiver::begun(now, plain, self.timeouts);
+                receiver.take(now, Input::Datagram { octets, more: false });
+                Some(Stage::Receiving(Box::new(receiver)))
+            }
+            (Ok(Packet::Ack { block: 0 }), Direction::Write) => Some(self.begin(now, direction, plain)),
+            (Ok(Packet::Error { code, message }), _) => {
+                requesting.end(aborted(code, &message, false));
+                None
+            }
+            _ => {
+                requesting.tally.ignored += 1;
+                None
+            }
+        }
+    }
+
+    fn go_on(&mut self, mut stage: Stage) {
+        if let Stage::Requesting(requesting) = &self.stage {
+            match &mut stage {
+                Stage::Receiving(receiver) => receiver.succeed(&requesting.ending),
+                Stage::Sending(sender) => sender.succeed(&requesting.ending),
+                Stage::Requesting(_) => {}
+            }
+        }
+        self.stage = stage;
+    }
+
+    fn begin(&self, now: Moment, direction: Direction, terms: Terms) -> Stage {
+        match direction {
+            Direction::Read => {
+                let mut receiver = Receiver::new(terms, Opening::Answered, self.timeouts, OnAbort::Discard);
+                receiver.take(now, Input::Start);
+                Stage::Receiving(Box::new(receiver))
+            }
+            Direction::Write => {
+                let mut sender = Sender::new(terms, Opening::Answered, self.timeouts);
+                sender.take(now, Input::Start);
+                Stage::Sending(Box::new(sender))
+            }
+        }
+    }
+}
+
+impl Requesting {
+    /// The terms that an OACK sets, or an ERROR 8 for one that can't be accepted (RFC 2347).
+    fn accept(&mut self, options: &Options<'_>) -> Option<Terms> {
+        match accept(&self.request, options) {
+            Ok(terms) => Some(terms),
+            Err(failure) => {
+                self.fail(failure);
+                None
+            }
+        }
+    }
+
+    fn send(&mut self, now: Moment) {
+        self.last_sent_at = now;
+        self.transmit = true;
+        self.arm();
+    }
+
+    fn arm(&mut self) {
+        let repeat = self.last_sent_at + self.timing.interval();
+        self.ending.arm(Some(repeat.min(self.timing.give_up_at(false))));
+    }
+
+    fn on_deadline(&mut self, now: Moment) {
+        if self.ending.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if now >= self.timing.give_up_at(false) {
+            self.end(Outcome::Unanswered);
+        } else {
+            self.tally.repeats += 1;
+            self.timing.repeated(now);
+            self.send(now);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.control = error_packet(failure);
+        self.transmit = true;
+        self.end(Outcome::Failed(failure));
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.ending.finish(outcome);
+        self.ending.close();
+    }
+
+    fn take(&mut self, now: Moment, input: &Input<'_>) {
+        match input {
+            Input::Start => {
+                self.timing.restart(now);
+                self.timing.sent(now);
+                self.send(now);
+            }
+            Input::Deadline => self.on_deadline(now),
+            Input::PeerGone => self.end(Outcome::PeerGone),
+            Input::Failed(failure) => self.fail(*failure),
+            _ => {}
+        }
+    }
+}
+
+impl Machine for Client {
+    fn take(&mut self, now: Moment, input: Input<'_>) {
+        match (&mut self.stage, input) {
+            (Stage::Requesting(requesting), _) if requesting.ending.is_over() => {}
+            (Stage::Requesting(_), Input::Datagram { octets, .. }) => {
+                if let Some(stage) = self.answered(now, octets) {
+                    self.go_on(stage);
+                }
+            }
+            (Stage::Requesting(requesting), input) => requesting.take(now, &input),
+            (Stage::Receiving(receiver), Input::Datagram { octets: [0, 6, ..], .. }) => {
+                receiver.on_offer_repeated(now);
+            }
+            (Stage::Receiving(receiver), input) => receiver.take(now, input),
+            (Stage::Sending(sender), input) => sender.take(now, input),
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action<'_>> {
+        match &mut self.stage {
+            Stage::Requesting(requesting) => {
+                if std::mem::take(&mut requesting.transmit) {
+                    return Some(Action::Transmit(Transmit::Packet(&requesting.control)));
+                }
+                requesting.ending.next_action()
+            }
+            Stage::Receiving(receiver) => receiver.next_action(),
+            Stage::Sending(sender) => sender.next_action(),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        match &self.stage {
+            Stage::Requesting(requesting) => requesting.tally,
+            Stage::Receiving(receiver) => receiver.tally(),
+            Stage::Sending(sender) => sender.tally(),
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        !matches!(self.stage, Stage::Requesting(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;

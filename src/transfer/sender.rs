@@ -1,0 +1,372 @@
+//! The sending end: a server that answers a read request, a client that writes.
+
+use super::machine::{Ending, aborted};
+use super::send_buffer::SendBuffer;
+use super::tid::error_packet;
+use super::timing::Timing;
+use super::{Action, Input, Machine, Moment, Opening, Outcome, Tally, Terms, Timeouts, Transmit};
+use crate::error::Failure;
+use crate::limits;
+use crate::wire::Packet;
+
+/// Sends a file, block by block (RFC 1350) or window by window (RFC 7440).
+///
+/// Positions count blocks from 1 with 64 bits; the numbers on the wire wrap. What lies in flight is `acked + 1..=sent`;
+/// `highest` is the last block ever sent, since after a repeat began at `acked + 1` a late ACK may still tell of later ones.
+#[derive(Debug)]
+pub struct Sender {
+    terms: Terms,
+    /// The OACK while it is on offer, or the ERROR that ended the transfer.
+    control: Vec<u8>,
+    /// The OACK has not been answered by ACK 0 yet.
+    offering: bool,
+    buffer: SendBuffer,
+    timing: Timing,
+    proven: bool,
+    /// Datagrams sent to a peer that hasn't answered.
+    unproven_datagrams: u32,
+    last_sent_at: Moment,
+    acked: u64,
+    sent: u64,
+    highest: u64,
+    wanted: bool,
+    duplicates: Duplicates,
+    outbox: Outbox,
+    ending: Ending,
+    tally: Tally,
+}
+
+/// What a duplicate ACK may mean (RFC 7440 §4 and protocol lore): the first block of the window was lost, or it is only the echo of something
+/// sent twice.
+#[derive(Debug, Default)]
+struct Duplicates {
+    /// The window was restarted since the last progress: once is enough.
+    restarted: bool,
+    /// How often the blocks in flight were sent again: for each time, the peer may repeat its ACK of them.
+    resends: u32,
+    /// So many equal ACKs are such repetitions.
+    echoes: u32,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    control: bool,
+    /// First and last block of a run.
+    run: Option<(u64, u64)>,
+    want: bool,
+}
+
+impl Sender {
+    /// A sender that has sent nothing yet; [`Input::Start`] starts it.
+    #[must_use]
+    pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts) -> Self {
+        let proven = opening == Opening::Answered;
+        let oack = if let Opening::Oack(oack) = opening { Some(oack) } else { None };
+        Self {
+            offering: oack.is_some(),
+            control: oack.unwrap_or_default(),
+            buffer: SendBuffer::new(terms.netascii),
+            timing: Timing::new(timeouts, terms.interval),
+            terms,
+            proven,
+            unproven_datagrams: 0,
+            last_sent_at: Moment::default(),
+            acked: 0,
+            sent: 0,
+            highest: 0,
+            wanted: false,
+            duplicates: Duplicates::default(),
+            outbox: Outbox::default(),
+            ending: Ending::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// What was agreed on.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Position of the block that ends the file, once its end has been read.
+    fn last_block(&self) -> Option<u64> {
+        self.buffer.is_ended().then(|| self.buffer.last_sendable(self.terms.blksize))
+    }
+
+    /// Position after which an ACK must come.
+    fn window_end(&self) -> u64 {
+        let end = self.acked + u64::from(self.terms.windowsize);
+        self.last_block().map_or(end, |last| end.min(last))
+    }
+
+    fn offset_of_unacked(&self) -> u64 {
+        self.acked * u64::from(self.terms.blksize)
+    }
+
+    /// Goes on where a client's request was answered.
+    pub(super) fn succeed(&mut self, requesting: &Ending) {
+        self.ending.succeed(requesting);
+    }
+
+    fn on_datagram(&mut self, now: Moment, octets: &[u8]) {
+        match Packet::decode(octets) {
+            Ok(Packet::Ack { block }) if self.offering => self.on_offer_acked(now, block),
+            Ok(Packet::Ack { block }) => self.on_ack(now, block),
+            Ok(Packet::Error { code, message }) => {
+                self.ending.finish(aborted(code, &message, self.offering));
+                self.ending.close();
+            }
+            // No packet of this protocol, or one that has no meaning here: it is ignored, as other servers do.
+            _ => self.tally.ignored += 1,
+        }
+    }
+
+    /// ACK 0 accepts the OACK (RFC 2347); no DATA goes out before.
+    fn on_offer_acked(&mut self, now: Moment, block: u16) {
+        if block != 0 {
+            self.tally.ignored += 1;
+            return;
+        }
+        self.offering = false;
+        self.proven = true;
+        self.timing.progress(now);
+    }
+
+    fn on_ack(&mut self, now: Moment, block: u16) {
+        match self.terms.rollover.position(block, self.acked, self.highest) {
+            Some(position) if position > self.acked => self.on_progress(now, position),
+            Some(_) if self.highest > 0 => self.on_duplicate(now),
+            _ => self.tally.ignored += 1,
+        }
+    }
+
+    /// Everything up to `position` has arrived; if more was sent, the next block was lost and the window starts there (RFC 7440 §4).
+    /// Not so where the ACK can't tell of that: it comes too soon after the next block went out, or it answers one of those that were
+    /// repeated, of which the rest is still under way. A receiver that answers every block would get each one many times over.
+    fn on_progress(&mut self, now: Moment, position: u64) {
+        self.proven = true;
+        self.timing.progress(now);
+        let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
+        // A receiver may answer each block that it has already, as EDK2 does.
+        let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
+        self.duplicates = Duplicates { restarted: false, resends: 0, echoes };
+        self.acked = position;
+        self.sent = if is_under_way { self.sent.max(position) } else { position };
+        let released = self.offset_of_unacked();
+        self.tally.octets = released.min(self.buffer.end());
+        self.buffer.release(released);
+        if self.last_block() == Some(position) {
+            self.ending.finish(Outcome::Complete);
+            self.ending.close();
+        }
+    }
+
+    /// With one block in flight a duplicate ACK never causes DATA (RFC 1123 §4.2.3.1, the Sorcerer's Apprentice). With a window it
+    /// may tell that the first block was lost, and restarts it once; unless the ACK is an echo.
+    fn on_duplicate(&mut self, now: Moment) {
+        self.tally.ignored += 1;
+        if self.duplicates.echoes > 0 {
+            self.duplicates.echoes -= 1;
+            self.timing.echoed();
+        } else if self.terms.windowsize > 1 && !self.duplicates.restarted && self.may_answer_last_run(now) {
+            self.duplicates.restarted = true;
+            self.repeat(now);
+        }
+    }
+
+    fn may_answer_last_run(&self, now: Moment) -> bool {
+        now - self.last_sent_at >= self.timing.least_round_trip() / 2
+    }
+
+    fn on_deadline(&mut self, now: Moment) {
+        if self.ending.deadline().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if now >= self.timing.give_up_at(self.proven) {
+            self.give_up(if self.proven { Outcome::TimedOut } else { Outcome::Unanswered });
+        } else if self.may_send() {
+            self.repeat(now);
+        }
+    }
+
+    /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some clients never send it, and others
+    /// close their port before it is repeated (R1350-24).
+    fn give_up(&mut self, outcome: Outcome) {
+        let all_sent = self.proven && self.last_block() == Some(self.highest);
+        self.ending.finish(if all_sent { Outcome::Unconfirmed } else { outcome });
+        self.ending.close();
+    }
+
+    /// The window starts again at the first unacknowledged block; before the first ACK, the first packet is repeated.
+    fn repeat(&mut self, now: Moment) {
+        self.timing.repeated(now);
+        if self.offering {
+            self.offer(now);
+        } else {
+            self.duplicates.resends += 1;
+            self.sent = self.acked;
+        }
+    }
+
+    fn offer(&mut self, now: Moment) {
+        self.tally.repeats += u64::from(self.unproven_datagrams > 0);
+        self.unproven_datagrams += 1;
+        self.last_sent_at = now;
+        self.outbox.control = true;
+    }
+
+    /// A forged request must not buy more than a few datagrams.
+    fn may_send(&self) -> bool {
+        self.proven || self.unproven_datagrams < limits::UNPROVEN_DATAGRAMS_MAX
+    }
+
+    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
+    fn on_repeated(&mut self, now: Moment) {
+        let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
+        let sent_something = self.offering || self.sent > self.acked;
+        if !self.proven && sent_something && !crossed && self.may_send() {
+            self.repeat(now);
+        }
+    }
+
+    /// Sends what the window has room for and the reader has delivered.
+    fn fill_window(&mut self, now: Moment) {
+        if self.offering {
+            return;
+        }
+        let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
+        if last <= self.sent {
+            return;
+        }
+        let first = self.sent + 1;
+        self.outbox.run = Some((first, last));
+        self.unproven_datagrams += u32::from(!self.proven);
+        self.tally.repeats += (self.highest.min(last) + 1).saturating_sub(first);
+        self.tally.blocks += last.saturating_sub(self.highest);
+        if first > self.highest {
+            self.timing.sent(now);
+        }
+        self.last_sent_at = now;
+        self.sent = last;
+        self.highest = self.highest.max(last);
+    }
+
+    /// Asks for the next slab when less than the window and some read-ahead is here. A peer that hasn't answered gets
+    /// memory for one block at most.
+    fn want_more(&mut self) {
+        if self.wanted || self.buffer.is_ended() {
+            return;
+        }
+        let held = self.buffer.octets_from(self.offset_of_unacked());
+        let window = u64::from(self.terms.blksize) * u64::from(self.terms.windowsize);
+        let enough = match (self.proven, self.offering) {
+            (true, _) => window + READ_AHEAD_OCTETS,
+            (false, false) => self.terms.blksize.into(),
+            (false, true) => 0,
+        };
+        self.wanted = held < enough;
+        self.outbox.want = self.wanted;
+    }
+
+    /// Octets to ask for: to the next slab boundary, so that transfers of one file ask for the same slabs.
+    fn want_octets(&self) -> usize {
+        if self.proven {
+            limits::SLAB_OCTETS - usize::try_from(self.buffer.file_end()).unwrap_or(0) % limits::SLAB_OCTETS
+        } else {
+            self.terms.blksize.into()
+        }
+    }
+
+    /// The timer runs while the peer owes an answer: to the OACK, or to a whole window. While the server itself reads, it rests.
+    fn set_deadline(&mut self, now: Moment) {
+        if self.ending.is_over() {
+            return;
+        }
+        let owed = self.offering || (self.sent > self.acked && self.sent == self.window_end());
+        if !owed || self.ending.deadline().is_none() {
+            // Time that the server itself spends never counts against the peer.
+            self.timing.restart(now);
+        }
+        if !owed {
+            self.ending.arm(None);
+            return;
+        }
+        let give_up = self.timing.give_up_at(self.proven);
+        let repeat = self.last_sent_at + self.timing.interval();
+        self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.control = error_packet(failure);
+        self.outbox = Outbox { control: true, ..Outbox::default() };
+        self.ending.finish(Outcome::Failed(failure));
+        self.ending.close();
+    }
+}
+
+/// Octets fetched beyond the window, so that the disk is ahead of the network.
+const READ_AHEAD_OCTETS: u64 = limits::SLAB_OCTETS as u64 / 4;
+
+impl Machine for Sender {
+    fn take(&mut self, now: Moment, input: Input<'_>) {
+        if self.ending.is_over() {
+            return;
+        }
+        let mut hold = false;
+        match input {
+            Input::Start => {
+                self.timing.restart(now);
+                if self.offering {
+                    self.timing.sent(now);
+                    self.offer(now);
+                }
+            }
+            Input::Datagram { octets, more } => {
+                hold = more;
+                self.on_datagram(now, octets);
+            }
+            Input::Deadline => self.on_deadline(now),
+            // One that nobody asked for would shift the file.
+            Input::Slab { bytes, end } if self.wanted => {
+                self.wanted = false;
+                let end = end || bytes.is_empty();
+                self.buffer.push(bytes, end);
+            }
+            Input::Repeated => self.on_repeated(now),
+            Input::PeerGone => self.give_up(Outcome::PeerGone),
+            Input::Failed(failure) => self.fail(failure),
+            Input::Slab { .. } | Input::Stored | Input::Published => {}
+        }
+        if self.ending.is_over() || hold {
+            return;
+        }
+        self.fill_window(now);
+        self.want_more();
+        self.set_deadline(now);
+    }
+
+    fn next_action(&mut self) -> Option<Action<'_>> {
+        if std::mem::take(&mut self.outbox.control) {
+            return Some(Action::Transmit(Transmit::Packet(&self.control)));
+        }
+        if let Some((first, last)) = self.outbox.run.take() {
+            let blocks = self.buffer.blocks(first, last, self.terms.blksize, self.terms.rollover);
+            return Some(Action::Transmit(Transmit::Blocks(blocks)));
+        }
+        if std::mem::take(&mut self.outbox.want) {
+            return Some(Action::Want { offset: self.buffer.file_end(), octets: self.want_octets() });
+        }
+        self.ending.next_action()
+    }
+
+    fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn is_proven(&self) -> bool {
+        self.proven
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Windows (RFC 7440), and block numbers that wrap: what goes out, what starts again, and when.
+
+use super::*;
+
+#[test]
+fn r7440_03_12_windows_go_out_whole_and_the_last_may_be_short() {
+    let mut script = agreed(terms(8, 4), 10);
+    assert_eq!(script.ack(0), ["DATA 1-4"]);
+    assert_eq!(script.ack(4), ["DATA 5-8"]);
+    assert_eq!(script.ack(8), ["DATA 9-10"]);
+    assert_eq!(script.ack(10), ["complete", "close"]);
+    // A multiple of block and window size: an empty block opens a new window.
+    let mut script =
+        Script::new(Sender::new(terms(8, 4), Opening::Answered, Timeouts::default())).reading(octets(32));
+    assert_eq!(script.start(), ["DATA 1-4"]);
+    assert_eq!(script.ack(4), ["DATA 5"]);
+    assert_eq!(script.payloads.last(), Some(&(5, Vec::new())));
+    assert_eq!(script.ack(5), ["complete", "close"]);
+}
+
+#[test]
+fn r7440_05_a_timeout_starts_the_window_again_after_the_last_ack() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.ack(0);
+    script.ack(4);
+    assert_eq!(script.wait(500)[0], "DATA 5-8");
+    assert_eq!(script.ack(8), ["DATA 9-12"]);
+}
+
+/// RFC 7440 §4, its own example: block n+6 is lost.
+#[test]
+fn r7440_07_an_ack_within_the_window_says_where_to_go_on() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.ack(0);
+    script.ack(4);
+    script.now_ms += 2;
+    assert_eq!(script.ack(5), ["DATA 6-9"]);
+    assert_eq!(script.ack(9), ["DATA 10-13"]);
+    let copies: Vec<_> = script.payloads.iter().filter(|(position, _)| *position == 6).collect();
+    assert_eq!(copies.len(), 2);
+    assert_eq!(copies[0], copies[1]);
+}
+
+#[test]
+fn r7440_08_an_ack_that_tells_of_a_lost_first_block_restarts_the_window_once() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.now_ms += 20;
+    script.ack(0);
+    script.now_ms += 20;
+    assert_eq!(script.ack(4), ["DATA 5-8"]);
+    assert_eq!(script.ack(4), NOTHING, "too soon to be an answer to this window");
+    script.now_ms += 20;
+    assert_eq!(script.ack(4), ["DATA 5-8"]);
+    for _ in 0..5 {
+        script.now_ms += 20;
+        assert_eq!(script.ack(4), NOTHING);
+    }
+    assert_eq!(script.ack(8), ["DATA 9-12"], "and the next window may be restarted again");
+    script.now_ms += 20;
+    for _ in 0..4 {
+        assert_eq!(script.ack(8), NOTHING, "but not for echoes of what was repeated");
+    }
+    assert_eq!(script.ack(8), ["DATA 9-12"]);
+}
+
+#[test]
+fn r7440_10_of_several_acks_the_newest_counts() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.ack(0);
+    assert_eq!(script.datagram_before_more(b"\0\x04\0\x01"), NOTHING);
+    assert_eq!(script.datagram_before_more(b"\0\x04\0\x02"), NOTHING);
+    assert_eq!(script.datagram_before_more(b"\0\x04\0\x04"), NOTHING);
+    assert_eq!(script.datagram(b"\0\x09\0\0"), ["DATA 5-8"], "even where the last of them means nothing");
+}
+
+#[test]
+fn r7440_11_a_window_of_one_is_rfc_1350() {
+    let mut script = agreed(terms(8, 1), 5);
+    assert_eq!(script.ack(0), ["DATA 1"]);
+    script.now_ms += 300;
+    assert_eq!(script.ack(0), NOTHING);
+    assert_eq!(script.ack(1), ["DATA 2"]);
+}
+
+#[test]
+fn r7440_13_a_peer_that_vanishes_costs_a_bounded_number_of_windows() {
+    let mut script = agreed(terms(8, 4), 100);
+    script.ack(0);
+    script.ack(4);
+    let before = script.payloads.len();
+    let said = script.wait(100_000);
+    assert_eq!(said[said.len() - 2..], ["timed-out", "close"]);
+    assert!(script.payloads.len() - before <= 16 * 4, "{said:?}");
+}
+
+/// A receiver of a window that answers as its kind does; returns how often each block was sent.
+fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64) -> bool) -> usize {
+    let mut script = agreed(terms(8, 4), blocks);
+    script.now_ms += 5;
+    script.ack(0);
+    let (mut received, mut seen, mut sent) = (0, 0, 0);
+    while !script.machine.ending.is_over() {
+        let mut acks = Vec::new();
+        for (position, _) in &script.payloads[seen..] {
+            sent += 1;
+            if lose_every > 0 && sent % lose_every == 0 {
+                continue;
+            }
+            let expected = *position == received + 1;
+            received += u64::from(expected);
+            if answers(*position, expected, received) {
+                acks.push(received);
+            }
+        }
+        seen = script.payloads.len();
+        script.now_ms += 5;
+        for ack in acks.drain(..) {
+            script.ack(ack as u16);
+        }
+        if script.payloads.len() == seen {
+            script.wait(60);
+        }
+        assert!(sent < 10_000, "it never ends");
+    }
+    sent
+}
+
+#[test]
+fn r7440_08_a_client_that_answers_every_unexpected_block_gets_the_file_twice_at_most() {
+    // EDK2: the last of a window is acknowledged, and every block that isn't the expected one.
+    for (lose_every, most) in [(0, 400), (23, 800), (97, 800), (300, 800)] {
+        let mut since_ack = 0;
+        let sent = play(400, lose_every, |position, expected, _| {
+            since_ack = if expected { since_ack + 1 } else { 0 };
+            let due = !expected || since_ack == 4 || position == 400;
+            since_ack = if due { 0 } else { since_ack };
+            due
+        });
+        assert!(sent <= most, "{sent} DATA for 400 blocks, every {lose_every}th lost");
+    }
+}
+
+#[test]
+fn a_client_that_answers_every_block_gets_it_all_and_no_avalanche() {
+    // RFC 7440 §4: each ACK within the window moves it. So a block costs a window at most, and the cost doesn't grow.
+    for (lose_every, most) in [(0, 450), (23, 500)] {
+        let sent = play(100, lose_every, |_, _, _| true);
+        assert!(sent <= most, "{sent} DATA for 100 blocks, every {lose_every}th lost");
+    }
+}
+
+#[test]
+fn lore_01_05_the_numbers_wrap_and_ack_0_is_then_an_ordinary_ack() {
+    for (rollover, after) in [(Rollover::Zero, 0), (Rollover::One, 1)] {
+        let terms = Terms { rollover, ..terms(8, 1) };
+        let mut script = agreed(terms, 65_540);
+        script.ack(0);
+        for block in 1..65_535 {
+            script.ack(block);
+        }
+        script.payloads.clear();
+        assert_eq!(script.ack(0), NOTHING, "LORE-05: an ACK 0 from long ago");
+        assert_eq!(script.ack(65_535), [format!("DATA {after}")]);
+        assert_eq!(script.ack(after), [format!("DATA {}", after + 1)]);
+        assert_eq!(script.ack(after), NOTHING);
+        for block in after + 1..after + 4 {
+            assert_eq!(script.ack(block), [format!("DATA {}", block + 1)]);
+        }
+        assert_eq!(script.ack(after + 4), ["complete", "close"]);
+    }
+}
+
+#[test]
+fn r7440_16_a_window_may_cross_the_wrap() {
+    let mut script = agreed(terms(8, 7), 65_545);
+    script.ack(0);
+    for block in (7..65_534).step_by(7) {
+        script.ack(block);
+    }
+    assert_eq!(script.ack(65_534), ["DATA 65535-5"]);
+    assert_eq!(script.ack(65_535), ["DATA 0-6"], "within the window");
+    assert_eq!(script.ack(0), ["DATA 1-7"]);
+    assert_eq!(script.ack(7), ["DATA 8-9"]);
+    assert_eq!(script.ack(9), ["complete", "close"]);
+}

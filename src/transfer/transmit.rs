@@ -1,0 +1,154 @@
+//! What a machine wants sent: one packet, or a run of consecutive DATA blocks that borrow the slabs they lie in.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use super::Rollover;
+
+/// Octets of a DATA packet before its payload: opcode and block number (RFC 1350 §5).
+pub const DATA_HEADER_OCTETS: usize = 4;
+
+/// Something to be sent to the peer.
+#[derive(Debug, Clone, Copy)]
+pub enum Transmit<'a> {
+    /// One whole packet.
+    Packet(&'a [u8]),
+    /// Consecutive DATA packets, all full but perhaps the last.
+    Blocks(Blocks<'a>),
+}
+
+/// A run of consecutive DATA packets. Nothing is copied: each is a header and the pieces of the slabs that its
+/// payload lies in. Iterating yields the packets in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Blocks<'a> {
+    slabs: &'a VecDeque<Bytes>,
+    slab: usize,
+    offset: usize,
+    octets: usize,
+    left: u64,
+    blksize: usize,
+    next: u64,
+    rollover: Rollover,
+}
+
+impl<'a> Blocks<'a> {
+    /// The run of `count` blocks from block `first` on, whose `octets` start at `offset` in `slabs`.
+    ///
+    /// The caller sees to it that `octets` fill all blocks but perhaps the last (a short block ends the transfer, RFC
+    /// 1350 §6, so one before the last would cut the file), that they fit the blocks, and that the slabs hold them.
+    /// The last two are asserted in debug builds.
+    #[must_use]
+    pub fn new(
+        slabs: &'a VecDeque<Bytes>,
+        offset: usize,
+        octets: usize,
+        blksize: usize,
+        first: u64,
+        count: u64,
+        rollover: Rollover,
+    ) -> Self {
+        debug_assert!(octets == 0 || offset + octets <= slabs.iter().map(Bytes::len).sum());
+        debug_assert!(octets as u64 <= count * blksize as u64);
+        let (mut slab, mut offset) = (0, offset);
+        while let Some(passed) = slabs.get(slab).map(Bytes::len).filter(|&length| length <= offset) {
+            (slab, offset) = (slab + 1, offset - passed);
+        }
+        Self { slabs, slab, offset, octets, left: count, blksize, next: first, rollover }
+    }
+
+    /// Payload octets of every block but perhaps the last.
+    #[must_use]
+    pub fn blksize(&self) -> usize {
+        self.blksize
+    }
+
+    /// Blocks that are left in the run. (Not `count`: called on a `&mut Blocks` that would be the iterator's, which
+    /// uses the run up.)
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        self.left
+    }
+
+    /// Position of the next block in the file, from 1, however often the number on the wire wrapped.
+    #[must_use]
+    pub fn next_position(&self) -> u64 {
+        self.next
+    }
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = DataBlock<'a>;
+
+    fn next(&mut self) -> Option<DataBlock<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let octets = self.octets.min(self.blksize);
+        let [high, low] = self.rollover.wire_number(self.next).to_be_bytes();
+        let payload = Pieces { slabs: self.slabs, slab: self.slab, offset: self.offset, octets };
+        let mut after = payload;
+        after.by_ref().for_each(drop);
+        (self.slab, self.offset) = (after.slab, after.offset);
+        self.octets -= octets;
+        self.next += 1;
+        Some(DataBlock { header: [0, 3, high, low], payload })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.left).ok();
+        (left.unwrap_or(usize::MAX), left)
+    }
+}
+
+/// One DATA packet of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct DataBlock<'a> {
+    /// Opcode 3 and the block number.
+    pub header: [u8; DATA_HEADER_OCTETS],
+    payload: Pieces<'a>,
+}
+
+impl<'a> DataBlock<'a> {
+    /// Octets of the payload.
+    #[must_use]
+    pub fn payload_octets(&self) -> usize {
+        self.payload.octets
+    }
+
+    /// The payload, as the slices that make it up: usually one, two where it straddles slabs, none for an empty block.
+    #[must_use]
+    pub fn payload(&self) -> Pieces<'a> {
+        self.payload
+    }
+}
+
+/// The slices that make up a payload, in order.
+#[derive(Debug, Clone, Copy)]
+pub struct Pieces<'a> {
+    slabs: &'a VecDeque<Bytes>,
+    slab: usize,
+    offset: usize,
+    octets: usize,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while self.octets > 0 {
+            let rest = self.slabs.get(self.slab)?.get(self.offset..)?;
+            let piece = &rest[..rest.len().min(self.octets)];
+            self.octets -= piece.len();
+            self.offset += piece.len();
+            if piece.len() == rest.len() {
+                (self.slab, self.offset) = (self.slab + 1, 0);
+            }
+            if !piece.is_empty() {
+                return Some(piece);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! One end: a machine, its reader and writer, and what must always hold of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stagecoach::transfer::{Action, Input, Machine, Moment, Outcome, Tally, Transmit};
+
+use super::Rng;
+
+/// How fast and how evenly an end's reader and writer work.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Pace {
+    /// A slab takes up to this.
+    pub(crate) slab: Duration,
+    pub(crate) publish: Duration,
+    /// Slabs come in pieces of any size, and the end is told apart.
+    pub(crate) odd_pieces: bool,
+}
+
+/// What one end did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Report {
+    pub(crate) outcome: Option<Outcome>,
+    /// What its writer was given.
+    pub(crate) stored: Vec<u8>,
+    pub(crate) published: bool,
+    pub(crate) tally: Tally,
+    /// DATA sent, by position in the file.
+    pub(crate) data: BTreeMap<u64, u64>,
+    pub(crate) acks: u64,
+    /// Other packets: requests, OACKs, ERRORs.
+    pub(crate) others: u64,
+    pub(crate) ended_at: Duration,
+}
+
+impl Report {
+    pub(crate) fn data_sent(&self) -> u64 {
+        self.data.values().sum()
+    }
+}
+
+/// What comes back to a machine later.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Slab { bytes: Bytes, end: bool },
+    Stored,
+    Published,
+}
+
+/// What an end wants of the world: packets now, answers of its reader and writer later.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) packets: Vec<Vec<u8>>,
+    pub(crate) answers: Vec<(Duration, Answer)>,
+}
+
+pub(crate) struct End {
+    machine: Box<dyn Machine>,
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) is_closed: bool,
+    pub(crate) report: Report,
+    file: Arc<[u8]>,
+    /// The file as it goes on the wire.
+    wire: Arc<[u8]>,
+    pace: Pace,
+    rng: Rng,
+    read_until: usize,
+    is_reading: bool,
+    is_publishing: bool,
+    writer_free_at: Duration,
+}
+
+/// No input may cause more actions than this.
+const ACTIONS_MAX: usize = 16;
+
+impl End {
+    pub(crate) fn new(
+        machine: Box<dyn Machine>,
+        file: Arc<[u8]>,
+        wire: Arc<[u8]>,
+        pace: Pace,
+        rng: Rng,
+    ) -> Self {
+        Self {
+            machine,
+            deadline: None,
+            is_closed: false,
+            report: Report::default(),
+            file,
+            wire,
+            pace,
+            rng,
+            read_until: 0,
+            is_reading: false,
+            is_publishing: false,
+            writer_free_at: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn is_proven(&self) -> bool {
+        self.machine.is_proven()
+    }
+
+    pub(crate) fn answered(&mut self, now: Duration, answer: Answer) -> Wishes {
+        match answer {
+            Answer::Slab { bytes, end } => {
+                self.is_reading = false;
+                self.take(now, Input::Slab { bytes, end })
+            }
+            Answer::Stored => self.take(now, Input::Stored),
+            Answer::Published => {
+                (self.is_publishing, self.report.published) = (false, true);
+                self.take(now, Input::Published)
+            }
+        }
+    }
+
+    pub(crate) fn take(&mut self, now: Duration, input: Input<'_>) -> Wishes {
+        let mut wishes = Wishes::default();
+        self.machine.take(Moment::new(now), input);
+        for count in 0.. {
+            assert!(count < ACTIONS_MAX, "a machine that never sleeps");
+            // The machine is set aside while its action, which borrows from it, is carried out.
+            let mut machine = std::mem::replace(&mut self.machine, Box::new(Absent));
+            let action = machine.next_action();
+            let is_done = action.is_none();
+            if let Some(action) = action {
+                self.carry_out(now, action, &mut wishes);
+            }
+            self.machine = machine;
+            if is_done {
+                break;
+            }
+        }
+        self.report.tally = self.machine.tally();
+        wishes
+    }
+
+    fn carry_out(&mut self, now: Duration, action: Action<'_>, wishes: &mut Wishes) {
+        assert!(!self.is_closed, "{action:?} after the end");
+        match action {
+            Action::Transmit(transmit) => {
+                assert!(!self.is_publishing, "a packet while the file is being published");
+                self.send(transmit, wishes);
+            }
+            Action::Want { offset, octets } => wishes.answers.push(self.read(now, offset, octets)),
+            Action::Store(bytes) => {
+                assert!(!bytes.is_empty() && !self.report.published && !self.is_publishing);
+                self.report.stored.extend_from_slice(&bytes);
+                self.writer_free_at = self.writer_free_at.max(now) + self.up_to(self.pace.slab);
+                wishes.answers.push((self.writer_free_at, Answer::Stored));
+            }
+            Action::Publish => {
+                assert!(!self.report.published && !self.is_publishing, "published twice");
+                self.is_publishing = true;
+                let published_at = self.writer_free_at.max(now) + self.pace.publish;
+                wishes.answers.push((published_at, Answer::Published));
+            }
+            Action::Arm(deadline) => {
+                assert!(deadline != self.deadline, "armed as it was");
+                self.deadline = deadline;
+            }
+            Action::Finished(outcome) => {
+                let before = self.report.outcome.replace(outcome);
+                assert_eq!(before, None, "two outcomes");
+            }
+            Action::Close => {
+                assert!(self.report.outcome.is_some(), "an end without an outcome");
+                assert_eq!(self.deadline, None, "an end that leaves a deadline");
+                self.is_closed = true;
+                self.report.ended_at = now;
+            }
+        }
+    }
+
+    fn send(&mut self, transmit: Transmit<'_>, wishes: &mut Wishes) {
+        match transmit {
+            Transmit::Packet(octets) => {
+                match octets[1] {
+                    3 => panic!("DATA that is no run of blocks"),
+                    4 => self.report.acks += 1,
+                    _ => self.report.others += 1,
+                }
+                wishes.packets.push(octets.to_vec());
+            }
+            Transmit::Blocks(blocks) => {
+                assert!(blocks.remaining() > 0, "an empty run");
+                let (blksize, mut position) = (blocks.blksize(), blocks.next_position());
+                for block in blocks {
+                    let payload = block.payload().collect::<Vec<_>>().concat();
+                    let from = (position as usize - 1) * blksize;
+                    let until = (from + blksize).min(self.wire.len());
+                    assert_eq!(payload, self.wire[from..until], "block {position} isn't what it should be");
+                    *self.report.data.entry(position).or_default() += 1;
+                    wishes.packets.push([&block.header[..], &payload].concat());
+                    position += 1;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, now: Duration, offset: u64, octets: usize) -> (Duration, Answer) {
+        assert!(!self.is_reading, "two slabs at once");
+        assert_eq!(offset, self.read_until as u64, "a slab from elsewhere");
+        assert!(octets > 0, "a slab of nothing");
+        self.is_reading = true;
+        let left = self.file.len() - self.read_until;
+        let most = octets.min(left);
+        let length = if self.pace.odd_pieces && most > 0 { self.rng.length(1..=most) } else { most };
+        let bytes = Bytes::copy_from_slice(&self.file[self.read_until..self.read_until + length]);
+        self.read_until += length;
+        let tells_end_apart = self.pace.odd_pieces && length > 0 && self.rng.chance(500);
+        let end = length == left && !tells_end_apart;
+        (now + self.up_to(self.pace.slab), Answer::Slab { bytes, end })
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        Duration::from_nanos(self.rng.within(0..=most.as_nanos() as u64))
+    }
+}
+
+/// Stands where a machine is that is being drained.
+#[derive(Debug)]
+struct Absent;
+
+impl Machine for Absent {
+    fn take(&mut self, _now: Moment, _input: Input<'_>) {
+        unreachable!("its machine is being drained")
+    }
+
+    fn next_action(&mut self) -> Option<Action<'_>> {
+        None
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+
+    fn is_proven(&self) -> bool {
+        false
+    }
+}
