@@ -4,6 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`store`] | where bytes live: a directory, memory |
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
@@ -11,5 +12,6 @@
 
 pub mod error;
 pub mod limits;
+pub mod store;
 pub mod transfer;
 pub mod wire;

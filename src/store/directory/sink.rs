@@ -1,0 +1,256 @@
+//! An upload to the directory: what is checked before its first octet, and how it is written.
+
+use std::fmt;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Access, Advice, AtFlags, FileType, fadvise, fstatvfs, statat};
+use rustix::io::{Errno, retry_on_intr, write};
+
+use super::DirectoryOptions;
+use super::publish;
+use super::temporary::Temporary;
+use super::tree::{Tree, may};
+use crate::error::{Failure, Fault};
+use crate::limits::{FREE_CHECK_OCTETS, PARENT_ATTEMPTS_MAX, WRITEBACK_OCTETS};
+use crate::store::{Name, Sink, io_fault};
+
+#[derive(Debug)]
+pub(super) struct DirectorySink {
+    options: DirectoryOptions,
+    place: Place,
+    path: String,
+    /// Made by the first octet: a request with a forged address must not make files (WR-10).
+    temporary: Option<Temporary>,
+    octets_written: u64,
+    /// Of those, octets that the kernel was told to write back.
+    octets_flushed: u64,
+    /// Octets that may be written before the free space is asked for again.
+    octets_unasked: u64,
+    /// Why the upload is over. A file that lacks octets is never published.
+    failed: Option<Fault>,
+}
+
+/// Where the file will be.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The deepest directory on the way that is there. The temporary file is made in it.
+    pub(super) ancestor: Arc<OwnedFd>,
+    /// The directories below it that are not there yet.
+    pub(super) missing: Vec<Box<[u8]>>,
+    /// The last component.
+    pub(super) file_name: Box<[u8]>,
+}
+
+impl DirectorySink {
+    pub(super) fn create(
+        tree: &Tree,
+        options: DirectoryOptions,
+        name: &Name,
+        claimed: Option<u64>,
+        path: String,
+    ) -> Result<Self, Fault> {
+        let place = Place::find(tree, name, options.create_dirs).map_err(|error| io_fault(&error, &path))?;
+        if place.missing.is_empty() {
+            check_target(place.ancestor.as_fd(), &place.file_name, options.overwrite, &path)?;
+        }
+        may(place.ancestor.as_fd(), b".", Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|error| io_fault(&error, &path))?;
+        let mut sink = Self {
+            options,
+            place,
+            path,
+            temporary: None,
+            octets_written: 0,
+            octets_flushed: 0,
+            octets_unasked: 0,
+            failed: None,
+        };
+        sink.admit(claimed.unwrap_or(0))?;
+        Ok(sink)
+    }
+
+    /// Whether `octets` more are allowed, and there is room for them.
+    fn admit(&mut self, octets: u64) -> Result<(), Fault> {
+        let limit = self.options.upload_octets_max;
+        if self.octets_written.saturating_add(octets) > limit {
+            return Err(self.fault(Failure::TooLarge, format_args!("an upload may have {limit} octets")));
+        }
+        if octets > self.octets_unasked || octets == 0 {
+            let free = self.octets_free()?;
+            if octets > free || self.disk_is_at_its_reserve(free) {
+                let reserve = self.options.min_free_octets;
+                let detail = format_args!("{free} octets are free above the reserve of {reserve}");
+                return Err(self.fault(Failure::DiskFull, detail));
+            }
+            self.octets_unasked = free.min(FREE_CHECK_OCTETS);
+        }
+        Ok(())
+    }
+
+    /// Even an empty file is refused where the reserve is used up already.
+    fn disk_is_at_its_reserve(&self, octets_free: u64) -> bool {
+        octets_free == 0 && self.options.min_free_octets > 0
+    }
+
+    /// Octets free above the reserve.
+    fn octets_free(&self) -> Result<u64, Fault> {
+        let disk = fstatvfs(&self.place.ancestor).map_err(|errno| io_fault(&errno.into(), &self.path))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        Ok(free.saturating_sub(self.options.min_free_octets))
+    }
+
+    fn write_all(&mut self, mut octets: &[u8]) -> Result<(), Fault> {
+        self.admit(octets.len() as u64)?;
+        while !octets.is_empty() {
+            let written = {
+                let file = self.temporary()?.file();
+                retry_on_intr(|| write(file, octets))
+            };
+            match written {
+                Ok(0) => return Err(self.fault(Failure::DiskFull, "the file system took no more octets")),
+                Ok(count) => {
+                    octets = &octets[count..];
+                    self.octets_written += count as u64;
+                    self.octets_unasked = self.octets_unasked.saturating_sub(count as u64);
+                }
+                Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+            }
+        }
+        self.start_writeback();
+        Ok(())
+    }
+
+    /// Tells the kernel to start writing, so that the last `fsync`, while which the peer waits, has little left to
+    /// do. No crate offers `sync_file_range` without `unsafe`; on Linux this advice starts the same writeback and
+    /// drops only pages that are on the disk already. It is advice: if it fails, nothing is lost.
+    fn start_writeback(&mut self) {
+        let Some(length) = NonZeroU64::new(self.octets_written - self.octets_flushed) else { return };
+        if !self.options.durable || length.get() < WRITEBACK_OCTETS {
+            return;
+        }
+        if let Some(temporary) = &self.temporary {
+            let _ = fadvise(temporary.file(), self.octets_flushed, Some(length), Advice::DontNeed);
+        }
+        self.octets_flushed = self.octets_written;
+    }
+
+    fn temporary(&mut self) -> Result<&mut Temporary, Fault> {
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
+            None => Temporary::create(&self.place.ancestor, self.options.unnamed_temporaries)
+                .map_err(|error| io_fault(&error, &self.path))?,
+        };
+        Ok(self.temporary.insert(temporary))
+    }
+
+    fn fault(&self, failure: Failure, detail: impl fmt::Display) -> Fault {
+        Fault::new(failure, format_args!("{}: {detail}", self.path))
+    }
+}
+
+impl Sink for DirectorySink {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        if let Some(fault) = &self.failed {
+            return Err(fault.clone());
+        }
+        self.write_all(octets).inspect_err(|fault| {
+            self.failed = Some(fault.clone());
+            // The disk may be full: its room is given back now, not when the peer has heard of it.
+            self.temporary = None;
+        })
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<(), Fault> {
+        if let Some(fault) = self.failed.take() {
+            return Err(fault);
+        }
+        self.temporary()?;
+        let Self { options, place, path, temporary, .. } = *self;
+        let Some(mut temporary) = temporary else {
+            return Err(Fault::new(Failure::Internal, "an upload lost its temporary file"));
+        };
+        publish::publish(&mut temporary, &place, options, &path)
+    }
+}
+
+impl Place {
+    fn find(tree: &Tree, name: &Name, create_dirs: bool) -> io::Result<Self> {
+        let parents: Vec<&[u8]> = name.parents().collect();
+        let mut attempt = 1;
+        let (ancestor, depth) = loop {
+            let (ancestor, depth) = deepest_directory(tree, &parents, create_dirs)?;
+            let Some(first_missing) = parents.get(depth) else { break (ancestor, depth) };
+            match statat(&ancestor, *first_missing, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(_) => break (ancestor, depth),
+                // Another upload has just made it.
+                Ok(there)
+                    if FileType::from_raw_mode(there.st_mode) == FileType::Directory
+                        && attempt < PARENT_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                // A link that leads nowhere: what it names isn't ours to make.
+                Ok(_) => return Err(Errno::NOENT.into()),
+            }
+        };
+        Ok(Self {
+            ancestor: Arc::new(ancestor),
+            missing: parents[depth..].iter().map(|&component| component.into()).collect(),
+            file_name: name.file_name().into(),
+        })
+    }
+}
+
+/// Whether a name in `directory` may be taken. Asked before the first octet, and again at the end for what changed
+/// meanwhile.
+pub(super) fn check_target(
+    directory: BorrowedFd<'_>,
+    file_name: &[u8],
+    overwrite: bool,
+    path: &str,
+) -> Result<(), Fault> {
+    let target = match statat(directory, file_name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(target) => target,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(io_fault(&errno.into(), path)),
+    };
+    match FileType::from_raw_mode(target.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => {
+            return Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link")));
+        }
+        other => return Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+    }
+    if !overwrite {
+        return Err(Fault::new(Failure::Exists, format_args!("{path} is there already")));
+    }
+    if target.st_nlink > 1 {
+        // It may be one of someone else's names for the file (SAFE-10).
+        return Err(Fault::new(Failure::Forbidden, format_args!("{path} has other hard links")));
+    }
+    // A rename wouldn't ask, but an operator who made a file read-only means it to stay.
+    may(directory, file_name, Access::WRITE_OK).map_err(|error| io_fault(&error, path))
+}
+
+/// The deepest directory on the way that is there, and how many of the components lead to it.
+fn deepest_directory(tree: &Tree, parents: &[&[u8]], create_dirs: bool) -> io::Result<(OwnedFd, usize)> {
+    let mut depth = parents.len();
+    loop {
+        match tree.open_directory(&parents[..depth]) {
+            Ok(directory) => return Ok((directory, depth)),
+            Err(error) if create_dirs && depth > 0 && is_missing(&error) => depth -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NOENT)
+}

@@ -1,0 +1,91 @@
+//! Removes the temporary files that a crash left.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
+};
+
+use super::tree::Tree;
+use crate::limits::{SWEEP_DEPTH_MAX, SWEEP_ENTRIES_MAX};
+use crate::store::temporary_name::is_temporary_name;
+
+/// What a [sweep](super::Directory::sweep_stale) did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sweep {
+    /// Stale temporaries removed.
+    pub removed: usize,
+    /// Whether all of the tree was looked at; a limit ([`SWEEP_ENTRIES_MAX`], [`SWEEP_DEPTH_MAX`]) or a directory
+    /// that can't be read ends it early.
+    pub complete: bool,
+}
+
+pub(super) fn sweep(tree: &Tree) -> io::Result<Sweep> {
+    let mut sweeper =
+        Sweeper { entries_left: SWEEP_ENTRIES_MAX, sweep: Sweep { removed: 0, complete: true } };
+    sweeper.enter(list(tree.root(), b".")?, 0);
+    Ok(sweeper.sweep)
+}
+
+struct Sweeper {
+    entries_left: usize,
+    sweep: Sweep,
+}
+
+impl Sweeper {
+    fn enter(&mut self, mut directory: Dir, depth: usize) {
+        while let Some(entry) = directory.read() {
+            let (Ok(entry), Some(left)) = (entry, self.entries_left.checked_sub(1)) else {
+                self.sweep.complete = false;
+                return;
+            };
+            self.entries_left = left;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let Ok(here) = directory.fd() else { continue };
+            match file_type(here, name, entry.file_type()) {
+                FileType::Directory if depth == SWEEP_DEPTH_MAX => self.sweep.complete = false,
+                FileType::Directory => match list(here, name) {
+                    Ok(below) => self.enter(below, depth + 1),
+                    Err(_) => self.sweep.complete = false,
+                },
+                FileType::RegularFile if is_temporary_name(name) && remove_stale(here, name).is_ok() => {
+                    self.sweep.removed += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn list(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(Dir::new(openat(directory, name, flags, Mode::empty())?)?)
+}
+
+/// Not every file system says in a listing what its entries are.
+fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType) -> FileType {
+    match listed {
+        FileType::Unknown => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+        known => known,
+    }
+}
+
+/// Removes a temporary if its lock is free. The lock is held meanwhile, and the name checked under it: it may have
+/// been published, and the name be another's.
+fn remove_stale(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::empty())?;
+    flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive)?;
+    let locked = fstat(&file)?;
+    let named = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let same = (locked.st_dev, locked.st_ino) == (named.st_dev, named.st_ino);
+    if !same || FileType::from_raw_mode(locked.st_mode) != FileType::RegularFile {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(unlinkat(directory, name, AtFlags::empty())?)
+}

@@ -1,0 +1,125 @@
+//! The root, and how a name below it is resolved under each policy for symbolic links.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::Symlinks;
+use crate::store::Name;
+
+/// How a directory on the way is opened. `O_PATH` asks for no permission to list it.
+const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// How a file is looked at without opening it: a FIFO's writer isn't woken, a device isn't touched (SAFE-11).
+const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+/// How a file is opened to be read. It was a regular file when it was looked at; should it have become a FIFO or a
+/// terminal since, the open must neither wait nor take the terminal over.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// A root directory held open.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: Dir,
+    symlinks: Symlinks,
+}
+
+impl Tree {
+    pub(super) fn open(root: &Path, symlinks: Symlinks) -> io::Result<Self> {
+        let root = Dir::open_ambient_dir(root, ambient_authority())?;
+        may(root.as_fd(), b".", Access::EXEC_OK)?;
+        Ok(Self { root, symlinks })
+    }
+
+    /// The root itself.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// What stands under a name, without touching it.
+    pub(super) fn look(&self, name: &Name) -> io::Result<Stat> {
+        let stat = fstat(self.resolve(name, LOOK)?)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            // Only with O_PATH | O_NOFOLLOW does an open hand out the link itself.
+            FileType::Symlink => Err(Errno::LOOP.into()),
+            _ => Ok(stat),
+        }
+    }
+
+    /// Opens a file to be read.
+    pub(super) fn open_file(&self, name: &Name) -> io::Result<OwnedFd> {
+        self.resolve(name, READ)
+    }
+
+    /// Opens the directory that `components` lead to, to work in it (`O_PATH`).
+    pub(super) fn open_directory(&self, components: &[&[u8]]) -> io::Result<OwnedFd> {
+        if components.is_empty() {
+            return self.root.as_fd().try_clone_to_owned();
+        }
+        let path = components.join(&b'/');
+        let path = Path::new(OsStr::from_bytes(&path));
+        match self.symlinks {
+            Symlinks::Inside => Ok(self.root.open_dir(path)?.into()),
+            Symlinks::Deny => walk(self.root.as_fd(), components.iter().copied()),
+            Symlinks::Follow => Ok(openat(&self.root, path, PASS, Mode::empty())?),
+        }
+    }
+
+    fn resolve(&self, name: &Name, flags: OFlags) -> io::Result<OwnedFd> {
+        match self.symlinks {
+            Symlinks::Inside => {
+                let mut options = OpenOptions::new();
+                options.read(true).custom_flags(flags.bits().cast_signed());
+                Ok(self.root.open_with(name.as_path(), &options)?.into_std().into())
+            }
+            Symlinks::Deny => {
+                let parent = walk(self.root.as_fd(), name.parents())?;
+                Ok(openat(parent, name.file_name(), flags | OFlags::NOFOLLOW, Mode::empty())?)
+            }
+            Symlinks::Follow => Ok(openat(&self.root, name.as_path(), flags, Mode::empty())?),
+        }
+    }
+}
+
+/// Goes down one component after the other and through no symbolic link. A [`Name`] has no `..`, so this can't
+/// leave `start` by any other way, whatever is renamed meanwhile; and it needs no `openat2`.
+pub(super) fn walk<'a>(
+    start: BorrowedFd<'_>,
+    components: impl Iterator<Item = &'a [u8]>,
+) -> io::Result<OwnedFd> {
+    let mut here = start.try_clone_to_owned()?;
+    for component in components {
+        here = step(here.as_fd(), component)?;
+    }
+    Ok(here)
+}
+
+/// Opens a subdirectory that isn't a symbolic link.
+pub(super) fn step(here: BorrowedFd<'_>, component: &[u8]) -> io::Result<OwnedFd> {
+    openat(here, component, PASS | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| match errno {
+        // With O_PATH, a link is "not a directory" like any file; the peer is to hear 2 for the one, 1 for the other.
+        Errno::NOTDIR if is_symlink(here, component) => Errno::LOOP.into(),
+        _ => errno.into(),
+    })
+}
+
+fn is_symlink(directory: BorrowedFd<'_>, component: &[u8]) -> bool {
+    statat(directory, component, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+/// Whether this process may do that to what is in `directory` under that name. A forecast, to say early what the
+/// system call that counts would say in the end.
+pub(super) fn may(directory: BorrowedFd<'_>, name: &[u8], access: Access) -> io::Result<()> {
+    match accessat(directory, name, access, AtFlags::EACCESS) {
+        // Some containers refuse the newer call that knows effective ids; the older one asks for the real ones,
+        // which are the same in a daemon.
+        Err(Errno::PERM) => Ok(accessat(directory, name, access, AtFlags::empty())?),
+        answer => Ok(answer?),
+    }
+}

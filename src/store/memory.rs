@@ -1,0 +1,206 @@
+//! A [`Store`] in memory: for tests, and for files that a program makes itself.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Name, Sink, Slab, Source, Store};
+use crate::error::{Failure, Fault};
+use crate::limits::{MEMORY_OCTETS_MAX_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
+
+/// Files in memory. Clones are the same store.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    files: Arc<Mutex<Files>>,
+    options: MemoryOptions,
+}
+
+/// What a [`Memory`] allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryOptions {
+    /// An upload may take the place of a file that is there.
+    pub overwrite: bool,
+    /// Octets that one upload may bring.
+    pub upload_octets_max: u64,
+    /// Octets that all files have together at most; uploads under way count.
+    pub octets_max: u64,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self {
+            overwrite: false,
+            upload_octets_max: UPLOAD_OCTETS_MAX_DEFAULT,
+            octets_max: MEMORY_OCTETS_MAX_DEFAULT,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    published: HashMap<Name, Bytes>,
+    /// Octets of what is published and of what is being uploaded.
+    octets: u64,
+}
+
+impl Memory {
+    /// An empty store.
+    #[must_use]
+    pub fn new(options: MemoryOptions) -> Self {
+        Self { files: Arc::default(), options }
+    }
+
+    /// Puts a file there, in place of one that has its name; limits are for uploads. Returns what it replaced.
+    pub fn insert(&self, name: Name, content: impl Into<Bytes>) -> Option<Bytes> {
+        let content = content.into();
+        let mut files = self.files();
+        files.octets = files.octets.saturating_add(content.len() as u64);
+        files.put(name, content)
+    }
+
+    /// The content of a file, if it is there.
+    #[must_use]
+    pub fn get(&self, name: &Name) -> Option<Bytes> {
+        self.files().published.get(name).cloned()
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        // Nothing that holds the lock leaves the map half changed: a panic elsewhere is no reason to stop serving.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    /// Publishes octets that are counted already.
+    fn put(&mut self, name: Name, content: Bytes) -> Option<Bytes> {
+        let replaced = self.published.insert(name, content);
+        self.octets -= replaced.as_ref().map_or(0, |old| old.len() as u64);
+        replaced
+    }
+}
+
+impl Store for Memory {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        let content = self.get(name).ok_or(Failure::NotFound)?;
+        Ok(Arc::new(MemorySource { content, path: path_of(name) }))
+    }
+
+    fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        let claimed = claimed.unwrap_or(0);
+        let files = self.files();
+        if files.published.contains_key(name) && !self.options.overwrite {
+            return Err(Failure::Exists.into());
+        }
+        if claimed > self.options.upload_octets_max {
+            return Err(Failure::TooLarge.into());
+        }
+        if claimed > self.options.octets_max.saturating_sub(files.octets) {
+            return Err(Failure::DiskFull.into());
+        }
+        Ok(Box::new(MemorySink {
+            store: self.clone(),
+            name: name.clone(),
+            path: path_of(name),
+            received: BytesMut::new(),
+            failed: None,
+        }))
+    }
+}
+
+fn path_of(name: &Name) -> String {
+    format!("memory:{name}")
+}
+
+#[derive(Debug)]
+struct MemorySource {
+    content: Bytes,
+    path: String,
+}
+
+impl Source for MemorySource {
+    fn size(&self) -> Option<u64> {
+        Some(self.content.len() as u64)
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.content.len());
+        let stop = start.saturating_add(length).min(self.content.len());
+        Ok(Slab { bytes: self.content.slice(start..stop), end: stop == self.content.len() })
+    }
+
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        self.fetch(offset, length).map(Some)
+    }
+}
+
+#[derive(Debug)]
+struct MemorySink {
+    store: Memory,
+    name: Name,
+    path: String,
+    received: BytesMut,
+    failed: Option<Failure>,
+}
+
+impl MemorySink {
+    fn admit(&self, octets: &[u8]) -> Result<(), Failure> {
+        let options = &self.store.options;
+        let count = octets.len() as u64;
+        if self.received.len() as u64 + count > options.upload_octets_max {
+            return Err(Failure::TooLarge);
+        }
+        let mut files = self.store.files();
+        if count > options.octets_max.saturating_sub(files.octets) {
+            return Err(Failure::DiskFull);
+        }
+        files.octets += count;
+        Ok(())
+    }
+}
+
+impl Sink for MemorySink {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        if let Some(failure) = self.failed {
+            return Err(failure.into());
+        }
+        self.admit(octets).inspect_err(|failure| self.failed = Some(*failure))?;
+        self.received.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<(), Fault> {
+        if let Some(failure) = self.failed {
+            return Err(failure.into());
+        }
+        let store = self.store.clone();
+        let mut files = store.files();
+        if files.published.contains_key(&self.name) && !store.options.overwrite {
+            // The guard goes first: dropping the upload gives its octets back, under the same lock.
+            drop(files);
+            return Err(Failure::Exists.into());
+        }
+        let content = self.received.split().freeze();
+        files.put(self.name.clone(), content);
+        Ok(())
+    }
+}
+
+impl Drop for MemorySink {
+    fn drop(&mut self) {
+        // What was published was split off: it stays counted.
+        self.store.files().octets -= self.received.len() as u64;
+    }
+}

@@ -1,0 +1,93 @@
+//! Where bytes live. A [`Store`] opens a [`Source`] to read from or a [`Sink`] to write to, by [`Name`].
+//!
+//! Every call here may block (except [`Source::fetch_cached`]) and is therefore made from a pool of threads that may,
+//! never on an arbiter's own.
+
+mod directory;
+mod errno;
+mod memory;
+mod name;
+mod temporary_name;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use self::directory::{Directory, DirectoryOptions, RootError, Sweep, Symlinks};
+pub use self::errno::io_fault;
+pub use self::memory::{Memory, MemoryOptions};
+pub use self::name::Name;
+use crate::error::Fault;
+
+/// A place that files are read from and written to.
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Opens a file to be read. Nothing on disk is changed by it.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says why the file can't be had.
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault>;
+
+    /// Prepares an upload: says now whatever can be known before the first octet (exists, forbidden, no room),
+    /// and leaves nothing visible until [`Sink::publish`]. `claimed` is the size that the client announced
+    /// (`tsize`); it is a claim only.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says why the file can't be written.
+    fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault>;
+}
+
+/// A file that is being read, by any number of transfers at once.
+pub trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Size in octets as it was at open, if it is known.
+    fn size(&self) -> Option<u64>;
+
+    /// The file that is served, as the operator knows it. For logs, never for a peer.
+    fn path(&self) -> &str;
+
+    /// Reads up to `length` octets at `offset`: fewer only at the end of the file, which [`Slab::end`] then tells.
+    ///
+    /// # Errors
+    /// [`Failure::Changed`](crate::error::Failure::Changed) when the file is no longer what was opened (shrunk,
+    /// rewritten); another [`Fault`] when reading fails.
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault>;
+
+    /// The same, if and only if it can be done without waiting (the page cache has it). `None` otherwise.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        let _ = (offset, length);
+        Ok(None)
+    }
+}
+
+/// A piece of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slab {
+    /// The octets.
+    pub bytes: Bytes,
+    /// Whether the file ends right after them.
+    pub end: bool,
+}
+
+/// A file that is being written. Dropped without [`publish`](Self::publish), it leaves nothing.
+pub trait Sink: fmt::Debug + Send + 'static {
+    /// The file that will be there, as the operator knows it. For logs, never for a peer.
+    fn path(&self) -> &str;
+
+    /// Appends `octets`.
+    ///
+    /// # Errors
+    /// [`Failure::DiskFull`](crate::error::Failure::DiskFull), [`Failure::TooLarge`](crate::error::Failure::TooLarge) or
+    /// another [`Fault`]; the upload is then over.
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault>;
+
+    /// Makes the file appear under its name, whole and (unless told otherwise) durable; never in place of another
+    /// file unless overwriting was allowed.
+    ///
+    /// # Errors
+    /// [`Failure::Exists`](crate::error::Failure::Exists) when another upload won the name, or another [`Fault`];
+    /// nothing is left then.
+    fn publish(self: Box<Self>) -> Result<(), Fault>;
+}

@@ -1,0 +1,125 @@
+//! The name of a file below a store's root, as a client may ask for it.
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::temporary_name::is_temporary_name;
+use crate::error::Failure;
+use crate::limits::{NAME_COMPONENT_OCTETS_MAX, NAME_OCTETS_MAX};
+
+/// A checked name: relative, at least one component, none of them empty, `.` or `..`, no control octet in any.
+///
+/// Names are octets, as they are on the disk: no Unicode normalisation, no percent decoding (RFC 3617 leaves that to
+/// the client), no `~`, no case folding.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Box<[u8]>);
+
+impl Name {
+    /// Reads the name that a request carries.
+    ///
+    /// `\` counts as `/` (Windows boot loaders send it); leading `/`, `./` and doubled `/` mean nothing; `..` is
+    /// resolved here, by the letter, before any file system sees the name.
+    ///
+    /// # Errors
+    /// - [`Failure::Malformed`]: the name is empty.
+    /// - [`Failure::Forbidden`]: it leads above the root, names the root itself, or has a control octet in it.
+    /// - [`Failure::NotFound`]: no file can have that name: it ends as a directory's does (`boot/`, `boot/.`), is
+    ///   too long, or is one of our own temporaries'.
+    pub fn from_request(bytes: &[u8]) -> Result<Self, Failure> {
+        if bytes.is_empty() {
+            return Err(Failure::Malformed);
+        }
+        if bytes.len() > NAME_OCTETS_MAX {
+            return Err(Failure::NotFound);
+        }
+        if bytes.iter().any(u8::is_ascii_control) {
+            return Err(Failure::Forbidden);
+        }
+        // Mapped before anything is split, so that `..\` can't pass as part of a component (SAFE-06).
+        let written: Vec<&[u8]> = bytes.split(|octet| matches!(octet, b'/' | b'\\')).collect();
+        let components = resolve(&written)?;
+        if components.is_empty() {
+            return Err(Failure::Forbidden);
+        }
+        if matches!(written.last(), Some(&(b"" | b"." | b".."))) {
+            return Err(Failure::NotFound);
+        }
+        Ok(Self(components.join(&b'/').into_boxed_slice()))
+    }
+
+    /// The components, from the root down.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.0.split(|octet| *octet == b'/')
+    }
+
+    /// The components that lead to the file's directory: none for a file in the root.
+    pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let mut components = self.components();
+        components.next_back();
+        components
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn file_name(&self) -> &[u8] {
+        self.0.rsplit(|octet| *octet == b'/').next().unwrap_or(&self.0)
+    }
+
+    /// The whole name, components joined by `/`.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The whole name as a relative path.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+/// Walks the components as written, by the letter: `.` and nothing stay, `..` goes up.
+fn resolve<'a>(written: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, Failure> {
+    let mut components = Vec::with_capacity(written.len());
+    for &component in written {
+        match component {
+            b"" | b"." => {}
+            b".." => {
+                components.pop().ok_or(Failure::Forbidden)?;
+            }
+            _ if component.len() > NAME_COMPONENT_OCTETS_MAX => return Err(Failure::NotFound),
+            _ if is_temporary_name(component) => return Err(Failure::NotFound),
+            _ => components.push(component),
+        }
+    }
+    Ok(components)
+}
+
+/// For logs: text that can't be printed, or could draw a wrong line in a terminal, is escaped (MAL-08).
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '\'' | '"' => write!(f, "{c}")?,
+                    _ => write!(f, "{}", c.escape_debug())?,
+                }
+            }
+            for octet in chunk.invalid() {
+                write!(f, "\\x{octet:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({self})")
+    }
+}

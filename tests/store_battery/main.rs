@@ -1,0 +1,14 @@
+//! One battery for every store, and what only a directory can suffer.
+
+mod battery;
+mod changed;
+mod crash;
+mod descriptors;
+mod disk_full;
+mod hostile;
+mod permissions;
+mod publishing;
+mod race;
+mod support;
+mod sweep;
+mod symlinks;

@@ -1,0 +1,109 @@
+//! A directory and a link out of the root change places while names are resolved (SAFE-09).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use stagecoach::error::Failure;
+use stagecoach::store::Symlinks;
+use tempfile::TempDir;
+
+use crate::support::{both, directory, listing, policy, read, scratch, upload, with};
+
+const SWAPS: usize = 100_000;
+const LOOKS: usize = 5_000;
+
+fn tree() -> TempDir {
+    let base = scratch();
+    fs::create_dir_all(base.path().join("root/dir")).unwrap();
+    fs::create_dir(base.path().join("outside")).unwrap();
+    fs::write(base.path().join("root/dir/file"), "inside").unwrap();
+    fs::write(base.path().join("outside/file"), "outside").unwrap();
+    symlink("../outside", base.path().join("root/link")).unwrap();
+    base
+}
+
+/// Does `work` over and over while `dir` and `link` change places, until both have happened often enough.
+fn while_swapping(root: &Path, looks_min: usize, mut work: impl FnMut()) {
+    let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (dir, link) = (root.join("dir"), root.join("link"));
+            while !stop.load(Relaxed) {
+                renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                swaps.fetch_add(1, Relaxed);
+            }
+        });
+        let stops = StopOnDrop(&stop);
+        let mut looks = 0;
+        while looks < looks_min || swaps.load(Relaxed) < SWAPS {
+            work();
+            looks += 1;
+        }
+        drop(stops);
+    });
+}
+
+/// Ends the swapping also when an assertion fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+#[test]
+fn a_race_never_reads_outside() {
+    for symlinks in [Symlinks::Inside, Symlinks::Deny] {
+        let base = tree();
+        let root = base.path().join("root");
+        let store = directory(&root, policy(symlinks));
+        let (mut served, mut refused) = (0, 0);
+        while_swapping(&root, LOOKS, || match read(&store, "dir/file") {
+            Ok(content) => {
+                assert_eq!(content, b"inside", "{symlinks:?}");
+                served += 1;
+            }
+            Err(failure) => {
+                assert!(matches!(failure, Failure::Forbidden | Failure::NotFound), "{failure:?}");
+                refused += 1;
+            }
+        });
+        assert!(served > 0 && refused > 0, "{symlinks:?}: {served} served, {refused} refused");
+    }
+}
+
+#[test]
+fn a_race_never_writes_outside() {
+    for symlinks in [Symlinks::Inside, Symlinks::Deny] {
+        let options = with(|options| {
+            options.symlinks = symlinks;
+            options.overwrite = true;
+            options.create_dirs = true;
+            options.durable = false;
+        });
+        for options in both(options) {
+            let base = tree();
+            let root = base.path().join("root");
+            let outside = listing(&base.path().join("outside"));
+            let store = directory(&root, options);
+            let (mut served, mut refused) = (0, 0);
+            while_swapping(&root, LOOKS / 2, || {
+                for asked in ["dir/file", "dir/new", "dir/made/new"] {
+                    match upload(&store, asked, b"uploaded") {
+                        Ok(()) => served += 1,
+                        Err(failure) => {
+                            assert!(matches!(failure, Failure::Forbidden | Failure::NotFound), "{failure:?}");
+                            refused += 1;
+                        }
+                    }
+                }
+            });
+            assert!(served > 0 && refused > 0, "{options:?}: {served} served, {refused} refused");
+            assert_eq!(listing(&base.path().join("outside")), outside, "{options:?}");
+        }
+    }
+}

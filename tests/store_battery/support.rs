@@ -1,0 +1,142 @@
+//! What the tests share.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use stagecoach::error::Failure;
+use stagecoach::store::{Directory, DirectoryOptions, Name, Sink, Store, Symlinks};
+use tempfile::TempDir;
+
+pub(crate) fn name(bytes: impl AsRef<[u8]>) -> Name {
+    Name::from_request(bytes.as_ref()).unwrap()
+}
+
+/// Options of a test: the defaults, but for the reserve, which would make a test fail on a small disk.
+pub(crate) fn options() -> DirectoryOptions {
+    let mut options = DirectoryOptions::default();
+    options.min_free_octets = 0;
+    options
+}
+
+pub(crate) fn with(change: impl FnOnce(&mut DirectoryOptions)) -> DirectoryOptions {
+    let mut options = options();
+    change(&mut options);
+    options
+}
+
+/// Options with both kinds of temporary file.
+pub(crate) fn both(options: DirectoryOptions) -> [DirectoryOptions; 2] {
+    [true, false].map(|unnamed| {
+        let mut options = options;
+        options.unnamed_temporaries = unnamed;
+        options
+    })
+}
+
+pub(crate) fn policy(symlinks: Symlinks) -> DirectoryOptions {
+    with(|options| options.symlinks = symlinks)
+}
+
+pub(crate) fn scratch() -> TempDir {
+    tempfile::tempdir().expect("the tests need a writable temporary directory")
+}
+
+pub(crate) fn directory(root: &Path, options: DirectoryOptions) -> Directory {
+    Directory::open(root, options).unwrap()
+}
+
+/// Whether the file system knows files without a name.
+pub(crate) fn knows_unnamed_files(root: &Path) -> bool {
+    openat(CWD, root, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
+}
+
+/// The whole of a file, read through the store.
+pub(crate) fn read(store: &dyn Store, asked: impl AsRef<[u8]>) -> Result<Vec<u8>, Failure> {
+    let source = store.open(&name(asked)).map_err(|fault| fault.failure)?;
+    let mut content = Vec::new();
+    loop {
+        let slab = source.fetch(content.len() as u64, 1 << 16).map_err(|fault| fault.failure)?;
+        content.extend_from_slice(&slab.bytes);
+        if slab.end {
+            return Ok(content);
+        }
+    }
+}
+
+/// A whole upload.
+pub(crate) fn upload(store: &dyn Store, asked: impl AsRef<[u8]>, content: &[u8]) -> Result<(), Failure> {
+    let begin = || {
+        let mut sink = store.create(&name(asked), None)?;
+        content.chunks(512).try_for_each(|block| sink.write(block))?;
+        sink.publish()
+    };
+    begin().map_err(|fault| fault.failure)
+}
+
+/// An upload that has brought some octets and isn't over.
+pub(crate) fn begun(store: &dyn Store, asked: impl AsRef<[u8]>, content: &[u8]) -> Box<dyn Sink> {
+    let mut sink = store.create(&name(asked), None).unwrap();
+    sink.write(content).unwrap();
+    sink
+}
+
+/// Everything below a directory: path, and content of regular files. Links are listed, not followed.
+pub(crate) fn listing(root: &Path) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+    fn visit(root: &Path, here: &Path, found: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+        for entry in fs::read_dir(here).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let kind = entry.file_type().unwrap();
+            let relative = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+            found.insert(relative, kind.is_file().then(|| fs::read(&path).unwrap()));
+            if kind.is_dir() {
+                visit(root, &path, found);
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    visit(root, root, &mut found);
+    found
+}
+
+const ROLE: &str = "STAGECOACH_TEST_ROLE";
+const DONE: &str = "the child came to its end";
+
+/// What this process is to do if a test started it; `None` in the test itself.
+pub(crate) fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// The command line that runs one test of this binary again, in a process of its own.
+pub(crate) fn arguments(test: &str) -> [String; 4] {
+    [test.to_owned(), "--exact".to_owned(), "--nocapture".to_owned(), "--test-threads=1".to_owned()]
+}
+
+/// Runs `test` again in a process of its own, where [`role`] is `role`.
+pub(crate) fn again(test: &str, role: &str) -> Command {
+    // By this path it can be run also as a user who may not enter the directory that it is in.
+    let mut command = Command::new("/proc/self/exe");
+    command.args(arguments(test)).env(ROLE, role).stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn set_role(command: &mut Command, role: &str) {
+    command.env(ROLE, role).stdin(Stdio::null());
+}
+
+/// Says that the child has done all of its work: a test that wasn't found by its name also ends well.
+pub(crate) fn done() {
+    println!("{DONE}");
+}
+
+/// Runs a child to its [`done`].
+pub(crate) fn expect_done(mut command: Command) {
+    let output = command.output().expect("the child process starts");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stdout.contains(DONE), "{}\n{stdout}\n{stderr}", output.status);
+}
