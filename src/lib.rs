@@ -5,6 +5,7 @@
 //! | module | what lives there |
 //! |---|---|
 //! | [`store`] | where bytes live: a directory, memory |
+//! | [`net`] | UDP mechanics: reply address, error queue, batches |
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
@@ -12,6 +13,7 @@
 
 pub mod error;
 pub mod limits;
+pub mod net;
 pub mod store;
 pub mod transfer;
 pub mod wire;

@@ -1,0 +1,21 @@
+//! UDP mechanics: the sockets that requests arrive at, and one socket for each transfer.
+//!
+//! What only one kernel can do (segmented sends, the error queue, the address a datagram was sent to) is in `sys`;
+//! everything else is the same everywhere.
+
+mod link;
+mod memory_link;
+mod port_range;
+mod readiness;
+mod request_socket;
+mod sys;
+mod udp_link;
+
+#[cfg(test)]
+mod test_support;
+
+pub use self::link::Link;
+pub use self::memory_link::MemoryLink;
+pub use self::port_range::{ParsePortRangeError, PortRange};
+pub use self::request_socket::{BindError, Received, RequestSocket};
+pub use self::udp_link::{UdpLink, send_once};

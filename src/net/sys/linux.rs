@@ -1,0 +1,139 @@
+//! What Linux can do beyond sending and receiving.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
+};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
+use socket2::Socket;
+
+use super::{Arrival, RECEIVE, own_length, past_pending, socket_addr};
+use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+
+/// Room for control messages, aligned as their headers want it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(8))]
+struct ControlBuffer([u8; 128]);
+
+impl ControlBuffer {
+    const fn new() -> Self {
+        Self([0; 128])
+    }
+}
+
+/// Turns the error queue on, and "don't fragment" off: a block larger than the path's MTU goes as fragments.
+pub(in crate::net) fn prepare_transfer_socket(socket: &Socket, local: &SocketAddr) -> io::Result<()> {
+    if local.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
+    }
+    Ok(())
+}
+
+/// Asks for the address that each datagram was sent to, and for a large receive buffer.
+pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
+    if local.is_ipv6() {
+        setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
+    }
+    // Above net.core.rmem_max only with CAP_NET_ADMIN; what is not granted is done without.
+    if setsockopt(socket, sockopt::RcvBufForce, &REQUEST_RECEIVE_BUFFER_OCTETS).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &REQUEST_RECEIVE_BUFFER_OCTETS);
+    }
+    Ok(())
+}
+
+/// Sends `slices` as datagrams of `segment` octets each, and one of what is left.
+pub(in crate::net) fn send_segments(
+    socket: &UdpSocket,
+    to: &SockaddrStorage,
+    slices: &[IoSlice<'_>],
+    segment: u16,
+) -> nix::Result<()> {
+    let segments = [ControlMessage::UdpGsoSegments(&segment)];
+    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(to)).map(drop)
+}
+
+/// The next destination in the error queue whose host answered that nobody listens on that port.
+///
+/// "Host unreachable", "time exceeded" and their like pass by: routes come back, ports of a transfer don't.
+pub(in crate::net) fn take_unreachable(socket: &UdpSocket) -> Option<SocketAddr> {
+    loop {
+        let mut control = ControlBuffer::new();
+        // The queue holds the datagram that was answered as well; its octets are of no use here.
+        let mut quoted = [0; 1];
+        let mut slices = [IoSliceMut::new(&mut quoted)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let fd = socket.as_raw_fd();
+        let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags) {
+            Ok(message) => message,
+            Err(Errno::EINTR) => continue,
+            Err(_) => return None,
+        };
+        let gone = message.cmsgs().is_ok_and(|mut all| all.any(|one| is_port_unreachable(&one)));
+        if gone && let Some(destination) = socket_addr(message.address.as_ref()) {
+            return Some(destination);
+        }
+    }
+}
+
+fn is_port_unreachable(message: &ControlMessageOwned) -> bool {
+    let (ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _)) = message
+    else {
+        return false;
+    };
+    let from_network = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
+    from_network && error.ee_errno == libc::ECONNREFUSED as u32
+}
+
+/// Takes one datagram, and learns which of our addresses it was sent to.
+pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrival> {
+    past_pending(|| {
+        let room = buffer.len();
+        let mut control = ControlBuffer::new();
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = socket.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), RECEIVE)?;
+        let destination = message.cmsgs().ok().and_then(|mut all| all.find_map(|one| destination(&one)));
+        Ok(Arrival {
+            octets: own_length(message.bytes, room, message.flags),
+            from: socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?,
+            to: destination.map(|(to, _)| to),
+            to_broadcast: destination.is_some_and(|(_, to_broadcast)| to_broadcast),
+        })
+    })
+}
+
+/// The address to answer from, and whether the datagram was sent to many hosts at once.
+fn destination(message: &ControlMessageOwned) -> Option<(SocketAddr, bool)> {
+    match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let [asked, own] = [info.ipi_addr, info.ipi_spec_dst]
+                .map(|address| Ipv4Addr::from(address.s_addr.to_ne_bytes()));
+            // The kernel didn't look up its own address for what arrived before it was asked to (on a socket that came from
+            // elsewhere): only the address in the packet is known then.
+            let own = if own.is_unspecified() { asked } else { own };
+            // The kernel knows every subnet's broadcast address: it then names the interface's own beside it.
+            let to_broadcast = asked != own || asked.is_broadcast() || asked.is_multicast();
+            Some((SocketAddr::new(IpAddr::V4(own), 0), to_broadcast))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let asked = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            // A link-local address means nothing without its interface.
+            let scope_id = if asked.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+            Some((SocketAddrV6::new(asked, 0, 0, scope_id).into(), asked.is_multicast()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,39 @@
+//! What every kernel can do. Replies then leave from the address that the listening socket was bound to.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, UdpSocket};
+
+use nix::errno::Errno;
+use nix::sys::socket::SockaddrStorage;
+use socket2::{SockRef, Socket};
+
+use super::{Arrival, receive};
+use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+
+pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
+pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
+    // What the kernel doesn't grant is done without.
+    let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);
+    Ok(())
+}
+
+pub(in crate::net) fn send_segments(
+    _: &UdpSocket,
+    _: &SockaddrStorage,
+    _: &[IoSlice<'_>],
+    _: u16,
+) -> nix::Result<()> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+pub(in crate::net) fn take_unreachable(_: &UdpSocket) -> Option<SocketAddr> {
+    None
+}
+
+pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrival> {
+    let (octets, from) = receive(socket, buffer)?;
+    Ok(Arrival { octets, from, to: None, to_broadcast: false })
+}

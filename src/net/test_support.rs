@@ -1,0 +1,87 @@
+//! What the tests of this layer share.
+
+use std::collections::VecDeque;
+use std::net::UdpSocket;
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Link;
+use crate::transfer::{Blocks, Rollover};
+
+/// Runs `body` alone in a network namespace that `setup` (a shell script) has prepared: this test once more, in a
+/// process of its own. Where no namespace can be made, the test fails.
+pub(super) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) {
+    const INSIDE: &str = "STAGECOACH_TEST_NAMESPACE";
+    let path = std::any::type_name_of_val(test);
+    let name = path.split_once("::").map_or(path, |(_crate, name)| name);
+    if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
+        return body();
+    }
+    let script = format!("{setup}\nexec \"$@\"");
+    let output = Command::new("unshare")
+        // The user namespace makes it work without root as well.
+        .args(["--map-root-user", "--net", "sh", "-ec", &script, "sh"])
+        .arg(std::env::current_exe().expect("the path of this test"))
+        .args(["--exact", name, "--nocapture"])
+        .env(INSIDE, name)
+        .output()
+        .expect("the program unshare (of util-linux) makes the network namespace that this test needs");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "in a network namespace (needs unshare, ip, and permission): {text}");
+    assert!(text.contains("1 passed"), "the test must have run in its network namespace: {text}");
+}
+
+/// Runs a future on a runtime of this thread.
+pub(super) fn block_on(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
+}
+
+/// Slabs of `sizes`, filled with octets that tell where they lie.
+pub(super) fn slabs(sizes: &[usize]) -> VecDeque<Bytes> {
+    let mut octets = (0u32..).map(|n| (n % 251) as u8);
+    sizes.iter().map(|size| octets.by_ref().take(*size).collect()).collect()
+}
+
+/// The run of all blocks of `slabs` from `offset` on, with its short last block, which may be empty.
+pub(super) fn whole_run(slabs: &VecDeque<Bytes>, offset: usize, blksize: usize, first: u64) -> Blocks<'_> {
+    let octets = slabs.iter().map(Bytes::len).sum::<usize>() - offset;
+    let count = (octets / blksize + 1) as u64;
+    Blocks::new(slabs, offset, octets, blksize, first, count, Rollover::Zero)
+}
+
+/// The packets that a run stands for, made the plain way.
+pub(super) fn packets(blocks: Blocks<'_>) -> Vec<Vec<u8>> {
+    blocks
+        .map(|block| [&block.header[..]].into_iter().chain(block.payload()).collect::<Vec<_>>().concat())
+        .collect()
+}
+
+/// A client's socket.
+pub(super) fn peer(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(address).expect("a free port");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    // A window of large blocks must fit: what is lost on loopback is lost here.
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
+    socket
+}
+
+/// The next `count` datagrams that `peer` receives.
+pub(super) fn take(peer: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
+    let mut buffer = vec![0; 65536];
+    let mut next = || {
+        let octets = peer.recv(&mut buffer).expect("another datagram");
+        buffer[..octets].to_vec()
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Waits for an event of the link, 5 s at most.
+pub(super) async fn event(link: &mut impl Link) {
+    let event = std::future::poll_fn(|cx| link.poll_event(cx));
+    tokio::time::timeout(Duration::from_secs(5), event)
+        .await
+        .expect("an event within 5 s")
+        .expect("a reactor");
+}

@@ -1,0 +1,258 @@
+//! A transfer's own socket. It is not connected in the kernel: a stranger must get ERROR 5 (RFC 1350 §4).
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use nix::errno::Errno;
+use nix::sys::socket::SockaddrStorage;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::readiness::Readiness;
+use super::{Link, PortRange, sys};
+use crate::limits::{
+    SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS,
+    TRANSFER_SEND_BUFFER_OCTETS, UDP_PAYLOAD_OCTETS_MAX,
+};
+use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
+
+/// A [`Link`] over a UDP socket of its own.
+#[derive(Debug)]
+pub struct UdpLink {
+    readiness: Readiness,
+    local_addr: SocketAddr,
+    /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
+    /// doesn't fit the path's MTU, or the device can't: it is not asked again then.
+    segments: bool,
+}
+
+impl UdpLink {
+    /// A new socket at the address that the request was sent to, so that replies come from there (its port is
+    /// ignored), on a random port of the kernel's choice or of `ports`. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// `AddrInUse` when every port of the range is taken; else what the kernel says.
+    pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
+        Self::from_socket(Self::open(local, ports)?)
+    }
+
+    /// A socket for one transfer, of no runtime yet: at the address that the request was sent to (its port is ignored),
+    /// on a random port of the kernel's choice or of `ports`.
+    ///
+    /// # Errors
+    /// `AddrInUse` when every port of the range is taken; else what the kernel says.
+    pub fn open(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Arc<UdpSocket>> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if local.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        sys::prepare_transfer_socket(&socket, &local)?;
+        // The kernel grants what its limits allow; a smaller buffer only loses more when it is full.
+        let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
+        let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
+        match ports {
+            None => socket.bind(&with_port(local, 0).into())?,
+            Some(ports) => bind_within(&socket, local, ports)?,
+        }
+        Ok(Arc::new(socket.into()))
+    }
+
+    /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. Must be called
+    /// inside a tokio runtime; a link of the same socket on the same runtime must have been dropped.
+    ///
+    /// # Errors
+    /// When the runtime can't register the socket.
+    pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
+        let local_addr = socket.local_addr()?;
+        Ok(Self { readiness: Readiness::new(socket)?, local_addr, segments: true })
+    }
+
+    /// The socket itself, for those who must speak from this TID when the session no longer can.
+    #[must_use]
+    pub fn socket(&self) -> Arc<UdpSocket> {
+        Arc::clone(self.readiness.socket())
+    }
+
+    fn raw(&self) -> &UdpSocket {
+        self.readiness.socket()
+    }
+
+    fn send_blocks(&mut self, to: &SockaddrStorage, mut blocks: Blocks<'_>) -> io::Result<()> {
+        let segment = DATA_HEADER_OCTETS + blocks.blksize();
+        let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
+        while self.segments && at_once > 1 && blocks.remaining() > 1 {
+            let run = Run::take(blocks, at_once);
+            if run.count < 2 {
+                break;
+            }
+            match run.send(self.raw(), to, segment) {
+                Err(
+                    Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
+                ) => {
+                    self.segments = false;
+                }
+                sent => {
+                    lost_is_fine(sent)?;
+                    blocks = run.after;
+                }
+            }
+        }
+        blocks.try_for_each(|block| self.send_block(to, &block))
+    }
+
+    fn send_block(&self, to: &SockaddrStorage, block: &DataBlock<'_>) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
+        let mut pieces = block.payload();
+        slices[0] = IoSlice::new(&block.header);
+        let mut filled = 1;
+        for (slice, piece) in slices[1..].iter_mut().zip(&mut pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        if pieces.next().is_none() {
+            return self.send_slices(to, &slices[..filled]);
+        }
+        let mut packet = block.header.to_vec();
+        block.payload().for_each(|piece| packet.extend_from_slice(piece));
+        self.send_slices(to, &[IoSlice::new(&packet)])
+    }
+
+    fn send_slices(&self, to: &SockaddrStorage, slices: &[IoSlice<'_>]) -> io::Result<()> {
+        lost_is_fine(twice(|| sys::send(self.raw(), to, slices)))
+    }
+}
+
+impl Link for UdpLink {
+    fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.readiness.poll_event(cx)
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        Ok(sys::receive(self.raw(), buffer)?)
+    }
+
+    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
+        let to = SockaddrStorage::from(to);
+        match transmit {
+            Transmit::Packet(packet) => self.send_slices(&to, &[IoSlice::new(packet)]),
+            Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks),
+        }
+    }
+
+    fn take_error(&mut self) -> Option<SocketAddr> {
+        if !self.readiness.errors {
+            return None;
+        }
+        let unreachable = sys::take_unreachable(self.raw());
+        self.readiness.errors = unreachable.is_some();
+        unreachable
+    }
+}
+
+/// Sends one packet from a fresh port of `from`'s address: the ERROR that refuses a request.
+///
+/// # Errors
+/// As [`UdpLink::open`] and [`Link::send`].
+pub fn send_once(
+    to: SocketAddr,
+    from: SocketAddr,
+    ports: Option<PortRange>,
+    packet: &[u8],
+) -> io::Result<()> {
+    let socket = UdpLink::open(from, ports)?;
+    let to = SockaddrStorage::from(to);
+    lost_is_fine(sys::send(&socket, &to, &[IoSlice::new(packet)]))
+}
+
+fn bind_within(socket: &Socket, local: SocketAddr, ports: PortRange) -> io::Result<()> {
+    for port in ports.shuffled() {
+        match socket.bind(&with_port(local, port).into()) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) => {}
+            bound => return bound,
+        }
+    }
+    let text = format!("no port of {ports} is free at {}: widen the port range", local.ip());
+    Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
+/// The front of a run of blocks that one system call can send.
+struct Run<'a> {
+    headers: [[u8; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX],
+    count: usize,
+    blocks: Blocks<'a>,
+    after: Blocks<'a>,
+}
+
+impl<'a> Run<'a> {
+    fn take(blocks: Blocks<'a>, at_most: usize) -> Self {
+        let headers = [[0; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX];
+        let mut run = Self { headers, count: 0, blocks, after: blocks };
+        let mut slices = 0;
+        while run.count < at_most {
+            let mut after = run.after;
+            let Some(block) = after.next() else { break };
+            slices += 1 + block.payload().count();
+            if slices > SLICES_PER_CALL_MAX {
+                break;
+            }
+            run.headers[run.count] = block.header;
+            run.count += 1;
+            run.after = after;
+            // The kernel cuts by length alone: nothing may follow a short segment.
+            if block.payload_octets() < blocks.blksize() {
+                break;
+            }
+        }
+        run
+    }
+
+    fn send(&self, socket: &UdpSocket, to: &SockaddrStorage, segment: usize) -> nix::Result<()> {
+        let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
+        let mut filled = 0;
+        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
+            for piece in std::iter::once(&header[..]).chain(block.payload()) {
+                slices[filled] = IoSlice::new(piece);
+                filled += 1;
+            }
+        }
+        twice(|| sys::send_segments(socket, to, &slices[..filled], segment))
+    }
+}
+
+/// Tries again once: the first failure may be an earlier datagram's, caused by a stranger who left (the kernel reports
+/// an ICMP to whichever call comes next, and forgets it then).
+fn twice(mut send: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
+    match send() {
+        Err(errno) if !is_lost(errno) || errno == Errno::ECONNREFUSED => send(),
+        first => first,
+    }
+}
+
+/// No room in the socket's buffer or the device's queue, or word of yet another earlier datagram.
+fn is_lost(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ECONNREFUSED)
+}
+
+/// A datagram that is lost on the way out is like one lost later: the retransmission timer heals it.
+fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
+    match sent {
+        Err(errno) if !is_lost(errno) => Err(errno.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
