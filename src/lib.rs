@@ -4,6 +4,11 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`daemon`] | assembly: the one room that knows everybody |
+//! | [`settings`] | values that have been checked |
+//! | [`actors`] | the shell: listener, session, reader, writer, registry, supervision |
+//! | [`observe`] | facts that happened, and who hears them |
+//! | [`policy`] | who may do what: no sockets, no files |
 //! | [`store`] | where bytes live: a directory, memory |
 //! | [`net`] | UDP mechanics: reply address, error queue, batches |
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
@@ -11,9 +16,14 @@
 //!
 //! [`limits`] and [`error`] serve all of them.
 
+pub mod actors;
+pub mod daemon;
 pub mod error;
 pub mod limits;
 pub mod net;
+pub mod observe;
+pub mod policy;
+pub mod settings;
 pub mod store;
 pub mod transfer;
 pub mod wire;

@@ -1,0 +1,15 @@
+//! Work that may wait for a disk, on threads that may wait.
+
+use crate::error::{Failure, Fault};
+
+/// Runs `job` in the arbiter's bounded pool of threads ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)). A panic in
+/// it ends the job alone.
+pub(super) async fn run<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    match tokio::task::spawn_blocking(job).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => Err(Fault::new(Failure::Internal, error)),
+        Err(_) => Err(Failure::ShuttingDown.into()),
+    }
+}

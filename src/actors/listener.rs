@@ -1,0 +1,202 @@
+//! The actor at the well-known port.
+
+use std::net::UdpSocket;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use tokio::time::Instant;
+
+use super::live_peers::{Claim, LivePeers};
+use super::service::Service;
+use super::session::Assignment;
+use super::session_supervisor::{Load, Serve, SessionSupervisor};
+use crate::error::{Failure, Fault};
+use crate::limits;
+use crate::net::{Received, RequestSocket, send_once};
+use crate::observe::Fact;
+use crate::policy::unanswerable;
+use crate::transfer::error_packet;
+use crate::wire::{DecodeError, Packet, Request};
+
+/// Takes the requests that arrive at one address: drops what isn't one, refuses what policy refuses, recognises repeats, and hands the
+/// rest to the least busy arbiter. It touches no file.
+#[derive(Debug)]
+pub struct Listener {
+    /// Held outside, so that a listener that starts again loses no port.
+    socket: Arc<UdpSocket>,
+    service: Arc<Service>,
+    live_peers: Arc<LivePeers>,
+    workers: Vec<Worker>,
+    /// `None` until started.
+    requests: Option<RequestSocket>,
+    buffer: Vec<u8>,
+    backlog: bool,
+}
+
+/// An arbiter that sessions run on.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// The parent of its sessions.
+    pub supervisor: Addr<SessionSupervisor>,
+    /// How many it has.
+    pub sessions: Arc<AtomicUsize>,
+}
+
+/// Takes no further request.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Pause;
+
+/// Wakes the listener when requests arrive.
+struct Pump;
+
+impl Listener {
+    /// A listener on a bound socket.
+    #[must_use]
+    pub fn new(
+        socket: Arc<UdpSocket>,
+        service: Arc<Service>,
+        live_peers: Arc<LivePeers>,
+        workers: Vec<Worker>,
+    ) -> Self {
+        // One more than the longest request, to recognise those that are longer.
+        let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
+        Self { socket, service, live_peers, workers, requests: None, buffer, backlog: false }
+    }
+
+    fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        loop {
+            let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
+            if !self.backlog && std::task::ready!(requests.poll_event(task)).is_err() {
+                return Poll::Ready(());
+            }
+            self.backlog = self.take_datagrams();
+            if self.backlog {
+                // Others on this arbiter have their turn first.
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what has come. `true` if there may be more.
+    fn take_datagrams(&mut self) -> bool {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut more = true;
+        for _ in 0..limits::DATAGRAMS_PER_TURN {
+            let Some(requests) = &mut self.requests else { break };
+            let Ok(received) = requests.receive(&mut buffer) else {
+                more = false;
+                break;
+            };
+            self.on_datagram(&received, &buffer[..received.octets.min(buffer.len())]);
+        }
+        self.buffer = buffer;
+        more
+    }
+
+    fn on_datagram(&self, received: &Received, octets: &[u8]) {
+        let peer = received.from;
+        let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
+        if received.to_broadcast {
+            return dropped("it was sent to a broadcast or multicast address");
+        }
+        if let Some(why) = unanswerable(peer, received.to) {
+            return dropped(why);
+        }
+        match Packet::decode(octets) {
+            Ok(Packet::Request(_)) if octets.len() > limits::REQUEST_OCTETS_MAX => {
+                let fault = Fault::new(Failure::Malformed, "longer than any request that is read");
+                self.refuse(received, None, &fault);
+            }
+            Ok(Packet::Request(request)) => self.on_request(received, request),
+            Err(error @ DecodeError::Malformed(_)) => {
+                self.refuse(received, None, &Fault::new(Failure::Malformed, error));
+            }
+            Err(DecodeError::Short | DecodeError::UnknownOpcode(_)) => dropped("it is no TFTP packet"),
+            Ok(_) => dropped("it is no request"),
+        }
+    }
+
+    fn on_request(&self, received: &Received, request: Request<'_>) {
+        let peer = received.from;
+        let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
+        let name = match self.service.rules.admit(&request) {
+            Ok(name) => name,
+            Err(fault) => return self.refuse(received, Some(&request), &fault),
+        };
+        let claim = self.live_peers.claim(received.to, peer, &request, || self.service.next_transfer());
+        let ticket = match claim {
+            Claim::New(ticket) => ticket,
+            Claim::Repeat => return,
+            // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
+            Claim::Full => return dropped("the limit of transfers is reached"),
+        };
+        let request = request.into_owned();
+        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
+        let busyness = |worker: &&Worker| worker.sessions.load(Ordering::Relaxed);
+        let Some(worker) = self.workers.iter().min_by_key(busyness) else { return };
+        let serve = Serve { assignment, local: received.to, ticket, load: Load::on(&worker.sessions) };
+        if worker.supervisor.try_send(serve).is_err() {
+            dropped("the session supervisor has no room");
+        }
+    }
+
+    /// Answers with one ERROR, from a port of its own as every answer is (RFC 1350 §4).
+    fn refuse(&self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
+        let peer = received.from;
+        let packet = error_packet(fault.failure);
+        // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
+        let _ = send_once(peer, received.to, self.service.ports, &packet);
+        self.service.observe(&Fact::Refused { peer, request, fault });
+    }
+}
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+
+    /// # Panics
+    /// When the socket can't be waited for: the supervisor tries again, and gives up in the end.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        match RequestSocket::from_socket(Arc::clone(&self.socket)) {
+            Ok(requests) => self.requests = Some(requests),
+            Err(error) => panic!("can't wait for requests: {error}"),
+        }
+        ctx.spawn(Pump);
+    }
+}
+
+impl Supervised for Listener {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        // The old registration must be gone before the socket can be waited for again.
+        self.requests = None;
+        self.backlog = false;
+        self.buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
+    }
+}
+
+impl Handler<Pause> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
+        self.requests = None;
+        ctx.stop();
+    }
+}
+
+impl ActorFuture<Listener> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        listener: &mut Listener,
+        _: &mut Context<Listener>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        listener.turn(task)
+    }
+}

@@ -1,0 +1,140 @@
+//! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::Recipient;
+
+use super::session::Repeated;
+use crate::observe::TransferId;
+use crate::wire::Request;
+
+/// A client's address and port, and the address that it sent its request to.
+type Key = (SocketAddr, SocketAddr);
+
+/// The table of live peers: one for a server, shared by its listeners.
+#[derive(Debug)]
+pub struct LivePeers {
+    table: Mutex<Table>,
+    transfers_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// The newest transfer of each.
+    peers: HashMap<Key, Entry>,
+    /// All live transfers: a peer may have more than one.
+    live: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: TransferId,
+    request: Request<'static>,
+    session: Arc<PeerState>,
+}
+
+/// What the table and a session know of each other.
+#[derive(Debug, Default)]
+pub(super) struct PeerState {
+    /// The peer has answered: a further request of it is a new one.
+    answered: AtomicBool,
+    /// The session, once it runs.
+    session: Mutex<Option<Recipient<Repeated>>>,
+}
+
+impl PeerState {
+    /// From now on requests from the same address begin new transfers.
+    pub(super) fn set_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Repeated requests go to `session`.
+    pub(super) fn set_session(&self, session: Recipient<Repeated>) {
+        *lock(&self.session) = Some(session);
+    }
+}
+
+/// What a request is.
+pub(super) enum Claim {
+    /// A new one: the ticket stands for its transfer.
+    New(Ticket),
+    /// The same that a session has just answered; it was told.
+    Repeat,
+    /// One too many.
+    Full,
+}
+
+/// A transfer's place in the table, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    pub(super) id: TransferId,
+    pub(super) state: Arc<PeerState>,
+    key: Key,
+    table: Arc<LivePeers>,
+}
+
+impl LivePeers {
+    /// An empty table for at most `transfers_max` transfers at once.
+    #[must_use]
+    pub fn new(transfers_max: usize) -> Arc<Self> {
+        Arc::new(Self { table: Mutex::default(), transfers_max })
+    }
+
+    /// How many transfers are live.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        lock(&self.table).live
+    }
+
+    /// Decides what `request` is that `peer` sent to `local`.
+    ///
+    /// The same request again, before the peer has answered anything, was sent before our first packet arrived: its session answers
+    /// it. Any other request begins a transfer beside those that the peer may have: whichever it answers
+    /// lives, and its ERROR 5 ends only the other (RFC 1350 §4).
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        local: SocketAddr,
+        peer: SocketAddr,
+        request: &Request<'_>,
+        next_id: impl FnOnce() -> TransferId,
+    ) -> Claim {
+        let key = (peer, local);
+        let mut table = lock(&self.table);
+        if let Some(entry) = table.peers.get(&key)
+            && entry.request == *request
+            && !entry.session.answered.load(Ordering::Relaxed)
+        {
+            if let Some(session) = &*lock(&entry.session.session) {
+                // A full mailbox means that the session has enough to do: it will answer anyway.
+                let _ = session.try_send(Repeated);
+            }
+            return Claim::Repeat;
+        }
+        if table.live >= self.transfers_max {
+            return Claim::Full;
+        }
+        let (id, state) = (next_id(), Arc::new(PeerState::default()));
+        let entry = Entry { id, request: request.clone().into_owned(), session: Arc::clone(&state) };
+        table.peers.insert(key, entry);
+        table.live += 1;
+        Claim::New(Ticket { id, state, key, table: Arc::clone(self) })
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut table = lock(&self.table.table);
+        table.live -= 1;
+        if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {
+            table.peers.remove(&self.key);
+        }
+    }
+}
+
+/// A panic elsewhere leaves these tables whole: each change to them is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,33 @@
+//! The actors: thin shells around the machines of [`transfer`](crate::transfer), one concern each.
+//!
+//! ```text
+//! daemon (owns the sockets, the arbiters, the table of live peers)
+//!  ├─ Registry           permanent   what is live, what was
+//!  ├─ Listener           permanent   one a bound address
+//!  └─ SessionSupervisor  permanent   one an arbiter
+//!      └─ Session        temporary   one a request
+//!          └─ Reader or Writer       temporary, its session's
+//! ```
+//!
+//! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages
+//! carry requests, slabs of files, deadlines and facts.
+
+mod blocking;
+mod listener;
+mod live_peers;
+mod reader;
+mod registry;
+mod service;
+mod session;
+mod session_supervisor;
+pub mod supervision;
+mod window_budget;
+mod writer;
+
+pub use self::listener::{Listener, Pause, Worker};
+pub use self::live_peers::LivePeers;
+pub(crate) use self::registry::Supervisors;
+pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
+pub use self::service::Service;
+pub use self::session_supervisor::{SessionSupervisor, Stop};
+pub use self::window_budget::WindowBudget;

@@ -1,0 +1,102 @@
+//! The actor that reads a file for one session, a slab ahead of need.
+
+use std::sync::Arc;
+
+use actix::fut::ready;
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+
+use super::blocking;
+use crate::error::Fault;
+use crate::limits;
+use crate::store::{Name, Slab, Source, Store};
+
+/// Reads a file for one session. Whatever may wait for a disk is done by the arbiter's pool of threads; what the page cache has is
+/// read at once.
+#[derive(Debug)]
+pub(super) struct Reader {
+    store: Arc<dyn Store>,
+    session: Recipient<Read>,
+    source: Option<Arc<dyn Source>>,
+}
+
+/// Opens the file. Answered by [`Read::Opened`] or [`Read::Failed`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Open(pub(super) Name);
+
+/// Reads up to `octets` of the open file from `offset` on. Answered by [`Read::Fetched`] or [`Read::Failed`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Fetch {
+    pub(super) offset: u64,
+    pub(super) octets: usize,
+}
+
+/// What a reader answers its session.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) enum Read {
+    /// The file is open.
+    Opened { size: Option<u64>, path: String },
+    /// Octets of it.
+    Fetched(Slab),
+    /// It can't be opened, or read any further.
+    Failed(Fault),
+}
+
+impl Reader {
+    pub(super) fn new(store: Arc<dyn Store>, session: Recipient<Read>) -> Self {
+        Self { store, session, source: None }
+    }
+
+    fn answer(&self, answer: Result<Read, Fault>) {
+        // The session asks for one thing at a time, so there is room; if it is gone, nobody waits.
+        let _ = self.session.try_send(answer.unwrap_or_else(Read::Failed));
+    }
+}
+
+impl Actor for Reader {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(limits::MAILBOX_SESSION);
+    }
+}
+
+impl Handler<Open> for Reader {
+    type Result = ();
+
+    fn handle(&mut self, Open(name): Open, ctx: &mut Self::Context) {
+        let store = Arc::clone(&self.store);
+        let opening = blocking::run(move || store.open(&name)).into_actor(self);
+        ctx.spawn(opening.then(|opened, reader, _| {
+            let opened = opened.map(|source| {
+                let answer = Read::Opened { size: source.size(), path: source.path().to_owned() };
+                reader.source = Some(source);
+                answer
+            });
+            reader.answer(opened);
+            ready(())
+        }));
+    }
+}
+
+impl Handler<Fetch> for Reader {
+    type Result = ();
+
+    fn handle(&mut self, Fetch { offset, octets }: Fetch, ctx: &mut Self::Context) {
+        let Some(source) = &self.source else { return };
+        match source.fetch_cached(offset, octets) {
+            Ok(Some(slab)) => self.answer(Ok(Read::Fetched(slab))),
+            Err(fault) => self.answer(Err(fault)),
+            Ok(None) => {
+                let source = Arc::clone(source);
+                let reading = blocking::run(move || source.fetch(offset, octets)).into_actor(self);
+                ctx.spawn(reading.then(|slab, reader, _| {
+                    reader.answer(slab.map(Read::Fetched));
+                    ready(())
+                }));
+            }
+        }
+    }
+}

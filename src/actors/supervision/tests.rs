@@ -1,0 +1,413 @@
+//! What is left standing when an actor falls.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, Arbiter, AsyncContext, Context, Handler, MailboxError,
+    Message, Recipient, Running, Supervised, WrapFuture,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, pause, sleep, timeout};
+
+use super::{ChildExited, Exit, RestartLimit, start_permanent, start_temporary};
+
+/// Says at which steps an actor panics, and how often; and keeps a record of the steps that it took.
+#[derive(Clone, Default)]
+struct Script(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    panics_left: HashMap<&'static str, usize>,
+    steps: Vec<(&'static str, Instant)>,
+    /// Asked to stop, the actor refuses.
+    stays: bool,
+}
+
+impl Script {
+    fn panicking<const N: usize>(at: [(&'static str, usize); N]) -> Self {
+        let script = Self::default();
+        script.0.lock().unwrap().panics_left = at.into();
+        script
+    }
+
+    fn staying(self) -> Self {
+        self.0.lock().unwrap().stays = true;
+        self
+    }
+
+    fn step(&self, step: &'static str) {
+        let mut state = self.0.lock().unwrap();
+        state.steps.push((step, Instant::now()));
+        let left = state.panics_left.get_mut(step).filter(|left| **left > 0).map(|left| *left -= 1);
+        drop(state);
+        assert!(left.is_none(), "broke in {step}");
+    }
+
+    fn steps(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().steps.iter().map(|(step, _)| *step).collect()
+    }
+
+    /// Milliseconds from each step of that name to the next.
+    fn pauses_ms(&self, step: &str) -> Vec<u128> {
+        let state = self.0.lock().unwrap();
+        let at: Vec<Instant> =
+            state.steps.iter().filter(|(name, _)| *name == step).map(|(_, at)| *at).collect();
+        at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect()
+    }
+}
+
+/// An actor that panics where its script says.
+struct Fragile(Script);
+
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+enum Order {
+    Step(&'static str),
+    SpawnFuture,
+    ScheduleMessage,
+    Stop,
+}
+
+impl Actor for Fragile {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.0.step("started");
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        self.0.step("stopping");
+        if self.0.0.lock().unwrap().stays { Running::Continue } else { Running::Stop }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.0.step("stopped");
+    }
+}
+
+impl Supervised for Fragile {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.0.step("restarting");
+    }
+}
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        // A second panic in the middle of unwinding would abort the process.
+        self.0.step(if std::thread::panicking() { "dropped while unwinding" } else { "dropped" });
+    }
+}
+
+impl Handler<Order> for Fragile {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
+        match order {
+            Order::Step(step) => self.0.step(step),
+            Order::SpawnFuture => {
+                ctx.spawn(async {}.into_actor(self).map(|(), fragile, _| fragile.0.step("spawned")));
+            }
+            Order::ScheduleMessage => {
+                ctx.notify_later(Order::Step("scheduled"), Duration::from_secs(1));
+            }
+            Order::Stop => ctx.stop(),
+        }
+    }
+}
+
+/// Hands on the deaths that it is told of.
+struct Parent(mpsc::UnboundedSender<ChildExited>);
+
+impl Actor for Parent {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, exited: ChildExited, _: &mut Self::Context) {
+        self.0.send(exited).unwrap();
+    }
+}
+
+fn parent() -> (Recipient<ChildExited>, mpsc::UnboundedReceiver<ChildExited>) {
+    let (sender, exits) = mpsc::unbounded_channel();
+    (Parent(sender).start().recipient(), exits)
+}
+
+/// The one report that comes; fails if there is none, or another.
+async fn only<T: std::fmt::Debug>(mut reports: mpsc::UnboundedReceiver<T>) -> T {
+    let report = timeout(Duration::from_secs(60), reports.recv()).await.expect("a report").expect("a report");
+    let further = timeout(Duration::from_millis(300), reports.recv()).await;
+    assert!(!matches!(further, Ok(Some(_))), "a second report: {further:?}");
+    report
+}
+
+fn broke_in(step: &str) -> Exit {
+    Exit::Panicked(format!("broke in {step}"))
+}
+
+fn temporary(script: &Script, parent: Recipient<ChildExited>) -> Addr<Fragile> {
+    let script = script.clone();
+    start_temporary(7, 16, parent, move |_| {
+        script.step("factory");
+        Fragile(script)
+    })
+}
+
+/// Starts a temporary actor, sends it orders, and waits for what its parent is told.
+async fn exit_after(script: &Script, orders: &[Order]) -> Exit {
+    let (parent, exits) = parent();
+    let actor = temporary(script, parent);
+    orders.iter().for_each(|order| actor.do_send(*order));
+    let ChildExited { id, exit } = only(exits).await;
+    assert_eq!(id, 7);
+    assert!(!actor.connected());
+    exit
+}
+
+#[actix::test]
+async fn a_parent_hears_once_of_a_child_that_stops() {
+    pause();
+    let script = Script::default();
+    assert_eq!(exit_after(&script, &[Order::Stop]).await, Exit::Normal);
+    assert_eq!(script.steps(), ["factory", "started", "stopping", "stopped", "dropped"]);
+}
+
+#[actix::test]
+async fn a_parent_hears_once_of_a_child_that_nobody_knows_any_more() {
+    pause();
+    let (script, (parent, exits)) = (Script::default(), parent());
+    drop(temporary(&script, parent));
+    assert_eq!(only(exits).await.exit, Exit::Normal);
+}
+
+#[actix::test]
+async fn a_parent_hears_once_of_a_panic_wherever_it_happens() {
+    pause();
+    let neighbour = temporary(&Script::default(), parent().0);
+    let cases: [(&'static str, &[Order]); 8] = [
+        ("factory", &[]),
+        ("started", &[]),
+        ("message", &[Order::Step("message")]),
+        ("spawned", &[Order::SpawnFuture]),
+        ("scheduled", &[Order::ScheduleMessage]),
+        ("stopping", &[Order::Stop]),
+        ("stopped", &[Order::Stop]),
+        ("dropped", &[Order::Stop]),
+    ];
+    for (step, orders) in cases {
+        let script = Script::panicking([(step, 1)]);
+        assert_eq!(exit_after(&script, orders).await, broke_in(step));
+        assert_eq!(neighbour.send(Order::Step("undisturbed")).await, Ok(()), "after {step}");
+    }
+}
+
+#[actix::test]
+async fn a_second_panic_while_the_actor_is_dropped_ends_nothing_else() {
+    pause();
+    let script = Script::panicking([("message", 1), ("dropped", 1)]);
+    assert_eq!(exit_after(&script, &[Order::Step("message")]).await, broke_in("message"));
+    assert_eq!(script.steps(), ["factory", "started", "message", "dropped"]);
+}
+
+#[actix::test]
+async fn nothing_of_an_actor_runs_after_its_panic_even_if_it_will_not_stop() {
+    pause();
+    let script = Script::panicking([("message", 1)]).staying();
+    let exit = exit_after(&script, &[Order::Step("message"), Order::Step("next")]).await;
+    assert_eq!(exit, broke_in("message"));
+    assert_eq!(script.steps(), ["factory", "started", "message", "dropped"]);
+}
+
+#[actix::test]
+async fn a_panic_without_a_text_is_reported_too() {
+    struct Wordless;
+    impl Actor for Wordless {
+        type Context = Context<Self>;
+        fn started(&mut self, _: &mut Self::Context) {
+            std::panic::panic_any(7);
+        }
+    }
+    pause();
+    let (parent, exits) = parent();
+    let actor = start_temporary(1, 16, parent, |_| Wordless);
+    assert_eq!(only(exits).await.exit, Exit::Panicked("a panic without a text".into()));
+    assert!(!actor.connected());
+}
+
+#[actix::test]
+async fn a_parent_hears_once_of_a_child_whose_arbiter_ends() {
+    let (script, (parent, exits)) = (Script::default(), parent());
+    let arbiter = Arbiter::new();
+    let (sender, receiver) = oneshot::channel();
+    let for_child = script.clone();
+    arbiter.spawn_fn(move || assert!(sender.send(temporary(&for_child, parent)).is_ok()));
+    let actor = receiver.await.unwrap();
+    assert_eq!(actor.send(Order::Step("message")).await, Ok(()));
+    arbiter.stop();
+    assert_eq!(only(exits).await, ChildExited { id: 7, exit: Exit::Killed });
+    assert_eq!(actor.send(Order::Step("late")).await, Err(MailboxError::Closed));
+}
+
+const LIMIT: RestartLimit =
+    RestartLimit { restarts_max: 4, within: Duration::from_secs(10), pause: Duration::from_millis(10) };
+
+fn permanent_on(
+    arbiter: &actix_rt::ArbiterHandle,
+    limit: RestartLimit,
+    script: &Script,
+) -> (Addr<Fragile>, mpsc::UnboundedReceiver<Exit>) {
+    let (ended, ends) = mpsc::unbounded_channel();
+    let script = script.clone();
+    let make = move |_: &mut Context<Fragile>| {
+        script.step("factory");
+        Fragile(script)
+    };
+    (start_permanent(arbiter, limit, 16, make, move |exit| ended.send(exit).unwrap()), ends)
+}
+
+fn permanent(limit: RestartLimit, script: &Script) -> (Addr<Fragile>, mpsc::UnboundedReceiver<Exit>) {
+    permanent_on(&Arbiter::current(), limit, script)
+}
+
+#[actix::test]
+async fn an_actor_that_panics_comes_back_at_its_address_with_its_mail() {
+    pause();
+    for (step, order) in [
+        ("message", Order::Step("message")),
+        ("spawned", Order::SpawnFuture),
+        ("scheduled", Order::ScheduleMessage),
+    ] {
+        let script = Script::panicking([(step, 1)]);
+        let (actor, mut ends) = permanent(LIMIT, &script);
+        actor.do_send(order);
+        while script.steps().last() != Some(&step) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(actor.connected(), "after {step}");
+        actor.do_send(Order::Step("waited"));
+        assert_eq!(actor.send(Order::Step("waited longer")).await, Ok(()));
+        let steps = ["factory", "started", step, "restarting", "started", "waited", "waited longer"];
+        assert_eq!(script.steps(), steps);
+        assert!(ends.try_recv().is_err(), "after {step}");
+    }
+}
+
+#[actix::test]
+async fn only_the_message_that_panicked_is_lost() {
+    pause();
+    let script = Script::panicking([("message", 1)]);
+    let (actor, _ends) = permanent(LIMIT, &script);
+    let (lost, kept) = (actor.send(Order::Step("message")), actor.send(Order::Step("kept")));
+    assert_eq!(futures_util::future::join(lost, kept).await, (Err(MailboxError::Closed), Ok(())));
+}
+
+#[actix::test]
+async fn the_pause_doubles_with_every_panic_in_a_row() {
+    pause();
+    let script = Script::panicking([("started", 4)]);
+    let (actor, _ends) = permanent(LIMIT, &script);
+    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
+    let pauses = script.pauses_ms("started");
+    let due = [10, 20, 40, 80];
+    assert_eq!(pauses.len(), due.len());
+    // tokio's timers come up to a millisecond late.
+    assert!(pauses.iter().zip(due).all(|(&paused, due)| (due..due + 3).contains(&paused)), "{pauses:?} ms");
+}
+
+#[actix::test]
+async fn a_panic_in_restarting_counts_as_any_other() {
+    pause();
+    let script = Script::panicking([("message", 1), ("restarting", 2)]);
+    let (actor, _ends) = permanent(LIMIT, &script);
+    actor.do_send(Order::Step("message"));
+    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
+    let steps =
+        ["factory", "started", "message", "restarting", "restarting", "restarting", "started", "alive"];
+    assert_eq!(script.steps(), steps);
+    assert!(script.pauses_ms("restarting")[0] >= 20, "the pause doubles here too");
+}
+
+#[actix::test]
+async fn one_that_can_not_be_kept_alive_is_reported_once_and_nobody_else_suffers() {
+    pause();
+    let (neighbour, mut neighbour_ends) = permanent(LIMIT, &Script::default());
+    for step in ["started", "restarting", "message"] {
+        let script = Script::panicking([("message", 1), (step, 99), ("dropped", 1)]);
+        let (actor, ends) = permanent(LIMIT, &script);
+        (0..9).for_each(|_| actor.do_send(Order::Step("message")));
+        assert_eq!(only(ends).await, broke_in(step));
+        assert!(!actor.connected());
+        let steps = script.steps();
+        let restarts = steps.iter().filter(|step| **step == "restarting").count();
+        assert_eq!(restarts, LIMIT.restarts_max, "{steps:?}");
+        // It broke last where it broke for good: nothing of it ran again but what dropped it.
+        assert_eq!(steps[steps.len() - 2..], [step, "dropped"], "{steps:?}");
+        assert_eq!(neighbour.send(Order::Step("undisturbed")).await, Ok(()), "after {step}");
+    }
+    assert!(neighbour_ends.try_recv().is_err());
+}
+
+#[actix::test]
+async fn panics_of_long_ago_are_forgiven() {
+    pause();
+    let script = Script::panicking([("message", 9)]);
+    let (actor, mut ends) = permanent(RestartLimit { restarts_max: 1, ..LIMIT }, &script);
+    for _ in 0..9 {
+        assert_eq!(actor.send(Order::Step("message")).await, Err(MailboxError::Closed));
+        sleep(LIMIT.within + Duration::from_secs(1)).await;
+    }
+    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
+    assert!(ends.try_recv().is_err());
+    assert!(script.pauses_ms("restarting").iter().all(|&ms| ms < 12_000), "each pause is a first one");
+}
+
+#[actix::test]
+async fn an_actor_that_stops_is_not_started_again() {
+    pause();
+    let script = Script::default();
+    let (actor, ends) = permanent(LIMIT, &script);
+    actor.do_send(Order::Stop);
+    assert_eq!(only(ends).await, Exit::Normal);
+    assert!(!actor.connected());
+    assert_eq!(script.steps(), ["factory", "started", "stopping", "stopped", "dropped"]);
+}
+
+#[actix::test]
+async fn an_actor_that_can_not_be_made_or_dropped_is_reported() {
+    pause();
+    let (_actor, ends) = permanent(LIMIT, &Script::panicking([("factory", 1)]));
+    assert_eq!(only(ends).await, broke_in("factory"));
+    let (actor, ends) = permanent(LIMIT, &Script::panicking([("dropped", 1)]));
+    actor.do_send(Order::Stop);
+    assert_eq!(only(ends).await, broke_in("dropped"));
+}
+
+#[actix::test]
+async fn an_arbiter_that_ends_is_reported_by_its_permanent_actors() {
+    let arbiter = Arbiter::new();
+    let (alive, breaking) = (Script::default(), Script::panicking([("message", 1)]));
+    let (actor, ends) = permanent_on(&arbiter.handle(), LIMIT, &alive);
+    assert_eq!(actor.send(Order::Step("message")).await, Ok(()));
+    let long = RestartLimit { pause: Duration::from_secs(3600), ..LIMIT };
+    let (broken, broken_ends) = permanent_on(&arbiter.handle(), long, &breaking);
+    assert_eq!(broken.send(Order::Step("message")).await, Err(MailboxError::Closed));
+    arbiter.stop();
+    assert_eq!(only(ends).await, Exit::Killed);
+    assert_eq!(only(broken_ends).await, Exit::Killed);
+    assert_eq!(breaking.steps(), ["factory", "started", "message", "dropped"]);
+}
+
+#[actix::test]
+async fn an_actor_for_an_arbiter_that_is_gone_is_reported() {
+    let arbiter = Arbiter::new();
+    let handle = arbiter.handle();
+    arbiter.stop();
+    arbiter.join().unwrap();
+    let (actor, ends) = permanent_on(&handle, LIMIT, &Script::default());
+    assert_eq!(only(ends).await, Exit::Killed);
+    assert!(!actor.connected());
+}

@@ -1,0 +1,106 @@
+//! Facts as log lines.
+
+use std::net::{IpAddr, SocketAddr};
+
+use slog::{Level, Logger, debug, error, info, o, warn};
+
+use super::{Fact, Observer, Report};
+use crate::error::Failure;
+use crate::transfer::Outcome;
+
+/// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
+#[derive(Debug, Clone)]
+pub struct LogObserver {
+    log: Logger,
+}
+
+impl LogObserver {
+    /// An observer that writes to `log`.
+    #[must_use]
+    pub fn new(log: Logger) -> Self {
+        Self { log }
+    }
+
+    fn finished(&self, report: &Report) {
+        let fields = o!(
+            "transfer" => report.id.0,
+            "peer" => report.peer.to_string(),
+            "name" => report.name.clone(),
+            "path" => report.path.clone().unwrap_or_else(|| "-".to_owned()),
+            "size" => report.size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
+            "octets" => report.tally.octets,
+            "mode" => report.mode.clone(),
+            "options" => if report.options.is_empty() { "-".to_owned() } else { report.options.clone() },
+            "seconds" => format!("{:.3}", report.duration.as_secs_f64()),
+            "mb_per_s" => format!("{:.1}", report.rate() / 1e6),
+            "blocks" => report.tally.blocks,
+            "repeats" => report.tally.repeats,
+            "why" => Why(report).to_string(),
+        );
+        let log = self.log.new(fields);
+        let (direction, outcome) = (report.direction, report.outcome.as_str());
+        match level(&report.outcome) {
+            Level::Error => error!(log, "{direction} {outcome}"),
+            Level::Warning => warn!(log, "{direction} {outcome}"),
+            _ => info!(log, "{direction} {outcome}"),
+        }
+    }
+}
+
+/// The outcome in words, with what only the operator is told.
+struct Why<'a>(&'a Report);
+
+impl std::fmt::Display for Why<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0.detail {
+            Some(detail) => write!(f, "{} ({detail})", self.0.outcome),
+            None => self.0.outcome.fmt(f),
+        }
+    }
+}
+
+/// What a client does, or asks for in vain, is no news for the operator: boot loaders probe many names. What the server can't do, is.
+fn level(outcome: &Outcome) -> Level {
+    match outcome {
+        Outcome::Failed(
+            Failure::Io | Failure::Internal | Failure::Busy | Failure::DiskFull | Failure::Changed,
+        ) => Level::Error,
+        Outcome::TimedOut | Outcome::PeerGone | Outcome::PeerAborted { .. } => Level::Warning,
+        _ => Level::Info,
+    }
+}
+
+/// A command that reads a file from this server, to be pasted.
+fn try_it(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if !ip.is_unspecified() => SocketAddr::new(ip, address.port()).to_string(),
+        IpAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
+        IpAddr::V6(_) => format!("[::1]:{}", address.port()),
+    };
+    format!("curl -O tftp://{host}/FILE")
+}
+
+impl Observer for LogObserver {
+    fn observe(&self, fact: &Fact<'_>) {
+        match fact {
+            Fact::Listening { address } => {
+                info!(self.log, "listening"; "address" => %address, "try" => try_it(*address));
+            }
+            Fact::Refused { peer, request: Some(request), fault } => {
+                info!(self.log, "{} refused", request.direction;
+                    "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode, "why" => %fault);
+            }
+            Fact::Refused { peer, request: None, fault } => {
+                info!(self.log, "request refused"; "peer" => %peer, "why" => %fault);
+            }
+            Fact::Dropped { peer, why } => {
+                debug!(self.log, "datagram dropped"; "peer" => %peer, "why" => why);
+            }
+            Fact::Finished(report) => self.finished(report),
+            Fact::Crashed { actor, transfer, panic } => {
+                let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
+                error!(self.log, "{actor} panicked"; "transfer" => transfer, "panic" => panic);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Facts that happened, and who hears them.
+
+mod counters;
+mod log;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use self::counters::{Counters, Tallied};
+pub use self::log::LogObserver;
+use crate::error::Fault;
+use crate::transfer::{Outcome, Tally};
+use crate::wire::{Direction, Request};
+
+/// Number of a transfer, counted from 1 since the server started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransferId(pub u64);
+
+impl fmt::Display for TransferId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What may be worth knowing about a server. One closed list: logs, metrics and extensions all draw on it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Fact<'a> {
+    /// Requests are taken at this address.
+    Listening {
+        /// The address, with the port that was really bound.
+        address: SocketAddr,
+    },
+    /// A request was answered by an ERROR, before there was a transfer.
+    Refused {
+        /// Who asked.
+        peer: SocketAddr,
+        /// What for; `None` if the request couldn't be read.
+        request: Option<&'a Request<'a>>,
+        /// Why not.
+        fault: &'a Fault,
+    },
+    /// A datagram was left unanswered.
+    Dropped {
+        /// Who sent it.
+        peer: SocketAddr,
+        /// Why, in a few words.
+        why: &'static str,
+    },
+    /// A transfer is over, or its file could not be opened.
+    Finished(&'a Report),
+    /// An actor died of a panic.
+    Crashed {
+        /// What kind of actor.
+        actor: &'static str,
+        /// Its transfer, if it had one.
+        transfer: Option<TransferId>,
+        /// The panic's text.
+        panic: &'a str,
+    },
+}
+
+/// Hears facts. Called from the threads that serve: it must not wait for anything.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Something happened.
+    fn observe(&self, fact: &Fact<'_>);
+}
+
+/// What became of a transfer.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Its number.
+    pub id: TransferId,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address and port that the client was answered from.
+    pub local: SocketAddr,
+    /// Read or write.
+    pub direction: Direction,
+    /// The name that was asked for, escaped.
+    pub name: String,
+    /// `octet`, `netascii`, or what else was asked for, escaped.
+    pub mode: String,
+    /// The file, as the operator knows it, if one was opened.
+    pub path: Option<String>,
+    /// Its size: known at the start of a read, and at the end of a write.
+    pub size: Option<u64>,
+    /// The options that were agreed on, as `blksize=1428 windowsize=16`; empty if none.
+    pub options: String,
+    /// From the request to the end.
+    pub duration: Duration,
+    /// What was sent and received.
+    pub tally: Tally,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What only the operator is told.
+    pub detail: Option<Box<str>>,
+}
+
+impl Report {
+    /// Octets a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate is for people")]
+        let octets = self.tally.octets as f64;
+        octets / self.duration.as_secs_f64().max(1e-6)
+    }
+}

@@ -1,0 +1,57 @@
+//! Who may do what: no sockets, no files.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::error::{Failure, Fault};
+use crate::store::Name;
+use crate::wire::{Direction, Mode, Request};
+
+/// What requests are let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// No uploads.
+    pub read_only: bool,
+    /// Modes that no RFC knows are refused; else they count as `octet`.
+    pub strict: bool,
+}
+
+impl Rules {
+    /// The file that a request is for.
+    ///
+    /// # Errors
+    /// Why the request is refused, before any file is touched.
+    pub fn admit(&self, request: &Request<'_>) -> Result<Name, Fault> {
+        match request.mode {
+            Mode::Octet | Mode::Netascii => {}
+            Mode::Mail => return Err(Failure::UnsupportedMode.into()),
+            Mode::Unknown(_) if self.strict => return Err(Failure::UnsupportedMode.into()),
+            Mode::Unknown(_) => {}
+        }
+        if self.read_only && request.direction == Direction::Write {
+            return Err(Failure::ReadOnly.into());
+        }
+        Ok(Name::from_request(request.filename().as_bytes())?)
+    }
+}
+
+/// Why a datagram's sender gets no answer at all, whatever it sent: nobody can be reached there, or it is this server itself.
+///
+/// `to` is the address that it was sent to, with the listening port.
+#[must_use]
+pub fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static str> {
+    let nobody = match from.ip() {
+        IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
+        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
+    };
+    let own = from.port() == to.port() && (from.ip() == to.ip() || from.ip().is_loopback());
+    if nobody || from.port() == 0 {
+        Some("its source address can't be answered")
+    } else if own {
+        Some("its source is this server's own port")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What the server is told to do, after it has been checked.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::limits;
+use crate::net::PortRange;
+use crate::store::DirectoryOptions;
+use crate::transfer::{Offer, OnAbort, Timeouts};
+
+/// Port that the server listens on by default: unprivileged, as py3tftp's.
+pub const PORT_DEFAULT: u16 = 9069;
+
+/// Everything a server needs to know to start. The default is what `stagecoach` without arguments does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Listen,
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// What uploads and links may do there.
+    pub directory: DirectoryOptions,
+    /// No uploads at all.
+    pub read_only: bool,
+    /// The RFCs' letter: ERROR 8 for option values out of range, ERROR 4 for unknown modes and for packets that no transfer has.
+    pub strict: bool,
+    /// What becomes of an upload whose sender stopped.
+    pub on_abort: OnAbort,
+    /// What is granted of the options that clients ask for.
+    pub offer: Offer,
+    /// When packets are repeated, and when a peer is given up.
+    pub timeouts: Timeouts,
+    /// Ports that transfers use; any, if `None`.
+    pub ports: Option<PortRange>,
+    /// Live transfers at once.
+    pub transfers_max: usize,
+    /// Threads that transfers are spread over.
+    pub arbiters: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            root: PathBuf::from("."),
+            directory: DirectoryOptions::default(),
+            read_only: false,
+            strict: false,
+            on_abort: OnAbort::default(),
+            offer: Offer::default(),
+            timeouts: Timeouts::default(),
+            ports: None,
+            transfers_max: limits::TRANSFERS_MAX_DEFAULT,
+            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Addresses, each with a socket of its own. None: every address of the machine, by IPv4 and, where the machine has it, IPv6.
+    pub hosts: Vec<SocketAddr>,
+    /// Port for the addresses that are not named in [`hosts`](Self::hosts): 0 lets the kernel choose.
+    pub port: u16,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), port: PORT_DEFAULT }
+    }
+}
+
+impl Listen {
+    /// The addresses to bind, and whether each must succeed: `::` stands for both families, but a machine without IPv6 still
+    /// serves IPv4 when nobody asked for IPv6 by name.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(SocketAddr, Required)> {
+        let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.port);
+        let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), self.port);
+        if self.hosts.is_empty() {
+            return vec![(any_v4, Required::Yes), (any_v6, Required::IfPossible)];
+        }
+        let mut addresses: Vec<_> = self.hosts.iter().map(|&host| (host, Required::Yes)).collect();
+        if let [(only, _)] = addresses[..]
+            && only.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+        {
+            addresses.push((SocketAddr::new(any_v4.ip(), only.port()), Required::Yes));
+        }
+        addresses
+    }
+}
+
+/// Whether the server may start without an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// It must be bound.
+    Yes,
+    /// It is left out where the machine doesn't have it.
+    IfPossible,
+}
