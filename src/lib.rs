@@ -4,6 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
+//! | [`cli`] | what was typed: flags, verbs, exit codes |
 //! | [`daemon`] | assembly: the one room that knows everybody |
 //! | [`settings`] | values that have been checked |
 //! | [`actors`] | the shell: listener, session, reader, writer, registry, supervision |
@@ -17,6 +18,7 @@
 //! [`limits`] and [`error`] serve all of them.
 
 pub mod actors;
+pub mod cli;
 pub mod daemon;
 pub mod error;
 pub mod limits;

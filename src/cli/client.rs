@@ -1,0 +1,172 @@
+//! What `get` and `put` share: their flags, and how they end.
+
+use std::time::Duration;
+
+use structopt::StructOpt;
+
+use super::exchange::{Finished, Local, exchange};
+use super::values::{self, Server};
+use super::{Exit, complain, with_default};
+use crate::limits;
+use crate::transfer::{Outcome, Terms, Timeouts};
+use crate::wire::{Direction, Mode, Options, Request, Text};
+
+// No doc comment: structopt would make it the description of the verb.
+#[derive(Debug, StructOpt)]
+pub(super) struct ClientFlags {
+    #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
+        help = with_default("Block size to ask for (RFC 2348)", limits::CLIENT_BLKSIZE_DEFAULT))]
+    blksize: Option<u16>,
+    #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
+        help = with_default("Window to ask for (RFC 7440)", limits::CLIENT_WINDOWSIZE_DEFAULT))]
+    windowsize: Option<u16>,
+    /// Interval to ask for, after which both ends repeat (RFC 2349 timeout) [default: none is asked for]
+    #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::interval))]
+    interval: Option<u64>,
+    /// Ask for no options: blocks of 512 octets, one at a time (RFC 1350)
+    #[structopt(long)]
+    no_options: bool,
+    #[structopt(long, value_name = "MODE", parse(try_from_str = values::mode),
+        help = with_default("How octets are carried: octet (as they are) or netascii (line ends are converted)", "octet"))]
+    mode: Option<Mode<'static>>,
+    #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
+        help = with_default(
+            "Seconds until an unanswered packet is first repeated; later the measured round trip decides",
+            limits::ACK_TIMEOUT_DEFAULT.as_secs_f64(),
+        ))]
+    ack_timeout: Option<Duration>,
+    #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
+        help = with_default(
+            "Seconds without progress after which the server is given up",
+            format_args!(
+                "{} until its first answer, then {}",
+                limits::TIMEOUT_DEFAULT.as_secs_f64(),
+                limits::CLIENT_TIMEOUT_DEFAULT.as_secs_f64(),
+            ),
+        ))]
+    timeout: Option<Duration>,
+    /// Say nothing unless something goes wrong
+    #[structopt(short, long)]
+    quiet: bool,
+}
+
+/// Flags of the verbs that take no value.
+pub(super) const SWITCHES: [&str; 2] = ["no-options", "quiet"];
+
+impl ClientFlags {
+    /// The request for `filename`. `tsize` is what to say of the size, if anything (RFC 2349).
+    ///
+    /// # Errors
+    /// A sentence for the one who typed it.
+    pub(super) fn request(
+        &self,
+        direction: Direction,
+        filename: &[u8],
+        tsize: Option<u64>,
+    ) -> Result<Request<'static>, String> {
+        if self.no_options {
+            let typed = [
+                ("--blksize", self.blksize.is_some()),
+                ("--windowsize", self.windowsize.is_some()),
+                ("--interval", self.interval.is_some()),
+            ];
+            super::refuse_pointless(true, "--no-options asks for nothing", &typed)?;
+        }
+        let mode = self.mode.clone().unwrap_or(Mode::Octet);
+        // In netascii the octets on the wire are not those of the file, and servers differ in which of them they mean.
+        let tsize = tsize.filter(|_| mode == Mode::Octet);
+        let options = if self.no_options { Options::new() } else { self.options(tsize) };
+        Text::new(filename.to_vec())
+            .and_then(|filename| Request::new(direction, filename, mode, options))
+            .ok_or_else(|| "the name of the remote file is empty: write one".to_owned())
+    }
+
+    /// Values that hold without being asked for are not: some servers stumble over every option.
+    fn options(&self, tsize: Option<u64>) -> Options<'static> {
+        let Terms { blksize, windowsize, .. } = Terms::default();
+        let asked_blksize = self.blksize.unwrap_or(limits::CLIENT_BLKSIZE_DEFAULT);
+        let asked_windowsize = self.windowsize.unwrap_or(limits::CLIENT_WINDOWSIZE_DEFAULT);
+        let mut options = Options::new();
+        for (name, value) in [
+            ("tsize", tsize),
+            ("blksize", Some(asked_blksize.into()).filter(|_| asked_blksize != blksize)),
+            ("windowsize", Some(asked_windowsize.into()).filter(|_| asked_windowsize != windowsize)),
+            ("timeout", self.interval),
+        ] {
+            if let (Some(name), Some(value)) = (Text::new(name.as_bytes()), value) {
+                options.push(name, Text::from(value));
+            }
+        }
+        options
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts {
+            ack: self.ack_timeout.unwrap_or(limits::ACK_TIMEOUT_DEFAULT),
+            unproven: self.timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+            idle: self.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
+            // Whoever typed `get` waits for its end. If the last ACK is lost, the server repeats the last block to a
+            // port that is closed by then, and is told so: it only can't know that the file has arrived.
+            dally: Duration::ZERO,
+        }
+    }
+
+    /// Makes the transfer, and says how it went. `what` happened if all goes well: "got", "put".
+    pub(super) fn run(
+        &self,
+        what: &str,
+        server: &Server,
+        request: &Request<'static>,
+        local: &mut dyn Local,
+    ) -> Exit {
+        let addresses = match server.addresses() {
+            Ok(addresses) => addresses,
+            Err(sentence) => {
+                complain(&sentence);
+                return Exit::Failed;
+            }
+        };
+        let mut rest = addresses.into_iter().peekable();
+        while let Some(address) = rest.next() {
+            match exchange(address, request.clone(), self.timeouts(), local) {
+                // A name may stand for an address where nobody listens, and one where somebody does.
+                Ok(Finished { outcome: Outcome::PeerGone, terms: None, .. }) if rest.peek().is_some() => {}
+                Err(_) if rest.peek().is_some() => {}
+                Ok(finished) => return self.report(what, &finished, request),
+                Err(error) => {
+                    complain(&format!("nothing can be sent to {address}: {error}"));
+                    return Exit::Failed;
+                }
+            }
+        }
+        // Every address but the last leads on to the next.
+        Exit::Unanswered
+    }
+
+    fn report(&self, what: &str, finished: &Finished, request: &Request<'_>) -> Exit {
+        let Finished { outcome, terms, tally, announced, .. } = finished;
+        if *outcome != Outcome::Complete {
+            complain(&finished.sentence());
+            return finished.exit();
+        }
+        if let Some(announced) =
+            announced.filter(|it| request.direction == Direction::Read && *it != tally.octets)
+        {
+            complain(&format!("the server announced {announced} octets and sent {}", tally.octets));
+        }
+        if !self.quiet {
+            let Terms { blksize, windowsize, .. } = terms.unwrap_or_default();
+            let seconds = finished.took.as_secs_f64();
+            let rate = values::show_octets((tally.octets as f64 / seconds.max(1e-6)) as u64);
+            complain(&format!(
+                "{what} {} in {seconds:.1} s, {rate}/s, {} repeats, blksize {blksize} windowsize {windowsize}",
+                values::show_octets(tally.octets),
+                tally.repeats,
+            ));
+        }
+        Exit::Done
+    }
+}
+
+#[cfg(test)]
+mod tests;

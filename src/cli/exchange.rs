@@ -1,0 +1,279 @@
+//! One transfer as its client: the machine on one side, a socket and a file of this machine on the other.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Exit;
+use crate::error::{Failure, Fault};
+use crate::limits;
+use crate::net::{Link, UdpLink};
+use crate::store::Slab;
+use crate::transfer::{
+    Action, Client, Input, Machine, Moment, Outcome, Tally, Terms, Tid, Timeouts, Transmit, stranger_answer,
+};
+use crate::wire::{Packet, Request, decimal};
+
+/// The file at this end. A [`Fault`]'s detail names it.
+pub(super) trait Local {
+    /// Its next octets, as many as asked for unless it ends.
+    fn fetch(&mut self, octets: usize) -> Result<Slab, Fault> {
+        let _ = octets;
+        Err(Failure::Internal.into())
+    }
+
+    /// Appends to it.
+    fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        let _ = octets;
+        Err(Failure::Internal.into())
+    }
+
+    /// All of it is there.
+    fn publish(&mut self) -> Result<(), Fault> {
+        Err(Failure::Internal.into())
+    }
+}
+
+/// How a transfer went.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) outcome: Outcome,
+    /// What the server agreed to; `None` if it never answered.
+    pub(super) terms: Option<Terms>,
+    pub(super) tally: Tally,
+    /// `tsize` of the server's answer, in octets.
+    pub(super) announced: Option<u64>,
+    pub(super) took: Duration,
+    /// What went wrong at this end.
+    fault: Option<Fault>,
+    server: SocketAddr,
+}
+
+impl Finished {
+    /// Why it isn't complete, for the one who typed it.
+    pub(super) fn sentence(&self) -> String {
+        let server = self.server;
+        match (&self.outcome, &self.fault) {
+            (Outcome::Failed(_), Some(Fault { detail: Some(detail), .. })) => detail.to_string(),
+            (Outcome::Failed(Failure::Negotiation), _) => format!(
+                "{server} answered with options that were not asked for, or with values that can't be: try --no-options"
+            ),
+            (Outcome::Failed(failure), _) => format!("the transfer with {server} failed: {failure}"),
+            (Outcome::PeerAborted { code, message } | Outcome::Declined { code, message }, _) => {
+                let verb = if self.terms.is_some() { "ended the transfer" } else { "refused" };
+                format!("{server} {verb}: ERROR {code} \"{message}\"")
+            }
+            (Outcome::PeerGone, _) if self.terms.is_none() => format!("nobody listens at {server}"),
+            (Outcome::PeerGone, _) => format!("{server} closed its port in the middle of the transfer"),
+            (Outcome::Unanswered, _) => {
+                format!("{server} didn't answer within {:.1} s", self.took.as_secs_f64())
+            }
+            (Outcome::TimedOut, _) => {
+                format!("{server} stopped answering after {} octets", self.tally.octets)
+            }
+            (Outcome::Unconfirmed, _) => {
+                format!("everything was sent, but {server} never confirmed that it has the file")
+            }
+            (Outcome::Complete, _) => self.outcome.to_string(),
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self.outcome {
+            Outcome::Complete => Exit::Done,
+            Outcome::Failed(_) => Exit::Failed,
+            Outcome::PeerAborted { .. } | Outcome::Declined { .. } => Exit::Refused,
+            Outcome::Unanswered | Outcome::TimedOut | Outcome::PeerGone | Outcome::Unconfirmed => {
+                Exit::Unanswered
+            }
+        }
+    }
+}
+
+/// Sends `request` to `server`, and carries the file until either end is done.
+///
+/// A [`UdpLink`] in a runtime of one thread, rather than a blocking socket: it tells of a server that isn't there, and
+/// sends a window in one call.
+///
+/// # Errors
+/// When no packet can be sent at all: no route, no socket.
+pub(super) fn exchange(
+    server: SocketAddr,
+    request: Request<'static>,
+    timeouts: Timeouts,
+    local: &mut dyn Local,
+) -> io::Result<Finished> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let any: IpAddr =
+            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let exchange = Exchange {
+            client: Client::new(request, timeouts),
+            link: UdpLink::bind(SocketAddr::new(any, 0), None)?,
+            tid: Tid::unknown(server),
+            local,
+            began: Instant::now(),
+            deadline: None,
+            answers: VecDeque::new(),
+            announced: None,
+            fault: None,
+            outcome: None,
+            closed: false,
+        };
+        exchange.run(server).await
+    })
+}
+
+struct Exchange<'a> {
+    client: Client,
+    link: UdpLink,
+    tid: Tid<SocketAddr>,
+    local: &'a mut dyn Local,
+    began: Instant,
+    deadline: Option<Moment>,
+    /// What the file said to the machine's wishes, and the machine hasn't heard yet.
+    answers: VecDeque<Answer>,
+    announced: Option<u64>,
+    fault: Option<Fault>,
+    outcome: Option<Outcome>,
+    closed: bool,
+}
+
+enum Answer {
+    Slab(Slab),
+    Stored,
+    Published,
+    Failed(Failure),
+}
+
+impl Exchange<'_> {
+    async fn run(mut self, server: SocketAddr) -> io::Result<Finished> {
+        let mut buffer = vec![0; limits::UDP_PAYLOAD_OCTETS_MAX];
+        self.feed(Input::Start)?;
+        while !self.closed {
+            self.wait().await?;
+            self.receive(&mut buffer)?;
+            while let Some(gone) = self.link.take_error() {
+                if gone == self.tid.peer() {
+                    self.feed(Input::PeerGone)?;
+                }
+            }
+            if self.deadline.is_some_and(|deadline| deadline <= self.now()) {
+                self.feed(Input::Deadline)?;
+            }
+        }
+        Ok(Finished {
+            // A machine tells its outcome before it closes.
+            outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Internal)),
+            terms: self.client.terms().copied(),
+            tally: self.client.tally(),
+            announced: self.announced,
+            took: self.began.elapsed(),
+            fault: self.fault,
+            server,
+        })
+    }
+
+    fn now(&self) -> Moment {
+        Moment::new(self.began.elapsed())
+    }
+
+    /// Sleeps until something comes or the deadline passes.
+    async fn wait(&mut self) -> io::Result<()> {
+        let now = self.now();
+        let event = poll_fn(|cx| self.link.poll_event(cx));
+        match self.deadline {
+            Some(deadline) => tokio::time::timeout(deadline - now, event).await.unwrap_or(Ok(())),
+            None => event.await,
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        while !self.closed {
+            let (octets, from) = match self.link.receive(buffer) {
+                // No UDP datagram is longer than the buffer.
+                Ok((length, from)) => (&buffer[..length.min(buffer.len())], from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if self.tid.admit(from, |server, from| server.ip() == from.ip()) {
+                if self.client.terms().is_none() {
+                    self.announced = announced(octets);
+                }
+                self.feed(Input::Datagram { octets, more: false })?;
+            } else if let Some(answer) = stranger_answer(octets) {
+                // What becomes of it is the stranger's concern.
+                let _ = self.link.send(from, &Transmit::Packet(&answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the machine one input, and then what the file answers to its wishes.
+    fn feed(&mut self, input: Input<'_>) -> io::Result<()> {
+        self.step(input)?;
+        while let Some(answer) = self.answers.pop_front() {
+            self.step(match answer {
+                Answer::Slab(Slab { bytes, end }) => Input::Slab { bytes, end },
+                Answer::Stored => Input::Stored,
+                Answer::Published => Input::Published,
+                Answer::Failed(failure) => Input::Failed(failure),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, input: Input<'_>) -> io::Result<()> {
+        let now = self.now();
+        let mut drain = self.client.handle(now, input);
+        while let Some(action) = drain.next() {
+            let answer = match action {
+                Action::Transmit(transmit) => {
+                    self.link.send(self.tid.peer(), &transmit)?;
+                    continue;
+                }
+                Action::Arm(deadline) => {
+                    self.deadline = deadline;
+                    continue;
+                }
+                Action::Finished(outcome) => {
+                    self.outcome = Some(outcome);
+                    continue;
+                }
+                Action::Close => {
+                    self.closed = true;
+                    continue;
+                }
+                Action::Want { octets, .. } => self.local.fetch(octets).map(Answer::Slab),
+                Action::Store(bytes) => self.local.store(&bytes).map(|()| Answer::Stored),
+                Action::Publish if self.fault.is_some() => continue,
+                Action::Publish => self.local.publish().map(|()| Answer::Published),
+            };
+            self.answers.push_back(answer.unwrap_or_else(|fault| {
+                let failure = fault.failure;
+                self.fault.get_or_insert(fault);
+                Answer::Failed(failure)
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// The size that an OACK tells.
+fn announced(datagram: &[u8]) -> Option<u64> {
+    match Packet::decode(datagram) {
+        Ok(Packet::Oack(options)) => options.get("tsize").and_then(|value| decimal(value.as_bytes())),
+        _ => None,
+    }
+}
+
+/// Octets of a stream, as many as asked for unless it ends.
+pub(super) fn fill(stream: &mut dyn io::Read, octets: usize) -> io::Result<Slab> {
+    let mut bytes = Vec::with_capacity(octets);
+    let read = io::Read::read_to_end(&mut io::Read::take(stream, octets as u64), &mut bytes)?;
+    Ok(Slab { bytes: Bytes::from(bytes), end: read < octets })
+}

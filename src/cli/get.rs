@@ -1,0 +1,135 @@
+//! `stagecoach get`: read a file from a TFTP server.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use structopt::StructOpt;
+
+use super::client::ClientFlags;
+use super::exchange::Local;
+use super::values::{self, Server};
+use super::{Exit, complain, usage_error};
+use crate::error::Fault;
+use crate::store::{Directory, DirectoryOptions, Name, Sink, Store, io_fault};
+use crate::wire::Direction;
+
+const AFTER_HELP: &str = "\
+The local file appears when all of it has come, in place of one that has its name. If the transfer
+fails, nothing is left and nothing is replaced.";
+
+/// Read a file from a TFTP server
+#[derive(Debug, StructOpt)]
+#[structopt(after_help = AFTER_HELP)]
+pub(super) struct Get {
+    /// Server, with the port if it isn't 69: an IPv6 address with a port is written in brackets
+    #[structopt(value_name = "HOST[:PORT]")]
+    server: Server,
+    /// Name of the file on the server
+    #[structopt(value_name = "REMOTE", parse(from_os_str))]
+    remote: OsString,
+    /// File to write, - for stdout [default: the last part of REMOTE, in the current directory]
+    #[structopt(short, long, value_name = "LOCAL", parse(try_from_os_str = values::path))]
+    output: Option<PathBuf>,
+    #[structopt(flatten)]
+    client: ClientFlags,
+}
+
+impl Get {
+    pub(super) fn run(&self) -> Exit {
+        let request = self.client.request(Direction::Read, self.remote.as_bytes(), Some(0));
+        let (request, output) = match request.and_then(|request| Ok((request, self.output()?))) {
+            Ok(both) => both,
+            Err(sentence) => return usage_error(&sentence),
+        };
+        match Target::open(&output) {
+            Ok(mut target) => self.client.run("got", &self.server, &request, &mut target),
+            Err(sentence) => {
+                complain(&sentence);
+                Exit::Failed
+            }
+        }
+    }
+
+    fn output(&self) -> Result<PathBuf, String> {
+        if let Some(output) = &self.output {
+            return Ok(output.clone());
+        }
+        let last = self.remote.as_bytes().rsplit(|octet| matches!(octet, b'/' | b'\\')).next();
+        match last {
+            None | Some(b"" | b"." | b"..") => {
+                Err(format!("{:?} doesn't end with a file's name: write -o LOCAL", self.remote))
+            }
+            Some(b"-") => Ok("./-".into()),
+            Some(last) => Ok(OsStr::from_bytes(last).into()),
+        }
+    }
+}
+
+/// Where the octets go.
+enum Target {
+    /// A file that appears when it is whole.
+    Whole(Option<Box<dyn Sink>>),
+    /// Stdout, a device, a pipe: written to as it comes.
+    Stream(Box<dyn Write>, String),
+}
+
+impl Target {
+    fn open(output: &Path) -> Result<Self, String> {
+        if output.as_os_str() == "-" {
+            return Ok(Self::Stream(Box::new(io::stdout()), "stdout".into()));
+        }
+        // Through a link that is there, to what it stands for.
+        let path = std::fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
+        let failed =
+            |error: &dyn std::fmt::Display| format!("{} can't be written: {error}", output.display());
+        match std::fs::metadata(&path) {
+            Ok(there) if there.is_dir() => {
+                Err(failed(&"it is a directory, so write the name of a file in it"))
+            }
+            Ok(there) if !there.is_file() => {
+                let stream = File::options().write(true).open(&path).map_err(|error| failed(&error))?;
+                Ok(Self::Stream(Box::new(stream), output.display().to_string()))
+            }
+            _ => Self::whole(&path).map_err(|error| failed(&error)),
+        }
+    }
+
+    /// The store knows how a file appears whole or not at all, also when the process is killed.
+    fn whole(path: &Path) -> Result<Self, String> {
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let mut options = DirectoryOptions::default();
+        (options.overwrite, options.durable) = (true, false);
+        (options.upload_octets_max, options.min_free_octets) = (u64::MAX, 0);
+        let last = path.file_name().unwrap_or_default();
+        let name = Name::from_request(last.as_bytes()).map_err(|failure| failure.to_string())?;
+        if name.as_bytes() != last.as_bytes() {
+            return Err("names with a backslash are not written".into());
+        }
+        let store = Directory::open(directory, options).map_err(|error| error.source.to_string())?;
+        let sink = store.create(&name, None).map_err(|fault| fault.to_string())?;
+        Ok(Self::Whole(Some(sink)))
+    }
+}
+
+impl Local for Target {
+    fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Whole(Some(sink)) => sink.write(octets),
+            Self::Whole(None) => Ok(()),
+            Self::Stream(stream, name) => stream.write_all(octets).map_err(|error| io_fault(&error, name)),
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), Fault> {
+        match self {
+            Self::Whole(sink) => sink.take().map_or(Ok(()), Sink::publish),
+            Self::Stream(stream, name) => stream.flush().map_err(|error| io_fault(&error, name)),
+        }
+    }
+}

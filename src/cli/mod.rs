@@ -1,0 +1,192 @@
+//! What was typed: flags, verbs, exit codes. structopt stays in here.
+
+mod client;
+mod exchange;
+mod get;
+mod log;
+mod put;
+mod serve;
+mod values;
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use structopt::StructOpt;
+use structopt::clap::{self, AppSettings, ErrorKind};
+
+use self::get::Get;
+use self::put::Put;
+use self::serve::Serve;
+
+/// Columns of `--help`, whatever the terminal: what is pasted looks the same everywhere.
+const HELP_COLUMNS: usize = 100;
+
+const AFTER_HELP: &str = "\
+EXIT CODES:
+    0    done: the server was told to stop, or the file arrived
+    1    could not start, or something on this machine or on the network failed
+    2    the command line is wrong
+    3    the server gave itself up: a part of it failed again and again
+    4    get, put: the server refused, or ended the transfer
+    5    get, put: the server didn't answer, or stopped answering
+
+Try it from another terminal:
+    curl -O tftp://127.0.0.1:9069/README.md";
+
+/// A TFTP server made of actors. Without any flag it serves the current directory, to read and to write, on port 9069 of
+/// every address; it never overwrites a file, never makes a directory, and never leaves the directory.
+#[derive(Debug, StructOpt)]
+#[structopt(
+    name = "stagecoach",
+    after_help = AFTER_HELP,
+    set_term_width = HELP_COLUMNS,
+    setting = AppSettings::ArgsNegateSubcommands,
+    global_settings = &[
+        AppSettings::AllArgsOverrideSelf,
+        AppSettings::AllowNegativeNumbers,
+        AppSettings::ColorNever,
+        AppSettings::DeriveDisplayOrder,
+        AppSettings::UnifiedHelpMessage,
+        AppSettings::VersionlessSubcommands,
+    ],
+)]
+struct Cli {
+    #[structopt(flatten)]
+    serve: Serve,
+    #[structopt(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, StructOpt)]
+enum Verb {
+    Get(Get),
+    Put(Put),
+}
+
+/// How the program ends. The numbers are documented in `--help` and in the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// All is well.
+    Done = 0,
+    /// It could not start, or failed on the way.
+    Failed = 1,
+    /// What was typed is wrong.
+    Usage = 2,
+    /// The server gave itself up.
+    Escalated = 3,
+    /// The server that `get` or `put` talked to sent an ERROR.
+    Refused = 4,
+    /// That server didn't answer, or no longer.
+    Unanswered = 5,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::from(run() as u8)
+}
+
+fn run() -> Exit {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    match parse(&args) {
+        Ok(Cli { verb: Some(Verb::Get(get)), .. }) => get.run(),
+        Ok(Cli { verb: Some(Verb::Put(put)), .. }) => put.run(),
+        Ok(Cli { serve, verb: None }) => serve.run(),
+        Err(Refusal::Shown(text)) => {
+            // Nothing is left to be done if nobody reads it.
+            let _ = writeln!(io::stdout(), "{}", text.trim_end());
+            Exit::Done
+        }
+        Err(Refusal::Wrong(sentence)) => usage_error(&sentence),
+    }
+}
+
+/// Why a command line leads to no work.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It asked for this text.
+    Shown(String),
+    /// One sentence says what is wrong.
+    Wrong(String),
+}
+
+fn parse(args: &[OsString]) -> Result<Cli, Refusal> {
+    let cli = Cli::from_iter_safe(args).map_err(|error| match error.kind {
+        // (clap has written the version itself.)
+        ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
+        _ => Refusal::Wrong(sentence(&error)),
+    })?;
+    match args.iter().find_map(|arg| switch_with_value(arg)) {
+        Some(switch) => {
+            Err(Refusal::Wrong(format!("--{switch} takes no value: write it alone, or leave it out")))
+        }
+        None => Ok(cli),
+    }
+}
+
+/// The switch in `--switch=value`. clap 2 forgets the value, and `--read-only=no` should not mean yes.
+fn switch_with_value(arg: &OsStr) -> Option<&str> {
+    let (name, _) = arg.to_str()?.strip_prefix("--")?.split_once('=')?;
+    [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
+}
+
+/// The one sentence in clap's message, without the usage that follows it; better ones for what is typed wrong most often.
+fn sentence(error: &clap::Error) -> String {
+    let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
+    match error.kind {
+        ErrorKind::UnknownArgument if ["get", "put"].contains(&wrong) => {
+            return format!("{wrong} comes first, and only its own flags behind it");
+        }
+        ErrorKind::UnknownArgument if !wrong.starts_with('-') => {
+            return format!("{wrong:?} is one argument too many");
+        }
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            let likely = error.message.split_once("Did you mean ").and_then(|(_, rest)| rest.split_once('?'));
+            return match likely {
+                Some((likely, _)) => {
+                    format!("there is no {wrong}: did you mean {}?", likely.trim_matches('\''))
+                }
+                None => format!("there is no {wrong} among the flags"),
+            };
+        }
+        _ => {}
+    }
+    let message = error.message.trim_start_matches("error:").trim_start();
+    let end = ["USAGE:", "For more information"].into_iter().filter_map(|word| message.find(word)).min();
+    let words: Vec<&str> = message[..end.unwrap_or(message.len())].split_whitespace().collect();
+    let sentence = words.join(" ");
+    match sentence.split_at_checked(1) {
+        Some((first, rest)) => format!("{}{rest}", first.to_lowercase()),
+        None => sentence,
+    }
+}
+
+/// A flag's help, with what holds if it isn't typed. clap 2 wants texts that live as long as the program, and asks once.
+fn with_default(help: &str, default: impl Display) -> &'static str {
+    format!("{help} [default: {default}]").leak()
+}
+
+/// An error if one of `others` was typed where `clause` leaves it without meaning.
+fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Result<(), String> {
+    match others.iter().find(|(_, typed)| holds && *typed) {
+        Some((other, _)) => Err(format!("{clause}, so {other} has nothing to act on: leave one of them out")),
+        None => Ok(()),
+    }
+}
+
+/// Says what is wrong with the command line.
+fn usage_error(sentence: &str) -> Exit {
+    complain(&format!("{} (see stagecoach --help)", sentence.trim_end_matches('.')));
+    Exit::Usage
+}
+
+/// Says on stderr why the program ends. If nobody reads it, the exit code remains.
+fn complain(sentence: &str) {
+    let _ = writeln!(io::stderr(), "stagecoach: {sentence}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! `stagecoach put`: write a file to a TFTP server.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use structopt::StructOpt;
+
+use super::client::ClientFlags;
+use super::exchange::{Local, fill};
+use super::values::{self, Server};
+use super::{Exit, complain, usage_error};
+use crate::error::Fault;
+use crate::store::{Slab, io_fault};
+use crate::wire::Direction;
+
+/// Write a file to a TFTP server
+#[derive(Debug, StructOpt)]
+pub(super) struct Put {
+    /// Server, with the port if it isn't 69: an IPv6 address with a port is written in brackets
+    #[structopt(value_name = "HOST[:PORT]")]
+    server: Server,
+    /// File to read, - for stdin
+    #[structopt(value_name = "LOCAL", parse(try_from_os_str = values::path))]
+    local: PathBuf,
+    /// Name of the file on the server [default: the last part of LOCAL]
+    #[structopt(short, long, value_name = "REMOTE", parse(from_os_str))]
+    remote: Option<OsString>,
+    #[structopt(flatten)]
+    client: ClientFlags,
+}
+
+impl Put {
+    pub(super) fn run(&self) -> Exit {
+        let remote = match self.remote() {
+            Ok(remote) => remote,
+            Err(sentence) => return usage_error(&sentence),
+        };
+        let mut source = match Source::open(&self.local) {
+            Ok(source) => source,
+            Err(sentence) => {
+                complain(&sentence);
+                return Exit::Failed;
+            }
+        };
+        match self.client.request(Direction::Write, remote.as_bytes(), source.size) {
+            Ok(request) => self.client.run("put", &self.server, &request, &mut source),
+            Err(sentence) => usage_error(&sentence),
+        }
+    }
+
+    fn remote(&self) -> Result<OsString, String> {
+        let last = || self.local.file_name().filter(|name| *name != "-").map(ToOwned::to_owned);
+        let missing = || format!("{:?} says no name for the server: write -r REMOTE", self.local);
+        self.remote.clone().or_else(last).ok_or_else(missing)
+    }
+}
+
+/// Where the octets come from.
+struct Source {
+    stream: Box<dyn Read>,
+    /// In octets, if it is known: what is announced as `tsize`.
+    size: Option<u64>,
+    name: String,
+}
+
+impl Source {
+    fn open(path: &std::path::Path) -> Result<Self, String> {
+        if path.as_os_str() == "-" {
+            return Ok(Self { stream: Box::new(io::stdin()), size: None, name: "stdin".into() });
+        }
+        let name = path.display().to_string();
+        let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+        let (file, metadata) = opened.map_err(|error| format!("{name} can't be read: {error}"))?;
+        if metadata.is_dir() {
+            return Err(format!(
+                "{name} can't be read: it is a directory, so write the name of a file in it"
+            ));
+        }
+        let size = metadata.is_file().then_some(metadata.len());
+        Ok(Self { stream: Box::new(file), size, name })
+    }
+}
+
+impl Local for Source {
+    fn fetch(&mut self, octets: usize) -> Result<Slab, Fault> {
+        fill(&mut *self.stream, octets).map_err(|error| io_fault(&error, &self.name))
+    }
+}

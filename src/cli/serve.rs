@@ -1,0 +1,247 @@
+//! `stagecoach` without a verb: serve.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use slog::crit;
+use structopt::StructOpt;
+
+use super::log::Log;
+use super::values::{self, Host};
+use super::{Exit, complain, refuse_pointless, with_default};
+use crate::daemon::{self, RunError};
+use crate::net::PortRange;
+use crate::settings::Settings;
+use crate::store::Symlinks;
+use crate::transfer::{OnAbort, Rollover};
+
+static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
+
+// The server's flags, as typed; `None` is what wasn't. `--help` shows them in this order.
+//
+// No doc comment here: structopt would make it the program's description. And no `default_value`: with one, clap 2 takes a
+// flag whose value is missing for one that wasn't typed.
+#[derive(Debug, StructOpt)]
+pub(super) struct Serve {
+    /// Address to listen on, IPv4 or IPv6, a link-local one with its interface (fe80::1%eth0); may be
+    /// repeated; :: alone means IPv4 too [default: every address]
+    #[structopt(long, value_name = "ADDR", number_of_values = 1)]
+    host: Vec<Host>,
+    #[structopt(short, long, value_name = "PORT", parse(try_from_str = values::port),
+        help = with_default("Port to listen on; 0 lets the kernel choose", DEFAULT.listen.port))]
+    port: Option<u16>,
+    /// Ports that transfers use, for firewalls, such as 50000:50999 [default: any]
+    #[structopt(long, value_name = "LO:HI")]
+    port_range: Option<PortRange>,
+
+    #[structopt(long, value_name = "DIR", parse(try_from_os_str = values::path),
+        help = with_default("Directory to serve; nothing outside of it is ever touched", DEFAULT.root.display()))]
+    root: Option<PathBuf>,
+    /// Take no uploads
+    #[structopt(long)]
+    read_only: bool,
+    /// Let uploads replace files
+    #[structopt(long)]
+    overwrite: bool,
+    /// Let uploads make the directories that their names need
+    #[structopt(long)]
+    create_dirs: bool,
+    #[structopt(long, value_name = "WHICH", parse(try_from_str = values::symlinks),
+        help = with_default(
+            "Symbolic links that are followed: inside (those that stay below the root), deny (none), follow (all)",
+            values::show_symlinks(DEFAULT.directory.symlinks),
+        ))]
+    symlinks: Option<Symlinks>,
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_abort),
+        help = with_default(
+            "What becomes of an upload whose sender stops half way: discard it, or keep what came",
+            values::show_on_abort(DEFAULT.on_abort),
+        ))]
+    on_abort: Option<OnAbort>,
+    #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size_above_zero),
+        help = with_default(
+            "Largest upload, in octets or with K, M, G or T behind the number",
+            values::show_size(DEFAULT.directory.upload_octets_max),
+        ))]
+    max_upload_size: Option<u64>,
+    #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size),
+        help = with_default("Free disk that uploads leave alone", values::show_size(DEFAULT.directory.min_free_octets)))]
+    min_free: Option<u64>,
+    /// Acknowledge uploads before they are safely on the disk: faster, and a power failure may lose them
+    #[structopt(long)]
+    no_fsync: bool,
+
+    #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
+        help = with_default(
+            "Seconds until an unanswered packet is first repeated; later the measured round trip decides",
+            DEFAULT.timeouts.ack.as_secs_f64(),
+        ))]
+    ack_timeout: Option<Duration>,
+    #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
+        help = with_default(
+            "Seconds without progress after which a client is given up",
+            format_args!(
+                "{} until its first answer, then {}",
+                DEFAULT.timeouts.unproven.as_secs_f64(),
+                DEFAULT.timeouts.idle.as_secs_f64(),
+            ),
+        ))]
+    timeout: Option<Duration>,
+    /// Negotiate no options
+    #[structopt(long)]
+    no_options: bool,
+    #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
+        help = with_default("Largest block granted to a client that asks (RFC 2348)", DEFAULT.offer.blksize_max))]
+    blksize_max: Option<u16>,
+    #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
+        help = with_default("Largest window granted to a client that asks (RFC 7440)", DEFAULT.offer.windowsize_max))]
+    windowsize_max: Option<u16>,
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::rollover),
+        help = with_default(
+            "Number of the block after 65535 for clients that don't ask, 0 or 1",
+            values::show_rollover(DEFAULT.offer.rollover),
+        ))]
+    rollover: Option<Rollover>,
+    /// Follow the RFCs to the letter: an option out of range gets ERROR 8, an unknown mode ERROR 4
+    #[structopt(long)]
+    strict: bool,
+
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers),
+        help = with_default("Transfers at once; further requests are not answered until one ends", DEFAULT.transfers_max))]
+    max_transfers: Option<usize>,
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
+        help = with_default(
+            "Threads that transfers are spread over",
+            format_args!("one a processor, here {}", DEFAULT.arbiters),
+        ))]
+    arbiters: Option<usize>,
+
+    /// Append the log to FILE instead of writing it to stderr; SIGHUP opens it anew
+    #[structopt(short = "l", long, value_name = "FILE", parse(try_from_os_str = values::path))]
+    file_log: Option<PathBuf>,
+    /// Log every packet
+    #[structopt(short, long)]
+    verbose: bool,
+}
+
+/// Flags that take no value.
+pub(super) const SWITCHES: [&str; 7] =
+    ["read-only", "overwrite", "create-dirs", "no-fsync", "no-options", "strict", "verbose"];
+
+impl Serve {
+    /// Serves until a signal ends it.
+    pub(super) fn run(&self) -> Exit {
+        let settings = match self.settings() {
+            Ok(settings) => settings,
+            Err(sentence) => return super::usage_error(&sentence),
+        };
+        let log = match Log::open(self.file_log.as_deref(), self.verbose) {
+            Ok(log) => log,
+            Err(error) => {
+                complain(&format!("--file-log: {error}"));
+                return Exit::Failed;
+            }
+        };
+        log.take_panics();
+        let ended = daemon::run(&settings, log.logger(), &*log.reopener());
+        if let Err(error) = &ended
+            && log.is_file()
+        {
+            crit!(log.logger(), "{error}");
+        }
+        // Before the last word on stderr, so that it is the last.
+        log.close();
+        let Err(error) = ended else { return Exit::Done };
+        complain(&error.to_string());
+        match error {
+            RunError::Escalated(_) => Exit::Escalated,
+            RunError::Start(_) => Exit::Failed,
+        }
+    }
+
+    /// What the flags mean.
+    fn settings(&self) -> Result<Settings, String> {
+        self.check()?;
+        let mut settings = Settings::default();
+        set(&mut settings.listen.port, &self.port);
+        settings.listen.hosts = self.hosts(settings.listen.port)?;
+        settings.ports = self.port_range;
+        set(&mut settings.root, &self.root);
+        settings.read_only = self.read_only;
+        set(&mut settings.on_abort, &self.on_abort);
+        settings.strict = self.strict;
+        set(&mut settings.transfers_max, &self.max_transfers);
+        set(&mut settings.arbiters, &self.arbiters);
+
+        let directory = &mut settings.directory;
+        directory.overwrite = self.overwrite;
+        directory.create_dirs = self.create_dirs;
+        set(&mut directory.symlinks, &self.symlinks);
+        set(&mut directory.upload_octets_max, &self.max_upload_size);
+        set(&mut directory.min_free_octets, &self.min_free);
+        directory.durable = !self.no_fsync;
+
+        let offer = &mut settings.offer;
+        offer.options = !self.no_options;
+        offer.strict = self.strict;
+        set(&mut offer.blksize_max, &self.blksize_max);
+        set(&mut offer.windowsize_max, &self.windowsize_max);
+        set(&mut offer.rollover, &self.rollover);
+
+        let timeouts = &mut settings.timeouts;
+        set(&mut timeouts.ack, &self.ack_timeout);
+        set(&mut timeouts.unproven, &self.timeout);
+        set(&mut timeouts.idle, &self.timeout);
+        Ok(settings)
+    }
+
+    fn hosts(&self, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let mut hosts = Vec::with_capacity(self.host.len());
+        for host in &self.host {
+            let address = host.with_port(port).map_err(|why| format!("--host {host}: {why}"))?;
+            if hosts.contains(&address) {
+                return Err(format!("--host {host} is given twice: write each address once"));
+            }
+            hosts.push(address);
+        }
+        Ok(hosts)
+    }
+
+    /// Finds flags that make no sense together.
+    fn check(&self) -> Result<(), String> {
+        let uploads = [
+            ("--overwrite", self.overwrite),
+            ("--create-dirs", self.create_dirs),
+            ("--on-abort", self.on_abort.is_some()),
+            ("--max-upload-size", self.max_upload_size.is_some()),
+            ("--min-free", self.min_free.is_some()),
+            ("--no-fsync", self.no_fsync),
+        ];
+        let options = [
+            ("--blksize-max", self.blksize_max.is_some()),
+            ("--windowsize-max", self.windowsize_max.is_some()),
+        ];
+        refuse_pointless(self.read_only, "--read-only takes no uploads", &uploads)?;
+        refuse_pointless(self.no_options, "--no-options negotiates nothing", &options)?;
+        match (self.ack_timeout, self.timeout) {
+            (Some(ack), Some(timeout)) if ack >= timeout => Err(format!(
+                "--timeout {} ends before --ack-timeout {}, so nothing would ever be repeated: make it longer",
+                timeout.as_secs_f64(),
+                ack.as_secs_f64(),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Replaces a default by what was typed.
+fn set<T: Clone>(value: &mut T, typed: &Option<T>) {
+    if let Some(typed) = typed {
+        value.clone_from(typed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use std::path::Path;
+
+use super::*;
+
+fn settings(flags: &[&str]) -> Result<Settings, String> {
+    let serve = Serve::from_iter_safe([&["stagecoach"], flags].concat()).map_err(|error| error.message)?;
+    serve.settings()
+}
+
+#[test]
+fn no_flags_are_the_default_settings() {
+    let typed = settings(&[]).expect("no flags");
+    assert_eq!(format!("{typed:?}"), format!("{:?}", Settings::default()));
+}
+
+#[test]
+fn every_flag_reaches_its_setting() {
+    let flags = "--port 70 --host 127.0.0.1 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
+        --create-dirs --symlinks deny --on-abort keep --max-upload-size 1M --min-free 0 --no-fsync \
+        --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
+        --max-transfers 12 --arbiters 3";
+    let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
+    let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
+    assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
+    assert_eq!(typed.ports, PortRange::new(5000, 5009));
+    assert_eq!(typed.root, Path::new("/srv"));
+    assert!(typed.directory.overwrite && typed.directory.create_dirs && !typed.directory.durable);
+    assert_eq!(typed.directory.symlinks, Symlinks::Deny);
+    assert_eq!((typed.directory.upload_octets_max, typed.directory.min_free_octets), (1 << 20, 0));
+    assert_eq!(typed.on_abort, OnAbort::Keep);
+    assert_eq!(typed.timeouts.ack, Duration::from_millis(250));
+    assert_eq!(typed.timeouts.unproven, Duration::from_millis(7500));
+    assert_eq!(typed.timeouts.idle, Duration::from_millis(7500));
+    assert_eq!((typed.offer.blksize_max, typed.offer.windowsize_max), (1468, 8));
+    assert_eq!(typed.offer.rollover, Rollover::One);
+    assert!(typed.strict && typed.offer.strict && typed.offer.options);
+    assert_eq!((typed.transfers_max, typed.arbiters), (12, 3));
+}
+
+#[test]
+fn switches_off_are_off() {
+    let typed = settings(&["--read-only", "--no-options"]).expect("flags");
+    assert!(typed.read_only && !typed.offer.options);
+}
+
+#[test]
+fn the_real_spelling_of_the_timeout_is_known() {
+    let typed = settings(&["--conn-timeout", "9"]).expect("flags");
+    assert_eq!(typed.timeouts.idle, Duration::from_secs(9));
+}
+
+#[test]
+fn flags_without_meaning_beside_each_other_are_refused() {
+    for flags in [
+        &["--read-only", "--overwrite"][..],
+        &["--read-only", "--create-dirs"],
+        &["--read-only", "--on-abort", "discard"],
+        &["--read-only", "--max-upload-size", "4G"],
+        &["--read-only", "--min-free", "1"],
+        &["--read-only", "--no-fsync"],
+        &["--no-options", "--blksize-max", "512"],
+        &["--no-options", "--windowsize-max", "4"],
+        &["--timeout", "1", "--ack-timeout", "1"],
+        &["--host", "::1", "--host", "[::1]"],
+    ] {
+        let error = settings(flags).expect_err("no sense");
+        assert!(error.contains(flags[0]), "{error}");
+    }
+}

@@ -1,0 +1,305 @@
+//! Values of flags: text in, a type that can't be wrong out. clap puts the flag's name before each error; the
+//! error says what was wrong with the value and what would be right.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::limits;
+use crate::store::Symlinks;
+use crate::transfer::{OnAbort, Rollover};
+use crate::wire::Mode;
+
+/// A number within `range`; `noun` says what it is ("a port").
+pub(super) fn number<T>(text: &str, noun: &str, range: &RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + fmt::Display,
+{
+    let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = if digits { text.parse().ok() } else { None };
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        format!("{text:?} is not {noun}: write a number from {} to {}", range.start(), range.end())
+    })
+}
+
+/// A port, or 0 for one that the kernel chooses.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(text, "a port", &(0..=u16::MAX))
+}
+
+/// Octets of a block (RFC 2348).
+pub(super) fn blksize(text: &str) -> Result<u16, String> {
+    number(text, "a block size", &(limits::BLKSIZE_MIN..=limits::BLKSIZE_MAX))
+}
+
+/// Blocks of a window (RFC 7440).
+pub(super) fn windowsize(text: &str) -> Result<u16, String> {
+    number(text, "a window size", &(1..=limits::WINDOWSIZE_MAX))
+}
+
+/// Live transfers at once.
+pub(super) fn transfers(text: &str) -> Result<usize, String> {
+    number(text, "a number of transfers", &(1..=limits::TRANSFERS_MAX))
+}
+
+/// Threads.
+pub(super) fn arbiters(text: &str) -> Result<usize, String> {
+    number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))
+}
+
+/// Seconds, with a fraction if need be: `0.5`, `15`.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let decimal = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+    let number = if decimal { text.parse::<f64>().ok() } else { None };
+    let range = limits::SECONDS_FLAG;
+    number.filter(|number| range.contains(number)).map(Duration::from_secs_f64).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("{text:?} is not a time: write seconds from {least} to {most}, such as 0.5")
+    })
+}
+
+/// Suffixes of sizes, largest first.
+const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
+
+/// Octets: a plain number, or one with K, M, G or T (powers of 1024) behind it; `4GiB` is as good as `4G`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let plain = text.strip_suffix("iB").unwrap_or(text);
+    let unit = UNITS.into_iter().find(|(letter, _)| plain.ends_with([*letter, letter.to_ascii_lowercase()]));
+    let (digits, shift) = match unit {
+        Some((_, shift)) => (&plain[..plain.len() - 1], shift),
+        None => (text, 0),
+    };
+    let well_formed = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+    let octets = digits.parse::<u64>().ok().filter(|_| well_formed);
+    octets.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| {
+        format!("{text:?} is not a size: write octets, or a number with K, M, G or T behind it, such as 256M")
+    })
+}
+
+/// A [`size`] that is more than nothing.
+pub(super) fn size_above_zero(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        0 => Err("0 would allow no upload at all: write a larger size, or --read-only instead".into()),
+        octets => Ok(octets),
+    }
+}
+
+/// The shortest text that [`size`] reads as `octets`.
+pub(super) fn show_size(octets: u64) -> String {
+    match UNITS.into_iter().find(|(_, shift)| octets > 0 && octets.is_multiple_of(1 << shift)) {
+        Some((letter, shift)) => format!("{}{letter}", octets >> shift),
+        None => octets.to_string(),
+    }
+}
+
+/// `discard` or `keep`.
+pub(super) fn on_abort(text: &str) -> Result<OnAbort, String> {
+    match text {
+        "discard" => Ok(OnAbort::Discard),
+        "keep" => Ok(OnAbort::Keep),
+        _ => Err(format!("{text:?} is neither discard nor keep")),
+    }
+}
+
+/// The text that [`on_abort`] reads.
+pub(super) fn show_on_abort(on_abort: OnAbort) -> &'static str {
+    match on_abort {
+        OnAbort::Discard => "discard",
+        OnAbort::Keep => "keep",
+    }
+}
+
+/// `inside`, `deny` or `follow`.
+pub(super) fn symlinks(text: &str) -> Result<Symlinks, String> {
+    match text {
+        "inside" => Ok(Symlinks::Inside),
+        "deny" => Ok(Symlinks::Deny),
+        "follow" => Ok(Symlinks::Follow),
+        _ => Err(format!("{text:?} is none of inside, deny and follow")),
+    }
+}
+
+/// The text that [`symlinks`] reads.
+pub(super) fn show_symlinks(symlinks: Symlinks) -> &'static str {
+    match symlinks {
+        Symlinks::Inside => "inside",
+        Symlinks::Deny => "deny",
+        Symlinks::Follow => "follow",
+    }
+}
+
+/// `0` or `1`.
+pub(super) fn rollover(text: &str) -> Result<Rollover, String> {
+    match text {
+        "0" => Ok(Rollover::Zero),
+        "1" => Ok(Rollover::One),
+        _ => Err(format!("{text:?} is not what follows block 65535: write 0 or 1")),
+    }
+}
+
+/// The text that [`rollover`] reads.
+pub(super) fn show_rollover(rollover: Rollover) -> &'static str {
+    match rollover {
+        Rollover::Zero => "0",
+        Rollover::One => "1",
+    }
+}
+
+/// A path that isn't empty.
+pub(super) fn path(text: &OsStr) -> Result<PathBuf, OsString> {
+    if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
+}
+
+/// An address of this machine as it is typed: `192.0.2.1`, `2001:db8::1`, `[::1]`, `fe80::1%eth0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Host {
+    address: IpAddr,
+    /// Interface of a link-local address: its name or its index.
+    scope: Option<String>,
+}
+
+impl Host {
+    /// The socket address of `port` there. The interface is looked up now.
+    ///
+    /// # Errors
+    /// A sentence, if there is no such interface.
+    pub(super) fn with_port(&self, port: u16) -> Result<SocketAddr, String> {
+        match self.address {
+            IpAddr::V6(address) => {
+                let scope = self.scope.as_deref().map_or(Ok(0), interface_index)?;
+                Ok(SocketAddrV6::new(address, port, 0, scope).into())
+            }
+            IpAddr::V4(_) => Ok(SocketAddr::new(self.address, port)),
+        }
+    }
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        let (address, scope) = match bare.split_once('%') {
+            Some((address, scope)) => (address, Some(scope)),
+            None => (bare, None),
+        };
+        let address = address.parse::<IpAddr>().map_err(|_| {
+            format!(
+                "{text:?} is not an address: write an IPv4 or IPv6 address of this machine, such as 192.0.2.1"
+            )
+        })?;
+        let link_local = matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
+        match scope {
+            None if link_local => Err(format!(
+                "{text:?} is link-local, and could be on any interface: write which, such as {address}%eth0"
+            )),
+            Some(_) if !link_local => {
+                Err(format!("{text:?} is not link-local and takes no interface: write {address}"))
+            }
+            Some("") => Err(format!("{text:?} names no interface after the %: write {address}%eth0")),
+            _ if address.is_multicast() => {
+                Err(format!("{text:?} is a multicast address: write an address of this machine"))
+            }
+            _ => Ok(Self { address, scope: scope.map(str::to_owned) }),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Some(scope) => write!(f, "{}%{scope}", self.address),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// A server as it is typed: `boot.example`, `192.0.2.1:6969`, `[2001:db8::1]:69`, `fe80::1%eth0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Server {
+    host: String,
+    port: u16,
+}
+
+impl Server {
+    /// Where it may be, in the order of preference. Asks the resolver.
+    ///
+    /// # Errors
+    /// A sentence, if nobody knows.
+    pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        let addresses: Vec<SocketAddr> =
+            found.map_err(|error| format!("{:?} can't be resolved: {error}", self.host))?.collect();
+        if addresses.is_empty() {
+            return Err(format!("{:?} has no address", self.host));
+        }
+        Ok(addresses)
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (host, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some(split) => split,
+            // An IPv6 address without brackets has no port.
+            None if text.matches(':').count() > 1 => (text, ""),
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = rest.strip_prefix(':');
+        if host.is_empty() || host.contains(['[', ']']) || (port.is_none() && !rest.is_empty()) {
+            return Err(format!(
+                "{text:?} is not a server: write HOST or HOST:PORT, such as [2001:db8::1]:69"
+            ));
+        }
+        let port = port.map_or(Ok(TFTP_PORT), |port| number(port, "a port", &(1..=u16::MAX)))?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// Port that TFTP servers listen on (RFC 1350 §4): what `get` and `put` ask when none is typed, as all clients do. It is not
+/// the one that we listen on by default, which needs no privilege.
+pub(super) const TFTP_PORT: u16 = 69;
+
+/// Seconds of the `timeout` option (RFC 2349).
+pub(super) fn interval(text: &str) -> Result<u64, String> {
+    number(text, "an interval in seconds", &limits::TIMEOUT_OPTION_S)
+}
+
+/// `octet` or `netascii`.
+pub(super) fn mode(text: &str) -> Result<Mode<'static>, String> {
+    match text {
+        "octet" => Ok(Mode::Octet),
+        "netascii" => Ok(Mode::Netascii),
+        _ => Err(format!("{text:?} is neither octet nor netascii")),
+    }
+}
+
+/// Octets for people, in powers of ten: `1.2 MB`.
+pub(super) fn show_octets(octets: u64) -> String {
+    let mut number = octets as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if number < 999.95 {
+            return if unit == "B" { format!("{octets} B") } else { format!("{number:.1} {unit}") };
+        }
+        number /= 1000.0;
+    }
+    format!("{number:.1} TB")
+}
+
+/// The index of an interface, from its name or from the index itself.
+pub(super) fn interface_index(scope: &str) -> Result<u32, String> {
+    if let Ok(index @ 1..) = scope.parse() {
+        return Ok(index);
+    }
+    nix::net::if_::if_nametoindex(scope)
+        .map_err(|_| format!("there is no interface {scope:?}: write the name or the index of one"))
+}
+
+#[cfg(test)]
+mod tests;
