@@ -1,0 +1,19 @@
+//! What the tests of the running daemon share: the daemon itself, files with a known content, and two TFTP clients
+//! that know nothing of stagecoach's own protocol code, so that a mistake in it can't hide on both ends.
+//!
+//! * [`daemon`]: starts the real program, knows its port, reads its log, stops it.
+//! * [`content`]: files whose every octet is known from its offset, sparse files, text that is hard on netascii.
+//! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
+//! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
+//! * [`namespace`]: a test of its own network or disks.
+//! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
+
+// Every test program compiles all of this and uses a part of it.
+#![allow(dead_code)]
+
+pub(crate) mod client;
+pub(crate) mod content;
+pub(crate) mod daemon;
+pub(crate) mod namespace;
+pub(crate) mod raw;
+pub(crate) mod served;

@@ -1,0 +1,373 @@
+//! A store or an observer that panics ends one transfer, with an ERROR from the transfer's own port, and nothing else.
+
+mod common;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actix::{Arbiter, System};
+use bytes::Bytes;
+use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
+use stagecoach::actors::supervision::{RestartLimit, start_permanent};
+use stagecoach::actors::{Listener, LivePeers, Registry, Service, SessionSupervisor, Worker};
+use stagecoach::error::{Failure, Fault};
+use stagecoach::net::RequestSocket;
+use stagecoach::observe::{Fact, Observer};
+use stagecoach::policy::Rules;
+use stagecoach::store::{Name, Sink, Slab, Source, Store};
+use stagecoach::transfer::{Offer, OnAbort, Timeouts};
+
+/// Octets of every file that is read: a few blocks.
+const FILE_OCTETS: usize = 2000;
+
+fn octet(offset: usize) -> u8 {
+    (offset % 251) as u8
+}
+
+/// A store whose calls panic if the file's name names them.
+#[derive(Debug, Default)]
+struct Minefield {
+    published: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Mine {
+    name: String,
+    published: Arc<AtomicUsize>,
+}
+
+impl Mine {
+    fn step(&self, call: &str) {
+        assert!(self.name != call, "the secret of {call}");
+    }
+}
+
+impl Minefield {
+    fn mine(&self, name: &Name) -> Mine {
+        Mine { name: name.to_string(), published: Arc::clone(&self.published) }
+    }
+}
+
+impl Store for Minefield {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        let mine = self.mine(name);
+        mine.step("open");
+        Ok(Arc::new(mine))
+    }
+
+    fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        let mine = self.mine(name);
+        mine.step("create");
+        Ok(Box::new(mine))
+    }
+}
+
+impl Source for Mine {
+    fn size(&self) -> Option<u64> {
+        Some(FILE_OCTETS as u64)
+    }
+
+    fn path(&self) -> &str {
+        &self.name
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        let from = usize::try_from(offset).unwrap();
+        if from > 0 {
+            self.step("fetch");
+        }
+        let until = FILE_OCTETS.min(from + length);
+        let bytes: Bytes = (from..until).map(octet).collect();
+        Ok(Slab { bytes, end: until == FILE_OCTETS })
+    }
+
+    fn fetch_cached(&self, offset: u64, _: usize) -> Result<Option<Slab>, Fault> {
+        if offset > 0 {
+            self.step("fetch_cached");
+        }
+        Ok(None)
+    }
+}
+
+impl Sink for Mine {
+    fn path(&self) -> &str {
+        &self.name
+    }
+
+    fn write(&mut self, _: &[u8]) -> Result<(), Fault> {
+        self.step("write");
+        Ok(())
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), Fault> {
+        self.step("publish");
+        self.published.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        self.step("drop");
+    }
+}
+
+/// A neighbour has to wait until others have failed.
+const PATIENT: Timeouts = Timeouts {
+    ack: Duration::from_secs(30),
+    unproven: Duration::from_secs(60),
+    idle: Duration::from_secs(60),
+    dally: Duration::ZERO,
+};
+
+/// Keeps the deaths of actors.
+#[derive(Debug, Default)]
+struct Witness {
+    crashed: Mutex<Vec<String>>,
+}
+
+/// Panics whenever a transfer is over.
+#[derive(Debug)]
+struct BadObserver;
+
+impl Observer for BadObserver {
+    fn observe(&self, fact: &Fact<'_>) {
+        assert!(!matches!(fact, Fact::Finished(_)), "the secret of observe");
+    }
+}
+
+/// A log that panics when a session shows it a DATA 9.
+#[derive(Debug)]
+struct Tripwire;
+
+impl slog::Drain for Tripwire {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        struct Values(String);
+        impl slog::Serializer for Values {
+            fn emit_arguments(&mut self, _: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+                self.0 += &value.to_string();
+                Ok(())
+            }
+        }
+        let mut values = Values(String::new());
+        slog::KV::serialize(&record.kv(), record, &mut values).unwrap();
+        assert!(!values.0.contains("DATA 9 "), "the secret of the log");
+        Ok(())
+    }
+}
+
+impl Observer for Witness {
+    fn observe(&self, fact: &Fact<'_>) {
+        if let Fact::Crashed { actor, panic, .. } = fact {
+            self.crashed.lock().unwrap().push(format!("{actor}: {panic}"));
+        }
+    }
+}
+
+/// A server on a thread of its own.
+struct Server {
+    address: SocketAddr,
+    published: Arc<AtomicUsize>,
+    witness: Arc<Witness>,
+    live_peers: Arc<LivePeers>,
+    /// Ends of actors that should live as long as the server.
+    ends: mpsc::Receiver<String>,
+    system: System,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let (witness, live_peers, store) = (Arc::default(), LivePeers::new(16), Minefield::default());
+        let published = Arc::clone(&store.published);
+        let service = Arc::new(Service {
+            store: Arc::new(store),
+            observers: vec![Arc::new(BadObserver), Arc::<Witness>::clone(&witness)],
+            rules: Rules::default(),
+            offer: Offer::default(),
+            windows: Arc::default(),
+            timeouts: PATIENT,
+            on_abort: OnAbort::default(),
+            ports: None,
+            packet_log: Some(slog::Logger::root(Tripwire, slog::o!())),
+            last_transfer: 0.into(),
+        });
+        let (started, system) = mpsc::channel();
+        let (ended, ends) = mpsc::channel();
+        let peers = Arc::clone(&live_peers);
+        let thread = std::thread::spawn(move || {
+            System::new().block_on(async move {
+                let (limit, mailbox, here) = (RestartLimit::default(), 64, Arbiter::current());
+                let end = |actor: &'static str| {
+                    let ended = ended.clone();
+                    // Nobody listens once the test is over.
+                    move |exit| drop(ended.send(format!("the {actor} {exit}")))
+                };
+                let registry =
+                    start_permanent(&here, limit, mailbox, |_| Registry::default(), end("registry"));
+                let shared = Arc::clone(&service);
+                let make = move |_: &mut _| SessionSupervisor::new(shared, registry);
+                let supervisor = start_permanent(&here, limit, mailbox, make, end("supervisor"));
+                let worker = Worker { supervisor, sessions: Arc::default() };
+                let make = move |_: &mut _| Listener::new(socket, service, peers, vec![worker]);
+                let listener = start_permanent(&here, limit, mailbox, make, end("listener"));
+                started.send(System::current()).unwrap();
+                // Until the test ends, which stops the system.
+                std::future::pending::<()>().await;
+                drop(listener);
+            });
+        });
+        let system = system.recv().unwrap();
+        Self { address, published, witness, live_peers, ends, system, thread: Some(thread) }
+    }
+
+    fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// The actors that crashed. (The bad observer does all the time.)
+    fn crashed(&self) -> Vec<String> {
+        let crashed = self.witness.crashed.lock().unwrap();
+        crashed.iter().filter(|crash| !crash.starts_with("observer")).cloned().collect()
+    }
+
+    /// Every transfer is over and has left nothing, and all that should live does.
+    fn assert_sound(&self) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.live_peers.live() > 0 {
+            assert!(Instant::now() < until, "{} transfers are left", self.live_peers.live());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut client = self.client();
+        client.send(&rrq("good", "octet", &[]));
+        finish_reading(&mut client, Vec::new());
+        assert_eq!(self.ends.try_iter().next(), None);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.system.stop();
+        drop(self.thread.take());
+    }
+}
+
+/// The payload of the block that is due, after repeats of earlier ones: a slow machine may have made the server repeat them.
+fn due(client: &mut Client, due: u16) -> Vec<u8> {
+    loop {
+        match client.next() {
+            Packet::Data { block, .. } if block < due => {}
+            Packet::Data { block, payload } if block == due => return payload,
+            other => panic!("DATA {due} expected, {} came", other.brief()),
+        }
+    }
+}
+
+/// Reads on from where `content` ends, to the end.
+fn finish_reading(client: &mut Client, mut content: Vec<u8>) {
+    loop {
+        let block = u16::try_from(content.len() / 512 + 1).unwrap();
+        let payload = due(client, block);
+        client.send(&ack(block));
+        content.extend_from_slice(&payload);
+        if payload.len() < 512 {
+            break;
+        }
+    }
+    assert!(content.iter().copied().eq((0..FILE_OCTETS).map(octet)), "{} octets", content.len());
+}
+
+/// The client is told that something broke, from the transfer's own port, and not what.
+fn expect_internal_error(client: &mut Client, server: &Server) {
+    assert_eq!(client.expect_error(0), Failure::Internal.to_string());
+    assert_ne!(client.tid(), server.address, "a TID is not the well-known port");
+    client.expect_silence(Duration::from_millis(100));
+}
+
+#[test]
+fn a_store_that_panics_while_it_is_read_ends_one_transfer() {
+    let server = Server::start();
+    let mut neighbour = server.client();
+    neighbour.send(&rrq("good", "octet", &[]));
+    let first = neighbour.expect_data(1);
+    for call in ["open", "fetch", "fetch_cached"] {
+        let mut client = server.client();
+        client.send(&rrq(call, "octet", &[]));
+        if call != "open" {
+            assert_eq!(client.expect_data(1), first);
+            client.send(&ack(1));
+        }
+        expect_internal_error(&mut client, &server);
+    }
+    neighbour.send(&ack(1));
+    finish_reading(&mut neighbour, first);
+    server.assert_sound();
+    // What waits for a disk runs in the pool, where a panic ends the call alone; what doesn't runs in the reader.
+    assert_eq!(server.crashed(), ["reader: the secret of fetch_cached"]);
+}
+
+#[test]
+fn a_store_that_panics_while_it_is_written_ends_one_transfer() {
+    let server = Server::start();
+    let mut neighbour = server.client();
+    neighbour.send(&wrq("good", "octet", &[]));
+    neighbour.expect_ack(0);
+    for call in ["create", "write", "publish"] {
+        let mut client = server.client();
+        client.send(&wrq(call, "octet", &[]));
+        if call != "create" {
+            client.expect_ack(0);
+            client.send(&data(1, b"short"));
+        }
+        expect_internal_error(&mut client, &server);
+    }
+    assert_eq!(server.published.load(Ordering::SeqCst), 0);
+    neighbour.send(&data(1, b"short"));
+    neighbour.expect_ack(1);
+    assert_eq!(server.published.load(Ordering::SeqCst), 1);
+    server.assert_sound();
+    assert!(server.crashed().is_empty(), "{:?}", server.crashed());
+}
+
+#[test]
+fn a_file_that_panics_when_it_is_dropped_hurts_nobody() {
+    let server = Server::start();
+    for request in [rrq("drop", "octet", &[]), wrq("drop", "octet", &[])] {
+        let mut client = server.client();
+        client.send(&request);
+        client.next();
+        client.send(&error(0, "no longer wanted"));
+        client.expect_silence(Duration::from_millis(100));
+    }
+    server.assert_sound();
+}
+
+#[test]
+fn a_session_that_crashes_tells_its_client_from_its_own_port() {
+    let server = Server::start();
+    let mut neighbour = server.client();
+    neighbour.send(&rrq("good", "octet", &[]));
+    let first = neighbour.expect_data(1);
+    let mut client = server.client();
+    client.send(&wrq("half", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(9, b"short"));
+    expect_internal_error(&mut client, &server);
+    neighbour.send(&ack(1));
+    finish_reading(&mut neighbour, first);
+    server.assert_sound();
+    assert_eq!(server.crashed(), ["session: the secret of the log"]);
+    let crashed = server.witness.crashed.lock().unwrap();
+    assert!(
+        crashed.contains(&"observer: the secret of observe".to_owned()),
+        "the others hear of a bad observer"
+    );
+}

@@ -1,0 +1,412 @@
+//! The verbs `get` and `put`, as the real binary, against a server that follows a script.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A server: requests come to one socket, the transfer has another (its TID).
+struct Script {
+    requests: UdpSocket,
+    transfer: UdpSocket,
+    client: Option<SocketAddr>,
+}
+
+impl Script {
+    fn request(&mut self) -> Vec<u8> {
+        let (packet, from) = receive(&self.requests).expect("a request");
+        self.client = Some(from);
+        packet
+    }
+
+    fn send(&self, packet: &[u8]) {
+        self.transfer.send_to(packet, self.client.expect("a client")).expect("sent");
+    }
+
+    fn receive(&self) -> Vec<u8> {
+        let (packet, from) = receive(&self.transfer).expect("an answer");
+        assert_eq!(Some(from), self.client);
+        packet
+    }
+
+    fn exchange(&self, packet: &[u8]) -> Vec<u8> {
+        self.send(packet);
+        self.receive()
+    }
+}
+
+fn receive(socket: &UdpSocket) -> io::Result<(Vec<u8>, SocketAddr)> {
+    let mut buffer = [0; 65536];
+    let (length, from) = socket.recv_from(&mut buffer)?;
+    Ok((buffer[..length].to_vec(), from))
+}
+
+fn socket() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    socket
+}
+
+/// Runs `stagecoach VERB HOST:PORT ARGS` in `directory` beside `script`.
+fn run(
+    directory: &Path,
+    args: &[&str],
+    input: &[u8],
+    script: impl FnOnce(&mut Script) + Send + 'static,
+) -> Output {
+    let mut server = Script { requests: socket(), transfer: socket(), client: None };
+    let address = server.requests.local_addr().expect("bound").to_string();
+    let server = thread::spawn(move || {
+        script(&mut server);
+        // Both ports stay open until the client has ended: a closed one would tell it something.
+        server
+    });
+    let output = client(directory, &address, args, input);
+    match server.join() {
+        Ok(_) => output,
+        Err(panic) => {
+            eprintln!("the client said: {}", stderr(&output));
+            std::panic::resume_unwind(panic)
+        }
+    }
+}
+
+fn client(directory: &Path, address: &str, args: &[&str], input: &[u8]) -> Output {
+    let mut client = Command::new(env!("CARGO_BIN_EXE_stagecoach"))
+        .current_dir(directory)
+        .arg(args[0])
+        .arg(address)
+        .args(&args[1..])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    client.stdin.take().expect("piped").write_all(input).expect("taken");
+    client.wait_with_output().expect("it ends")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn ends_with_code(output: &Output, code: i32) -> String {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    text
+}
+
+/// One sentence and no more.
+fn fails_with_code(output: &Output, code: i32) -> String {
+    let text = ends_with_code(output, code);
+    assert!(text.starts_with("stagecoach: ") && text.lines().count() == 1, "{text}");
+    text
+}
+
+fn data(block: u16, payload: &[u8]) -> Vec<u8> {
+    [&[0, 3], &block.to_be_bytes()[..], payload].concat()
+}
+
+fn ack(block: u16) -> Vec<u8> {
+    [&[0, 4], &block.to_be_bytes()[..]].concat()
+}
+
+fn error(code: u8, text: &str) -> Vec<u8> {
+    [&[0, 5, 0, code], text.as_bytes(), &[0]].concat()
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn names(directory: &TempDir) -> Vec<String> {
+    let entries = fs::read_dir(directory.path()).expect("a directory");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn read(directory: &TempDir, name: &str) -> Vec<u8> {
+    fs::read(directory.path().join(name)).expect(name)
+}
+
+#[test]
+fn a_file_is_got_without_options() {
+    let here = directory();
+    let output = run(here.path(), &["get", "boot/a.txt", "--no-options"], b"", |server| {
+        assert_eq!(server.request(), b"\0\x01boot/a.txt\0octet\0");
+        assert_eq!(server.exchange(&data(1, &[7; 512])), ack(1));
+        assert_eq!(server.exchange(&data(2, b"end")), ack(2));
+    });
+    let said = ends_with_code(&output, 0);
+    assert!(said.contains("got 515 B in ") && said.contains("blksize 512 windowsize 1"), "{said}");
+    assert_eq!(read(&here, "a.txt"), [&[7; 512][..], b"end"].concat());
+}
+
+#[test]
+fn a_file_is_got_in_the_blocks_and_windows_that_were_granted() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "-o", "b"], b"", |server| {
+        assert_eq!(server.request(), b"\0\x01a\0octet\0tsize\x000\0blksize\x001428\0windowsize\x0016\0");
+        assert_eq!(server.exchange(b"\0\x06tsize\x0019\0blksize\x008\0windowsize\x002\0"), ack(0));
+        server.send(&data(1, b"12345678"));
+        assert_eq!(server.exchange(&data(2, b"abcdefgh")), ack(2));
+        assert_eq!(server.exchange(&data(3, b"end")), ack(3));
+    });
+    let said = ends_with_code(&output, 0);
+    assert!(said.contains("blksize 8 windowsize 2"), "{said}");
+    assert_eq!(read(&here, "b"), b"12345678abcdefghend");
+}
+
+#[test]
+fn a_size_that_was_announced_wrong_is_told() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "-q"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(b"\0\x06tsize\x005\0"), ack(0));
+        assert_eq!(server.exchange(&data(1, b"end")), ack(1));
+    });
+    let said = ends_with_code(&output, 0);
+    assert!(said.contains("announced 5 octets and sent 3"), "{said}");
+}
+
+#[test]
+fn an_empty_file_is_got() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "-q"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, b"")), ack(1));
+    });
+    assert_eq!(ends_with_code(&output, 0), "");
+    assert_eq!(read(&here, "a"), b"");
+}
+
+#[test]
+fn lost_packets_are_repeated() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--no-options", "--ack-timeout", "0.05"], b"", |server| {
+        let lost = server.request();
+        assert_eq!(server.request(), lost);
+        assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
+        // That ACK is lost too.
+        assert_eq!(server.receive(), ack(1));
+        assert_eq!(server.exchange(&data(2, b"end")), ack(2));
+    });
+    let said = ends_with_code(&output, 0);
+    assert!(!said.contains(" 0 repeats"), "{said}");
+    assert_eq!(read(&here, "a").len(), 515);
+}
+
+#[test]
+fn a_refusal_leaves_what_was_there() {
+    let here = directory();
+    fs::write(here.path().join("a"), "old").expect("written");
+    let output = run(here.path(), &["get", "a"], b"", |server| {
+        server.request();
+        server.send(&error(1, "File not\nfound"));
+    });
+    let said = fails_with_code(&output, 4);
+    assert!(said.contains("refused: ERROR 1 \"File not\\nfound\""), "{said}");
+    assert_eq!(read(&here, "a"), b"old");
+}
+
+#[test]
+fn an_error_half_way_leaves_nothing() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--no-options"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
+        server.send(&error(0, "Server is shutting down"));
+    });
+    let said = fails_with_code(&output, 4);
+    assert!(said.contains("ended the transfer: ERROR 0"), "{said}");
+    assert_eq!(names(&here), [""; 0]);
+}
+
+#[test]
+fn a_stranger_gets_error_5_and_disturbs_nothing() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--no-options"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
+        let stranger = socket();
+        stranger.send_to(&data(2, b"forged"), server.client.expect("a client")).expect("sent");
+        let (answer, _) = receive(&stranger).expect("an answer");
+        assert_eq!(answer[..4], [0, 5, 0, 5]);
+        assert_eq!(server.exchange(&data(2, b"end")), ack(2));
+    });
+    ends_with_code(&output, 0);
+    assert!(read(&here, "a").ends_with(b"\x01end"));
+}
+
+#[test]
+fn options_that_nobody_asked_for_get_error_8() {
+    for oack in [&b"\0\x06multicast\x001\0"[..], b"\0\x06blksize\x001429\0", b"\0\x06windowsize\x000\0"] {
+        let here = directory();
+        let output = run(here.path(), &["get", "a"], b"", |server| {
+            server.request();
+            assert_eq!(server.exchange(oack)[..4], [0, 5, 0, 8]);
+        });
+        let said = fails_with_code(&output, 1);
+        assert!(said.contains("--no-options"), "{said}");
+        assert_eq!(names(&here), [""; 0]);
+    }
+}
+
+#[test]
+fn a_silent_server_is_given_up() {
+    let here = directory();
+    let began = Instant::now();
+    let output = run(here.path(), &["get", "a", "--timeout", "0.3"], b"", |server| {
+        server.request();
+    });
+    let said = fails_with_code(&output, 5);
+    assert!(said.contains("didn't answer within 0.3 s"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(names(&here), [""; 0]);
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--no-options", "--timeout", "0.3"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
+    });
+    let said = fails_with_code(&output, 5);
+    assert!(said.contains("stopped answering after 512 octets"), "{said}");
+    assert_eq!(names(&here), [""; 0]);
+}
+
+/// Without an error queue, only the timeout tells.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_port_where_nobody_listens_is_told_at_once() {
+    let here = directory();
+    let began = Instant::now();
+    let nobody = socket().local_addr().expect("bound").to_string();
+    let output = client(here.path(), &nobody, &["get", "a"], b"");
+    let said = fails_with_code(&output, 5);
+    assert!(said.contains(&format!("nobody listens at {nobody}")), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn stdout_takes_a_file() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "-o", "-"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, b"to stdout")), ack(1));
+    });
+    ends_with_code(&output, 0);
+    assert_eq!(output.stdout, b"to stdout");
+    assert_eq!(names(&here), [""; 0]);
+}
+
+#[test]
+fn line_ends_of_netascii_are_converted() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--mode", "netascii", "--no-options"], b"", |server| {
+        assert_eq!(server.request(), b"\0\x01a\0netascii\0");
+        assert_eq!(server.exchange(&data(1, b"one\r\ntwo\r\0")), ack(1));
+    });
+    ends_with_code(&output, 0);
+    assert_eq!(read(&here, "a"), b"one\ntwo\r");
+}
+
+#[test]
+fn a_link_is_written_through_and_a_device_as_it_is() {
+    let here = directory();
+    fs::write(here.path().join("file"), "old").expect("written");
+    std::os::unix::fs::symlink("file", here.path().join("link")).expect("a link");
+    for target in ["link", "/dev/null"] {
+        let output = run(here.path(), &["get", "a", "-o", target], b"", |server| {
+            server.request();
+            assert_eq!(server.exchange(&data(1, b"new")), ack(1));
+        });
+        ends_with_code(&output, 0);
+    }
+    assert!(here.path().join("link").is_symlink());
+    assert_eq!(read(&here, "file"), b"new");
+}
+
+#[test]
+fn a_file_is_put_with_its_size() {
+    let here = directory();
+    fs::write(here.path().join("a"), [9; 515]).expect("written");
+    let output = run(here.path(), &["put", "a"], b"", |server| {
+        assert_eq!(server.request(), b"\0\x02a\0octet\0tsize\x00515\0blksize\x001428\0windowsize\x0016\0");
+        // A server that knows no options answers with ACK 0.
+        assert_eq!(server.exchange(&ack(0)), data(1, &[9; 512]));
+        assert_eq!(server.exchange(&ack(1)), data(2, &[9; 3]));
+        server.send(&ack(2));
+    });
+    let said = ends_with_code(&output, 0);
+    assert!(said.contains("put 515 B in "), "{said}");
+}
+
+#[test]
+fn a_window_of_blocks_is_put_before_each_ack() {
+    let here = directory();
+    fs::write(here.path().join("a"), b"12345678abcdefghend").expect("written");
+    let output = run(here.path(), &["put", "a", "-r", "dir/b", "--windowsize", "4"], b"", |server| {
+        assert_eq!(server.request(), b"\0\x02dir/b\0octet\0tsize\x0019\0blksize\x001428\0windowsize\x004\0");
+        assert_eq!(server.exchange(b"\0\x06blksize\x008\0windowsize\x002\0"), data(1, b"12345678"));
+        assert_eq!(server.receive(), data(2, b"abcdefgh"));
+        // The second was lost on the way: the window starts there.
+        assert_eq!(server.exchange(&ack(1)), data(2, b"abcdefgh"));
+        assert_eq!(server.receive(), data(3, b"end"));
+        server.send(&ack(3));
+    });
+    ends_with_code(&output, 0);
+}
+
+#[test]
+fn stdin_is_put_without_a_size() {
+    let here = directory();
+    let output = run(here.path(), &["put", "-", "-r", "b", "--blksize", "512"], b"from stdin", |server| {
+        assert_eq!(server.request(), b"\0\x02b\0octet\0windowsize\x0016\0");
+        assert_eq!(server.exchange(&ack(0)), data(1, b"from stdin"));
+        server.send(&ack(1));
+    });
+    ends_with_code(&output, 0);
+}
+
+#[test]
+fn an_upload_that_is_never_confirmed_has_not_arrived() {
+    let here = directory();
+    fs::write(here.path().join("a"), "new").expect("written");
+    let output = run(here.path(), &["put", "a", "--timeout", "0.3"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&ack(0)), data(1, b"new"));
+    });
+    let said = fails_with_code(&output, 5);
+    assert!(said.contains("never confirmed"), "{said}");
+}
+
+#[test]
+fn an_upload_is_refused_where_the_file_exists() {
+    let here = directory();
+    fs::write(here.path().join("a"), "new").expect("written");
+    let output = run(here.path(), &["put", "a"], b"", |server| {
+        server.request();
+        server.send(&error(6, "File already exists"));
+    });
+    let said = fails_with_code(&output, 4);
+    assert!(said.contains("ERROR 6 \"File already exists\""), "{said}");
+}
+
+#[test]
+fn a_full_disk_at_this_end_is_told_to_the_server() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "-o", "/dev/full"], b"", |server| {
+        server.request();
+        // The last block isn't acknowledged: what couldn't be kept hasn't arrived.
+        assert_eq!(server.exchange(&data(1, b"too much"))[..4], [0, 5, 0, 3]);
+    });
+    let said = fails_with_code(&output, 1);
+    assert!(said.contains("/dev/full: No space left"), "{said}");
+}

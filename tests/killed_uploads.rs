@@ -1,0 +1,119 @@
+//! A daemon that is killed in the middle of uploads: the directory is as it was.
+
+mod common;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::client::{self, Ask, Failed};
+use common::content::{Content, listing};
+use common::daemon::Daemon;
+use nix::sys::signal::Signal;
+use rustix::fs::{Mode, OFlags, open};
+
+const UPLOADS: usize = 20;
+/// Each has brought so much when the daemon dies, and has so much more to bring.
+const KILL_AFTER: u64 = 500_000;
+const UPLOAD_LEN: u64 = 400_000_000;
+
+#[test]
+fn twenty_uploads_killed_half_way_leave_the_directory_as_it_was() {
+    let root = tempfile::tempdir().expect("a directory for the test");
+    Content::new(1, 4000).write(&root.path().join("there-before"));
+    let before = listing(root.path());
+
+    kill_in_the_middle(root.path(), &[]);
+    leaves(root.path(), &before);
+
+    // Uploads onto a file that is there: it stays what it was.
+    kill_in_the_middle(root.path(), &["--overwrite"]);
+    leaves(root.path(), &before);
+    assert_eq!(Content::new(1, 4000).difference(&root.path().join("there-before")), None);
+
+    // The names are free again, and the daemon has nothing in its way.
+    let daemon = Daemon::start(root.path(), &[]);
+    for number in 0..UPLOADS {
+        let content = Content::new(number as u64, 1000);
+        client::put(daemon.addr(), &format!("upload{number}"), Ask::PLAIN, |o, b| content.fill(o, b))
+            .unwrap_or_else(|failed| panic!("upload{number} after the restart: {failed}"));
+        assert_eq!(content.difference(&root.path().join(format!("upload{number}"))), None);
+    }
+    assert_eq!(listing(root.path()).len(), before.len() + UPLOADS, "and nothing besides");
+}
+
+/// The bytes of an upload whose client gives up are gone while the daemon runs on.
+#[test]
+fn an_upload_that_its_client_aborts_leaves_nothing() {
+    let root = tempfile::tempdir().expect("a directory for the test");
+    let daemon = Daemon::start(root.path(), &[]);
+    let mut client = common::raw::Client::new(daemon.port());
+    client.send(&common::raw::wrq("aborted", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&common::raw::data(1, &[7; 512]));
+    client.expect_ack(1);
+    client.send(&common::raw::error(0, "changed my mind"));
+    let until = Instant::now() + Duration::from_secs(10);
+    // A named temporary, where there is no O_TMPFILE, may take a moment to go.
+    while !listing(root.path()).is_empty() {
+        assert!(Instant::now() < until, "left behind: {:?}", listing(root.path()));
+        thread::sleep(Duration::from_millis(20));
+    }
+    client.expect_silence(Duration::from_millis(300));
+    assert_eq!(listing(root.path()), []);
+}
+
+/// 20 uploads; when each has brought something, `kill -9`.
+fn kill_in_the_middle(root: &Path, flags: &[&str]) {
+    let daemon = Daemon::start(root, flags);
+    let under_way = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let uploads: Vec<_> = (0..UPLOADS)
+            .map(|number| {
+                let (addr, under_way) = (daemon.addr(), &under_way);
+                let name = if number == 0 && !flags.is_empty() {
+                    "there-before".to_owned()
+                } else {
+                    format!("upload{number}")
+                };
+                scope.spawn(move || {
+                    let content = Content::new(number as u64, UPLOAD_LEN);
+                    let mut counted = false;
+                    client::put(addr, &name, Ask::window(1428, 8), |offset, buffer| {
+                        if offset > KILL_AFTER && !counted {
+                            counted = true;
+                            under_way.fetch_add(1, Ordering::Relaxed);
+                        }
+                        content.fill(offset, buffer)
+                    })
+                })
+            })
+            .collect();
+        let until = Instant::now() + Duration::from_secs(60);
+        while under_way.load(Ordering::Relaxed) < UPLOADS {
+            assert!(Instant::now() < until, "only {under_way:?} of {UPLOADS} uploads got going");
+            assert!(uploads.iter().all(|upload| !upload.is_finished()), "an upload ended before its time");
+            thread::sleep(Duration::from_millis(5));
+        }
+        daemon.kill();
+        for upload in uploads {
+            let ended = upload.join().expect("a client does not panic");
+            assert!(
+                matches!(ended, Err(Failed::Silent { .. } | Failed::Socket(_))),
+                "a killed daemon finishes nothing: {ended:?}"
+            );
+        }
+    });
+}
+
+/// At once where the kernel forgets unnamed files, else after the next start.
+fn leaves(root: &Path, before: &[(std::path::PathBuf, u64)]) {
+    let unnamed = open(root, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
+    if !unnamed {
+        let swept = Daemon::start(root, &[]);
+        swept.signal(Signal::SIGTERM);
+        drop(swept);
+    }
+    assert_eq!(listing(root), before, "the directory is as it was (O_TMPFILE: {unnamed})");
+}
