@@ -1,0 +1,356 @@
+//! Which ERROR a client gets, when, and what it does to a transfer: RFC 1350 §5 and §7, and files that change underneath.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::time::Duration;
+
+use common::raw::{self, Client, Packet, ack, data, rrq, wrq};
+use common::served::{GOOD, SLOW, Served};
+
+const QUIET: Duration = Duration::from_millis(300);
+
+/// The code of the ERROR, or something better.
+type Gets = Result<(), u16>;
+
+/// R1350-03, -50, -51, -52: U-Boot stops on codes 1 and 2 and repeats for ever on every other.
+#[test]
+fn every_reason_has_its_code_and_is_told_once() {
+    let served = Served::new(&[]);
+    fs::create_dir(served.path("directory")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), b"secret").unwrap();
+    symlink(outside.path().join("secret"), served.path("leads-out")).unwrap();
+    symlink("loop", served.path("loop")).unwrap();
+    symlink("nowhere", served.path("dangling")).unwrap();
+    Command::new("mkfifo").arg(served.path("fifo")).status().unwrap();
+    let _socket = UnixListener::bind(served.path("socket")).unwrap();
+    let long = "x".repeat(256);
+    let deep = "d/".repeat(900);
+    let cases: &[(&str, Gets, Gets)] = &[
+        // name, read, write
+        ("missing", Err(1), Ok(())),
+        ("missing/file", Err(1), Err(1)),
+        ("good.img/file", Err(1), Err(1)),
+        ("dangling", Err(1), Err(2)),
+        (&long, Err(1), Err(1)),
+        (&deep, Err(1), Err(1)),
+        ("directory/", Err(1), Err(1)),
+        ("good.img/", Err(1), Err(1)),
+        ("directory", Err(2), Err(2)),
+        ("leads-out", Err(2), Err(2)),
+        ("loop", Err(2), Err(2)),
+        ("fifo", Err(2), Err(2)),
+        ("socket", Err(2), Err(2)),
+        ("../x", Err(2), Err(2)),
+        ("", Err(4), Err(4)),
+        (GOOD, Ok(()), Err(6)),
+    ];
+    let mut asked: Vec<(String, Client)> = Vec::new();
+    for &(name, read, write) in cases {
+        for (verb, request, wanted) in
+            [("read", rrq(name, "octet", &[SLOW]), read), ("write", wrq(name, "octet", &[SLOW]), write)]
+        {
+            let mut client = served.ask(&request);
+            let packet = client.next();
+            let code = match &packet {
+                Packet::Error { code, .. } => Err(*code),
+                _ => Ok(()),
+            };
+            assert_eq!(code, wanted, "{verb} {name}: {}", packet.brief());
+            asked.push((format!("{verb} {name}"), client));
+        }
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    for (what, client) in &asked {
+        if let Some((packet, _)) = client.receive(Duration::from_millis(1)) {
+            panic!("{what}: {} came besides", packet.brief());
+        }
+    }
+    served.still_serves();
+}
+
+/// R1350-50, octet for octet: a header, ASCII, one NUL, and no word of where the server has its files.
+#[test]
+fn an_error_is_short_plain_text_that_tells_no_path() {
+    let served = Served::new(&[]);
+    let outside = tempfile::tempdir().unwrap();
+    symlink(outside.path(), served.path("out")).unwrap();
+    let root = served.root.path().to_str().unwrap().to_owned();
+    let requests = [
+        rrq("missing-name", "octet", &[]),
+        rrq("out/missing-name", "octet", &[]),
+        rrq("../missing-name", "octet", &[]),
+        rrq("missing-name", "mail", &[]),
+        wrq(GOOD, "octet", &[]),
+        wrq("missing-name/x", "octet", &[]),
+        b"\0\x01missing-name".to_vec(),
+    ];
+    for request in requests {
+        let client = served.ask(&request);
+        let mut buffer = [0; 2000];
+        client.socket().set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let (octets, _) = client.socket().recv_from(&mut buffer).unwrap();
+        let packet = &buffer[..octets];
+        assert_eq!(packet[..2], [0, 5]);
+        let [text @ .., 0] = &packet[4..] else { panic!("no NUL at the end of {packet:?}") };
+        assert!(!text.is_empty() && text.len() <= 128 && octets <= 512, "{octets} octets");
+        assert!(text.iter().all(|octet| matches!(octet, b' '..=b'~')), "{text:?}");
+        let text = String::from_utf8_lossy(text);
+        for hidden in [root.as_str(), outside.path().to_str().unwrap(), "missing-name", "/"] {
+            assert!(!text.contains(hidden), "{text:?} has {hidden:?} in it");
+        }
+    }
+    served.still_serves();
+}
+
+/// R1350-53: whatever the text is.
+#[test]
+fn an_error_from_the_client_ends_its_transfer_at_once_and_is_not_answered() {
+    let served = Served::new(&[]);
+    served.file("long", &[5; 100_000]);
+    served.still_serves();
+    let before = served.daemon.open_descriptors();
+    let texts: [&[u8]; 6] = [
+        b"\0\x05\0\0plain\0",
+        b"\0\x05\0\x03",
+        b"\0\x05\0\0\0",
+        b"\0\x05\0\0not terminated",
+        b"\0\x05\xff\xff\xc3\xa4\xff\x1b[31m\0",
+        b"\0\x05\0\x05two\0parts\0\0",
+    ];
+    let mut clients = Vec::new();
+    for text in texts {
+        let offered = served.offered("long", &[("tsize", "0")]);
+        let mut begun = served.reading("long", &[]);
+        begun.expect_data(1);
+        let mut midway = served.reading("long", &[]);
+        for block in 1..=10 {
+            midway.expect_data(block);
+            midway.send(&ack(block));
+        }
+        midway.expect_data(11);
+        let mut upload = served.writing("new", &[]);
+        upload.send(&data(1, &[1; 512]));
+        upload.expect_ack(1);
+        let unwritten = served.writing("new", &[]);
+        for client in [offered, begun, midway, upload, unwritten] {
+            client.send(text);
+            clients.push(client);
+        }
+    }
+    // Long before any timeout: it was the ERROR.
+    served.descriptors_fall_to(before);
+    for client in &clients {
+        client.expect_silence(Duration::from_millis(10));
+    }
+    let log = served.daemon.log();
+    assert!(!log.contains('\u{1b}') && log.is_ascii(), "a client's text is escaped: {log}");
+    served.holds_only(&["long"]);
+    served.still_serves();
+}
+
+/// R1350-54, LORE: as other servers do, what has no meaning is ignored; `--strict` ends the transfer.
+#[test]
+fn packets_that_no_transfer_has_are_ignored_unless_strict() {
+    let nonsense = || -> Vec<Vec<u8>> {
+        vec![
+            rrq(GOOD, "octet", &[]),
+            wrq("new", "octet", &[]),
+            b"\0\0\0\0".to_vec(),
+            b"\0\x07\0\x01".to_vec(),
+            b"\xff\xff\0\x01octets".to_vec(),
+        ]
+    };
+    let harmless = [&b""[..], b"\0", b"\0\x04", b"\0\x04\0", b"\0\x03\0"];
+    let served = Served::new(&[]);
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    let mut writer = served.writing("new", &[]);
+    for packet in nonsense().iter().map(Vec::as_slice).chain(harmless) {
+        reader.send(packet);
+        writer.send(packet);
+    }
+    // DATA to a server that sends, ACK and OACK to one that receives.
+    reader.send(&data(1, b"octets"));
+    reader.send(&raw::oack(&[("blksize", "8")]));
+    writer.send(&ack(0));
+    writer.send(&ack(1));
+    writer.send(&raw::oack(&[("blksize", "8")]));
+    reader.expect_silence(QUIET);
+    writer.expect_silence(Duration::from_millis(10));
+    reader.send(&ack(1));
+    reader.expect_data(2);
+    reader.send(&ack(2));
+    reader.expect_data(3);
+    reader.send(&ack(3));
+    writer.send(&data(1, b"content"));
+    writer.expect_ack(1);
+    assert_eq!(served.contents("new").as_deref(), Some(&b"content"[..]));
+    served.still_serves();
+
+    let served = Served::new(&["--strict"]);
+    for packet in nonsense() {
+        let mut reader = served.reading(GOOD, &[]);
+        reader.expect_data(1);
+        for runt in harmless {
+            reader.send(runt);
+        }
+        reader.expect_silence(Duration::from_millis(50));
+        reader.send(&packet);
+        reader.expect_error(4);
+        reader.expect_silence(Duration::from_millis(50));
+        let mut writer = served.writing("new", &[]);
+        writer.send(&packet);
+        writer.expect_error(4);
+    }
+    served.holds_only(&[]);
+    served.still_serves();
+}
+
+#[test]
+fn r1350_29_octets_behind_an_ack_are_ignored() {
+    let served = Served::new(&[]);
+    served.file("long", &[5; 2100]);
+    let mut client = served.reading("long", &[]);
+    for (number, more) in [0, 1, 2, 100].into_iter().enumerate() {
+        let block = number as u16 + 1;
+        client.expect_data(block);
+        client.send(&[ack(block), vec![0xff; more]].concat());
+    }
+    client.expect_data(5);
+    client.send(&ack(5));
+    served.still_serves();
+}
+
+/// R1350-55, -58: more of the file than the server has read ahead when it changes.
+#[test]
+fn a_file_that_shrinks_or_is_rewritten_while_it_is_read_never_ends_as_if_it_were_whole() {
+    let served = Served::new(&[]);
+    let content: Vec<u8> = (0..600_000u32).map(|at| (at / 1000) as u8).collect();
+    let change = |how: &str, name: &str| {
+        // So that the clock of the file system ticks in between.
+        std::thread::sleep(Duration::from_millis(30));
+        let file = OpenOptions::new().write(true).open(served.path(name)).unwrap();
+        match how {
+            "shrunk" => file.set_len(1000).unwrap(),
+            "emptied" => file.set_len(0).unwrap(),
+            "rewritten" => (&file).write_all(&vec![0xee; 600_000]).unwrap(),
+            other => panic!("{other}"),
+        }
+    };
+    for how in ["shrunk", "emptied", "rewritten"] {
+        for window in ["1", "16"] {
+            let name = format!("{how}-{window}");
+            served.file(&name, &content);
+            let mut client = served.reading(&name, &[("windowsize", window)]);
+            let window: u16 = window.parse().unwrap();
+            for block in 1..=window {
+                client.expect_data(block);
+            }
+            change(how, &name);
+            let mut block = window;
+            loop {
+                client.send(&ack(block));
+                match client.next() {
+                    Packet::Data { block: number, payload } if number == block + 1 => {
+                        // Whatever was read before the change is as it was.
+                        let at = usize::from(block) * 512;
+                        assert!(payload == content[at..at + 512], "{name}, block {number}");
+                        block = number;
+                        for _ in 1..window {
+                            match client.next() {
+                                Packet::Data { payload, .. } if payload.len() == 512 => block += 1,
+                                // The ERROR comes instead of what is left of a window.
+                                Packet::Error { .. } => break,
+                                other => panic!("{name}: {}", other.brief()),
+                            }
+                        }
+                    }
+                    Packet::Error { code: 0, text } => {
+                        assert_eq!(text, "File changed during the transfer");
+                        break;
+                    }
+                    // A window that the end of what was read cut short came whole after all.
+                    Packet::Data { payload, .. } if payload.len() == 512 => {}
+                    other => panic!("{name}: {}", other.brief()),
+                }
+                if served.daemon.log().contains(&format!("name: {name},")) {
+                    break;
+                }
+                assert!(block < 1100, "{name}: it goes on for ever");
+            }
+            served.logged("read failed", &name);
+        }
+    }
+    served.still_serves();
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_has_the_size_it_had() {
+    let served = Served::new(&[]);
+    let content: Vec<u8> = (0..300_000u32).map(|at| (at / 1000) as u8).collect();
+    served.file("log", &content);
+    let mut client = served.ask(&rrq("log", "octet", &[("tsize", "0"), ("blksize", "1000"), SLOW]));
+    assert_eq!(client.expect_oack()[0], ("tsize".into(), "300000".into()));
+    client.send(&ack(0));
+    let mut octets = Vec::new();
+    for block in 1..=301 {
+        octets.extend(client.expect_data(block));
+        if block % 50 == 1 {
+            let mut file = OpenOptions::new().append(true).open(served.path("log")).unwrap();
+            file.write_all(&[0xee; 5000]).unwrap();
+        }
+        client.send(&ack(block));
+    }
+    assert!(octets == content, "{} octets", octets.len());
+    served.logged("read complete", "log");
+    served.still_serves();
+}
+
+/// R1350-56: a client may vanish at any moment, and nobody tells.
+#[test]
+fn a_client_that_vanishes_leaves_no_session_behind() {
+    let served = Served::new(&["--timeout", "0.8", "--ack-timeout", "0.2"]);
+    served.file("long", &[5; 100_000]);
+    served.still_serves();
+    let before = served.daemon.open_descriptors();
+    // Their sockets stay open: nothing tells the server but time.
+    let mut silent = Vec::new();
+    let plain = |name: &str| rrq(name, "octet", &[]);
+    silent.push(served.ask(&plain("long")));
+    silent.push(served.ask(&rrq("long", "octet", &[("blksize", "1000")])));
+    silent.push(served.ask(&wrq("new", "octet", &[])));
+    silent.push(served.ask(&wrq("new", "octet", &[("blksize", "1000")])));
+    let mut midway = served.ask(&plain("long"));
+    for block in 1..=5 {
+        midway.expect_new_data(block);
+        midway.send(&ack(block));
+    }
+    let mut upload = served.ask(&wrq("new", "octet", &[]));
+    upload.expect_ack(0);
+    for block in 1..=5 {
+        upload.send(&data(block, &[1; 512]));
+        upload.expect_new_ack(block);
+    }
+    // All but the last block's ACK.
+    let mut unconfirmed = served.ask(&plain(GOOD));
+    for block in 1..=3 {
+        unconfirmed.expect_new_data(block);
+        if block < 3 {
+            unconfirmed.send(&ack(block));
+        }
+    }
+    served.logged("read timed-out", "long");
+    served.logged("write timed-out", "new");
+    // R1350-24: some clients never send it; it is no failure.
+    assert!(served.logged("read unconfirmed", GOOD).contains(" INFO "));
+    served.descriptors_fall_to(before);
+    served.holds_only(&["long"]);
+    drop((silent, midway, upload, unconfirmed));
+    served.still_serves();
+}

@@ -1,0 +1,244 @@
+//! What each flag of the operator means to a client. (`--symlinks`: `wire_names.rs`; `--strict` and `--no-options`: also
+//! `wire_options.rs`; `--max-upload-size`, `--no-fsync`: `wire_uploads.rs`; `--ack-timeout`, `--timeout`: `wire_strangers.rs`,
+//! `wire_repeated_requests.rs`.)
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::raw::{self, Packet, ack, data, rrq, wrq};
+use common::served::{GOOD, SLOW, Served};
+
+const QUIET: Duration = Duration::from_millis(400);
+
+/// D1: what holds without any flag.
+#[test]
+fn by_default_files_are_read_and_written_but_never_replaced_and_no_directory_is_made() {
+    let served = Served::new(&[]);
+    served.write("new", "octet", &[], b"content");
+    assert_eq!(served.read("new", "octet", &[]), b"content");
+    served.ask(&wrq("new", "octet", &[])).expect_error(6);
+    served.ask(&wrq("directory/new", "octet", &[])).expect_error(1);
+    served.holds_only(&["new"]);
+    served.still_serves();
+}
+
+#[test]
+fn read_only_refuses_every_upload() {
+    let served = Served::new(&["--read-only"]);
+    for name in ["new", GOOD, "directory/new", "../x"] {
+        assert_eq!(served.ask(&wrq(name, "octet", &[("tsize", "3")])).expect_error(2), "Server is read-only");
+    }
+    served.holds_only(&[]);
+    served.still_serves();
+}
+
+#[test]
+fn overwrite_replaces_files_and_nothing_else() {
+    let served = Served::new(&["--overwrite"]);
+    std::fs::create_dir(served.path("directory")).unwrap();
+    served.file("file", &[1; 2000]);
+    served.write("file", "octet", &[], b"new");
+    assert_eq!(served.contents("file").as_deref(), Some(&b"new"[..]));
+    served.ask(&wrq("directory", "octet", &[])).expect_error(2);
+    served.still_serves();
+}
+
+#[test]
+fn create_dirs_makes_what_a_whole_upload_needs_and_nothing_for_an_aborted_one() {
+    let served = Served::new(&["--create-dirs"]);
+    served.write("a/b/c", "octet", &[], b"content");
+    assert_eq!(served.contents("a/b/c").as_deref(), Some(&b"content"[..]));
+    let mut client = served.writing("x/y/z", &[]);
+    client.send(&data(1, &[1; 512]));
+    client.expect_ack(1);
+    client.send(&raw::error(0, "changed my mind"));
+    served.logged("write peer-aborted", "x/y/z");
+    served.holds_only(&["a", "a/b", "a/b/c"]);
+    served.ask(&wrq("../up/z", "octet", &[])).expect_error(2);
+    served.ask(&wrq("good.img/z", "octet", &[])).expect_error(1);
+    served.still_serves();
+}
+
+/// py3tftp's behaviour.
+#[test]
+fn on_abort_keep_publishes_what_came() {
+    let served = Served::new(&["--on-abort", "keep", "--timeout", "0.8", "--ack-timeout", "0.2"]);
+    for (name, silently) in [("aborted", false), ("silent", true), ("closed", true)] {
+        let mut client = served.ask(&wrq(name, "octet", &[]));
+        client.expect_ack(0);
+        for block in 1..=2 {
+            client.send(&data(block, &[block as u8; 512]));
+            client.expect_new_ack(block);
+        }
+        if !silently {
+            client.send(&raw::error(0, "changed my mind"));
+        }
+        let waiting = (name == "silent").then_some(client);
+        served.logged("write ", name);
+        drop(waiting);
+        assert_eq!(served.contents(name), Some([[1; 512], [2; 512]].concat()), "{name}");
+    }
+    // Nothing came, so there is nothing to keep.
+    let mut client = served.ask(&wrq("nothing", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&raw::error(0, "changed my mind"));
+    served.logged("write peer-aborted", "nothing");
+    served.holds_only(&["aborted", "closed", "silent"]);
+    served.still_serves();
+}
+
+#[test]
+fn blksize_max_and_windowsize_max_are_the_most_that_is_granted() {
+    let served = Served::new(&["--blksize-max", "1000", "--windowsize-max", "4"]);
+    for (asked, granted) in [
+        (("blksize", "1428"), "1000"),
+        (("blksize", "1000"), "1000"),
+        (("blksize", "999"), "999"),
+        (("blksize2", "1024"), "512"),
+        (("windowsize", "16"), "4"),
+        (("windowsize", "3"), "3"),
+    ] {
+        for request in [rrq(GOOD, "octet", &[asked]), wrq("new", "octet", &[asked])] {
+            let mut client = served.ask(&request);
+            assert_eq!(client.expect_oack(), [(asked.0.into(), granted.into())], "{asked:?}");
+            client.send(&raw::error(0, "thank you"));
+        }
+    }
+    assert_eq!(served.read(GOOD, "octet", &[("blksize", "1428")]).len(), 1300);
+    served.still_serves();
+}
+
+/// LORE-04: for clients that don't say.
+#[test]
+fn rollover_is_the_number_after_65535_for_clients_that_do_not_ask() {
+    let served = Served::new(&["--rollover", "1"]);
+    let content: Vec<u8> = (0..65538u32 * 8 + 3).map(|n| (n ^ (n >> 8)) as u8).collect();
+    served.file("long", &content);
+    for (ask, first_again) in [(None, 1u16), (Some("0"), 0)] {
+        let mut options = vec![("blksize", "8"), ("windowsize", "64")];
+        options.extend(ask.map(|value| ("rollover", value)));
+        let mut client = served.reading("long", &options);
+        let (mut octets, mut number) = (Vec::<u8>::new(), 0u16);
+        for block in 1..=65539u32 {
+            number = if number == 65535 { first_again } else { number + 1 };
+            octets.extend(client.expect_data(number));
+            if block.is_multiple_of(64) || block == 65539 {
+                client.send(&ack(number));
+            }
+        }
+        assert!(octets == content, "{ask:?}");
+    }
+    served.still_serves();
+}
+
+/// R1350-06: for firewalls. When none is left, the client is left to repeat.
+#[test]
+fn port_range_holds_for_every_answer_and_its_end_is_no_end() {
+    // Below the ports that the kernel hands out by itself; another test program may have taken some.
+    let (served, low) = (0..50)
+        .find_map(|step| {
+            let low = 21_000 + (std::process::id() % 400) as u16 * 20 + step * 3;
+            let free = (low..low + 3).all(|port| std::net::UdpSocket::bind(("127.0.0.1", port)).is_ok());
+            free.then(|| (Served::new(&["--port-range", &format!("{low}:{}", low + 2)]), low))
+        })
+        .expect("three free ports in a row");
+    let within = low..=low + 2;
+    let mut clients: Vec<_> = (0..3).map(|_| served.offered(GOOD, &[])).collect();
+    let mut ports: Vec<u16> = clients.iter().map(|client| client.tid().port()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, within.clone().collect::<Vec<_>>());
+    // No port is left: silence, and the client repeats.
+    let waiting = served.client();
+    for request in [rrq(GOOD, "octet", &[SLOW]), rrq("missing", "octet", &[]), b"\0\x01abc".to_vec()] {
+        waiting.send(&request);
+    }
+    waiting.expect_silence(QUIET);
+    let leaving = clients.pop().unwrap();
+    leaving.send(&raw::error(0, "done"));
+    served.logged("declined", GOOD);
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        waiting.send(&rrq(GOOD, "octet", &[SLOW]));
+        if waiting.receive(Duration::from_millis(200)).is_some() {
+            break;
+        }
+        assert!(Instant::now() < until, "a port is free, and nobody answers");
+    }
+    for client in &mut clients {
+        client.send(&ack(0));
+        client.expect_data(1);
+        client.send(&raw::error(0, "thank you"));
+    }
+    // Their ports are free once they have ended.
+    while served.daemon.log().matches("read peer-aborted").count() < clients.len() {
+        assert!(Instant::now() < until, "they don't end:\n{}", served.daemon.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    drop(waiting);
+    served.still_serves();
+    let mut refused = served.ask(&rrq(GOOD, "mail", &[]));
+    refused.expect_error(4);
+    assert!(within.contains(&refused.tid().port()), "errors too");
+}
+
+/// LORE-20: an ERROR would make the client give up; silence makes it repeat.
+#[test]
+fn max_transfers_leaves_further_requests_unanswered_until_one_ends() {
+    let served = Served::new(&["--max-transfers", "2"]);
+    let idle = served.daemon.open_descriptors();
+    let mut first = served.reading(GOOD, &[]);
+    first.expect_data(1);
+    let second = served.writing("new", &[]);
+    let third = served.ask(&rrq(GOOD, "octet", &[SLOW]));
+    third.expect_silence(QUIET);
+    // The two go on, and what is refused anyway is refused.
+    first.send(&ack(1));
+    first.expect_data(2);
+    served.ask(&rrq("x", "mail", &[])).expect_error(4);
+    second.send(&raw::error(0, "changed my mind"));
+    served.logged("write declined", "new");
+    let until = Instant::now() + Duration::from_secs(10);
+    let (packet, tid) = loop {
+        third.send(&rrq(GOOD, "octet", &[SLOW]));
+        if let Some(answer) = third.receive(Duration::from_millis(200)) {
+            break answer;
+        }
+        assert!(Instant::now() < until, "a place is free, and nobody answers");
+    };
+    assert!(matches!(packet, Packet::Oack(_)), "{}", packet.brief());
+    first.send(&raw::error(0, "thank you"));
+    third.send_to(tid, &raw::error(0, "thank you"));
+    // A place is free once the session's socket is closed, a little after the log's line.
+    served.descriptors_fall_to(idle);
+    served.still_serves();
+}
+
+#[test]
+fn min_free_keeps_a_reserve_of_disk() {
+    let served = Served::new(&["--min-free", "900000G"]);
+    served.ask(&wrq("new", "octet", &[])).expect_error(3);
+    served.ask(&wrq("new", "octet", &[("tsize", "1")])).expect_error(3);
+    served.holds_only(&[]);
+    served.still_serves();
+    // Without a reserve, a claim beyond all disks is still none that fits.
+    let served = Served::new(&["--min-free", "0", "--max-upload-size", "9000000T"]);
+    served.ask(&wrq("new", "octet", &[("tsize", "9000000000000000000")])).expect_error(3);
+    served.write("new", "octet", &[], b"content");
+    served.still_serves();
+}
+
+#[test]
+fn one_arbiter_or_many_serve_alike() {
+    for arbiters in ["1", "5"] {
+        let served = Served::new(&["--arbiters", arbiters]);
+        let mut clients: Vec<_> = (0..20).map(|_| served.reading(GOOD, &[])).collect();
+        for block in 1..=3 {
+            for client in &mut clients {
+                client.expect_data(block);
+                client.send(&ack(block));
+            }
+        }
+        served.still_serves();
+    }
+}

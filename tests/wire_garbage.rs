@@ -1,0 +1,157 @@
+//! What a server has to swallow: no input makes it panic, hang, or grow.
+
+mod common;
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use common::raw::{self, Client, Packet, ack, data, receive_on, rrq, wrq};
+use common::served::{GOOD, Served};
+
+/// Memory that may come and go: the allocator's, not the clients'.
+const SLACK_KIB: u64 = 8 << 10;
+
+/// A generator whose numbers depend on nothing but its seed.
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn octets(&mut self, most: usize) -> Vec<u8> {
+        (0..self.below(most)).map(|_| self.next() as u8).collect()
+    }
+
+    /// A packet that was right once.
+    fn damaged(&mut self) -> Vec<u8> {
+        let options = [("blksize", "1024"), ("windowsize", "4"), ("tsize", "0"), ("timeout", "1")];
+        let mut packet = match self.below(8) {
+            0 | 1 => rrq(GOOD, "octet", &options),
+            2 | 3 => wrq("new", "netascii", &options),
+            4 => data(self.next() as u16, &self.octets(600)),
+            5 => ack(self.next() as u16),
+            6 => raw::error(self.next() as u16, "text"),
+            _ => raw::oack(&options),
+        };
+        for _ in 0..=self.below(4) {
+            let at = self.below(packet.len());
+            match self.below(5) {
+                0 => packet.truncate(at),
+                1 => packet[at] = self.next() as u8,
+                2 => packet[at] = 0,
+                3 => packet.insert(at, self.next() as u8),
+                _ => packet.extend(self.octets(40)),
+            }
+            if packet.is_empty() {
+                break;
+            }
+        }
+        packet
+    }
+}
+
+/// MAL-12 at the well-known port. (The parser's own property tests have the millions.)
+#[test]
+fn thousands_of_random_datagrams_change_nothing() {
+    let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3", "--max-transfers", "200"]);
+    served.still_serves();
+    let descriptors = served.daemon.open_descriptors();
+    let mut rng = Rng(0x5747_4147_4543_4f41);
+    let mut memory = 0;
+    for round in 0..6 {
+        let socket = Client::stranger();
+        for number in 0..1500 {
+            let packet = if number % 2 == 0 { rng.damaged() } else { rng.octets(1600) };
+            socket.send_to(&packet, served.daemon.addr()).unwrap();
+            if number % 50 == 0 {
+                // Leave the rest of the machine some air, and the buffers some room.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        // What was a request after all has its ERROR or its file; nothing else is said.
+        while let Some((packet, _)) = receive_on(&socket, Duration::from_millis(20)) {
+            assert!(!matches!(packet, Packet::Other(_)), "{}", packet.brief());
+        }
+        drop(socket);
+        served.descriptors_fall_to(descriptors);
+        let now = served.daemon.vm_rss_kib();
+        // The first round warms up what is kept.
+        if round == 0 {
+            memory = now;
+        }
+        assert!(now <= memory + SLACK_KIB, "{now} KiB after round {round}, {memory} KiB after the first");
+    }
+    let log = served.daemon.log();
+    assert!(!log.contains("panicked"), "{log}");
+    served.still_serves();
+}
+
+/// MAL-12 inside transfers: the same from a client that has one.
+#[test]
+fn random_datagrams_from_the_client_itself_never_break_the_server() {
+    let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3"]);
+    served.still_serves();
+    let descriptors = served.daemon.open_descriptors();
+    let mut rng = Rng(0x4a8e_11fa_57c0_ac85);
+    for round in 0..60 {
+        let request = if round % 2 == 0 { rrq(GOOD, "octet", &[]) } else { wrq("never", "netascii", &[]) };
+        let mut client = served.ask(&request);
+        client.next();
+        for _ in 0..40 {
+            let packet = if rng.below(2) == 0 { rng.damaged() } else { rng.octets(700) };
+            // An upload must not end well by chance.
+            if packet.len() < 4 || packet[..2] != [0, 3] {
+                client.send(&packet);
+            }
+        }
+        client.send(&raw::error(0, "that is all"));
+    }
+    served.descriptors_fall_to(descriptors);
+    served.holds_only(&[]);
+    served.still_serves();
+}
+
+/// SAFE-20, R1350-53: requests that were given up at once, of all kinds.
+#[test]
+fn thousands_of_aborted_requests_leave_neither_descriptors_nor_memory() {
+    let served = Served::new(&[]);
+    let requests = [
+        rrq(GOOD, "octet", &[("tsize", "0")]),
+        rrq(GOOD, "netascii", &[]),
+        wrq("new", "octet", &[]),
+        wrq("new", "octet", &[("blksize", "65464"), ("windowsize", "64"), ("tsize", "1000000")]),
+        rrq("missing", "octet", &[]),
+        wrq("../up", "octet", &[]),
+    ];
+    served.still_serves();
+    let descriptors = served.daemon.open_descriptors();
+    let mut memory = 0;
+    for round in 0..5 {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..150 {
+            for request in &requests {
+                socket.send_to(request, served.daemon.addr()).unwrap();
+                let (packet, tid) = receive_on(&socket, Duration::from_secs(5)).expect("an answer");
+                if !matches!(packet, Packet::Error { .. }) {
+                    socket.send_to(&raw::error(0, "no"), tid).unwrap();
+                }
+            }
+        }
+        served.descriptors_fall_to(descriptors);
+        let now = served.daemon.vm_rss_kib();
+        if round == 0 {
+            memory = now;
+        }
+        assert!(now <= memory + SLACK_KIB, "{now} KiB after round {round}, {memory} KiB after the first");
+    }
+    served.holds_only(&[]);
+    served.still_serves();
+}

@@ -1,0 +1,111 @@
+//! Packets that get lost, and those that come late: RFC 1350 §2 and §6, RFC 1123 §4.2.3.1 (the Sorcerer's Apprentice) and §4.2.3.2.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::raw::{ack, data, rrq, wrq};
+use common::served::{GOOD, Served};
+
+/// R1350-22, -23: each block is sent again until it is acknowledged, the last one too, and no other is sent before.
+#[test]
+fn every_block_is_repeated_until_its_ack() {
+    let served = Served::new(&["--ack-timeout", "0.1"]);
+    let mut client = served.ask(&rrq(GOOD, "octet", &[("utimeout", "100000")]));
+    client.expect_oack();
+    client.expect_oack();
+    let mut block = 0;
+    while block < 3 {
+        client.send(&ack(block));
+        block += 1;
+        // One may have been under way when the ACK was sent.
+        let first = client.expect_new_data(block);
+        assert_eq!(client.expect_data(block), first);
+        assert_eq!(client.expect_data(block), first);
+    }
+    client.send(&ack(3));
+    served.logged("read complete", GOOD);
+    client.drain(Duration::from_millis(10));
+    client.expect_silence(Duration::from_millis(300));
+    served.still_serves();
+}
+
+/// R1123-01: once an ACK was late, every later block would go out twice for ever.
+#[test]
+fn a_late_ack_does_not_double_the_rest_of_the_transfer() {
+    let served = Served::new(&[]);
+    served.file("file", &[1; 30 * 512]);
+    let mut client = served.ask(&rrq("file", "octet", &[("timeout", "3")]));
+    client.expect_oack();
+    client.send(&ack(0));
+    client.expect_data(1);
+    // It is late: the server has sent the block again by now.
+    client.expect_data(1);
+    client.send(&ack(1));
+    client.send(&ack(1));
+    for block in 2..=31 {
+        client.expect_data(block);
+        // This client answers each copy, as those of 1981 do.
+        client.send(&ack(block));
+        client.send(&ack(block));
+    }
+    client.expect_silence(Duration::from_millis(300));
+    let line = served.logged("read complete", "file");
+    assert!(line.contains("repeats: 1,"), "{line}");
+    served.still_serves();
+}
+
+/// R1123-02: the interval follows the round trip, which is next to nothing here; without backing off there would be hundreds.
+#[test]
+fn repeats_to_a_silent_client_come_ever_more_rarely() {
+    let served = Served::new(&["--ack-timeout", "0.1", "--timeout", "3"]);
+    let mut client = served.ask(&rrq(GOOD, "octet", &[]));
+    client.expect_data(1);
+    client.send(&ack(1));
+    client.expect_new_data(2);
+    served.logged("read timed-out", GOOD);
+    let copies = client.drain(Duration::from_millis(50)).len();
+    assert!((2..=20).contains(&copies), "{copies} repeats in 3 s");
+    served.still_serves();
+}
+
+/// R1123-06: a stalled upload is nudged.
+#[test]
+fn a_lost_block_of_an_upload_is_asked_for_by_repeating_the_ack() {
+    let served = Served::new(&["--ack-timeout", "0.1"]);
+    let mut client = served.ask(&wrq("new", "octet", &[("utimeout", "200000")]));
+    client.expect_oack();
+    client.send(&data(1, &[1; 512]));
+    client.expect_ack(1);
+    client.expect_ack(1);
+    client.send(&data(2, b"end"));
+    client.expect_new_ack(2);
+    assert_eq!(served.contents("new"), Some([&[1; 512][..], b"end"].concat()));
+    served.still_serves();
+}
+
+/// D5: a client that repeats after 4 to 5 s is waited for.
+#[test]
+fn a_client_that_is_slow_to_repeat_is_not_given_up() {
+    let served = Served::new(&[]);
+    let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
+    reader.expect_data(1);
+    reader.send(&ack(1));
+    reader.expect_new_data(2);
+    let mut writer = served.ask(&wrq("new", "octet", &[]));
+    writer.expect_ack(0);
+    writer.send(&data(1, &[1; 512]));
+    writer.expect_new_ack(1);
+    let until = Instant::now() + Duration::from_secs(5);
+    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+    reader.drain(Duration::from_millis(10));
+    reader.send(&ack(2));
+    reader.expect_new_data(3);
+    reader.send(&ack(3));
+    writer.drain(Duration::from_millis(10));
+    writer.send(&data(2, b"end"));
+    writer.expect_new_ack(2);
+    served.logged("read complete", GOOD);
+    served.logged("write complete", "new");
+    served.still_serves();
+}

@@ -1,0 +1,268 @@
+//! What a client with windows sees (RFC 7440), reading and writing.
+
+mod common;
+
+use std::time::Duration;
+
+use common::raw::{Client, Packet, ack, data};
+use common::served::Served;
+
+const QUIET: Duration = Duration::from_millis(300);
+
+fn content(octets: usize) -> Vec<u8> {
+    (0..octets).map(|at| (at / 512 + at) as u8).collect()
+}
+
+/// 20 blocks and a short one.
+fn served() -> Served {
+    let served = Served::new(&[]);
+    served.file("file", &content(20 * 512 + 100));
+    served
+}
+
+fn expect_window(client: &mut Client, blocks: std::ops::RangeInclusive<u16>) -> Vec<u8> {
+    let octets = blocks.flat_map(|block| client.expect_data(block)).collect();
+    client.expect_silence(Duration::from_millis(60));
+    octets
+}
+
+/// R7440-03, -10, -12: exactly a window for each ACK; what is left at the end is a shorter one.
+#[test]
+fn r7440_03_a_window_and_not_a_block_more_until_its_ack() {
+    let served = served();
+    let mut client = served.reading("file", &[("windowsize", "4")]);
+    let mut octets = Vec::new();
+    for first in (1..=17).step_by(4) {
+        octets.extend(expect_window(&mut client, first..=first + 3));
+        client.send(&ack(first + 3));
+    }
+    octets.extend(expect_window(&mut client, 21..=21));
+    client.send(&ack(21));
+    client.expect_silence(QUIET);
+    assert_eq!(octets, content(20 * 512 + 100));
+    served.still_serves();
+}
+
+#[test]
+fn r7440_12_a_file_of_whole_windows_ends_with_an_empty_block_in_a_window_of_its_own() {
+    let served = Served::new(&[]);
+    served.file("file", &content(8 * 512));
+    let mut client = served.reading("file", &[("windowsize", "4")]);
+    expect_window(&mut client, 1..=4);
+    client.send(&ack(4));
+    expect_window(&mut client, 5..=8);
+    client.send(&ack(8));
+    assert_eq!(expect_window(&mut client, 9..=9), []);
+    client.send(&ack(9));
+    client.expect_silence(QUIET);
+    served.logged("read complete", "file");
+    served.still_serves();
+}
+
+/// RFC 7440 §4's own picture: block n+6 is lost, the receiver says so, and the window starts there again.
+#[test]
+fn r7440_07_an_ack_within_the_window_starts_it_again_right_after() {
+    let served = served();
+    let mut client = served.reading("file", &[("windowsize", "4")]);
+    let first = expect_window(&mut client, 1..=4);
+    client.send(&ack(2));
+    let again = expect_window(&mut client, 3..=6);
+    assert_eq!(again[..1024], first[1024..], "the same octets again");
+    client.send(&ack(6));
+    expect_window(&mut client, 7..=10);
+    served.still_serves();
+}
+
+/// R7440-08: it may be an echo; it may say that the first block was lost.
+#[test]
+fn r7440_08_equal_acks_start_a_window_again_once_at_most() {
+    let served = served();
+    let mut client = served.reading("file", &[("windowsize", "4")]);
+    expect_window(&mut client, 1..=4);
+    client.send(&ack(4));
+    let first = expect_window(&mut client, 5..=8);
+    for _ in 0..3 {
+        client.send(&ack(4));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(expect_window(&mut client, 5..=8), first);
+    client.send(&ack(8));
+    // Echoes of the ACK before are nothing new either.
+    client.send(&ack(4));
+    expect_window(&mut client, 9..=12);
+    served.still_serves();
+}
+
+/// R7440-09, LORE-13: an ACK of a block that is not in flight.
+#[test]
+fn acks_of_blocks_that_were_not_sent_or_are_long_done_change_nothing() {
+    let served = served();
+    for windowsize in ["1", "4"] {
+        let window: u16 = windowsize.parse().unwrap();
+        let mut client = served.reading("file", &[("windowsize", windowsize)]);
+        expect_window(&mut client, 1..=window);
+        client.send(&ack(window));
+        expect_window(&mut client, window + 1..=2 * window);
+        for stray in [2 * window + 1, 2 * window + 1000, 32768, 65535] {
+            client.send(&ack(stray));
+        }
+        if window > 1 {
+            client.send(&ack(window - 2));
+        }
+        client.expect_silence(QUIET);
+        client.send(&ack(2 * window));
+        expect_window(&mut client, 2 * window + 1..=3 * window);
+    }
+    served.still_serves();
+}
+
+#[test]
+fn r7440_10_of_several_acks_in_the_queue_the_newest_counts() {
+    let served = served();
+    let mut client = served.reading("file", &[("windowsize", "4")]);
+    expect_window(&mut client, 1..=4);
+    // However many of them are seen at once: no block is sent that a later one would not need.
+    for block in 1..=4 {
+        client.send(&ack(block));
+    }
+    let mut highest = 0;
+    while highest < 8 {
+        match client.next() {
+            Packet::Data { block, .. } => highest = highest.max(block),
+            other => panic!("{}", other.brief()),
+        }
+    }
+    client.drain(QUIET);
+    client.send(&ack(8));
+    expect_window(&mut client, 9..=12);
+    served.still_serves();
+}
+
+/// R7440-11, R1350-22, R1123-01.
+#[test]
+fn a_window_of_one_is_plain_lock_step() {
+    let served = served();
+    let mut client = served.reading("file", &[("windowsize", "1")]);
+    client.expect_data(1);
+    client.expect_silence(QUIET);
+    client.send(&ack(0));
+    client.expect_silence(QUIET);
+    for block in 1..=20 {
+        for _ in 0..10 {
+            client.send(&ack(block));
+        }
+        client.expect_data(block + 1);
+    }
+    client.send(&ack(21));
+    client.expect_silence(QUIET);
+    served.still_serves();
+}
+
+/// R7440-05: what is lost is sent again from the first block that was not acknowledged.
+#[test]
+fn a_window_that_got_lost_is_sent_again_whole() {
+    let served = Served::new(&["--ack-timeout", "0.2"]);
+    served.file("file", &content(20 * 512 + 100));
+    let options = [("windowsize", "4"), ("utimeout", "300000")];
+    let mut client = served.ask(&common::raw::rrq("file", "octet", &options));
+    client.expect_oack();
+    client.send(&ack(0));
+    let take = |client: &mut Client, first: u16| -> Vec<u8> {
+        (first..first + 4).flat_map(|block| client.expect_data(block)).collect()
+    };
+    take(&mut client, 1);
+    client.send(&ack(4));
+    let lost = take(&mut client, 5);
+    assert_eq!(take(&mut client, 5), lost);
+    client.send(&ack(8));
+    assert_eq!(take(&mut client, 9), content(20 * 512 + 100)[8 * 512..12 * 512]);
+    served.still_serves();
+}
+
+/// R7440-04: uploads are acknowledged once a window, and at the end.
+#[test]
+fn r7440_04_an_upload_is_acknowledged_at_the_end_of_each_window() {
+    let served = Served::new(&[]);
+    let all = content(5 * 512 + 7);
+    let mut client = served.writing("new", &[("windowsize", "4")]);
+    let blocks: Vec<&[u8]> = all.chunks(512).collect();
+    for (index, block) in blocks[..4].iter().enumerate() {
+        client.expect_silence(Duration::from_millis(30));
+        client.send(&data(index as u16 + 1, block));
+    }
+    client.expect_ack(4);
+    client.send(&data(5, blocks[4]));
+    client.expect_silence(Duration::from_millis(100));
+    client.send(&data(6, blocks[5]));
+    client.expect_ack(6);
+    assert_eq!(served.contents("new"), Some(all));
+    served.still_serves();
+}
+
+/// R7440-06: at once, and once a gap, however many blocks follow.
+#[test]
+fn r7440_06_a_gap_in_an_upload_is_told_once() {
+    let served = Served::new(&[]);
+    let all = content(8 * 512);
+    let blocks: Vec<&[u8]> = all.chunks(512).collect();
+    let mut client = served.writing("new", &[("windowsize", "8")]);
+    // Block 1 of the first window is missing: there is nothing but ACK 0 to say so.
+    for block in 2..=4u16 {
+        client.send(&data(block, blocks[usize::from(block) - 1]));
+    }
+    client.expect_ack(0);
+    client.expect_silence(QUIET);
+    client.send(&data(1, blocks[0]));
+    // Block 2 is missing now.
+    for block in 3..=8u16 {
+        client.send(&data(block, blocks[usize::from(block) - 1]));
+    }
+    client.expect_ack(1);
+    client.expect_silence(QUIET);
+    for block in 2..=8u16 {
+        client.send(&data(block, blocks[usize::from(block) - 1]));
+    }
+    // The window that began after ACK 1 ends at 9, which is the empty last block.
+    client.send(&data(9, &[]));
+    client.expect_ack(9);
+    assert_eq!(served.contents("new"), Some(all));
+    served.still_serves();
+}
+
+/// R7440-17: the ACK of a window was lost, so all of it comes again.
+#[test]
+fn r7440_17_a_window_that_comes_again_is_acknowledged_again_and_not_written_again() {
+    let served = Served::new(&[]);
+    let all = content(6 * 512 + 3);
+    let blocks: Vec<&[u8]> = all.chunks(512).collect();
+    let mut client = served.writing("new", &[("windowsize", "3")]);
+    for repeat in 0..3 {
+        for block in 1..=3u16 {
+            client.send(&data(block, blocks[usize::from(block) - 1]));
+        }
+        client.expect_ack(3);
+        client.expect_silence(if repeat == 2 { QUIET } else { Duration::from_millis(30) });
+    }
+    for block in 4..=6u16 {
+        client.send(&data(block, blocks[usize::from(block) - 1]));
+    }
+    client.expect_ack(6);
+    client.send(&data(7, blocks[6]));
+    client.expect_ack(7);
+    assert_eq!(served.contents("new"), Some(all));
+    served.still_serves();
+}
+
+/// R2348-05, R7440-02: a session's memory is bounded, whatever the product of what it was asked for.
+#[test]
+fn the_largest_blocks_are_granted_a_smaller_window() {
+    let served = Served::new(&["--windowsize-max", "65535"]);
+    let mut client =
+        served.ask(&common::raw::rrq("good.img", "octet", &[("windowsize", "65535"), ("blksize", "65464")]));
+    let granted = client.expect_oack();
+    assert_eq!(granted[1], ("blksize".into(), "65464".into()));
+    let window: usize = granted[0].1.parse().unwrap();
+    assert!((1..=64).contains(&window) && window * 65464 <= 4 << 20, "{granted:?}");
+    client.send(&common::raw::error(0, "thank you"));
+    served.still_serves();
+}
