@@ -206,6 +206,12 @@ impl<M: Machine> Drain<'_, M> {
     pub fn next(&mut self) -> Option<Action<'_>> {
         self.0.next_action()
     }
+
+    /// As [`Machine::is_proven`]: known before anything is sent.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.0.is_proven()
+    }
 }
 
 /// The part of every machine that ends it and tells the time.

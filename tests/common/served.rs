@@ -99,6 +99,37 @@ impl Served {
     /// The good request that must still work after whatever a test has done; and no part of the daemon has panicked.
     pub(crate) fn still_serves(&self) {
         assert_eq!(self.read(GOOD, "octet", &[]), GOOD_CONTENT.bytes(), "a good request after all that");
+        self.has_not_panicked();
+    }
+
+    /// The same where the server may be short of a place for a moment.
+    pub(crate) fn serves_when_there_is_room(&self) {
+        let mut client = self.ask_until_answered(&raw::rrq(GOOD, "octet", &[]));
+        assert_eq!(read_from(&mut client), GOOD_CONTENT.bytes(), "a good request after all that");
+        self.has_not_panicked();
+    }
+
+    /// A client that has repeated this, as clients do, until it was answered.
+    pub(crate) fn ask_until_answered(&self, request: &[u8]) -> Client {
+        let client = self.client();
+        let until = Instant::now() + PATIENCE;
+        let timeout = Some(Duration::from_millis(200));
+        client.socket().set_read_timeout(timeout).expect("a read timeout");
+        loop {
+            client.send(request);
+            // (Linux reports a datagram longer than the buffer as no error.)
+            if client.socket().peek_from(&mut [0; 4]).is_ok() {
+                return client;
+            }
+            assert!(
+                Instant::now() < until,
+                "there is room, and nobody answers; the log:\n{}",
+                self.daemon.log()
+            );
+        }
+    }
+
+    fn has_not_panicked(&self) {
         let log = self.daemon.log();
         assert!(!log.contains("panicked"), "{log}");
     }

@@ -177,11 +177,12 @@ impl Session {
         let Some(mut machine) = self.machine.take() else { return };
         let mut over = false;
         let mut drain = machine.handle(self.now(), input);
+        if drain.is_proven() {
+            // Before the peer hears of it: its next request may be here sooner than this handler ends.
+            self.peer_state.set_answered();
+        }
         while let Some(action) = drain.next() {
             over |= self.act(action);
-        }
-        if machine.is_proven() {
-            self.peer_state.set_answered();
         }
         let tally = machine.tally();
         self.machine = Some(machine);
