@@ -1,7 +1,7 @@
 //! The well-known port, where requests arrive.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -102,9 +102,24 @@ impl RequestSocket {
     /// `WouldBlock` when there is none. What the network reported about earlier datagrams is no error here.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let arrival = sys::receive_request(self.readiness.socket(), buffer)?;
-        let mut to = arrival.to.unwrap_or(self.local_addr);
+        let from = unmapped(arrival.from);
+        let mut to = unmapped(arrival.to.unwrap_or(self.local_addr));
+        if from.is_ipv4() && to.is_ipv6() {
+            // The kernel doesn't say where it was sent to, only that it came by IPv4.
+            to.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        }
         to.set_port(self.local_addr.port());
-        Ok(Received { octets: arrival.octets, from: arrival.from, to, to_broadcast: arrival.to_broadcast })
+        Ok(Received { octets: arrival.octets, from, to, to_broadcast: arrival.to_broadcast })
+    }
+}
+
+/// An IPv4 address as such: a socket for both families, which only others can have made, has it as an IPv6 address (RFC 4291 §2.5.5.2).
+fn unmapped(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(address.ip().to_canonical(), address.port())
+        }
+        _ => address,
     }
 }
 

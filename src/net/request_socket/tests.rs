@@ -46,6 +46,29 @@ async fn the_address_that_was_asked_is_known() {
     }
 }
 
+/// As systemd makes it for `ListenDatagram=69`.
+#[tokio::test]
+async fn ipv4_at_a_passed_socket_for_both_families_is_ipv4() {
+    for (asked, from) in [("127.0.0.1", "127.0.0.1:0"), ("127.0.0.2", "127.0.0.1:0"), ("::1", "[::1]:0")] {
+        let passed = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+        passed.set_only_v6(false).unwrap();
+        passed.bind(&"[::]:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        let passed = Arc::new(UdpSocket::from(passed));
+        let (client, port) = (peer(from), passed.local_addr().unwrap().port());
+        let to = SocketAddr::new(asked.parse().unwrap(), port);
+        // What has arrived before we took the socket over: only the family is sure.
+        client.send_to(b"early", to).unwrap();
+        let mut socket = RequestSocket::from_socket(passed).unwrap();
+        let early = next(&mut socket, &mut [0; 16]).await;
+        assert_eq!(early.from, client.local_addr().unwrap());
+        assert_eq!((early.octets, early.to.is_ipv4(), early.to.port()), (5, to.is_ipv4(), port));
+        client.send_to(b"request", to).unwrap();
+        let received = next(&mut socket, &mut [0; 16]).await;
+        assert_eq!((received.octets, received.to, received.to_broadcast), (7, to, false));
+        assert_eq!(received.from, client.local_addr().unwrap());
+    }
+}
+
 #[tokio::test]
 async fn an_oversize_datagram_tells_its_length() {
     let mut socket = bind("127.0.0.1:0");

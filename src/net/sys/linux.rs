@@ -44,6 +44,8 @@ pub(in crate::net) fn prepare_transfer_socket(socket: &Socket, local: &SocketAdd
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        // A socket that was passed to us may take IPv4 too: only this names the subnets' broadcast addresses then.
+        let _ = setsockopt(socket, sockopt::Ipv4PacketInfo, &true);
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     }
@@ -105,7 +107,8 @@ pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> 
         let mut slices = [IoSliceMut::new(buffer)];
         let fd = socket.as_raw_fd();
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), RECEIVE)?;
-        let destination = message.cmsgs().ok().and_then(|mut all| all.find_map(|one| destination(&one)));
+        // Of IPv4 at a socket for both there are two: first an IPv6 address that stands for the other, then that.
+        let destination = message.cmsgs().ok().and_then(|all| all.filter_map(|one| destination(&one)).last());
         Ok(Arrival {
             octets: own_length(message.bytes, room, message.flags),
             from: socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?,
