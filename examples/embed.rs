@@ -2,6 +2,8 @@
 //!
 //! The library takes its logger as an argument and touches nothing global.
 
+use std::time::Duration;
+
 use slog::{Drain, Logger, o};
 use stagecoach::daemon::Server;
 use stagecoach::settings::Settings;
@@ -16,8 +18,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     actix::System::new().block_on(async {
         let mut server = Server::start(&settings, &log)?;
-        tokio::signal::ctrl_c().await?;
-        server.stop().await;
+        let handle = server.handle();
+        actix::spawn(async move {
+            // Without that signal it serves for ever.
+            if tokio::signal::ctrl_c().await.is_ok() {
+                handle.drain(Duration::from_secs(10));
+            }
+        });
+        server.serve(&|| Ok(())).await?;
         Ok(())
     })
 }

@@ -148,6 +148,15 @@ pub const HISTORY_MAX: usize = 256;
 pub const MAILBOX_SESSION: usize = 16;
 /// How long a server that is told to stop waits for its sessions to say goodbye.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// Time that live transfers get to end by themselves when a server is told to (`--drain-timeout`): a boot image takes seconds, and
+/// service managers lose patience after 90.
+pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Most time for that: a longer one is a slip of the unit.
+pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
+/// How long an operator's list of live transfers is waited for.
+pub const LIST_WITHIN: Duration = Duration::from_secs(2);
+/// How long the last word to the service manager may take.
+pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 /// Longest datagram that can arrive.
 pub const DATAGRAM_OCTETS_MAX: usize = 64 << 10;
 /// Open files that the process asks for at start, as far as its hard limit goes: a socket and a file for each transfer.

@@ -220,7 +220,7 @@ fn an_upload_that_does_not_end_leaves_nothing() {
 
 #[test]
 fn a_server_that_is_stopped_tells_its_clients_and_leaves_nothing_of_their_uploads() {
-    let served = Served::new(&[]);
+    let served = Served::new(&["--drain-timeout", "0"]);
     served.file("long", &[1; 5000]);
     let mut reader = served.reading("long", &[]);
     reader.expect_data(1);

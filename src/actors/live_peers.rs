@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::Recipient;
+use tokio::sync::watch;
 
 use super::session::Repeated;
 use crate::observe::TransferId;
@@ -19,6 +20,7 @@ type Key = (SocketAddr, SocketAddr);
 pub struct LivePeers {
     table: Mutex<Table>,
     transfers_max: usize,
+    unfinished: Arc<watch::Sender<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -37,15 +39,32 @@ struct Entry {
 }
 
 /// What the table and a session know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct PeerState {
     /// The peer has answered: a further request of it is a new one.
     answered: AtomicBool,
+    /// The outcome is known: what its session still does is for the peer's comfort.
+    over: AtomicBool,
+    /// Transfers of the table whose outcome isn't known.
+    unfinished: Arc<watch::Sender<usize>>,
     /// The session, once it runs.
     session: Mutex<Option<Recipient<Repeated>>>,
 }
 
 impl PeerState {
+    fn counted_in(unfinished: &Arc<watch::Sender<usize>>) -> Self {
+        unfinished.send_modify(|count| *count += 1);
+        let (answered, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { answered, over, unfinished: Arc::clone(unfinished), session: Mutex::default() }
+    }
+
+    /// The outcome is known: nobody has to wait for this transfer any more, though its session may live on to answer repeats.
+    pub(super) fn set_over(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            self.unfinished.send_modify(|count| *count -= 1);
+        }
+    }
+
     /// From now on requests from the same address begin new transfers.
     pub(super) fn set_answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
@@ -80,13 +99,26 @@ impl LivePeers {
     /// An empty table for at most `transfers_max` transfers at once.
     #[must_use]
     pub fn new(transfers_max: usize) -> Arc<Self> {
-        Arc::new(Self { table: Mutex::default(), transfers_max })
+        let unfinished = Arc::new(watch::Sender::new(0));
+        Arc::new(Self { table: Mutex::default(), transfers_max, unfinished })
     }
 
     /// How many transfers are live.
     #[must_use]
     pub fn live(&self) -> usize {
         lock(&self.table).live
+    }
+
+    /// How many of them have no outcome yet: sessions that only answer repeats of what is done don't count.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        *self.unfinished.borrow()
+    }
+
+    /// Waits until all transfers have their outcome.
+    pub async fn all_over(&self) {
+        // The table holds the sender: there is always an answer.
+        let _ = self.unfinished.subscribe().wait_for(|count| *count == 0).await;
     }
 
     /// Decides what `request` is that `peer` sent to `local`.
@@ -116,7 +148,7 @@ impl LivePeers {
         if table.live >= self.transfers_max {
             return Claim::Full;
         }
-        let (id, state) = (next_id(), Arc::new(PeerState::default()));
+        let (id, state) = (next_id(), Arc::new(PeerState::counted_in(&self.unfinished)));
         let entry = Entry { id, request: request.clone().into_owned(), session: Arc::clone(&state) };
         table.peers.insert(key, entry);
         table.live += 1;
@@ -126,6 +158,7 @@ impl LivePeers {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.state.set_over();
         let mut table = lock(&self.table.table);
         table.live -= 1;
         if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {

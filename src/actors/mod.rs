@@ -29,5 +29,5 @@ pub use self::live_peers::LivePeers;
 pub(crate) use self::registry::Supervisors;
 pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
 pub use self::service::Service;
-pub use self::session_supervisor::{SessionSupervisor, Stop};
+pub use self::session_supervisor::{Ping, SessionSupervisor, Stop};
 pub use self::window_budget::WindowBudget;

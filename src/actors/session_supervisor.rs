@@ -80,6 +80,11 @@ pub(super) struct Announce(pub(super) Addr<Registry>);
 #[rtype(result = "()")]
 pub struct Stop;
 
+/// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Ping;
+
 impl SessionSupervisor {
     /// A supervisor without sessions.
     #[must_use]
@@ -188,4 +193,10 @@ impl Handler<Stop> for SessionSupervisor {
         }
         self.stop_if_alone(ctx);
     }
+}
+
+impl Handler<Ping> for SessionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }

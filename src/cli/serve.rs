@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use slog::crit;
+use slog::{crit, warn};
 use structopt::StructOpt;
 
 use super::log::Log;
@@ -26,7 +26,8 @@ static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
 #[derive(Debug, StructOpt)]
 pub(super) struct Serve {
     /// Address to listen on, IPv4 or IPv6, a link-local one with its interface (fe80::1%eth0); may be
-    /// repeated; :: alone means IPv4 too [default: every address]
+    /// repeated; :: alone means IPv4 too; no effect, nor has --port, where systemd passes the sockets
+    /// [default: every address]
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     host: Vec<Host>,
     #[structopt(short, long, value_name = "PORT", parse(try_from_str = values::port),
@@ -117,6 +118,12 @@ pub(super) struct Serve {
             format_args!("one a processor, here {}", DEFAULT.arbiters),
         ))]
     arbiters: Option<usize>,
+    #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds_or_zero),
+        help = with_default(
+            "Seconds that live transfers get to end when SIGTERM or SIGINT ends the server; 0 ends them at once",
+            DEFAULT.drain_timeout.as_secs_f64(),
+        ))]
+    drain_timeout: Option<Duration>,
 
     /// Append the log to FILE instead of writing it to stderr; SIGHUP opens it anew
     #[structopt(short = "l", long, value_name = "FILE", parse(try_from_os_str = values::path))]
@@ -137,6 +144,8 @@ impl Serve {
             Ok(settings) => settings,
             Err(sentence) => return super::usage_error(&sentence),
         };
+        // First of all: it must come before the log's thread.
+        let passed = daemon::passed_sockets();
         let log = match Log::open(self.file_log.as_deref(), self.verbose) {
             Ok(log) => log,
             Err(error) => {
@@ -145,7 +154,15 @@ impl Serve {
             }
         };
         log.take_panics();
-        let ended = daemon::run(&settings, log.logger(), &*log.reopener());
+        let ended = passed.map_err(RunError::Start).and_then(|sockets| {
+            if !sockets.is_empty() && (self.port.is_some() || !self.host.is_empty()) {
+                warn!(
+                    log.logger(),
+                    "--host and --port have no effect: the service manager passed the sockets"
+                );
+            }
+            daemon::run(&settings, sockets, log.logger(), &*log.reopener())
+        });
         if let Err(error) = &ended
             && log.is_file()
         {
@@ -174,6 +191,7 @@ impl Serve {
         settings.strict = self.strict;
         set(&mut settings.transfers_max, &self.max_transfers);
         set(&mut settings.arbiters, &self.arbiters);
+        set(&mut settings.drain_timeout, &self.drain_timeout);
 
         let directory = &mut settings.directory;
         directory.overwrite = self.overwrite;

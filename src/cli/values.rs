@@ -62,6 +62,14 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// Seconds as [`seconds`] takes them, or none at all: `0`.
+pub(super) fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(0u32) => Ok(Duration::ZERO),
+        _ => seconds(text).map_err(|why| format!("{why}, or 0")),
+    }
+}
+
 /// Suffixes of sizes, largest first.
 const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 

@@ -1,14 +1,22 @@
 //! Assembly: the one room that knows everybody.
 
+mod handle;
+mod lifecycle;
 mod server;
+mod service_manager;
 mod signals;
+mod sockets;
 
 use std::io;
+use std::net::UdpSocket;
 
-use slog::{Logger, error, info, warn};
+use slog::{Logger, warn};
+use tokio::time::timeout;
 
+pub use self::handle::ServerHandle;
 pub use self::server::{Server, StartError};
-use self::signals::{Signal, Signals};
+use self::signals::Signals;
+pub use self::sockets::passed_sockets;
 use crate::limits;
 use crate::settings::Settings;
 
@@ -24,12 +32,15 @@ pub enum RunError {
     Escalated(String),
 }
 
-/// Serves until SIGTERM or SIGINT. `reopen_log` is called on SIGHUP.
+/// Serves until a signal ends it: SIGTERM or SIGINT [drains](ServerHandle::drain), a second one stops, SIGHUP calls `reopen_log`, SIGUSR1
+/// [dumps](ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
+/// [passed](passed_sockets): if there are any, no other is bound.
 ///
 /// # Errors
 /// [`RunError`].
 pub fn run(
     settings: &Settings,
+    sockets: Vec<UdpSocket>,
     log: &Logger,
     reopen_log: &dyn Fn() -> io::Result<()>,
 ) -> Result<(), RunError> {
@@ -38,30 +49,21 @@ pub fn run(
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let mut server = Server::start(settings, log)?;
-        loop {
-            tokio::select! {
-                failure = server.failed() => {
-                    error!(log, "giving up"; "why" => &failure);
-                    server.stop().await;
-                    return Err(RunError::Escalated(failure));
-                }
-                signal = signals.next() => match signal {
-                    Signal::Stop => {
-                        info!(log, "stopping");
-                        server.stop().await;
-                        let counts = server.counters().tallied();
-                        info!(log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
-                            "refused" => counts.refused, "dropped" => counts.dropped, "octets" => counts.octets);
-                        return Ok(());
-                    }
-                    Signal::ReopenLog => match reopen_log() {
-                        Ok(()) => info!(log, "log reopened"),
-                        Err(error) => warn!(log, "can't reopen the log file: going on with the old one"; "why" => %error),
-                    },
-                },
-            }
-        }
+        let mut server = Server::start_on(settings, sockets, log)?;
+        let handle = server.handle();
+        let informed = actix::spawn(service_manager::keep_informed(
+            handle.stages(),
+            server.arbiters(),
+            server.status(),
+            log.clone(),
+        ));
+        let ended = tokio::select! {
+            ended = server.serve(reopen_log) => ended,
+            never = signals.steer(&handle, settings.drain_timeout) => match never {},
+        };
+        // A manager that doesn't listen holds nothing up.
+        let _ = timeout(limits::NOTIFY_WITHIN, informed).await;
+        ended
     })
 }
 

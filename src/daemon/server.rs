@@ -5,20 +5,20 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use actix::{Addr, Arbiter};
+use actix::{Addr, Arbiter, Recipient};
 use slog::{Drain, Logger, info, warn};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
 
+use super::ServerHandle;
+use super::handle::{Order, Stage};
+use super::sockets;
 use crate::actors::supervision::{Exit, RestartLimit, start_permanent};
-use crate::actors::{
-    Listener, LivePeers, Pause, Registry, Service, SessionSupervisor, Stop, Supervisors, Worker,
-};
+use crate::actors::{Listener, LivePeers, Ping, Registry, Service, SessionSupervisor, Supervisors, Worker};
 use crate::limits;
-use crate::net::{BindError, RequestSocket};
+use crate::net::BindError;
 use crate::observe::{Counters, Fact, LogObserver, Observer};
 use crate::policy::Rules;
-use crate::settings::{Required, Settings};
+use crate::settings::Settings;
 use crate::store::{Directory, RootError};
 
 /// Why a server can't start. Each is one sentence for the operator.
@@ -31,6 +31,17 @@ pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// What the service manager passed can't be listened on.
+    #[error(
+        "socket {number} of those that were passed to this program can't take requests ({why}): pass bound UDP sockets only, \
+         ListenDatagram= in a .socket unit"
+    )]
+    Passed {
+        /// Which, counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The operating system has no thread, or no signal, to give.
     #[error("the operating system refused: {0}")]
     Runtime(io::Error),
@@ -39,23 +50,29 @@ pub enum StartError {
 /// A running server. It must be made, and stopped, inside an actix `System`.
 #[derive(Debug)]
 pub struct Server {
+    pub(super) log: Logger,
     addresses: Vec<SocketAddr>,
-    counters: Arc<Counters>,
-    live_peers: Arc<LivePeers>,
-    registry: Addr<Registry>,
-    listeners: Vec<Addr<Listener>>,
-    workers: Vec<Worker>,
-    arbiters: Vec<Arbiter>,
-    ends: mpsc::UnboundedReceiver<End>,
+    /// Where requests arrive; open for as long as anybody may be waiting for an answer.
+    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) live_peers: Arc<LivePeers>,
+    pub(super) registry: Addr<Registry>,
+    pub(super) listeners: Vec<Addr<Listener>>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) arbiters: Vec<Arbiter>,
+    pub(super) ends: mpsc::UnboundedReceiver<End>,
     /// For listeners that are started later; kept, so that `ends` never closes.
     ended: mpsc::UnboundedSender<End>,
+    pub(super) handle: ServerHandle,
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) stage: watch::Sender<Stage>,
 }
 
 /// A permanent actor has ended for good.
 #[derive(Debug)]
-struct End {
-    actor: &'static str,
-    exit: Exit,
+pub(super) struct End {
+    pub(super) actor: &'static str,
+    pub(super) exit: Exit,
 }
 
 impl Server {
@@ -64,8 +81,16 @@ impl Server {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(settings: &Settings, log: &Logger) -> Result<Self, StartError> {
+        Self::start_on(settings, Vec::new(), log)
+    }
+
+    /// The same on `sockets` that are bound already; where there are any, the settings' addresses are left alone.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&settings.root, settings.directory)?);
-        let sockets = bind(settings, log)?;
+        let sockets = sockets::open(settings, sockets, log)?;
         let counters = Arc::new(Counters::default());
         let observers: Vec<Arc<dyn Observer>> =
             vec![Arc::new(LogObserver::new(log.clone())), Arc::<Counters>::clone(&counters)];
@@ -81,7 +106,7 @@ impl Server {
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
             last_transfer: 0.into(),
         });
-        let mut server = Self::assemble(settings, &service, counters)?;
+        let mut server = Self::assemble(settings, &service, counters, log)?;
         for (socket, address) in sockets {
             server.listen(&service, socket, address);
         }
@@ -96,6 +121,7 @@ impl Server {
         settings: &Settings,
         service: &Arc<Service>,
         counters: Arc<Counters>,
+        log: &Logger,
     ) -> Result<Self, StartError> {
         let (ended, ends) = mpsc::unbounded_channel();
         let here = Arbiter::current();
@@ -113,15 +139,32 @@ impl Server {
         }
         registry.do_send(Supervisors(workers.iter().map(|worker| worker.supervisor.clone()).collect()));
         let live_peers = LivePeers::new(settings.transfers_max);
-        let (addresses, listeners) = (Vec::new(), Vec::new());
-        Ok(Self { addresses, counters, live_peers, registry, listeners, workers, arbiters, ends, ended })
+        let (ordered, orders) = mpsc::unbounded_channel();
+        let stage = watch::Sender::new(Stage::Serving);
+        Ok(Self {
+            log: log.clone(),
+            addresses: Vec::new(),
+            sockets: Vec::new(),
+            counters,
+            live_peers,
+            registry,
+            listeners: Vec::new(),
+            workers,
+            arbiters,
+            ends,
+            ended,
+            handle: ServerHandle::new(ordered, stage.subscribe()),
+            orders,
+            stage,
+        })
     }
 
     fn listen(&mut self, service: &Arc<Service>, socket: Arc<UdpSocket>, address: SocketAddr) {
         let (live_peers, workers) = (Arc::clone(&self.live_peers), self.workers.clone());
         let observed = Arc::clone(service);
+        self.sockets.push(Arc::clone(&socket));
         let service = Arc::clone(service);
-        self.listeners.push(permanent(&Arbiter::current(), "listener", &self.ended, move |_| {
+        self.listeners.push(permanent(&Arbiter::current(), LISTENER, &self.ended, move |_| {
             Listener::new(socket, service, live_peers, workers)
         }));
         self.addresses.push(address);
@@ -147,45 +190,27 @@ impl Server {
         &self.counters
     }
 
-    /// Transfers under way.
+    /// Transfers under way, and those that are done but still answer repeats.
     #[must_use]
     pub fn live_transfers(&self) -> usize {
         self.live_peers.live()
     }
 
-    /// Waits until a part of the server can't be kept alive, and says which and why.
-    pub async fn failed(&mut self) -> String {
-        match self.ends.recv().await {
-            Some(End { actor, exit }) => format!("the {actor} {exit}"),
-            // The server holds a sender itself.
-            None => std::future::pending().await,
-        }
+    /// For those who want a sign of life.
+    pub(super) fn arbiters(&self) -> Vec<Recipient<Ping>> {
+        self.workers.iter().map(|worker| worker.supervisor.clone().recipient()).collect()
     }
 
-    /// Takes no further request, ends every live transfer with an ERROR to its peer, then everything else.
-    pub async fn stop(&mut self) {
-        for listener in self.listeners.drain(..) {
-            let _ = listener.try_send(Pause);
-        }
-        for worker in &self.workers {
-            let _ = worker.supervisor.try_send(Stop);
-        }
-        let mut supervisors = self.workers.len();
-        let all_gone = async {
-            while supervisors > 0 {
-                let Some(end) = self.ends.recv().await else { break };
-                supervisors -= usize::from(end.actor == SESSION_SUPERVISOR);
-            }
-        };
-        // Sessions that don't end in time end with their arbiter.
-        let _ = timeout(limits::STOP_WITHIN, all_gone).await;
-        for arbiter in self.arbiters.drain(..) {
-            arbiter.stop();
-        }
+    /// What it does, for people.
+    pub(super) fn status(&self) -> String {
+        let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        format!("listening on {}", addresses.join(", "))
     }
 }
 
-const SESSION_SUPERVISOR: &str = "session supervisor";
+/// What supervised actors are called in an [`End`].
+pub(super) const SESSION_SUPERVISOR: &str = "session supervisor";
+pub(super) const LISTENER: &str = "listener";
 
 /// The runtime of one arbiter.
 pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
@@ -210,31 +235,6 @@ where
         // Nobody listens any more once the server is gone.
         let _ = ended.send(End { actor, exit });
     })
-}
-
-/// Binds every address that the settings name.
-fn bind(settings: &Settings, log: &Logger) -> Result<Vec<(Arc<UdpSocket>, SocketAddr)>, StartError> {
-    let mut sockets: Vec<(Arc<UdpSocket>, SocketAddr)> = Vec::new();
-    for (mut address, required) in settings.listen.addresses() {
-        if address.port() == 0 {
-            // A port of the kernel's choice is the same for all addresses.
-            address.set_port(sockets.first().map_or(0, |(_, bound)| bound.port()));
-        }
-        let socket = match (RequestSocket::open(address), required) {
-            (Ok(socket), _) => socket,
-            (
-                Err(error @ (BindError::NotAvailable { .. } | BindError::Other { .. })),
-                Required::IfPossible,
-            ) => {
-                warn!(log, "serving without IPv6"; "why" => %error);
-                continue;
-            }
-            (Err(error), _) => return Err(error.into()),
-        };
-        let bound = socket.local_addr().map_err(StartError::Runtime)?;
-        sockets.push((socket, bound));
-    }
-    Ok(sockets)
 }
 
 /// Removes what a crash has left of uploads, beside the serving.

@@ -1,17 +1,12 @@
 //! What the operating system tells the daemon.
 
+use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signal {
-    /// SIGTERM or SIGINT: end.
-    Stop,
-    /// SIGHUP: the log file was moved away.
-    ReopenLog,
-}
+use super::ServerHandle;
 
 /// The signals that the daemon listens to.
 #[derive(Debug)]
@@ -19,6 +14,7 @@ pub(super) struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hang_up: Stream,
+    user: Stream,
 }
 
 impl Signals {
@@ -27,14 +23,30 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user: signal(SignalKind::user_defined1())?,
         })
     }
 
-    pub(super) async fn next(&mut self) -> Signal {
-        tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop,
-            _ = self.interrupt.recv() => Signal::Stop,
-            _ = self.hang_up.recv() => Signal::ReopenLog,
+    /// Passes them on for ever. The first SIGTERM or SIGINT gives the transfers time to end, the second does not.
+    pub(super) async fn steer(&mut self, server: &ServerHandle, drain_timeout: Duration) -> Infallible {
+        let mut draining = false;
+        loop {
+            tokio::select! {
+                Some(()) = async { tokio::select! {
+                    it = self.terminate.recv() => it,
+                    it = self.interrupt.recv() => it,
+                } } => {
+                    if std::mem::replace(&mut draining, true) {
+                        server.stop();
+                    } else {
+                        server.drain(drain_timeout);
+                    }
+                }
+                Some(()) = self.hang_up.recv() => server.reload(),
+                Some(()) = self.user.recv() => server.dump(),
+                // tokio never ends these streams.
+                else => std::future::pending().await,
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::limits;
 use crate::net::PortRange;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub transfers_max: usize,
     /// Threads that transfers are spread over.
     pub arbiters: usize,
+    /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
+    pub drain_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -53,6 +56,7 @@ impl Default for Settings {
             ports: None,
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+            drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
         }
     }
 }

@@ -65,7 +65,13 @@ impl Daemon {
 
     /// Spawns a prepared command (another directory, a limit set by a shell) and waits until it listens.
     pub(crate) fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Self::spawn_with_its_stdin(command)
+    }
+
+    /// The same for a command that is given something on its stdin.
+    pub(crate) fn spawn_with_its_stdin(mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
         let stderr = child.stderr.take().expect("stderr was asked to be piped");
         let log = Arc::new(Log::default());

@@ -264,6 +264,7 @@ impl Session {
         self.service.observe(&Fact::Finished(&report));
         // A registry that has no room finds out for itself: the session's address closes.
         let _ = self.registry.try_send(Finished(report));
+        self.peer_state.set_over();
     }
 }
 

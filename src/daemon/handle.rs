@@ -1,0 +1,91 @@
+//! What steers a running server from elsewhere.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::RunError;
+
+/// Steers a [`Server`](super::Server) that [serves](super::Server::serve), from any thread. What is asked for happens soon, not before the
+/// call returns: wait for the end with [`ended`](Self::ended).
+#[derive(Debug, Clone)]
+pub struct ServerHandle {
+    orders: mpsc::UnboundedSender<Order>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// What a server is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Drain(Duration),
+    Stop,
+    Reload,
+    Dump,
+}
+
+/// How far a server's life is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    Serving,
+    /// No new requests; so many transfers have so long to end.
+    Draining {
+        transfers: usize,
+        within: Duration,
+    },
+    /// The rest is told to end.
+    Stopping,
+    /// Nothing runs any more; as it was told to, or why not.
+    Ended(Result<(), String>),
+}
+
+impl ServerHandle {
+    pub(super) fn new(orders: mpsc::UnboundedSender<Order>, stage: watch::Receiver<Stage>) -> Self {
+        Self { orders, stage }
+    }
+
+    /// Takes no further request, and ends when the live transfers have, or after `deadline`: then their peers get ERROR 0. A transfer that is
+    /// done and only answers repeats is not waited for. Zero stops at once; of several deadlines the first to come counts.
+    pub fn drain(&self, deadline: Duration) {
+        self.order(Order::Drain(deadline));
+    }
+
+    /// Takes no further request, and ends every live transfer with ERROR 0 to its peer.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    /// Calls what [`serve`](super::Server::serve) was given for it: opens the log anew.
+    pub fn reload(&self) {
+        self.order(Order::Reload);
+    }
+
+    /// Writes a line to the log for each live transfer, and one with the counters.
+    pub fn dump(&self) {
+        self.order(Order::Dump);
+    }
+
+    /// Waits for the server's end.
+    ///
+    /// # Errors
+    /// [`RunError::Escalated`] if it was not told to end: a part of it could not be kept alive, or its owner dropped it.
+    pub async fn ended(&self) -> Result<(), RunError> {
+        let mut stage = self.stage.clone();
+        let ended = match stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await {
+            Ok(stage) => stage.clone(),
+            Err(_) => Stage::Ended(Err("the server was dropped while it served".into())),
+        };
+        match ended {
+            Stage::Ended(Err(why)) => Err(RunError::Escalated(why)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn stages(&self) -> watch::Receiver<Stage> {
+        self.stage.clone()
+    }
+
+    fn order(&self, order: Order) {
+        // A server that is gone has ended already.
+        let _ = self.orders.send(order);
+    }
+}

@@ -1,0 +1,172 @@
+//! A server's life after its start: serving, draining, the end.
+
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+
+use slog::{Logger, error, info, warn};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::handle::{Order, Stage};
+use super::server::{End, LISTENER, SESSION_SUPERVISOR, Server};
+use super::{RunError, ServerHandle};
+use crate::actors::supervision::Exit;
+use crate::actors::{List, LivePeers, LiveTransfer, Pause, Stop};
+use crate::limits;
+use crate::observe::Tallied;
+
+impl Server {
+    /// What steers it while it [serves](Self::serve).
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it can't be kept alive; nothing is left
+    /// running then. `reload` is called for [`ServerHandle::reload`].
+    ///
+    /// # Errors
+    /// [`RunError::Escalated`] says which part, and why.
+    pub async fn serve(&mut self, reload: &dyn Fn() -> io::Result<()>) -> Result<(), RunError> {
+        // No deadline: not draining.
+        let mut deadline = None;
+        let ended = loop {
+            tokio::select! {
+                failure = next_failure(&mut self.ends) => break Err(failure),
+                () = drained(&self.live_peers, deadline) => break Ok(()),
+                order = self.orders.recv() => match order {
+                    Some(Order::Drain(within)) => deadline = Some(self.drain(within, deadline).await),
+                    Some(Order::Reload) => match reload() {
+                        Ok(()) => info!(self.log, "log reopened"),
+                        Err(error) => {
+                            warn!(self.log, "can't reopen the log file: going on with the old one"; "why" => %error);
+                        }
+                    },
+                    Some(Order::Dump) => self.dump(),
+                    // (The server holds a sender itself: there is an order.)
+                    Some(Order::Stop) | None => break Ok(()),
+                },
+            }
+        };
+        if let Err(why) = &ended {
+            error!(self.log, "giving up"; "why" => why);
+        }
+        self.end(ended.clone()).await;
+        ended.map_err(RunError::Escalated)
+    }
+
+    /// Waits until a part of the server can't be kept alive, and says which and why.
+    pub async fn failed(&mut self) -> String {
+        next_failure(&mut self.ends).await
+    }
+
+    /// Takes no further request, ends every live transfer with an ERROR to its peer, then everything else.
+    pub async fn stop(&mut self) {
+        self.end(Ok(())).await;
+    }
+
+    /// Takes no further request. The deadline for what is live.
+    async fn drain(&self, within: Duration, before: Option<Instant>) -> Instant {
+        let within = within.min(limits::DRAIN_TIMEOUT_MAX);
+        let deadline = Instant::now() + within;
+        if let Some(before) = before {
+            return before.min(deadline);
+        }
+        self.pause().await;
+        let transfers = self.live_peers.unfinished();
+        info!(self.log, "draining: no new requests"; "transfers" => transfers, "seconds" => within.as_secs_f64());
+        self.stage.send_replace(Stage::Draining { transfers, within });
+        deadline
+    }
+
+    /// The listeners read no more. Their sockets stay open, so that clients hear nothing, and ask again; a service manager that passed them
+    /// keeps what arrives for the next server.
+    async fn pause(&self) {
+        for listener in &self.listeners {
+            // One that doesn't hear it in time, or is gone, ends with the process.
+            let _ = timeout(limits::STOP_WITHIN, listener.send(Pause)).await;
+        }
+    }
+
+    async fn end(&mut self, how: Result<(), String>) {
+        info!(self.log, "stopping"; "transfers" => self.live_peers.unfinished());
+        self.stage.send_replace(Stage::Stopping);
+        for listener in self.listeners.drain(..) {
+            let _ = listener.try_send(Pause);
+        }
+        for worker in &self.workers {
+            let _ = worker.supervisor.try_send(Stop);
+        }
+        let mut supervisors = self.workers.len();
+        let all_gone = async {
+            while supervisors > 0 {
+                let Some(end) = self.ends.recv().await else { break };
+                supervisors -= usize::from(end.actor == SESSION_SUPERVISOR);
+            }
+        };
+        // Sessions that don't end in time end with their arbiter.
+        let _ = timeout(limits::STOP_WITHIN, all_gone).await;
+        for arbiter in self.arbiters.drain(..) {
+            arbiter.stop();
+        }
+        self.sockets.clear();
+        let counts = self.counters.tallied();
+        info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
+            "refused" => counts.refused, "dropped" => counts.dropped, "octets" => counts.octets);
+        self.stage.send_replace(Stage::Ended(how));
+    }
+
+    /// Logs what is live, beside the serving.
+    fn dump(&self) {
+        let (registry, counters) = (self.registry.clone(), self.counters.tallied());
+        let log = self.log.clone();
+        actix::spawn(async move {
+            match timeout(limits::LIST_WITHIN, registry.send(List)).await {
+                Ok(Ok(snapshot)) => {
+                    snapshot.live.iter().for_each(|transfer| log_transfer(&log, transfer));
+                    log_counters(&log, snapshot.live.len(), counters);
+                }
+                _ => warn!(log, "the registry does not answer: there is no list of live transfers"),
+            }
+        });
+    }
+}
+
+/// Waits until an actor that should live has ended.
+async fn next_failure(ends: &mut mpsc::UnboundedReceiver<End>) -> String {
+    loop {
+        match ends.recv().await {
+            // It was told to.
+            Some(End { actor: LISTENER, exit: Exit::Normal }) => {}
+            Some(End { actor, exit }) => return format!("the {actor} {exit}"),
+            // The server holds a sender itself.
+            None => return pending().await,
+        }
+    }
+}
+
+/// Waits until every transfer is done, or the deadline has passed; for ever while there is none.
+async fn drained(live_peers: &LivePeers, deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => {
+            // Both mean that nothing is waited for any longer.
+            let _ = timeout_at(deadline, live_peers.all_over()).await;
+        }
+        None => pending().await,
+    }
+}
+
+fn log_transfer(log: &Logger, transfer: &LiveTransfer) {
+    let report = &transfer.report;
+    info!(log, "live {}", report.direction; "transfer" => report.id.0, "peer" => %report.peer, "local" => %report.local,
+        "name" => &report.name, "mode" => &report.mode, "octets" => transfer.octets);
+}
+
+fn log_counters(log: &Logger, live: usize, counts: Tallied) {
+    info!(log, "counters"; "live" => live, "complete" => counts.complete, "failed" => counts.failed,
+        "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed, "octets" => counts.octets);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+use std::cell::Cell;
+use std::thread;
+
+use slog::o;
+
+use super::*;
+use crate::settings::Settings;
+
+fn settings(root: &std::path::Path) -> Settings {
+    let mut settings = Settings { root: root.to_owned(), arbiters: 2, ..Settings::default() };
+    settings.listen.hosts = vec!["127.0.0.1:0".parse().unwrap()];
+    settings
+}
+
+/// A server of an empty directory, and what `life` makes of it.
+fn with_server<T>(life: impl AsyncFnOnce(Server) -> T) -> T {
+    let root = tempfile::tempdir().unwrap();
+    actix::System::new().block_on(async {
+        let server = Server::start(&settings(root.path()), &Logger::root(slog::Discard, o!())).unwrap();
+        life(server).await
+    })
+}
+
+fn usable_from_any_thread<T: Clone + Send + Sync + 'static>(it: T) -> T {
+    it
+}
+
+#[test]
+fn a_server_is_drained_from_another_thread() {
+    with_server(async |mut server| {
+        let handle = usable_from_any_thread(server.handle());
+        let elsewhere = handle.clone();
+        let steering = thread::spawn(move || elsewhere.drain(Duration::MAX));
+        server.serve(&|| Ok(())).await.unwrap();
+        steering.join().unwrap();
+        handle.ended().await.unwrap();
+        // Who comes late does no harm.
+        handle.stop();
+        drop(server);
+        handle.ended().await.unwrap();
+    });
+}
+
+#[test]
+fn the_port_is_free_again_when_a_server_has_stopped() {
+    with_server(async |mut server| {
+        let address = server.addresses()[0];
+        std::net::UdpSocket::bind(address).unwrap_err();
+        server.stop().await;
+        std::net::UdpSocket::bind(address).unwrap();
+    });
+}
+
+#[test]
+fn a_log_that_cannot_be_reopened_ends_nothing() {
+    with_server(async |mut server| {
+        let handle = server.handle();
+        let calls = Cell::new(0);
+        let reopen = || {
+            calls.set(calls.get() + 1);
+            if calls.get() == 2 {
+                handle.stop();
+            }
+            Err(io::Error::other("no such directory"))
+        };
+        handle.reload();
+        handle.reload();
+        server.serve(&reopen).await.unwrap();
+        assert_eq!(calls.get(), 2);
+    });
+}
+
+#[test]
+fn a_part_that_cannot_be_kept_alive_ends_the_server_and_its_handle_with_an_error() {
+    with_server(async |mut server| {
+        let handle = server.handle();
+        server.arbiters[0].stop();
+        let error = server.serve(&|| Ok(())).await.unwrap_err();
+        assert!(matches!(&error, RunError::Escalated(why) if why.contains("session supervisor")), "{error}");
+        assert_eq!(handle.ended().await.unwrap_err().to_string(), error.to_string());
+    });
+}
+
+#[test]
+fn a_part_that_dies_while_the_server_drains_is_told_from_a_normal_end() {
+    with_server(async |mut server| {
+        server.drain(Duration::from_secs(600), None).await;
+        // The listeners have ended as they were told to; this one was not.
+        server.arbiters[1].stop();
+        let failure = server.failed().await;
+        assert!(failure.contains("session supervisor"), "{failure}");
+        server.stop().await;
+    });
+}
+
+#[test]
+fn a_server_that_is_dropped_does_not_leave_those_waiting_who_hold_its_handle() {
+    with_server(async |server| {
+        let handle = server.handle();
+        drop(server);
+        handle.ended().await.unwrap_err();
+    });
+}
+
+#[test]
+fn of_several_deadlines_the_first_to_come_counts() {
+    with_server(async |mut server| {
+        let long = server.drain(Duration::from_secs(600), None).await;
+        let short = server.drain(Duration::from_secs(5), Some(long)).await;
+        assert!(short < long);
+        assert_eq!(server.drain(Duration::from_secs(600), Some(short)).await, short);
+        server.stop().await;
+    });
+}

@@ -1,0 +1,54 @@
+use std::sync::mpsc;
+
+use actix::{Actor, Arbiter, Context, Handler};
+
+use super::*;
+
+struct Alive;
+
+impl Actor for Alive {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ping> for Alive {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+}
+
+#[test]
+fn an_arbiter_that_is_blocked_or_gone_is_told_from_those_that_answer() {
+    actix::System::new().block_on(async {
+        let arbiters: Vec<Arbiter> = (0..3).map(|_| Arbiter::new()).collect();
+        let actors: Vec<Recipient<Ping>> = arbiters
+            .iter()
+            .map(|arbiter| Alive::start_in_arbiter(&arbiter.handle(), |_| Alive).recipient())
+            .collect();
+        assert_eq!(silent(&actors, Duration::from_secs(30)).await, 0);
+        let (release, released) = mpsc::channel::<()>();
+        // Until the sender is dropped.
+        arbiters[0].spawn_fn(move || assert!(released.recv().is_err()));
+        assert_eq!(silent(&actors, Duration::from_millis(200)).await, 1);
+        arbiters[1].stop();
+        while actors[1].connected() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(silent(&actors, Duration::from_millis(200)).await, 2);
+        drop(release);
+        assert_eq!(silent(&actors, Duration::from_secs(30)).await, 1);
+    });
+}
+
+#[test]
+fn a_panic_of_several_lines_is_one_status() {
+    let words = words_for(&Stage::Ended(Err("left: 1\nMAINPID=1\r".into()))).unwrap();
+    assert_eq!(words, "STATUS=gave up: left: 1 MAINPID=1 ");
+}
+
+#[test]
+fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
+    let words = words_for(&Stage::Draining { transfers: 2, within: Duration::from_secs(600) }).unwrap();
+    let allowed = words.strip_prefix("EXTEND_TIMEOUT_USEC=").and_then(|rest| rest.split_once('\n'));
+    let allowed: u64 = allowed.unwrap().0.parse().unwrap();
+    assert!(allowed > 600_000_000, "{words}");
+}

@@ -1,0 +1,79 @@
+//! The sockets that requests arrive at: bound here, or passed by the service manager.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use listenfd::ListenFd;
+use slog::{Logger, info, warn};
+
+use super::StartError;
+use crate::net::{BindError, RequestSocket};
+use crate::settings::{Required, Settings};
+
+/// A socket, and the address that it is bound to.
+pub(super) type Bound = (Arc<UdpSocket>, SocketAddr);
+
+/// The UDP sockets that the service manager has bound and passed (systemd's socket activation: `LISTEN_FDS`); none if it hasn't.
+///
+/// Call it once, before the process has a second thread: it takes the variables out of the environment, lest a child take them for its own.
+///
+/// # Errors
+/// [`StartError::Passed`] if one of the descriptors is no UDP socket with a port.
+pub fn passed_sockets() -> Result<Vec<UdpSocket>, StartError> {
+    let mut passed = ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for index in 0..passed.len() {
+        let refused = |why: String| StartError::Passed { number: index + 1, why };
+        let socket = passed.take_udp_socket(index).map_err(|error| refused(error.to_string()))?;
+        // (Each is taken once: there is one.)
+        let Some(socket) = socket else { continue };
+        if socket.local_addr().map_or(0, |address| address.port()) == 0 {
+            return Err(refused("it has no port".into()));
+        }
+        sockets.push(socket);
+    }
+    Ok(sockets)
+}
+
+/// Those that were passed, or else one for each address that the settings name.
+pub(super) fn open(
+    settings: &Settings,
+    passed: Vec<UdpSocket>,
+    log: &Logger,
+) -> Result<Vec<Bound>, StartError> {
+    if passed.is_empty() {
+        return bind(settings, log);
+    }
+    info!(log, "taking requests from the sockets that the service manager passed, instead of binding any";
+        "sockets" => passed.len());
+    let with_address = |socket: UdpSocket| {
+        let address = socket.local_addr().map_err(StartError::Runtime)?;
+        Ok((Arc::new(socket), address))
+    };
+    passed.into_iter().map(with_address).collect()
+}
+
+/// Binds every address that the settings name.
+fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
+    let mut sockets: Vec<Bound> = Vec::new();
+    for (mut address, required) in settings.listen.addresses() {
+        if address.port() == 0 {
+            // A port of the kernel's choice is the same for all addresses.
+            address.set_port(sockets.first().map_or(0, |(_, bound)| bound.port()));
+        }
+        let socket = match (RequestSocket::open(address), required) {
+            (Ok(socket), _) => socket,
+            (
+                Err(error @ (BindError::NotAvailable { .. } | BindError::Other { .. })),
+                Required::IfPossible,
+            ) => {
+                warn!(log, "serving without IPv6"; "why" => %error);
+                continue;
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let bound = socket.local_addr().map_err(StartError::Runtime)?;
+        sockets.push((socket, bound));
+    }
+    Ok(sockets)
+}

@@ -1,0 +1,350 @@
+//! How the running server ends, what it tells of itself, and the sockets that it is handed.
+
+mod common;
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::daemon::{Daemon, Ended, binary};
+use common::raw::{Client, ack, data, rrq, wrq};
+use common::served::{GOOD, SLOW, Served, directory, read_from};
+use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
+use tempfile::TempDir;
+
+/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// A drain that takes this long failed.
+const FOREVER: [&str; 2] = ["--drain-timeout", "600"];
+const QUIET: Duration = Duration::from_millis(300);
+
+impl Served {
+    /// Sends the signal that makes it drain, and waits until it does.
+    fn begin_to_drain(&self, signal: Signal) {
+        self.daemon.signal(signal);
+        let line = self.daemon.wait_for_log(PATIENCE, |line| line.contains("draining"));
+        assert!(line.is_some(), "it does not drain");
+    }
+
+    /// Waits for its end, which must be a good one.
+    fn ends_well(self) -> Ended {
+        let ended = self.daemon.wait_for_end(PATIENCE);
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        assert!(ended.log.contains("stopped"), "{}", ended.log);
+        ended
+    }
+}
+
+#[test]
+fn a_transfer_that_is_live_finishes_and_no_new_one_begins() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let served = Served::new(&FOREVER);
+        let mut reader = served.reading(GOOD, &[("blksize", "600")]);
+        let mut octets = reader.expect_data(1);
+        served.begin_to_drain(signal);
+        served.ask(&rrq(GOOD, "octet", &[])).expect_silence(QUIET);
+        for block in 1..=2 {
+            reader.send(&ack(block));
+            octets.extend(reader.expect_data(block + 1));
+        }
+        assert_eq!(octets, served.contents(GOOD).expect("the good file"));
+        reader.send(&ack(3));
+        let ended = served.ends_well();
+        assert!(ended.log.contains("read complete"), "{}", ended.log);
+    }
+}
+
+#[test]
+fn past_the_deadline_its_peer_is_told_and_the_end_is_a_good_one() {
+    let served = Served::new(&["--drain-timeout", "1.5"]);
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    let mut writer = served.writing("new", &[]);
+    let begun = Instant::now();
+    served.begin_to_drain(Signal::SIGTERM);
+    // It still takes what comes.
+    writer.send(&data(1, &[7; 512]));
+    writer.expect_ack(1);
+    assert_eq!(reader.expect_error(0), "Server is shutting down");
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "after {:?}", begun.elapsed());
+    assert_eq!(writer.expect_error(0), "Server is shutting down");
+    let path = served.path("new");
+    served.ends_well();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (first, second) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM)] {
+        let served = Served::new(&FOREVER);
+        let mut reader = served.reading(GOOD, &[]);
+        reader.expect_data(1);
+        served.begin_to_drain(first);
+        reader.expect_silence(QUIET);
+        served.daemon.signal(second);
+        assert_eq!(reader.expect_error(0), "Server is shutting down");
+        served.ends_well();
+    }
+}
+
+#[test]
+fn without_time_to_drain_the_first_signal_ends_it_at_once() {
+    let served = Served::new(&["--drain-timeout", "0"]);
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    served.daemon.signal(Signal::SIGTERM);
+    assert_eq!(reader.expect_error(0), "Server is shutting down");
+    served.ends_well();
+}
+
+#[test]
+fn an_upload_that_is_done_and_only_answers_repeats_holds_nothing_up() {
+    let served = Served::new(&FOREVER);
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    let mut writer = served.writing("new", &[]);
+    writer.send(&data(1, b"all of it"));
+    writer.expect_ack(1);
+    served.begin_to_drain(Signal::SIGTERM);
+    // As long as others are live, it does what it is there for.
+    writer.send(&data(1, b"all of it"));
+    writer.expect_ack(1);
+    let begun = Instant::now();
+    reader.send(&common::raw::error(0, "enough"));
+    assert_eq!(served.contents("new").as_deref(), Some(&b"all of it"[..]));
+    served.ends_well();
+    // It would have answered for longer than its interval.
+    let interval = Duration::from_secs(SLOW.1.parse().expect("seconds"));
+    assert!(begun.elapsed() < interval, "after {:?}", begun.elapsed());
+    writer.expect_silence(QUIET);
+}
+
+#[test]
+fn an_idle_server_ends_at_once() {
+    let begun = Instant::now();
+    let served = Served::new(&FOREVER);
+    served.daemon.signal(Signal::SIGTERM);
+    served.ends_well();
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn an_operator_can_see_what_is_live() {
+    let served = Served::new(&[]);
+    let counters = |served: &Served, live: usize| {
+        served.daemon.signal(Signal::SIGUSR1);
+        let wanted = format!("live: {live},");
+        let found =
+            served.daemon.wait_for_log(PATIENCE, |line| line.contains("counters") && line.contains(&wanted));
+        found.unwrap_or_else(|| panic!("no counters with {wanted}"))
+    };
+    assert!(counters(&served, 0).contains("complete: 0"));
+    served.still_serves();
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    let mut writer = served.writing("new", &[]);
+    let line = counters(&served, 2);
+    assert!(line.contains("complete: 1") && line.contains("octets: 1300"), "{line}");
+    let log = served.daemon.log();
+    for (direction, client, name) in [("read", &reader, GOOD), ("write", &writer, "new")] {
+        let peer = format!("peer: 127.0.0.1:{}", client.port());
+        let line = log.lines().find(|line| line.contains(&format!("live {direction}")));
+        let line = line.unwrap_or_else(|| panic!("no live {direction} in\n{log}"));
+        assert!(line.contains(&peer) && line.contains(&client.tid().to_string()), "{line}");
+        assert!(line.contains(&format!("name: {name},")), "{line}");
+    }
+    writer.send(&data(1, b"end"));
+    writer.expect_ack(1);
+    // It is done, though it still answers repeats.
+    counters(&served, 1);
+}
+
+/// A service manager's socket, and a daemon that tells it how it is.
+struct Managed {
+    manager: UnixDatagram,
+    _directory: TempDir,
+    served: Served,
+}
+
+impl Managed {
+    fn new(flags: &[&str], environment: &[(&str, &str)]) -> Self {
+        let place = tempfile::tempdir().expect("a directory for the socket");
+        let path = place.path().join("notify");
+        let manager = UnixDatagram::bind(&path).expect("a socket for the service manager");
+        manager.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+        let root = directory();
+        let mut command = Command::new(binary());
+        command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path()).args(flags);
+        command.env("NOTIFY_SOCKET", &path).envs(environment.iter().copied());
+        let daemon = Daemon::spawn(command);
+        Self { manager, _directory: place, served: Served::at(root, daemon) }
+    }
+
+    fn next(&self) -> Vec<String> {
+        let mut buffer = [0; 4096];
+        let length = self.manager.recv(&mut buffer).unwrap_or_else(|e| panic!("no message: {e}"));
+        let text = std::str::from_utf8(&buffer[..length]).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn the_service_manager_is_told_of_each_step_in_order() {
+    let managed = Managed::new(&FOREVER, &[]);
+    let address = managed.served.daemon.addr();
+    assert_eq!(managed.next(), ["READY=1", &format!("STATUS=listening on {address}")]);
+    let mut reader = managed.served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    managed.served.begin_to_drain(Signal::SIGTERM);
+    let draining = managed.next();
+    assert_eq!(draining[0], "STOPPING=1");
+    let extended = draining[1].strip_prefix("EXTEND_TIMEOUT_USEC=").expect("more time");
+    assert!(extended.parse::<u64>().expect("microseconds") > 600_000_000, "{extended}");
+    assert_eq!(draining[2], "STATUS=draining: 1 transfers have 600 s to end");
+    managed.served.daemon.signal(Signal::SIGTERM);
+    let Managed { manager, _directory, served } = managed;
+    served.ends_well();
+    manager.set_nonblocking(true).expect("a socket");
+    let mut buffer = [0; 4096];
+    let rest: Vec<String> =
+        std::iter::from_fn(|| manager.recv(&mut buffer).ok().map(|length| buffer[..length].to_vec()))
+            .map(|octets| String::from_utf8(octets).expect("text"))
+            .collect();
+    assert_eq!(rest.last().map(String::as_str), Some("STATUS=stopped\n"), "{rest:?}");
+    assert!(rest.iter().all(|message| !message.contains("STOPPING")), "{rest:?}");
+}
+
+#[test]
+fn the_watchdog_is_fed_until_the_end() {
+    let managed = Managed::new(&FOREVER, &[("WATCHDOG_USEC", "2000000")]);
+    assert_eq!(managed.next()[0], "READY=1");
+    let begun = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(managed.next(), ["WATCHDOG=1"]);
+    }
+    // At once, then after half the limit each.
+    assert!(begun.elapsed() >= Duration::from_millis(2500), "after {:?}", begun.elapsed());
+    let mut reader = managed.served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    managed.served.begin_to_drain(Signal::SIGTERM);
+    let mut messages = std::iter::from_fn(|| Some(managed.next()));
+    messages.find(|message| message[0] == "STOPPING=1");
+    assert_eq!(messages.next(), Some(vec!["WATCHDOG=1".into()]), "draining is no reason to be killed");
+}
+
+#[test]
+fn another_process_s_watchdog_is_not_fed() {
+    let managed = Managed::new(&[], &[("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")]);
+    assert_eq!(managed.next()[0], "READY=1");
+    managed.manager.set_read_timeout(Some(Duration::from_millis(700))).expect("a read timeout");
+    let more = managed.manager.recv(&mut [0; 4096]);
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[test]
+fn a_service_manager_that_is_gone_is_no_reason_not_to_serve() {
+    let root = directory();
+    let mut command = Command::new(binary());
+    command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
+    command.env("NOTIFY_SOCKET", root.path().join("nobody"));
+    let served = Served::at(root, Daemon::spawn(command));
+    served.still_serves();
+    let told = served.daemon.wait_for_log(PATIENCE, |line| line.contains("can't tell the service manager"));
+    assert!(told.is_some());
+}
+
+/// A command that starts the server with `socket` as the one that a service manager passes.
+fn activated(socket: impl Into<OwnedFd>, root: &Path, flags: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+    command.args(["-c", script]).arg(binary()).arg("--root").arg(root).args(flags);
+    command.stdin(Stdio::from(socket.into()));
+    command
+}
+
+#[test]
+fn requests_are_taken_from_a_socket_that_was_passed() {
+    let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = passed.local_addr().expect("an address");
+    // This one wakes the server.
+    let mut first = Client::to(address);
+    first.send(&rrq(GOOD, "octet", &[SLOW]));
+    let root = directory();
+    let kept = passed.try_clone().expect("a second descriptor");
+    let flags = [&FOREVER[..], &["--host", "::1", "-p", "1"]].concat();
+    let daemon = Daemon::spawn_with_its_stdin(activated(passed, root.path(), &flags));
+    assert_eq!(daemon.addr(), address);
+    let served = Served::at(root, daemon);
+    let good = served.contents(GOOD).expect("the good file");
+    assert_eq!(read_from(&mut first), good);
+    served.still_serves();
+    assert!(served.daemon.log().contains("--host and --port have no effect"), "{}", served.daemon.log());
+
+    // What comes while it drains is left to the server that comes next.
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    served.begin_to_drain(Signal::SIGTERM);
+    let late = served.ask(&wrq("late", "octet", &[]));
+    late.expect_silence(QUIET);
+    reader.send(&common::raw::error(0, "enough"));
+    served.ends_well();
+    kept.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    let mut buffer = [0; 64];
+    let (length, from) = kept.recv_from(&mut buffer).expect("the request that nobody took");
+    assert_eq!((&buffer[..length], from.port()), (&wrq("late", "octet", &[])[..], late.port()));
+}
+
+#[test]
+fn a_passed_socket_for_both_families_serves_both() {
+    let passed = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
+    passed.set_only_v6(false).expect("both families");
+    passed.bind(&"[::]:0".parse::<SocketAddr>().expect("an address").into()).expect("a port");
+    let root = directory();
+    let daemon = Daemon::spawn_with_its_stdin(activated(passed, root.path(), &[]));
+    let port = daemon.port();
+    let served = Served::at(root, daemon);
+    let good = served.contents(GOOD).expect("the good file");
+    for address in ["127.0.0.1", "127.0.0.2", "::1"] {
+        let address = SocketAddr::new(address.parse().expect("an address"), port);
+        let mut client = Client::to(address);
+        client.send(&rrq(GOOD, "octet", &[]));
+        assert_eq!(read_from(&mut client), good, "{address}");
+        assert_eq!(client.tid().ip(), address.ip());
+    }
+}
+
+#[test]
+fn what_was_passed_and_is_no_bound_udp_socket_is_refused() {
+    let root = directory();
+    let unbound = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
+    let things: [OwnedFd; 4] = [
+        TcpListener::bind("127.0.0.1:0").expect("a port").into(),
+        UnixDatagram::unbound().expect("a socket").into(),
+        fs::File::open(root.path().join(GOOD)).expect("a file").into(),
+        unbound.into(),
+    ];
+    for thing in things {
+        let output = activated(thing, root.path(), &[]).output().expect("the binary");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.starts_with("stagecoach: socket 1 of those") && said.contains("ListenDatagram="),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn sockets_that_were_passed_to_another_process_are_left_alone() {
+    let root = directory();
+    let mut command = Command::new(binary());
+    command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
+    command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
+    Served::at(root, Daemon::spawn(command)).still_serves();
+}
