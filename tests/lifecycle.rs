@@ -237,6 +237,39 @@ fn the_watchdog_is_fed_until_the_end() {
     assert_eq!(messages.next(), Some(vec!["WATCHDOG=1".into()]), "draining is no reason to be killed");
 }
 
+/// The arbiter waits in `bind` for each transfer's socket.
+#[test]
+fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
+    const BLOCKED: Duration = Duration::from_secs(4);
+    let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let root = directory();
+    let path = root.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket for the service manager");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
+    let before = [&STRACE[..], &["inject=bind:delay_enter=4000000"]].concat();
+    let mut command = activated_under(&before, passed, root.path(), &["--arbiters", "2"]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
+    let served = Served::at(root, Daemon::spawn_with_its_stdin(command));
+    let fed = || {
+        let mut buffer = [0; 4096];
+        let length = manager.recv(&mut buffer).unwrap_or_else(|e| panic!("no message: {e}"));
+        buffer[..length] == *b"WATCHDOG=1\n"
+    };
+    assert!(!fed() && fed() && fed(), "it is ready, then alive");
+    let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
+    let silent = "the watchdog is not fed, silent: 1, of: 2";
+    assert!(served.daemon.wait_for_log(PATIENCE, |line| line.contains(silent)).is_some());
+    // What was sent before the arbiter was blocked is there already; then there is a gap.
+    let longest = (0..6).map(|_| {
+        let begun = Instant::now();
+        assert!(fed());
+        begun.elapsed()
+    });
+    let longest = longest.max().expect("six of them");
+    assert!(longest > BLOCKED / 2, "fed at least every {longest:?}");
+    assert_eq!(read_from(&mut reader), served.contents(GOOD).expect("the good file"));
+}
+
 #[test]
 fn another_process_s_watchdog_is_not_fed() {
     let managed = Managed::new(&[], &[("WATCHDOG_USEC", "200000"), ("WATCHDOG_PID", "1")]);
@@ -260,12 +293,20 @@ fn a_service_manager_that_is_gone_is_no_reason_not_to_serve() {
 
 /// A command that starts the server with `socket` as the one that a service manager passes.
 fn activated(socket: impl Into<OwnedFd>, root: &Path, flags: &[&str]) -> Command {
+    activated_under(&[], socket, root, flags)
+}
+
+/// The same with another program before it, which must keep the process.
+fn activated_under(before: &[&str], socket: impl Into<OwnedFd>, root: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new("sh");
-    let script = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
-    command.args(["-c", script]).arg(binary()).arg("--root").arg(root).args(flags);
+    let script = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"";
+    command.args(["-c", script, "sh"]).args(before).arg(binary()).arg("--root").arg(root).args(flags);
     command.stdin(Stdio::from(socket.into()));
     command
 }
+
+/// strace makes system calls fail, or slow. -D: the daemon is our child, and strace goes when it goes.
+const STRACE: [&str; 7] = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"];
 
 #[test]
 fn requests_are_taken_from_a_socket_that_was_passed() {
@@ -347,4 +388,20 @@ fn sockets_that_were_passed_to_another_process_are_left_alone() {
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
     command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
     Served::at(root, Daemon::spawn(command)).still_serves();
+}
+
+/// The listener can't set its socket up, however often it is started again.
+#[test]
+fn a_server_that_gives_itself_up_has_an_exit_code_of_its_own() {
+    let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let root = directory();
+    let before = [&STRACE[..], &["inject=setsockopt:error=EPERM"]].concat();
+    let begun = Instant::now();
+    let mut command = activated_under(&before, passed, root.path(), &[]);
+    let output = command.env("RUST_BACKTRACE", "0").output().expect("sh");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    let last = said.lines().last().expect("a last word");
+    assert!(last.starts_with("stagecoach: gave up after repeated failures: the listener panicked"), "{said}");
+    assert!(begun.elapsed() < PATIENCE, "after {:?}", begun.elapsed());
 }
