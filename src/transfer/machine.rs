@@ -36,6 +36,10 @@ pub enum Input<'a> {
     Published,
     /// The client sent the same request again.
     Repeated,
+    /// Whoever drove the machine is gone, perhaps in the middle of an input or of a drain, and someone else goes on. An input stands once the
+    /// [`Action::Store`] and [`Action::Publish`] that followed it were carried out, else it is as if it had been lost. Whatever was
+    /// wanted must be asked for anew, and what the peer may be waiting for is sent again at once.
+    Resumed,
     /// The network says that nobody listens at the peer's address any more.
     PeerGone,
     /// This end can't go on; the peer is told.
@@ -201,7 +205,7 @@ pub trait Machine {
 pub struct Drain<'m, M: Machine>(&'m mut M);
 
 impl<M: Machine> Drain<'_, M> {
-    /// The next thing to do. An action may borrow from the machine, so it has to be done before the next is asked for.
+    /// The next thing to do; the one before counts as done. An action may borrow from the machine, so it has to be done before the next is asked for.
     #[expect(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
     pub fn next(&mut self) -> Option<Action<'_>> {
         self.0.next_action()

@@ -10,11 +10,28 @@ use crate::wire::netascii;
 pub(super) struct ReceiveBuffer {
     slab: BytesMut,
     decoder: Option<netascii::Decoder>,
+    /// Length of the slab, and the decoder, that [`rewind`](Self::rewind) goes back to.
+    committed: (usize, Option<netascii::Decoder>),
 }
 
 impl ReceiveBuffer {
     pub(super) fn new(netascii: bool) -> Self {
-        Self { slab: BytesMut::new(), decoder: netascii.then(netascii::Decoder::default) }
+        let decoder = netascii.then(netascii::Decoder::default);
+        Self { slab: BytesMut::new(), committed: (0, decoder.clone()), decoder }
+    }
+
+    /// What is here now stays.
+    pub(super) fn commit(&mut self) {
+        self.committed = (self.slab.len(), self.decoder.clone());
+    }
+
+    /// Forgets what came since the last commit. `false` if something that came before is gone.
+    pub(super) fn rewind(&mut self) -> bool {
+        let (length, decoder) = self.committed.clone();
+        let is_whole = self.slab.len() >= length;
+        self.slab.truncate(length);
+        self.decoder = decoder;
+        is_whole
     }
 
     /// Appends a block's payload.
@@ -32,13 +49,18 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Takes what is here once it makes a slab.
-    pub(super) fn take_full(&mut self) -> Option<Bytes> {
-        if self.slab.len() < limits::SLAB_OCTETS { None } else { self.take_rest() }
+    /// Whether nothing is here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slab.is_empty()
+    }
+
+    /// Whether what is here makes a slab.
+    pub(super) fn is_full(&self) -> bool {
+        self.slab.len() >= limits::SLAB_OCTETS
     }
 
     /// Takes what is here, if anything.
-    pub(super) fn take_rest(&mut self) -> Option<Bytes> {
+    pub(super) fn take(&mut self) -> Option<Bytes> {
         (!self.slab.is_empty()).then(|| std::mem::take(&mut self.slab).freeze())
     }
 }

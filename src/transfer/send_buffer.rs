@@ -12,31 +12,49 @@ use crate::wire::netascii;
 #[derive(Debug)]
 pub(super) struct SendBuffer {
     slabs: VecDeque<Bytes>,
-    /// Stream offset of the first octet of the first slab.
-    start: u64,
+    /// Octets of the file in each slab: fewer than on the wire, if line ends were converted.
+    file_octets: VecDeque<usize>,
+    /// Where the first slab starts.
+    start: Anchor,
     /// Stream offset after the last octet of the last slab.
     end: u64,
     /// Offset in the file (not on the wire) after what was read.
     file_end: u64,
+    /// What was read reaches the end of the file.
     ended: bool,
+    /// Length of the whole stream, once it is known.
+    stream_end: Option<u64>,
+    /// Where [`rewind`](Self::rewind) goes back to.
+    committed: (Anchor, Option<u64>),
     encoder: Option<netascii::Encoder>,
+}
+
+/// A place in the file, and where it is on the wire. The conversion has no state, so that it can begin at any of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Anchor {
+    stream: u64,
+    file: u64,
 }
 
 impl SendBuffer {
     pub(super) fn new(netascii: bool) -> Self {
         Self {
             slabs: VecDeque::new(),
-            start: 0,
+            file_octets: VecDeque::new(),
+            start: Anchor::default(),
             end: 0,
             file_end: 0,
             ended: false,
+            stream_end: None,
+            committed: (Anchor::default(), None),
             encoder: netascii.then(netascii::Encoder::default),
         }
     }
 
     /// Appends what was read at [`file_end`](Self::file_end).
     pub(super) fn push(&mut self, octets: Bytes, end: bool) {
-        self.file_end += octets.len() as u64;
+        let file_octets = octets.len();
+        self.file_end += file_octets as u64;
         self.ended = end;
         let encoded = match &mut self.encoder {
             None => octets,
@@ -47,21 +65,39 @@ impl SendBuffer {
             }
         };
         self.end += encoded.len() as u64;
+        if end {
+            self.stream_end = Some(self.end);
+        }
         if !encoded.is_empty() {
             self.slabs.push_back(encoded);
+            self.file_octets.push_back(file_octets);
         }
     }
 
     /// Lets go of what lies before stream offset `until`.
     pub(super) fn release(&mut self, until: u64) {
-        while let Some(slab) = self.slabs.front() {
-            let slab_end = self.start + slab.len() as u64;
+        while let (Some(slab), Some(&file_octets)) = (self.slabs.front(), self.file_octets.front()) {
+            let slab_end = self.start.stream + slab.len() as u64;
             if slab_end > until {
                 break;
             }
-            self.start = slab_end;
+            self.start = Anchor { stream: slab_end, file: self.start.file + file_octets as u64 };
             self.slabs.pop_front();
+            self.file_octets.pop_front();
         }
+    }
+
+    /// What is here now can be had again.
+    pub(super) fn commit(&mut self) {
+        self.committed = (self.start, self.stream_end);
+    }
+
+    /// Forgets all octets, so that they are read again from where the first slab started at the last commit.
+    pub(super) fn rewind(&mut self) {
+        self.slabs.clear();
+        self.file_octets.clear();
+        (self.start, self.stream_end) = self.committed;
+        (self.end, self.file_end, self.ended) = (self.start.stream, self.start.file, false);
     }
 
     /// Offset in the file from which to read on.
@@ -74,9 +110,9 @@ impl SendBuffer {
         self.ended
     }
 
-    /// Stream offset after the last octet that is here.
-    pub(super) fn end(&self) -> u64 {
-        self.end
+    /// Length of the whole stream, once the file's end has been read.
+    pub(super) fn stream_end(&self) -> Option<u64> {
+        self.stream_end
     }
 
     /// Octets that are here from stream offset `from` on.
@@ -96,7 +132,7 @@ impl SendBuffer {
         let size = |octets: u64| usize::try_from(octets).unwrap_or(usize::MAX);
         Blocks::new(
             &self.slabs,
-            size(from - self.start),
+            size(from - self.start.stream),
             size(until - from),
             blksize.into(),
             first,

@@ -16,11 +16,26 @@ use crate::wire::Packet;
 #[derive(Debug)]
 pub struct Sender {
     terms: Terms,
-    /// The OACK while it is on offer, or the ERROR that ended the transfer.
-    control: Vec<u8>,
+    /// The OACK that is offered first; empty if there is none.
+    oack: Vec<u8>,
+    /// The ERROR that ended the transfer; empty until then.
+    error: Vec<u8>,
+    buffer: SendBuffer,
+    at: Place,
+    /// Where [`Input::Resumed`] goes back to.
+    committed: Place,
+    wanted: bool,
+    outbox: Outbox,
+    ending: Ending,
+    /// What was taken in is not committed yet.
+    uncommitted: bool,
+}
+
+/// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again.
+#[derive(Debug, Clone, Copy)]
+struct Place {
     /// The OACK has not been answered by ACK 0 yet.
     offering: bool,
-    buffer: SendBuffer,
     timing: Timing,
     proven: bool,
     /// Datagrams sent to a peer that hasn't answered.
@@ -29,16 +44,13 @@ pub struct Sender {
     acked: u64,
     sent: u64,
     highest: u64,
-    wanted: bool,
     duplicates: Duplicates,
-    outbox: Outbox,
-    ending: Ending,
     tally: Tally,
 }
 
 /// What a duplicate ACK may mean (RFC 7440 §4 and protocol lore): the first block of the window was lost, or it is only the echo of something
 /// sent twice.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Duplicates {
     /// The window was restarted since the last progress: once is enough.
     restarted: bool,
@@ -61,24 +73,30 @@ impl Sender {
     #[must_use]
     pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts) -> Self {
         let proven = opening == Opening::Answered;
-        let oack = if let Opening::Oack(oack) = opening { Some(oack) } else { None };
-        Self {
-            offering: oack.is_some(),
-            control: oack.unwrap_or_default(),
-            buffer: SendBuffer::new(terms.netascii),
+        let oack = if let Opening::Oack(oack) = opening { oack } else { Vec::new() };
+        let at = Place {
+            offering: !oack.is_empty(),
             timing: Timing::new(timeouts, terms.interval),
-            terms,
             proven,
             unproven_datagrams: 0,
             last_sent_at: Moment::default(),
             acked: 0,
             sent: 0,
             highest: 0,
-            wanted: false,
             duplicates: Duplicates::default(),
+            tally: Tally::default(),
+        };
+        Self {
+            buffer: SendBuffer::new(terms.netascii),
+            terms,
+            oack,
+            error: Vec::new(),
+            at,
+            committed: at,
+            wanted: false,
             outbox: Outbox::default(),
             ending: Ending::default(),
-            tally: Tally::default(),
+            uncommitted: false,
         }
     }
 
@@ -90,17 +108,17 @@ impl Sender {
 
     /// Position of the block that ends the file, once its end has been read.
     fn last_block(&self) -> Option<u64> {
-        self.buffer.is_ended().then(|| self.buffer.last_sendable(self.terms.blksize))
+        self.buffer.stream_end().map(|end| end / u64::from(self.terms.blksize) + 1)
     }
 
     /// Position after which an ACK must come.
     fn window_end(&self) -> u64 {
-        let end = self.acked + u64::from(self.terms.windowsize);
+        let end = self.at.acked + u64::from(self.terms.windowsize);
         self.last_block().map_or(end, |last| end.min(last))
     }
 
     fn offset_of_unacked(&self) -> u64 {
-        self.acked * u64::from(self.terms.blksize)
+        self.at.acked * u64::from(self.terms.blksize)
     }
 
     /// Goes on where a client's request was answered.
@@ -110,33 +128,33 @@ impl Sender {
 
     fn on_datagram(&mut self, now: Moment, octets: &[u8]) {
         match Packet::decode(octets) {
-            Ok(Packet::Ack { block }) if self.offering => self.on_offer_acked(now, block),
+            Ok(Packet::Ack { block }) if self.at.offering => self.on_offer_acked(now, block),
             Ok(Packet::Ack { block }) => self.on_ack(now, block),
             Ok(Packet::Error { code, message }) => {
-                self.ending.finish(aborted(code, &message, self.offering));
+                self.ending.finish(aborted(code, &message, self.at.offering));
                 self.ending.close();
             }
             // No packet of this protocol, or one that has no meaning here: it is ignored, as other servers do.
-            _ => self.tally.ignored += 1,
+            _ => self.at.tally.ignored += 1,
         }
     }
 
     /// ACK 0 accepts the OACK (RFC 2347); no DATA goes out before.
     fn on_offer_acked(&mut self, now: Moment, block: u16) {
         if block != 0 {
-            self.tally.ignored += 1;
+            self.at.tally.ignored += 1;
             return;
         }
-        self.offering = false;
-        self.proven = true;
-        self.timing.progress(now);
+        self.at.offering = false;
+        self.at.proven = true;
+        self.at.timing.progress(now);
     }
 
     fn on_ack(&mut self, now: Moment, block: u16) {
-        match self.terms.rollover.position(block, self.acked, self.highest) {
-            Some(position) if position > self.acked => self.on_progress(now, position),
-            Some(_) if self.highest > 0 => self.on_duplicate(now),
-            _ => self.tally.ignored += 1,
+        match self.terms.rollover.position(block, self.at.acked, self.at.highest) {
+            Some(position) if position > self.at.acked => self.on_progress(now, position),
+            Some(_) if self.at.highest > 0 => self.on_duplicate(now),
+            _ => self.at.tally.ignored += 1,
         }
     }
 
@@ -144,16 +162,16 @@ impl Sender {
     /// Not so where the ACK can't tell of that: it comes too soon after the next block went out, or it answers one of those that were
     /// repeated, of which the rest is still under way. A receiver that answers every block would get each one many times over.
     fn on_progress(&mut self, now: Moment, position: u64) {
-        self.proven = true;
-        self.timing.progress(now);
-        let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
+        self.at.proven = true;
+        self.at.timing.progress(now);
+        let is_under_way = self.at.duplicates.resends > 0 || !self.may_answer_last_run(now);
         // A receiver may answer each block that it has already, as EDK2 does.
-        let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
-        self.duplicates = Duplicates { restarted: false, resends: 0, echoes };
-        self.acked = position;
-        self.sent = if is_under_way { self.sent.max(position) } else { position };
+        let echoes = self.at.duplicates.resends.saturating_mul(self.terms.windowsize.into());
+        self.at.duplicates = Duplicates { restarted: false, resends: 0, echoes };
+        self.at.acked = position;
+        self.at.sent = if is_under_way { self.at.sent.max(position) } else { position };
         let released = self.offset_of_unacked();
-        self.tally.octets = released.min(self.buffer.end());
+        self.at.tally.octets = released.min(self.buffer.stream_end().unwrap_or(released));
         self.buffer.release(released);
         if self.last_block() == Some(position) {
             self.ending.finish(Outcome::Complete);
@@ -164,26 +182,27 @@ impl Sender {
     /// With one block in flight a duplicate ACK never causes DATA (RFC 1123 §4.2.3.1, the Sorcerer's Apprentice). With a window it
     /// may tell that the first block was lost, and restarts it once; unless the ACK is an echo.
     fn on_duplicate(&mut self, now: Moment) {
-        self.tally.ignored += 1;
-        if self.duplicates.echoes > 0 {
-            self.duplicates.echoes -= 1;
-            self.timing.echoed();
-        } else if self.terms.windowsize > 1 && !self.duplicates.restarted && self.may_answer_last_run(now) {
-            self.duplicates.restarted = true;
+        self.at.tally.ignored += 1;
+        if self.at.duplicates.echoes > 0 {
+            self.at.duplicates.echoes -= 1;
+            self.at.timing.echoed();
+        } else if self.terms.windowsize > 1 && !self.at.duplicates.restarted && self.may_answer_last_run(now)
+        {
+            self.at.duplicates.restarted = true;
             self.repeat(now);
         }
     }
 
     fn may_answer_last_run(&self, now: Moment) -> bool {
-        now - self.last_sent_at >= self.timing.least_round_trip() / 2
+        now - self.at.last_sent_at >= self.at.timing.least_round_trip() / 2
     }
 
     fn on_deadline(&mut self, now: Moment) {
         if self.ending.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if now >= self.timing.give_up_at(self.proven) {
-            self.give_up(if self.proven { Outcome::TimedOut } else { Outcome::Unanswered });
+        if now >= self.at.timing.give_up_at(self.at.proven) {
+            self.give_up(if self.at.proven { Outcome::TimedOut } else { Outcome::Unanswered });
         } else if self.may_send() {
             self.repeat(now);
         }
@@ -192,63 +211,63 @@ impl Sender {
     /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some clients never send it, and others
     /// close their port before it is repeated (R1350-24).
     fn give_up(&mut self, outcome: Outcome) {
-        let all_sent = self.proven && self.last_block() == Some(self.highest);
+        let all_sent = self.at.proven && self.last_block() == Some(self.at.highest);
         self.ending.finish(if all_sent { Outcome::Unconfirmed } else { outcome });
         self.ending.close();
     }
 
     /// The window starts again at the first unacknowledged block; before the first ACK, the first packet is repeated.
     fn repeat(&mut self, now: Moment) {
-        self.timing.repeated(now);
-        if self.offering {
+        self.at.timing.repeated(now);
+        if self.at.offering {
             self.offer(now);
         } else {
-            self.duplicates.resends += 1;
-            self.sent = self.acked;
+            self.at.duplicates.resends += 1;
+            self.at.sent = self.at.acked;
         }
     }
 
     fn offer(&mut self, now: Moment) {
-        self.tally.repeats += u64::from(self.unproven_datagrams > 0);
-        self.unproven_datagrams += 1;
-        self.last_sent_at = now;
+        self.at.tally.repeats += u64::from(self.at.unproven_datagrams > 0);
+        self.at.unproven_datagrams += 1;
+        self.at.last_sent_at = now;
         self.outbox.control = true;
     }
 
     /// A forged request must not buy more than a few datagrams.
     fn may_send(&self) -> bool {
-        self.proven || self.unproven_datagrams < limits::UNPROVEN_DATAGRAMS_MAX
+        self.at.proven || self.at.unproven_datagrams < limits::UNPROVEN_DATAGRAMS_MAX
     }
 
     /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
     fn on_repeated(&mut self, now: Moment) {
-        let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
-        let sent_something = self.offering || self.sent > self.acked;
-        if !self.proven && sent_something && !crossed && self.may_send() {
+        let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
+        let sent_something = self.at.offering || self.at.sent > self.at.acked;
+        if !self.at.proven && sent_something && !crossed && self.may_send() {
             self.repeat(now);
         }
     }
 
     /// Sends what the window has room for and the reader has delivered.
     fn fill_window(&mut self, now: Moment) {
-        if self.offering {
+        if self.at.offering {
             return;
         }
         let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
-        if last <= self.sent {
+        if last <= self.at.sent {
             return;
         }
-        let first = self.sent + 1;
+        let first = self.at.sent + 1;
         self.outbox.run = Some((first, last));
-        self.unproven_datagrams += u32::from(!self.proven);
-        self.tally.repeats += (self.highest.min(last) + 1).saturating_sub(first);
-        self.tally.blocks += last.saturating_sub(self.highest);
-        if first > self.highest {
-            self.timing.sent(now);
+        self.at.unproven_datagrams += u32::from(!self.at.proven);
+        self.at.tally.repeats += (self.at.highest.min(last) + 1).saturating_sub(first);
+        self.at.tally.blocks += last.saturating_sub(self.at.highest);
+        if first > self.at.highest {
+            self.at.timing.sent(now);
         }
-        self.last_sent_at = now;
-        self.sent = last;
-        self.highest = self.highest.max(last);
+        self.at.last_sent_at = now;
+        self.at.sent = last;
+        self.at.highest = self.at.highest.max(last);
     }
 
     /// Asks for the next slab when less than the window and some read-ahead is here. A peer that hasn't answered gets
@@ -259,7 +278,7 @@ impl Sender {
         }
         let held = self.buffer.octets_from(self.offset_of_unacked());
         let window = u64::from(self.terms.blksize) * u64::from(self.terms.windowsize);
-        let enough = match (self.proven, self.offering) {
+        let enough = match (self.at.proven, self.at.offering) {
             (true, _) => window + READ_AHEAD_OCTETS,
             (false, false) => self.terms.blksize.into(),
             (false, true) => 0,
@@ -270,7 +289,7 @@ impl Sender {
 
     /// Octets to ask for: to the next slab boundary, so that transfers of one file ask for the same slabs.
     fn want_octets(&self) -> usize {
-        if self.proven {
+        if self.at.proven {
             limits::SLAB_OCTETS - usize::try_from(self.buffer.file_end()).unwrap_or(0) % limits::SLAB_OCTETS
         } else {
             self.terms.blksize.into()
@@ -282,22 +301,42 @@ impl Sender {
         if self.ending.is_over() {
             return;
         }
-        let owed = self.offering || (self.sent > self.acked && self.sent == self.window_end());
+        let owed = self.at.offering || (self.at.sent > self.at.acked && self.at.sent == self.window_end());
         if !owed || self.ending.deadline().is_none() {
             // Time that the server itself spends never counts against the peer.
-            self.timing.restart(now);
+            self.at.timing.restart(now);
         }
         if !owed {
             self.ending.arm(None);
             return;
         }
-        let give_up = self.timing.give_up_at(self.proven);
-        let repeat = self.last_sent_at + self.timing.interval();
+        let give_up = self.at.timing.give_up_at(self.at.proven);
+        let repeat = self.at.last_sent_at + self.at.timing.interval();
         self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
     }
 
+    /// [`Input::Resumed`] goes back to here. An end that isn't told yet is left to be found again.
+    fn commit(&mut self) {
+        if !self.ending.is_over() {
+            self.committed = self.at;
+            self.buffer.commit();
+        }
+    }
+
+    /// Goes on at the last commit. The octets are read again: what was in flight is repeated as soon as they are here.
+    fn resume(&mut self, now: Moment) {
+        self.at = self.committed;
+        self.buffer.rewind();
+        self.error.clear();
+        (self.wanted, self.outbox, self.ending) = (false, Outbox::default(), Ending::default());
+        self.at.timing.restart(now);
+        if (self.at.offering || self.at.sent > self.at.acked) && self.may_send() {
+            self.repeat(now);
+        }
+    }
+
     fn fail(&mut self, failure: Failure) {
-        self.control = error_packet(failure);
+        self.error = error_packet(failure);
         self.outbox = Outbox { control: true, ..Outbox::default() };
         self.ending.finish(Outcome::Failed(failure));
         self.ending.close();
@@ -309,15 +348,16 @@ const READ_AHEAD_OCTETS: u64 = limits::SLAB_OCTETS as u64 / 4;
 
 impl Machine for Sender {
     fn take(&mut self, now: Moment, input: Input<'_>) {
-        if self.ending.is_over() {
+        if self.ending.is_over() && !matches!(input, Input::Resumed) {
             return;
         }
+        self.uncommitted = true;
         let mut hold = false;
         match input {
             Input::Start => {
-                self.timing.restart(now);
-                if self.offering {
-                    self.timing.sent(now);
+                self.at.timing.restart(now);
+                if self.at.offering {
+                    self.at.timing.sent(now);
                     self.offer(now);
                 }
             }
@@ -331,8 +371,10 @@ impl Machine for Sender {
                 self.wanted = false;
                 let end = end || bytes.is_empty();
                 self.buffer.push(bytes, end);
+                self.buffer.release(self.offset_of_unacked());
             }
             Input::Repeated => self.on_repeated(now),
+            Input::Resumed => self.resume(now),
             Input::PeerGone => self.give_up(Outcome::PeerGone),
             Input::Failed(failure) => self.fail(failure),
             Input::Slab { .. } | Input::Stored | Input::Published => {}
@@ -346,8 +388,12 @@ impl Machine for Sender {
     }
 
     fn next_action(&mut self) -> Option<Action<'_>> {
+        if std::mem::take(&mut self.uncommitted) {
+            self.commit();
+        }
         if std::mem::take(&mut self.outbox.control) {
-            return Some(Action::Transmit(Transmit::Packet(&self.control)));
+            let packet = if self.error.is_empty() { &self.oack } else { &self.error };
+            return Some(Action::Transmit(Transmit::Packet(packet)));
         }
         if let Some((first, last)) = self.outbox.run.take() {
             let blocks = self.buffer.blocks(first, last, self.terms.blksize, self.terms.rollover);
@@ -360,11 +406,11 @@ impl Machine for Sender {
     }
 
     fn tally(&self) -> Tally {
-        self.tally
+        self.at.tally
     }
 
     fn is_proven(&self) -> bool {
-        self.proven
+        self.at.proven
     }
 }
 

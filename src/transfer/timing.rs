@@ -34,7 +34,7 @@ impl Default for Timeouts {
 /// The interval starts at [`Timeouts::ack`], then follows the measured round trip: `srtt + max(4 × variance, 10 ms)`, doubled
 /// with every repeat in a row. A negotiated interval is kept as it is: a client that asked for one second gives
 /// up on a server that takes eight.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Timing {
     timeouts: Timeouts,
     negotiated: Option<Duration>,

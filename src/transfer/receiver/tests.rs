@@ -6,6 +6,8 @@ use crate::limits;
 use crate::transfer::script::Script;
 use crate::transfer::{Input, Machine, Opening, Rollover, Terms, Timeouts};
 
+mod resuming;
+
 const NOTHING: [&str; 0] = [];
 
 fn terms(blksize: u16, windowsize: u16) -> Terms {

@@ -9,6 +9,7 @@ use crate::transfer::script::Script;
 use crate::transfer::{Input, Machine, Opening, Rollover, Terms, Timeouts};
 use crate::wire::Packet;
 
+mod resuming;
 mod windows;
 
 const NOTHING: [&str; 0] = [];
