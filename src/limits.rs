@@ -138,6 +138,12 @@ pub const RESTARTS_MAX: usize = 5;
 pub const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before the first restart; it doubles with each further one.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
+/// Sessions that may take the place of one that panicked, in one transfer: a cause that comes back each time must have an end.
+pub const RESUMPTIONS_MAX: u32 = 3;
+/// Readers that may take the place of one that panicked, in one transfer.
+pub const READERS_REPLACED_MAX: u32 = 3;
+/// How long a store may take to open a file, or to read a slab of it, before the transfer ends: clients have given up long before.
+pub const READ_WITHIN: Duration = Duration::from_secs(30);
 /// ERROR 5 that one transfer sends to strangers (RFC 1350 §4); more of them are ignored, or it could be made to flood someone.
 pub const STRANGERS_ANSWERED_MAX: u32 = 32;
 /// Least time between two reports of progress from one session to the registry.

@@ -5,14 +5,16 @@
 //!  ├─ Registry           permanent   what is live, what was
 //!  ├─ Listener           permanent   one a bound address
 //!  └─ SessionSupervisor  permanent   one an arbiter
-//!      └─ Session        temporary   one a request
-//!          └─ Reader or Writer       temporary, its session's
+//!      ├─ Session        temporary   one a request, replaced if it panics
+//!      │   └─ Reader     temporary   its session's, replaced if it panics
+//!      └─ Writer         temporary   one an upload
 //! ```
 //!
 //! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages
 //! carry requests, slabs of files, deadlines and facts.
 
 mod blocking;
+mod lease;
 mod listener;
 mod live_peers;
 mod reader;

@@ -37,7 +37,7 @@ pub(super) struct Fetch {
 #[rtype(result = "()")]
 pub(super) enum Read {
     /// The file is open.
-    Opened { size: Option<u64>, path: String },
+    Opened(Arc<dyn Source>),
     /// Octets of it.
     Fetched(Slab),
     /// It can't be opened, or read any further.
@@ -45,8 +45,13 @@ pub(super) enum Read {
 }
 
 impl Reader {
-    pub(super) fn new(store: Arc<dyn Store>, session: Recipient<Read>) -> Self {
-        Self { store, session, source: None }
+    /// A reader of a file that is open already, or of one that it is to [`Open`].
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        session: Recipient<Read>,
+        source: Option<Arc<dyn Source>>,
+    ) -> Self {
+        Self { store, session, source }
     }
 
     fn answer(&self, answer: Result<Read, Fault>) {
@@ -68,12 +73,11 @@ impl Handler<Open> for Reader {
 
     fn handle(&mut self, Open(name): Open, ctx: &mut Self::Context) {
         let store = Arc::clone(&self.store);
-        let opening = blocking::run(move || store.open(&name)).into_actor(self);
+        let opening = blocking::run_within(limits::READ_WITHIN, move || store.open(&name)).into_actor(self);
         ctx.spawn(opening.then(|opened, reader, _| {
             let opened = opened.map(|source| {
-                let answer = Read::Opened { size: source.size(), path: source.path().to_owned() };
-                reader.source = Some(source);
-                answer
+                reader.source = Some(Arc::clone(&source));
+                Read::Opened(source)
             });
             reader.answer(opened);
             ready(())
@@ -91,7 +95,8 @@ impl Handler<Fetch> for Reader {
             Err(fault) => self.answer(Err(fault)),
             Ok(None) => {
                 let source = Arc::clone(source);
-                let reading = blocking::run(move || source.fetch(offset, octets)).into_actor(self);
+                let reading = blocking::run_within(limits::READ_WITHIN, move || source.fetch(offset, octets))
+                    .into_actor(self);
                 ctx.spawn(reading.then(|slab, reader, _| {
                     reader.answer(slab.map(Read::Fetched));
                     ready(())

@@ -1,7 +1,7 @@
-//! The actor that writes a file for one session, and makes it appear when all of it is there.
+//! The actor that writes a file for one transfer, and makes it appear when all of it is there.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
@@ -12,11 +12,11 @@ use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::{Name, Sink, Store};
 
-/// Writes a file for one session. Every call to the store is made by the arbiter's pool of threads, one at a time.
+/// Writes a file for one transfer, whose sessions may change. Every call to the store is made by the arbiter's pool of threads, one at a time.
 #[derive(Debug)]
 pub(super) struct Writer {
     store: Arc<dyn Store>,
-    session: Recipient<Written>,
+    ledger: Arc<Ledger>,
     /// The file, while no job has it.
     sink: HeldSink,
     /// Slabs that no job has taken yet.
@@ -24,7 +24,7 @@ pub(super) struct Writer {
     publish: bool,
 }
 
-/// Prepares the upload. Answered by [`Written::Created`] or [`Written::Failed`].
+/// Prepares the upload. [`Ledger::created`] tells when it is done.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Create {
@@ -33,28 +33,79 @@ pub(super) struct Create {
     pub(super) claimed: Option<u64>,
 }
 
-/// Appends a slab. Answered by [`Written::Stored`] or [`Written::Failed`].
+/// Appends a slab. [`Ledger::done`] tells when it is.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Append(pub(super) Bytes);
 
-/// Makes the file appear once all slabs are written. Answered by [`Written::Published`] or [`Written::Failed`].
+/// Makes the file appear once all slabs are written. [`Ledger::done`] tells when it is.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Publish;
 
-/// What a writer answers its session.
+/// There is news in the ledger.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) enum Written {
-    /// The upload may begin.
-    Created { path: String },
-    /// So many slabs are written.
-    Stored(usize),
+pub(super) struct Written;
+
+/// What a writer has done so far. It stands here, outside of any actor, so that a session that takes another's place misses nothing and
+/// takes in nothing twice.
+#[derive(Debug, Default)]
+pub(super) struct Ledger(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Path of the file, once the upload may begin.
+    created: Option<String>,
+    /// Slabs that are written.
+    stored: u64,
     /// The file is there.
-    Published,
+    published: bool,
     /// The upload is over, and nothing is left of it.
-    Failed(Fault),
+    fault: Option<Fault>,
+    /// Who wants to know.
+    session: Option<Recipient<Written>>,
+}
+
+impl Ledger {
+    /// News go to `session` from now on.
+    pub(super) fn set_session(&self, session: Recipient<Written>) {
+        self.entries().session = Some(session);
+    }
+
+    /// Path of the file, once the upload may begin.
+    pub(super) fn created(&self) -> Option<String> {
+        self.entries().created.clone()
+    }
+
+    /// How many slabs are written, and whether the file is there.
+    pub(super) fn done(&self) -> (u64, bool) {
+        let entries = self.entries();
+        (entries.stored, entries.published)
+    }
+
+    /// Why the upload is over.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.entries().fault.clone()
+    }
+
+    /// The upload is over.
+    pub(super) fn fail(&self, fault: Fault) {
+        self.note(|entries| entries.fault = Some(fault));
+    }
+
+    fn note(&self, news: impl FnOnce(&mut Entries)) {
+        let mut entries = self.entries();
+        news(&mut entries);
+        if let Some(session) = &entries.session {
+            // Not `try_send`: the session may wait for nothing else. There are few of them, one for each message of the session.
+            session.do_send(Written);
+        }
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The file being written. To drop it may mean to remove it from a disk, which is nothing for an arbiter's thread.
@@ -72,13 +123,8 @@ impl Drop for HeldSink {
 }
 
 impl Writer {
-    pub(super) fn new(store: Arc<dyn Store>, session: Recipient<Written>) -> Self {
-        Self { store, session, sink: HeldSink::default(), slabs: VecDeque::new(), publish: false }
-    }
-
-    fn answer(&self, answer: Written) {
-        // At most `SLABS_UNSTORED_MAX` slabs are under way, so there is room; if the session is gone, nobody waits.
-        let _ = self.session.try_send(answer);
+    pub(super) fn new(store: Arc<dyn Store>, ledger: Arc<Ledger>) -> Self {
+        Self { store, ledger, sink: HeldSink::default(), slabs: VecDeque::new(), publish: false }
     }
 
     /// Starts the next job, if there is work and no job has the file.
@@ -91,13 +137,16 @@ impl Writer {
             self.publish = false;
             let publishing = blocking::run(move || sink.publish()).into_actor(self);
             ctx.spawn(publishing.then(|published, writer, _| {
-                writer.answer(published.map_or_else(Written::Failed, |()| Written::Published));
+                writer.ledger.note(|entries| match published {
+                    Ok(()) => entries.published = true,
+                    Err(fault) => entries.fault = Some(fault),
+                });
                 ready(())
             }));
             return;
         }
         let slabs = std::mem::take(&mut self.slabs);
-        let count = slabs.len();
+        let count = slabs.len() as u64;
         let writing = blocking::run(move || {
             slabs.iter().try_for_each(|slab| sink.write(slab))?;
             Ok(sink)
@@ -106,10 +155,10 @@ impl Writer {
             match written {
                 Ok(sink) => {
                     writer.sink.0 = Some(sink);
-                    writer.answer(Written::Stored(count));
+                    writer.ledger.note(|entries| entries.stored += count);
                     writer.work(ctx);
                 }
-                Err(fault) => writer.answer(Written::Failed(fault)),
+                Err(fault) => writer.ledger.fail(fault),
             }
             ready(())
         }));
@@ -131,12 +180,14 @@ impl Handler<Create> for Writer {
         let store = Arc::clone(&self.store);
         let creating = blocking::run(move || store.create(&name, claimed)).into_actor(self);
         ctx.spawn(creating.then(|created, writer, _| {
-            let answer = created.map(|sink| {
-                let path = sink.path().to_owned();
-                writer.sink.0 = Some(sink);
-                Written::Created { path }
-            });
-            writer.answer(answer.unwrap_or_else(Written::Failed));
+            match created {
+                Ok(sink) => {
+                    let path = sink.path().to_owned();
+                    writer.sink.0 = Some(sink);
+                    writer.ledger.note(|entries| entries.created = Some(path));
+                }
+                Err(fault) => writer.ledger.fail(fault),
+            }
             ready(())
         }));
     }
@@ -147,7 +198,7 @@ impl Handler<Append> for Writer {
 
     fn handle(&mut self, Append(slab): Append, ctx: &mut Self::Context) {
         if self.slabs.len() > limits::SLABS_UNSTORED_MAX {
-            return self.answer(Written::Failed(Failure::Internal.into()));
+            return self.ledger.fail(Failure::Internal.into());
         }
         self.slabs.push_back(slab);
         self.work(ctx);

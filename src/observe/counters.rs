@@ -12,6 +12,7 @@ pub struct Counters {
     refused: AtomicU64,
     dropped: AtomicU64,
     crashed: AtomicU64,
+    resumed: AtomicU64,
     octets: AtomicU64,
 }
 
@@ -28,6 +29,8 @@ pub struct Tallied {
     pub dropped: u64,
     /// Actors that panicked.
     pub crashed: u64,
+    /// Sessions that took the place of one that panicked.
+    pub resumed: u64,
     /// Octets of files that were transferred.
     pub octets: u64,
 }
@@ -43,6 +46,7 @@ impl Counters {
             refused: read(&self.refused),
             dropped: read(&self.dropped),
             crashed: read(&self.crashed),
+            resumed: read(&self.resumed),
             octets: read(&self.octets),
         }
     }
@@ -55,6 +59,7 @@ impl Observer for Counters {
             Fact::Refused { .. } => &self.refused,
             Fact::Dropped { .. } => &self.dropped,
             Fact::Crashed { .. } => &self.crashed,
+            Fact::Resumed { .. } => &self.resumed,
             Fact::Finished(report) => {
                 self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
                 if report.outcome.is_success() { &self.complete } else { &self.failed }

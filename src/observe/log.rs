@@ -101,6 +101,9 @@ impl Observer for LogObserver {
                 let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
                 error!(self.log, "{actor} panicked"; "transfer" => transfer, "panic" => panic);
             }
+            Fact::Resumed { transfer, resumption } => {
+                warn!(self.log, "session replaced"; "transfer" => transfer.0, "resumption" => resumption);
+            }
         }
     }
 }

@@ -59,6 +59,13 @@ pub enum Fact<'a> {
         /// The panic's text.
         panic: &'a str,
     },
+    /// A session died of a panic, and another goes on with its transfer.
+    Resumed {
+        /// The transfer.
+        transfer: TransferId,
+        /// How often that has happened to it now.
+        resumption: u32,
+    },
 }
 
 /// Hears facts. Called from the threads that serve: it must not wait for anything.

@@ -3,6 +3,7 @@
 //!
 //! * [`daemon`]: starts the real program, knows its port, reads its log, stops it.
 //! * [`content`]: files whose every octet is known from its offset, sparse files, text that is hard on netascii.
+//! * [`engine`]: the actors without the program around them, for tests in which parts of them panic.
 //! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
 //! * [`namespace`]: a test of its own network or disks.
@@ -14,6 +15,7 @@
 pub(crate) mod client;
 pub(crate) mod content;
 pub(crate) mod daemon;
+pub(crate) mod engine;
 pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;

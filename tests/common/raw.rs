@@ -79,6 +79,11 @@ impl Client {
         self.tid.expect("the server has answered before its TID is asked for")
     }
 
+    /// A packet came from this address, which is, or must be, the TID.
+    pub(crate) fn latch(&mut self, from: SocketAddr) {
+        assert_eq!(*self.tid.get_or_insert(from), from, "a packet from another TID");
+    }
+
     /// Forgets the TID: the next packet goes to the well-known port, from the same port of ours.
     pub(crate) fn restart(&mut self) {
         self.tid = None;

@@ -90,7 +90,7 @@ impl Session {
     fn take_errors(&mut self, ctx: &mut Context<Self>) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
-                Some(gone) if gone == self.assignment.peer => self.feed(ctx, Input::PeerGone),
+                Some(gone) if gone == self.lease.assignment.peer => self.feed(ctx, Input::PeerGone),
                 Some(_) => {}
                 None => break,
             }
@@ -123,7 +123,7 @@ impl Session {
 
     fn on_datagram(&mut self, ctx: &mut Context<Self>, from: SocketAddr, octets: &[u8], more: bool) {
         self.log_received(from, octets);
-        if from != self.assignment.peer {
+        if from != self.lease.assignment.peer {
             return self.answer_stranger(from, octets);
         }
         if self.service.rules.strict && is_illegal(octets) {
@@ -134,10 +134,13 @@ impl Session {
 
     /// ERROR 5 to whoever isn't the peer; the transfer is not disturbed (RFC 1350 §4).
     fn answer_stranger(&mut self, from: SocketAddr, octets: &[u8]) {
-        if self.strangers_answered < limits::STRANGERS_ANSWERED_MAX
-            && let Some(answer) = stranger_answer(octets)
-        {
-            self.strangers_answered += 1;
+        let Some(answer) = stranger_answer(octets) else { return };
+        let answered = {
+            let mut held = self.lease.hold();
+            held.strangers_answered = held.strangers_answered.saturating_add(1);
+            held.strangers_answered
+        };
+        if answered <= limits::STRANGERS_ANSWERED_MAX && self.lease.is_life(self.life) {
             self.log_sent(from, &Transmit::Packet(&answer));
             // What can't reach a stranger is of no concern here.
             let _ = self.link.send(from, &Transmit::Packet(&answer));
@@ -146,14 +149,14 @@ impl Session {
 
     fn log_received(&self, from: SocketAddr, octets: &[u8]) {
         if let Some(log) = &self.service.packet_log {
-            let id = self.assignment.id.0;
+            let id = self.lease.assignment.id.0;
             trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => Shown(octets).to_string());
         }
     }
 
     pub(super) fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
         let Some(log) = &self.service.packet_log else { return };
-        let id = self.assignment.id.0;
+        let id = self.lease.assignment.id.0;
         match transmit {
             Transmit::Packet(packet) => {
                 trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => Shown(packet).to_string());

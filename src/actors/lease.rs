@@ -1,0 +1,193 @@
+//! What a transfer needs to outlive its session: held by the session and, beside it, by the supervisor.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::{Addr, Recipient};
+use tokio::time::Instant;
+
+use super::live_peers::PeerState;
+use super::session::Assignment;
+use super::supervision::ChildExited;
+use super::window_budget::Share;
+use super::writer::{Ledger, Writer};
+use crate::observe::Report;
+use crate::store::Source;
+use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
+
+/// A transfer, whoever drives it. It can be taken to another thread.
+///
+/// No payload is copied for its sake, and no message sent: a session locks what it drives while it handles one input, and nobody else wants it then.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) assignment: Assignment,
+    /// The TID.
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) local: SocketAddr,
+    pub(super) peer_state: Arc<PeerState>,
+    /// Hears when the writer ends: the writer outlives sessions.
+    pub(super) parent: Recipient<ChildExited>,
+    /// What the writer has done.
+    pub(super) ledger: Arc<Ledger>,
+    /// Number of the session that may send.
+    life: AtomicU32,
+    /// Nothing is left to be done.
+    over: AtomicBool,
+    held: Mutex<Held>,
+}
+
+/// What sessions of one transfer hand on to each other.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Once the file is open. After a panic it may be in the middle of an input: [`Input::Resumed`] puts it right.
+    pub(super) machine: Option<Box<Transfer>>,
+    /// Memory that the window may take.
+    pub(super) window: Option<Share>,
+    pub(super) summary: Summary,
+    pub(super) strangers_answered: u32,
+    /// The file that is read: a reader that is replaced goes on with the very same.
+    pub(super) source: HeldSource,
+    pub(super) readers_replaced: u32,
+    pub(super) writer: Option<Addr<Writer>>,
+}
+
+/// What the report will say.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) path: Option<String>,
+    pub(super) size: Option<u64>,
+    pub(super) options: String,
+    pub(super) detail: Option<Box<str>>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) reported: bool,
+    pub(super) progress_at: Option<Instant>,
+}
+
+/// To close a file may mean to wait, which is nothing for an arbiter's thread.
+#[derive(Debug, Default)]
+pub(super) struct HeldSource(pub(super) Option<Arc<dyn Source>>);
+
+/// Either direction of a transfer.
+#[derive(Debug)]
+pub(super) enum Transfer {
+    Sending(Sender),
+    Receiving(Receiver),
+}
+
+impl Lease {
+    pub(super) fn new(
+        assignment: Assignment,
+        socket: Arc<UdpSocket>,
+        local: SocketAddr,
+        peer_state: Arc<PeerState>,
+        parent: Recipient<ChildExited>,
+    ) -> Self {
+        Self {
+            assignment,
+            socket,
+            local,
+            peer_state,
+            parent,
+            ledger: Arc::default(),
+            life: AtomicU32::new(0),
+            over: AtomicBool::new(false),
+            held: Mutex::default(),
+        }
+    }
+
+    /// Begins a new life; from now on no older one can send.
+    pub(super) fn next_life(&self) -> u32 {
+        self.life.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether `life` is the one that may send.
+    pub(super) fn is_life(&self, life: u32) -> bool {
+        self.life.load(Ordering::Acquire) == life
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
+    pub(super) fn hold(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The report of a transfer that begins.
+    pub(super) fn beginning(&self) -> Report {
+        self.assignment.report(self.local, Outcome::Complete)
+    }
+
+    /// The report of a transfer that is over; once.
+    pub(super) fn report(&self, held: &mut Held, outcome: Outcome) -> Option<Report> {
+        let summary = &mut held.summary;
+        if std::mem::replace(&mut summary.reported, true) {
+            return None;
+        }
+        let mut report = self.assignment.report(self.local, outcome);
+        report.path = summary.path.take();
+        report.size = summary.size;
+        report.options = std::mem::take(&mut summary.options);
+        // A packet that couldn't be sent is no news if the transfer came through all the same.
+        report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
+        report.tally = held.machine.as_ref().map(|machine| machine.tally()).unwrap_or_default();
+        Some(report)
+    }
+}
+
+impl Drop for HeldSource {
+    fn drop(&mut self) {
+        if let Some(source) = self.0.take()
+            && Arc::strong_count(&source) == 1
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn_blocking(move || drop(source));
+        }
+    }
+}
+
+impl Transfer {
+    /// Slabs whose storing the machine knows of.
+    pub(super) fn stored(&self) -> u64 {
+        match self {
+            Self::Sending(_) => 0,
+            Self::Receiving(receiver) => receiver.stored(),
+        }
+    }
+}
+
+impl Machine for Transfer {
+    fn take(&mut self, now: Moment, input: Input<'_>) {
+        match self {
+            Self::Sending(sender) => sender.take(now, input),
+            Self::Receiving(receiver) => receiver.take(now, input),
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action<'_>> {
+        match self {
+            Self::Sending(sender) => sender.next_action(),
+            Self::Receiving(receiver) => receiver.next_action(),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        match self {
+            Self::Sending(sender) => sender.tally(),
+            Self::Receiving(receiver) => receiver.tally(),
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        match self {
+            Self::Sending(sender) => sender.is_proven(),
+            Self::Receiving(receiver) => receiver.is_proven(),
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! A session or a reader that panics is replaced, and its transfer goes on: on the same port, without waiting for any timer, and with one
+//! packet or window sent twice at most.
+
+mod common;
+
+use std::collections::HashMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::engine::{Case, Engine, Facts, TIMEOUT, Tripwire};
+use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
+use stagecoach::error::{Failure, Fault};
+use stagecoach::store::{Name, Sink, Slab, Source, Store};
+use stagecoach::transfer::Outcome;
+
+/// The server's own timers are far longer: what comes within this came without them.
+const SOON: Duration = Duration::from_millis(400);
+
+/// Files in memory, of a store that panics as often as it is told to in code that runs in the actors.
+#[derive(Debug, Default)]
+struct Shelf {
+    files: Mutex<HashMap<String, Vec<u8>>>,
+    opened: AtomicUsize,
+    published: AtomicUsize,
+    dropped: AtomicUsize,
+    publishing: Duration,
+    panics: AtomicUsize,
+    /// Where they happen.
+    panics_in: &'static str,
+}
+
+impl Shelf {
+    fn step(&self, call: &str) {
+        if self.panics_in == call {
+            let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            assert!(left.is_err(), "the secret of {call}");
+        }
+    }
+
+    /// So many files are let go of, at once or soon.
+    fn expect_dropped(&self, files: usize) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.dropped.load(Ordering::SeqCst) < files {
+            assert!(Instant::now() < until, "{self:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn panicking(panics_in: &'static str, panics: usize) -> Arc<Self> {
+        Arc::new(Self { panics_in, panics: panics.into(), ..Self::default() })
+    }
+}
+
+#[derive(Debug)]
+struct Shelves(Arc<Shelf>);
+
+#[derive(Debug)]
+struct Book {
+    shelf: Arc<Shelf>,
+    name: String,
+    content: Vec<u8>,
+}
+
+impl Store for Shelves {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        let content = self.0.files.lock().unwrap().get(&name.to_string()).cloned();
+        self.0.opened.fetch_add(1, Ordering::SeqCst);
+        let content = content.ok_or(Failure::NotFound)?;
+        Ok(Arc::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content }))
+    }
+
+    fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        Ok(Box::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content: Vec::new() }))
+    }
+}
+
+impl Source for Book {
+    fn size(&self) -> Option<u64> {
+        self.shelf.step("size");
+        Some(self.content.len() as u64)
+    }
+
+    fn path(&self) -> &str {
+        &self.name
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        let from = usize::try_from(offset).unwrap();
+        let until = self.content.len().min(from + length);
+        Ok(Slab {
+            bytes: Bytes::copy_from_slice(&self.content[from..until]),
+            end: until == self.content.len(),
+        })
+    }
+
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        if offset > 0 {
+            self.shelf.step("fetch_cached");
+        }
+        self.fetch(offset, length).map(Some)
+    }
+}
+
+impl Sink for Book {
+    fn path(&self) -> &str {
+        self.shelf.step("path");
+        &self.name
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.content.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<(), Fault> {
+        std::thread::sleep(self.shelf.publishing);
+        let content = std::mem::take(&mut self.content);
+        self.shelf.files.lock().unwrap().insert(self.name.clone(), content);
+        self.shelf.published.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        self.shelf.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Lines with every kind of end, over several blocks of 512 octets: many a CR falls on the end of one.
+fn text(blocks: usize) -> Vec<u8> {
+    let mut text = b"a\nbc\r\nd\re\n\n\r".repeat(blocks * 512 / 12 + 1);
+    text.truncate(blocks * 512 - 100);
+    text
+}
+
+/// A file as its client sees it.
+fn on_wire(case: Case, file: &[u8]) -> Vec<u8> {
+    if case.netascii { to_netascii(file) } else { file.to_vec() }
+}
+
+fn to_netascii(octets: &[u8]) -> Vec<u8> {
+    octets
+        .iter()
+        .flat_map(|&octet| match octet {
+            b'\n' => vec![b'\r', b'\n'],
+            b'\r' => vec![b'\r', 0],
+            other => vec![other],
+        })
+        .collect()
+}
+
+/// What a client saw of a transfer.
+#[derive(Debug, Default)]
+struct Seen {
+    content: Vec<u8>,
+    times: HashMap<String, usize>,
+    /// How often the client's own timer had to help.
+    stalls: usize,
+}
+
+impl Seen {
+    fn note(&mut self, packet: &Packet) {
+        *self.times.entry(packet.brief()).or_default() += 1;
+    }
+
+    fn most(&self) -> usize {
+        self.times.values().copied().max().unwrap_or(0)
+    }
+}
+
+/// Reads a file as RFC 1350 and RFC 7440 tell a client to.
+fn read(client: &mut Client, case: Case) -> Seen {
+    client.send(&rrq("file", case.mode(), &case.options()));
+    let (mut seen, mut received, mut in_window) = (Seen::default(), 0, 0);
+    loop {
+        let Some((packet, from)) = client.receive(SOON) else { panic!("{case:?}: stalled at {received}") };
+        client.latch(from);
+        seen.note(&packet);
+        match packet {
+            Packet::Oack(_) => client.send(&ack(0)),
+            Packet::Data { block, payload } if block == received + 1 => {
+                received = block;
+                in_window += 1;
+                seen.content.extend_from_slice(&payload);
+                if in_window == case.windowsize || payload.len() < 512 {
+                    in_window = 0;
+                    client.send(&ack(received));
+                }
+                if payload.len() < 512 {
+                    break seen;
+                }
+            }
+            Packet::Data { block, .. } if block == received => client.send(&ack(received)),
+            Packet::Data { .. } => {}
+            other => panic!("{case:?}: {other:?}"),
+        }
+    }
+}
+
+/// Writes a file, likewise. A repeat of the last block follows its ACK if `twice`.
+fn write(client: &mut Client, case: Case, wire: &[u8], last_repeated: bool) -> Seen {
+    client.send(&wrq("file", case.mode(), &case.options()));
+    let last = u16::try_from(wire.len() / 512 + 1).unwrap();
+    let (mut seen, mut acked, mut restarted) = (Seen::default(), None, false);
+    let window = |client: &Client, acked: u16| {
+        for block in acked + 1..=last.min(acked + case.windowsize) {
+            let from = (usize::from(block) - 1) * 512;
+            client.send(&data(block, &wire[from..wire.len().min(from + 512)]));
+            if block == last && last_repeated {
+                std::thread::sleep(Duration::from_millis(30));
+                client.send(&data(block, &wire[from..]));
+            }
+        }
+    };
+    while acked != Some(last) {
+        let Some((packet, from)) = client.receive(SOON) else {
+            seen.stalls += 1;
+            assert!(seen.stalls < 5, "{case:?}: stalled after {acked:?}");
+            window(client, acked.expect("an answer to the request"));
+            continue;
+        };
+        client.latch(from);
+        seen.note(&packet);
+        let block = match packet {
+            Packet::Ack { block, .. } => block,
+            Packet::Oack(_) => 0,
+            other => panic!("{case:?}: {other:?}"),
+        };
+        if acked.is_none_or(|acked| block > acked) {
+            (acked, restarted) = (Some(block), false);
+            window(client, block);
+        } else if case.windowsize > 1 && acked == Some(block) && !restarted {
+            restarted = true;
+            window(client, block);
+        }
+    }
+    seen
+}
+
+fn cases() -> impl Iterator<Item = Case> {
+    [(1, false), (4, false), (1, true), (4, true)]
+        .into_iter()
+        .map(|(windowsize, netascii)| Case { windowsize, netascii })
+}
+
+/// A reader beside, who must not notice anything.
+fn with_neighbour<T>(engine: &Engine, transfer: impl FnOnce() -> T) -> T {
+    let mut neighbour = engine.client();
+    neighbour.send(&rrq("neighbour", "octet", &[]));
+    let mut content = neighbour.expect_data(1);
+    let result = transfer();
+    neighbour.expect_silence(Duration::from_millis(1));
+    for block in 2..=4 {
+        neighbour.send(&ack(block - 1));
+        content.extend(neighbour.expect_new_data(block));
+    }
+    neighbour.send(&ack(4));
+    assert!(content == text(4), "the neighbour got another file");
+    result
+}
+
+fn shelf_with_files() -> Arc<Shelf> {
+    fill(Shelf::default())
+}
+
+fn fill(shelf: Shelf) -> Arc<Shelf> {
+    shelf.files.lock().unwrap().extend([("file".into(), text(10)), ("neighbour".into(), text(4))]);
+    Arc::new(shelf)
+}
+
+fn engine(shelf: &Arc<Shelf>, tripwire: Tripwire) -> Engine {
+    Engine::start(Arc::new(Shelves(Arc::clone(shelf))), tripwire)
+}
+
+/// One session died, one went on, and one report says that all is well.
+fn assert_resumed_once(facts: &Facts, case: &str) {
+    assert_eq!(facts.crashed, ["session of 2: the secret of the log"], "{case}");
+    assert_eq!(facts.resumed, ["2: 1"], "{case}");
+    let outcomes: Vec<_> = facts.finished.iter().filter(|report| report.id.0 == 2).collect();
+    assert_eq!(outcomes.len(), 1, "{case}: {outcomes:?}");
+    assert_eq!(outcomes[0].outcome, Outcome::Complete, "{case}");
+    assert_eq!(outcomes[0].path.as_deref(), Some("file"), "{case}");
+}
+
+#[test]
+fn a_read_goes_on_in_every_phase_when_its_session_panics() {
+    for case in cases() {
+        let window = case.windowsize;
+        let phases = [
+            (!case.is_plain()).then(|| "sent OACK".to_owned()),
+            (!case.is_plain()).then(|| "received ACK 0".to_owned()),
+            Some("sent DATA 1 ".to_owned()),
+            Some(format!("received ACK {window}")),
+            Some("sent DATA 5 ".to_owned()),
+            Some("sent DATA 7 ".to_owned()),
+            Some(format!("received ACK {}", 2 * window)),
+            Some("sent DATA 10 ".to_owned()),
+        ];
+        for phase in phases.into_iter().flatten() {
+            let shelf = shelf_with_files();
+            let engine = engine(&shelf, Tripwire::once(2, &phase));
+            let seen = with_neighbour(&engine, || read(&mut engine.client(), case));
+            let facts = engine.settle();
+            let (is_plain, wanted) = (case.is_plain(), on_wire(case, &text(10)));
+            let case = format!("{case:?}, {phase}: {:?}", seen.times);
+            assert!(seen.content == wanted, "another file: {case}");
+            let again = seen.times.values().filter(|&&times| times > 1).count();
+            // On a busy machine a timer that follows the round trip may have its say too.
+            assert!(is_plain || (seen.most() <= 2 && again <= usize::from(window)), "{case}");
+            assert_resumed_once(&facts, &case);
+            assert_eq!(shelf.opened.load(Ordering::SeqCst), 2, "the same open file is read on: {case}");
+        }
+    }
+}
+
+#[test]
+fn an_upload_goes_on_in_every_phase_and_is_published_once_when_its_session_panics() {
+    for case in cases() {
+        let file = text(7);
+        let wire = on_wire(case, &file);
+        let last = wire.len() / 512 + 1;
+        let window_end = case.windowsize;
+        let phases = [
+            (if case.is_plain() { "sent ACK 0".to_owned() } else { "sent OACK".to_owned() }, 0),
+            ("received DATA 1 ".to_owned(), 1),
+            (format!("received DATA {} ", window_end + 1), 1),
+            (format!("sent ACK {window_end} "), 0),
+            (format!("received DATA {last} "), 1),
+            // Its repeat comes while the file is published.
+            (format!("second received DATA {last} "), 0),
+            (format!("sent ACK {last} "), 0),
+        ];
+        for (phase, stalls) in phases {
+            let shelf = fill(Shelf { publishing: Duration::from_millis(90), ..Shelf::default() });
+            let engine = engine(&shelf, Tripwire::once(2, phase.trim_end_matches(' ')));
+            let mut client = engine.client();
+            let repeated = phase.starts_with("second");
+            let seen = with_neighbour(&engine, || write(&mut client, case, &wire, repeated));
+            let case = format!("{case:?}, {phase}: {seen:?}");
+            assert!(seen.stalls <= stalls, "{case}");
+            assert!(seen.most() <= 2, "{case}");
+            // Dallying: the last block once more.
+            let from = (last - 1) * 512;
+            client.send(&data(u16::try_from(last).unwrap(), &wire[from..]));
+            client.drain(Duration::from_millis(50));
+            // That ends the dallying.
+            client.send(&error(0, "enough"));
+            let facts = engine.settle();
+            assert_resumed_once(&facts, &case);
+            assert!(shelf.files.lock().unwrap()["file"] == file, "another file: {case}");
+            assert_eq!(shelf.published.load(Ordering::SeqCst), 1, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_panics_while_it_dallies_answers_the_repeat_of_its_successor_and_publishes_nothing_again() {
+    let shelf = shelf_with_files();
+    let engine = engine(&shelf, Tripwire::once(1, "second received DATA 1"));
+    let mut client = engine.client();
+    client.send(&wrq("file", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, b"short"));
+    client.expect_ack(1);
+    client.send(&data(1, b"short"));
+    client.expect_ack(1);
+    client.expect_silence(Duration::from_millis(50));
+    client.send(&data(1, b"short"));
+    client.expect_ack(1);
+    client.send(&error(0, "enough"));
+    let facts = engine.settle();
+    assert_eq!(facts.resumed, ["1: 1"]);
+    assert_eq!(facts.finished.len(), 1, "{:?}", facts.finished);
+    assert_eq!(shelf.published.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_session_that_panics_while_its_file_is_opened_is_replaced() {
+    let shelf = Shelf { panics_in: "size", panics: 1.into(), ..Shelf::default() };
+    let shelf = fill(shelf);
+    let engine = engine(&shelf, Tripwire::default());
+    let case = Case { windowsize: 1, netascii: false };
+    let seen = read(&mut engine.client(), case);
+    assert!(seen.content == text(10) && seen.most() == 1, "{:?}", seen.times);
+    assert_eq!(engine.settle().crashed, ["session of 1: the secret of size"]);
+}
+
+#[test]
+fn the_fourth_panic_of_a_reads_sessions_is_told_to_its_client_from_the_same_port() {
+    let shelf = shelf_with_files();
+    let engine = engine(&shelf, Tripwire::always(2, "sent DATA 3 "));
+    let mut client = engine.client();
+    with_neighbour(&engine, || {
+        client.send(&rrq("file", "octet", &[TIMEOUT]));
+        client.expect_oack();
+        client.send(&ack(0));
+        for block in 1..=2 {
+            client.expect_data(block);
+            client.send(&ack(block));
+        }
+        assert_eq!(client.expect_error(0), Failure::Internal.to_string());
+        client.expect_silence(Duration::from_millis(50));
+    });
+    let facts = engine.settle();
+    assert_eq!(facts.crashed.len(), 4, "{:?}", facts.crashed);
+    assert_eq!(facts.resumed, ["2: 1", "2: 2", "2: 3"]);
+    assert_given_up(&engine, &facts);
+}
+
+#[test]
+fn the_fourth_panic_of_an_uploads_sessions_ends_it_and_leaves_nothing() {
+    let shelf = shelf_with_files();
+    let engine = engine(&shelf, Tripwire::always(2, "received DATA 2"));
+    let mut client = engine.client();
+    with_neighbour(&engine, || {
+        client.send(&wrq("new", "octet", &[]));
+        client.expect_ack(0);
+        client.send(&data(1, &[7; 512]));
+        client.expect_ack(1);
+        for _ in 0..3 {
+            client.send(&data(2, b"short"));
+            client.expect_ack(1);
+        }
+        client.send(&data(2, b"short"));
+        assert_eq!(client.expect_error(0), Failure::Internal.to_string());
+        client.expect_silence(Duration::from_millis(50));
+    });
+    let facts = engine.settle();
+    assert_eq!(facts.resumed, ["2: 1", "2: 2", "2: 3"]);
+    assert_given_up(&engine, &facts);
+    assert_eq!(shelf.published.load(Ordering::SeqCst), 0);
+    // The upload, and what the neighbour read.
+    shelf.expect_dropped(2);
+    assert!(!shelf.files.lock().unwrap().contains_key("new"));
+}
+
+/// The observers and the registry were told once, with the reason.
+fn assert_given_up(engine: &Engine, facts: &Facts) {
+    let history = engine.registry().history;
+    for reports in [&facts.finished, &history] {
+        let reports: Vec<_> = reports.iter().filter(|report| report.id.0 == 2).collect();
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        assert_eq!(reports[0].outcome, Outcome::Failed(Failure::Internal));
+        assert_eq!(reports[0].detail.as_deref(), Some("the session panicked: the secret of the log"));
+    }
+}
+
+#[test]
+fn the_registry_can_cancel_a_transfer_whose_session_was_replaced() {
+    let shelf = shelf_with_files();
+    let engine = engine(&shelf, Tripwire::once(1, "received ACK 1"));
+    let mut client = engine.client();
+    client.send(&rrq("file", "octet", &[]));
+    client.expect_data(1);
+    client.send(&ack(1));
+    client.expect_data(1);
+    let live: Vec<u64> = engine.registry().live.iter().map(|live| live.report.id.0).collect();
+    assert_eq!(live, [1]);
+    assert!(engine.cancel(1));
+    assert_eq!(client.expect_error(0), Failure::Cancelled.to_string());
+    engine.settle();
+}
+
+#[test]
+fn a_reader_that_panics_is_replaced_and_reads_on_in_the_same_open_file() {
+    let long = text(300);
+    for (panics, comes_through) in [(1, true), (3, true), (4, false)] {
+        let shelf = Shelf::panicking("fetch_cached", panics);
+        shelf.files.lock().unwrap().insert("file".into(), long.clone());
+        let engine = engine(&shelf, Tripwire::default());
+        let mut client = engine.client();
+        let case = Case { windowsize: 4, netascii: false };
+        if comes_through {
+            let seen = read(&mut client, case);
+            assert!(seen.content == long && seen.most() == 1, "{:?}", seen.times);
+        } else {
+            client.send(&rrq("file", "octet", &[]));
+            let error = (1..400).find_map(|block| match client.next() {
+                Packet::Data { .. } => {
+                    client.send(&ack(block));
+                    None
+                }
+                other => Some(other),
+            });
+            assert!(matches!(error, Some(Packet::Error { code: 0, .. })), "{error:?}");
+        }
+        let facts = engine.settle();
+        assert_eq!(facts.crashed, vec!["reader of 1: the secret of fetch_cached"; panics]);
+        assert_eq!(shelf.opened.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[test]
+fn a_writer_that_panics_ends_its_upload_and_leaves_nothing() {
+    let shelf = Shelf::panicking("path", 1);
+    let engine = engine(&shelf, Tripwire::default());
+    let mut client = engine.client();
+    client.send(&wrq("file", "octet", &[]));
+    assert_eq!(client.expect_error(0), Failure::Internal.to_string());
+    client.expect_silence(Duration::from_millis(50));
+    let facts = engine.settle();
+    assert_eq!(facts.crashed, ["writer of 1: the secret of path"]);
+    shelf.expect_dropped(1);
+    assert!(shelf.files.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_burst_of_readers_whose_sessions_all_panic_once_get_their_files() {
+    let shelf = shelf_with_files();
+    let engine = engine(&shelf, Tripwire::each_once("received ACK 3"));
+    let (done, all) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            let (done, address) = (done.clone(), engine.address);
+            scope.spawn(move || {
+                assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+                let seen = read(&mut Client::to(address), Case { windowsize: 1, netascii: false });
+                done.send(seen.content == text(10)).unwrap();
+            });
+        }
+    });
+    drop(done);
+    assert_eq!(all.iter().filter(|&same| same).count(), 20);
+    let facts = engine.settle();
+    assert_eq!((facts.resumed.len(), facts.finished.len()), (20, 20));
+}
