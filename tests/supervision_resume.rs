@@ -5,130 +5,18 @@ mod common;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use bytes::Bytes;
 use common::engine::{Case, Engine, Facts, TIMEOUT, Tripwire};
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
-use stagecoach::error::{Failure, Fault};
-use stagecoach::store::{Name, Sink, Slab, Source, Store};
+use common::shelf::{Shelf, Shelves};
+use stagecoach::error::Failure;
 use stagecoach::transfer::Outcome;
 
 /// The server's own timers are far longer: what comes within this came without them.
 const SOON: Duration = Duration::from_millis(400);
-
-/// Files in memory, of a store that panics as often as it is told to in code that runs in the actors.
-#[derive(Debug, Default)]
-struct Shelf {
-    files: Mutex<HashMap<String, Vec<u8>>>,
-    opened: AtomicUsize,
-    published: AtomicUsize,
-    dropped: AtomicUsize,
-    publishing: Duration,
-    panics: AtomicUsize,
-    /// Where they happen.
-    panics_in: &'static str,
-}
-
-impl Shelf {
-    fn step(&self, call: &str) {
-        if self.panics_in == call {
-            let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
-            assert!(left.is_err(), "the secret of {call}");
-        }
-    }
-
-    /// So many files are let go of, at once or soon.
-    fn expect_dropped(&self, files: usize) {
-        let until = Instant::now() + Duration::from_secs(5);
-        while self.dropped.load(Ordering::SeqCst) < files {
-            assert!(Instant::now() < until, "{self:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn panicking(panics_in: &'static str, panics: usize) -> Arc<Self> {
-        Arc::new(Self { panics_in, panics: panics.into(), ..Self::default() })
-    }
-}
-
-#[derive(Debug)]
-struct Shelves(Arc<Shelf>);
-
-#[derive(Debug)]
-struct Book {
-    shelf: Arc<Shelf>,
-    name: String,
-    content: Vec<u8>,
-}
-
-impl Store for Shelves {
-    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let content = self.0.files.lock().unwrap().get(&name.to_string()).cloned();
-        self.0.opened.fetch_add(1, Ordering::SeqCst);
-        let content = content.ok_or(Failure::NotFound)?;
-        Ok(Arc::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content }))
-    }
-
-    fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        Ok(Box::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content: Vec::new() }))
-    }
-}
-
-impl Source for Book {
-    fn size(&self) -> Option<u64> {
-        self.shelf.step("size");
-        Some(self.content.len() as u64)
-    }
-
-    fn path(&self) -> &str {
-        &self.name
-    }
-
-    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
-        let from = usize::try_from(offset).unwrap();
-        let until = self.content.len().min(from + length);
-        Ok(Slab {
-            bytes: Bytes::copy_from_slice(&self.content[from..until]),
-            end: until == self.content.len(),
-        })
-    }
-
-    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
-        if offset > 0 {
-            self.shelf.step("fetch_cached");
-        }
-        self.fetch(offset, length).map(Some)
-    }
-}
-
-impl Sink for Book {
-    fn path(&self) -> &str {
-        self.shelf.step("path");
-        &self.name
-    }
-
-    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        self.content.extend_from_slice(octets);
-        Ok(())
-    }
-
-    fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        std::thread::sleep(self.shelf.publishing);
-        let content = std::mem::take(&mut self.content);
-        self.shelf.files.lock().unwrap().insert(self.name.clone(), content);
-        self.shelf.published.fetch_add(1, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl Drop for Book {
-    fn drop(&mut self) {
-        self.shelf.dropped.fetch_add(1, Ordering::SeqCst);
-    }
-}
 
 /// Lines with every kind of end, over several blocks of 512 octets: many a CR falls on the end of one.
 fn text(blocks: usize) -> Vec<u8> {
@@ -492,6 +380,22 @@ fn a_reader_that_panics_is_replaced_and_reads_on_in_the_same_open_file() {
         assert_eq!(facts.crashed, vec!["reader of 1: the secret of fetch_cached"; panics]);
         assert_eq!(shelf.opened.load(Ordering::SeqCst), 1);
     }
+}
+
+#[test]
+fn a_disk_that_hangs_keeps_only_its_own_client_waiting() {
+    let shelf = fill(Shelf { reading: Duration::from_millis(600), ..Shelf::default() });
+    shelf.files.lock().unwrap().insert("slow".into(), text(4));
+    let engine = engine(&shelf, Tripwire::default());
+    let mut waiting = engine.client();
+    waiting.send(&rrq("slow", "octet", &[]));
+    waiting.expect_silence(Duration::from_millis(50));
+    let case = Case { windowsize: 4, netascii: false };
+    assert!(read(&mut engine.client(), case).content == text(10));
+    waiting.expect_silence(Duration::from_millis(50));
+    assert!(waiting.expect_data(1) == text(4)[..512]);
+    waiting.send(&error(0, "enough"));
+    engine.settle();
 }
 
 #[test]

@@ -24,3 +24,6 @@ pub(super) async fn run_within<T: Send + 'static>(
     let late = |_| Err(Fault::new(Failure::Io, format_args!("no answer within {limit:?}")));
     tokio::time::timeout(limit, run(job)).await.unwrap_or_else(late)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! * [`engine`]: the actors without the program around them, for tests in which parts of them panic.
 //! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
+//! * [`shelf`]: a store that panics, for the engine.
 //! * [`namespace`]: a test of its own network or disks.
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
 
@@ -19,3 +20,4 @@ pub(crate) mod engine;
 pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;
+pub(crate) mod shelf;

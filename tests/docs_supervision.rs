@@ -1,0 +1,77 @@
+//! Every promise of docs/supervision.md names tests, and they exist.
+
+use std::fs;
+use std::path::Path;
+
+fn manifest_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn contract() -> String {
+    fs::read_to_string(manifest_dir().join("docs/supervision.md")).unwrap()
+}
+
+/// What stands in backticks as `file.rs::name`.
+fn tests_named(text: &str) -> Vec<(&str, &str)> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once(".rs::").map(|_| code))
+        .map(split)
+        .collect()
+}
+
+fn split(code: &str) -> (&str, &str) {
+    code.split_once("::").unwrap_or_else(|| panic!("{code} names no test"))
+}
+
+/// The list items below `heading`, up to the next heading of its level.
+fn promises<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
+    let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{heading} is gone"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    section.lines().filter(|line| line.starts_with("- ")).collect()
+}
+
+/// Whether `source` has a test function of this name.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let declared = [format!("fn {name}("), format!("async fn {name}(")];
+    lines.iter().enumerate().any(|(at, line)| {
+        declared.iter().any(|declared| line.starts_with(declared))
+            && lines[at.saturating_sub(3)..at]
+                .iter()
+                .any(|line| line.starts_with("#[") && line.contains("test"))
+    })
+}
+
+#[test]
+fn every_test_that_the_contract_names_exists() {
+    let text = contract();
+    let named = tests_named(&text);
+    assert!(named.len() > 20, "only {} tests are named: is the page read right?", named.len());
+    for (file, name) in named {
+        let source = fs::read_to_string(manifest_dir().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(
+            has_test(&source, name),
+            "docs/supervision.md promises what no test holds: {file} has no test {name}"
+        );
+    }
+}
+
+#[test]
+fn every_promise_names_a_test() {
+    let text = contract();
+    let promises = promises(&text, "## What is promised");
+    assert!(promises.len() > 15, "only {} promises are found", promises.len());
+    for promise in promises {
+        assert!(!tests_named(promise).is_empty(), "this promise names no test: {promise}");
+    }
+}
+
+#[test]
+fn these_tests_see_what_they_look_for() {
+    assert_eq!(tests_named("as `tests/a.rs::b` and `c` say"), [("tests/a.rs", "b")]);
+    assert!(has_test("#[test]\nfn b() {}", "b") && has_test("#[tokio::test]\nasync fn b() {}", "b"));
+    assert!(!has_test("#[test]\nfn bc() {}", "b") && !has_test("fn b() {}", "b"));
+    assert_eq!(promises("## A\n- one\n### a\n- two\n## B\n- three", "## A"), ["- one", "- two"]);
+}
