@@ -20,7 +20,7 @@ use crate::observe::{Fact, TransferId};
 use crate::transfer::{Outcome, Transmit, error_packet};
 
 /// Starts a session for each request that the listeners hand it, another in place of one that panics, and buries those that end. What must
-/// outlive a session is in its [`Lease`], which is held here too: a peer whose session crashed too often hears of it from the same TID.
+/// outlive a session is in its lease, which is held here too: a peer whose session crashed too often hears of it from the same TID.
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
