@@ -99,10 +99,24 @@ impl Receiver {
         }
         match self.locate(block) {
             Some(position) if position <= self.at.received => self.on_duplicate(now, position),
+            Some(position) if self.at.phase == Phase::Dallying && payload.is_empty() => {
+                self.on_end_again(now, position);
+            }
             Some(_) if self.at.phase != Phase::Receiving => self.at.tally.ignored += 1,
             Some(position) if position == self.at.received + 1 => self.on_block(now, payload),
             Some(_) => self.on_gap(now),
             None => self.at.tally.ignored += 1,
+        }
+    }
+
+    /// tftp-hpa and curl don't see that they have sent the last block when its number is 0, and send an empty one after it. The file is there: it is
+    /// acknowledged, and changes nothing.
+    fn on_end_again(&mut self, now: Moment, position: u64) {
+        self.at.tally.ignored += 1;
+        if position == self.at.received + 1 {
+            let block = self.at.terms.rollover.wire_number(position);
+            self.control = Packet::Ack { block }.to_bytes();
+            self.send_control(now);
         }
     }
 

@@ -236,10 +236,6 @@ impl Cell {
         if direction == Direction::Get && ask.learns_size(client) && subject.len() == 0 {
             quirks.push(Quirk::CurlRefusesEmpty);
         }
-        let ends_at_zero = ask.blksize.is_none() && subject.len() == WRAPS;
-        if direction == Direction::Put && ends_at_zero && matches!(client, Client::Hpa | Client::Curl) {
-            quirks.push(Quirk::MissesEndAtBlockZero);
-        }
         if client == Client::Curl && ask.mode == Mode::Netascii {
             quirks.push(Quirk::CurlConvertsNothing);
         }

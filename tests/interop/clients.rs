@@ -31,9 +31,6 @@ pub(crate) enum Quirk {
     HpaExitsZero,
     /// tftp-hpa and atftp make the local file before they ask for the remote one, and leave it, empty.
     LeavesEmptyFile,
-    /// tftp-hpa and curl take an upload whose last block is number 0 for one that has not begun: they send one block too many and
-    /// wait for its ACK in vain. The file has arrived whole.
-    MissesEndAtBlockZero,
     /// atftp puts the word `enable` on the wire as the value of tsize; the server leaves the option out.
     AtftpTsizeEnable,
 }

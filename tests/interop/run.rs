@@ -154,12 +154,7 @@ impl Stage {
         let remote = format!("put{number}");
         let output = cell.client.run(self.writes.port(), Direction::Put, &cell.ask, &local, &remote);
         let arrived = self.path(&format!("writes/{remote}"));
-        let not_succeeded = match cell.client.not_succeeded(&output) {
-            Some(_) if cell.has(Quirk::MissesEndAtBlockZero) => None,
-            None if cell.has(Quirk::MissesEndAtBlockZero) => Some("it saw the end at block 0".to_owned()),
-            usual => usual,
-        };
-        let wrong = not_succeeded.or_else(|| match &cell.subject {
+        let wrong = cell.client.not_succeeded(&output).or_else(|| match &cell.subject {
             Subject::Octets(content) => content.difference(&arrived),
             text => difference(&arrived, &text.text()),
         });

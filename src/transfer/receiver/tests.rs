@@ -112,6 +112,17 @@ fn r1350_25_the_final_ack_may_be_lost_thrice() {
     assert_eq!(script.stored, b"abc");
 }
 
+/// tftp-hpa and curl send it where the last block has number 0.
+#[test]
+fn an_empty_block_after_the_last_one_is_acknowledged_and_changes_nothing() {
+    let mut script = plain();
+    assert_eq!(script.data(1, b"abc"), ["publish", "ACK 1", "complete"]);
+    assert_eq!(script.data(2, b""), ["ACK 2"]);
+    assert_eq!(script.data(3, b""), NOTHING);
+    assert_eq!(script.data(1, b"abc"), ["ACK 1"]);
+    assert_eq!(script.stored, b"abc");
+}
+
 #[test]
 fn r1350_25_a_last_window_that_comes_again_is_answered_once() {
     let mut script = agreed(4);
