@@ -33,7 +33,7 @@ EXIT CODES:
     5    get, put: the server didn't answer, or stopped answering
 
 Try it from another terminal:
-    curl -O tftp://127.0.0.1:9069/README.md";
+    curl -o /tmp/README.md tftp://127.0.0.1:9069/README.md";
 
 /// A TFTP server made of actors. Without any flag it serves the current directory, to read and to write, on port 9069 of
 /// every address; it never overwrites a file, never makes a directory, and never leaves the directory.

@@ -77,7 +77,7 @@ fn try_it(address: SocketAddr) -> String {
         IpAddr::V4(_) => format!("127.0.0.1:{}", address.port()),
         IpAddr::V6(_) => format!("[::1]:{}", address.port()),
     };
-    format!("curl -O tftp://{host}/FILE")
+    format!("curl -o /tmp/FILE tftp://{host}/FILE")
 }
 
 impl Observer for LogObserver {
