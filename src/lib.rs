@@ -7,7 +7,8 @@
 //! | [`cli`] | what was typed: flags, verbs, exit codes |
 //! | [`daemon`] | assembly: the one room that knows everybody |
 //! | [`settings`] | values that have been checked |
-//! | [`actors`] | the shell: listener, session, reader, writer, registry, supervision |
+//! | [`actors`] | the shell: listener, session, reader, writer, registry |
+//! | [`supervision`] | actors that may fail: nets that catch them, supervisors that start them again |
 //! | [`observe`] | facts that happened, and who hears them |
 //! | [`policy`] | who may do what: no sockets, no files |
 //! | [`store`] | where bytes live: a directory, memory |
@@ -27,5 +28,6 @@ pub mod observe;
 pub mod policy;
 pub mod settings;
 pub mod store;
+pub mod supervision;
 pub mod transfer;
 pub mod wire;

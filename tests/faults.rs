@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use actix::{Arbiter, System};
 use bytes::Bytes;
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
-use stagecoach::actors::supervision::{RestartLimit, start_permanent};
 use stagecoach::actors::{Listener, LivePeers, Registry, Service, SessionSupervisor, Worker};
 use stagecoach::error::{Failure, Fault};
 use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer};
 use stagecoach::policy::Rules;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
+use stagecoach::supervision::{RestartLimit, start_permanent};
 use stagecoach::transfer::{Offer, OnAbort, Timeouts};
 
 /// Octets of every file that is read: a few blocks.

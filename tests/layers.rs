@@ -4,8 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top to the bottom. `limits` and `error` are for all.
-const LAYERS: [&str; 10] =
-    ["cli", "daemon", "settings", "actors", "observe", "policy", "store", "net", "transfer", "wire"];
+const LAYERS: [&str; 11] = [
+    "cli",
+    "daemon",
+    "settings",
+    "actors",
+    "supervision",
+    "observe",
+    "policy",
+    "store",
+    "net",
+    "transfer",
+    "wire",
+];
 const FOR_ALL: [&str; 2] = ["limits", "error"];
 
 /// Lines that a file may have.

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::live_peers::PeerState;
 use super::session::Assignment;
-use super::supervision::ChildExited;
 use super::window_budget::Share;
 use super::writer::{Ledger, Writer};
 use crate::observe::Report;
 use crate::store::Source;
+use crate::supervision::ChildExited;
 use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
 
 /// A transfer, whoever drives it. It can be taken to another thread.

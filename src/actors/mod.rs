@@ -22,7 +22,6 @@ mod registry;
 mod service;
 mod session;
 mod session_supervisor;
-pub mod supervision;
 mod window_budget;
 mod writer;
 

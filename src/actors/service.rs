@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use slog::Logger;
 
-use super::supervision::panic_text;
 use super::window_budget::WindowBudget;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, TransferId};
 use crate::policy::Rules;
 use crate::store::Store;
+use crate::supervision::panic_text;
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
 /// What all sessions of a server share.

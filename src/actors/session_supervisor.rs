@@ -11,12 +11,11 @@ use super::live_peers::Ticket;
 use super::registry::{Finished, Registry, Started};
 use super::service::Service;
 use super::session::{Assignment, End, Session};
-use super::supervision::{ChildExited, Exit, start_temporary};
-
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Link, UdpLink};
 use crate::observe::{Fact, TransferId};
+use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Outcome, Transmit, error_packet};
 
 /// Starts a session for each request that the listeners hand it, another in place of one that panics, and buries those that end. What must

@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::handle::{Order, Stage};
 use super::server::{End, LISTENER, SESSION_SUPERVISOR, Server};
 use super::{RunError, ServerHandle};
-use crate::actors::supervision::Exit;
 use crate::actors::{List, LivePeers, LiveTransfer, Pause, Stop};
 use crate::limits;
 use crate::observe::Tallied;
+use crate::supervision::Exit;
 
 impl Server {
     /// What steers it while it [serves](Self::serve).

@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use super::ServerHandle;
 use super::handle::{Order, Stage};
 use super::sockets;
-use crate::actors::supervision::{Exit, RestartLimit, start_permanent};
 use crate::actors::{Listener, LivePeers, Ping, Registry, Service, SessionSupervisor, Supervisors, Worker};
 use crate::limits;
 use crate::net::BindError;
@@ -20,6 +19,7 @@ use crate::observe::{Counters, Fact, LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, RootError};
+use crate::supervision::{Exit, RestartLimit, start_permanent};
 
 /// Why a server can't start. Each is one sentence for the operator.
 #[derive(Debug, thiserror::Error)]

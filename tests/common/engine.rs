@@ -7,7 +7,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, System};
-use stagecoach::actors::supervision::{RestartLimit, start_permanent};
 use stagecoach::actors::{
     Cancel, List, Listener, LivePeers, Registry, Service, SessionSupervisor, Snapshot, Worker,
 };
@@ -15,6 +14,7 @@ use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
 use stagecoach::policy::Rules;
 use stagecoach::store::Store;
+use stagecoach::supervision::{RestartLimit, start_permanent};
 use stagecoach::transfer::{Offer, OnAbort, Timeouts};
 
 use super::raw::Client;

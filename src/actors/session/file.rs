@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::{Assignment, Session};
 use crate::actors::reader::{Fetch, Open, Read, Reader};
-use crate::actors::supervision::{ChildExited, Exit, start_temporary};
 use crate::actors::writer::{Append, Create, Publish, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
 use crate::store::Source;
+use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::Input;
 use crate::wire::{Direction, decimal};
 

@@ -13,7 +13,7 @@ mod exit;
 mod permanent;
 mod temporary;
 
-pub(super) use self::exit::panic_text;
+pub(crate) use self::exit::panic_text;
 pub use self::exit::{ChildExited, Exit};
 pub use self::permanent::{RestartLimit, start_permanent};
 pub use self::temporary::start_temporary;

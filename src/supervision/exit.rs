@@ -24,7 +24,7 @@ impl Exit {
 }
 
 /// The text of a caught panic.
-pub(in crate::actors) fn panic_text(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let fixed = payload.downcast_ref::<&'static str>().copied();
     fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
 }
