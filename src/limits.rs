@@ -138,6 +138,10 @@ pub const RESTARTS_MAX: usize = 5;
 pub const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 /// Pause before the first restart; it doubles with each further one.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
+/// What that pause doubles up to, before jitter: clients repeat a request after about this long.
+pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Most time that an actor may be given to stop: a longer one is a slip of the unit.
+pub const STOP_WITHIN_MAX: Duration = Duration::from_secs(86400);
 /// Sessions that may take the place of one that panicked, in one transfer: a cause that comes back each time must have an end.
 pub const RESUMPTIONS_MAX: u32 = 3;
 /// Readers that may take the place of one that panicked, in one transfer.

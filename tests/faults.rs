@@ -212,10 +212,10 @@ impl Server {
                     move |exit| drop(ended.send(format!("the {actor} {exit}")))
                 };
                 let registry =
-                    start_permanent(&here, limit, mailbox, |_| Registry::default(), end("registry"));
+                    start_permanent(&here, limit, mailbox, |_| Registry::default(), end("registry")).addr;
                 let shared = Arc::clone(&service);
                 let make = move |_: &mut _| SessionSupervisor::new(shared, registry);
-                let supervisor = start_permanent(&here, limit, mailbox, make, end("supervisor"));
+                let supervisor = start_permanent(&here, limit, mailbox, make, end("supervisor")).addr;
                 let worker = Worker { supervisor, sessions: Arc::default() };
                 let make = move |_: &mut _| Listener::new(socket, service, peers, vec![worker]);
                 let listener = start_permanent(&here, limit, mailbox, make, end("listener"));

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
 use tokio::time::Instant;
 
 use super::live_peers::{Claim, LivePeers};
@@ -182,9 +182,8 @@ impl Supervised for Listener {
 impl Handler<Pause> for Listener {
     type Result = ();
 
-    fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Pause, _: &mut Self::Context) {
         self.requests = None;
-        ctx.stop();
     }
 }
 

@@ -30,5 +30,5 @@ pub use self::live_peers::LivePeers;
 pub(crate) use self::registry::Supervisors;
 pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
 pub use self::service::Service;
-pub use self::session_supervisor::{Ping, SessionSupervisor, Stop};
+pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use self::window_budget::WindowBudget;

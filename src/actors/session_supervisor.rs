@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
 
 use super::lease::Lease;
 use super::live_peers::Ticket;
@@ -85,11 +85,6 @@ impl Drop for Load {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Announce(pub(super) Addr<Registry>);
-
-/// Ends every session, with an ERROR to its peer, and then the supervisor itself.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Stop;
 
 /// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
 #[derive(Debug, Clone, Copy, Message)]
@@ -189,6 +184,18 @@ impl Actor for SessionSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
     }
+
+    /// Ends every session, with an ERROR to its peer, and then itself.
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        if !self.stopping {
+            self.stopping = true;
+            for child in self.children.values() {
+                // One whose mailbox is full, or closed, is told by the end of its arbiter.
+                let _ = child.session.try_send(End(Failure::ShuttingDown));
+            }
+        }
+        if self.children.is_empty() { Running::Stop } else { Running::Continue }
+    }
 }
 
 impl Supervised for SessionSupervisor {
@@ -238,19 +245,6 @@ impl Handler<Announce> for SessionSupervisor {
             let session = child.session.clone().recipient();
             let _ = registry.try_send(Started { report: child.lease.beginning(), session });
         }
-    }
-}
-
-impl Handler<Stop> for SessionSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.stopping = true;
-        for child in self.children.values() {
-            // One whose mailbox is full, or closed, is told by the end of its arbiter.
-            let _ = child.session.try_send(End(Failure::ShuttingDown));
-        }
-        self.stop_if_alone(ctx);
     }
 }
 

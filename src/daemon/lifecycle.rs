@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::handle::{Order, Stage};
 use super::server::{End, LISTENER, SESSION_SUPERVISOR, Server};
 use super::{RunError, ServerHandle};
-use crate::actors::{List, LivePeers, LiveTransfer, Pause, Stop};
+use crate::actors::{List, LivePeers, LiveTransfer, Pause};
 use crate::limits;
 use crate::observe::Tallied;
 use crate::supervision::Exit;
@@ -95,8 +95,8 @@ impl Server {
         for listener in self.listeners.drain(..) {
             let _ = listener.try_send(Pause);
         }
-        for worker in &self.workers {
-            let _ = worker.supervisor.try_send(Stop);
+        for stopper in self.worker_stoppers.drain(..) {
+            stopper.stop(limits::STOP_WITHIN);
         }
         let mut supervisors = self.workers.len();
         let all_gone = async {
@@ -109,6 +109,9 @@ impl Server {
         let _ = timeout(limits::STOP_WITHIN, all_gone).await;
         for arbiter in self.arbiters.drain(..) {
             arbiter.stop();
+        }
+        for stopper in self.stoppers.drain(..) {
+            stopper.stop(limits::STOP_WITHIN);
         }
         self.sockets.clear();
         let counts = self.counters.tallied();

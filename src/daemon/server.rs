@@ -19,7 +19,7 @@ use crate::observe::{Counters, Fact, LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, RootError};
-use crate::supervision::{Exit, RestartLimit, start_permanent};
+use crate::supervision::{Exit, Permanent, RestartLimit, Stopper, start_permanent};
 
 /// Why a server can't start. Each is one sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,10 @@ pub struct Server {
     pub(super) listeners: Vec<Addr<Listener>>,
     pub(super) workers: Vec<Worker>,
     pub(super) arbiters: Vec<Arbiter>,
+    /// Of the workers' supervisors.
+    pub(super) worker_stoppers: Vec<Stopper>,
+    /// Of the registry and the listeners.
+    pub(super) stoppers: Vec<Stopper>,
     pub(super) ends: mpsc::UnboundedReceiver<End>,
     /// For listeners that are started later; kept, so that `ends` never closes.
     ended: mpsc::UnboundedSender<End>,
@@ -125,7 +129,9 @@ impl Server {
     ) -> Result<Self, StartError> {
         let (ended, ends) = mpsc::unbounded_channel();
         let here = Arbiter::current();
-        let registry = permanent(&here, "registry", &ended, |_| Registry::default());
+        let Permanent { addr: registry, stopper } =
+            permanent(&here, "registry", &ended, |_| Registry::default());
+        let (stoppers, mut worker_stoppers) = (vec![stopper], Vec::with_capacity(settings.arbiters));
         let mut arbiters = Vec::with_capacity(settings.arbiters);
         let mut workers = Vec::with_capacity(settings.arbiters);
         for _ in 0..settings.arbiters.max(1) {
@@ -134,7 +140,8 @@ impl Server {
             let supervisor = permanent(&arbiter.handle(), SESSION_SUPERVISOR, &ended, move |_| {
                 SessionSupervisor::new(service, registry)
             });
-            workers.push(Worker { supervisor, sessions: Arc::new(AtomicUsize::new(0)) });
+            worker_stoppers.push(supervisor.stopper);
+            workers.push(Worker { supervisor: supervisor.addr, sessions: Arc::new(AtomicUsize::new(0)) });
             arbiters.push(arbiter);
         }
         registry.do_send(Supervisors(workers.iter().map(|worker| worker.supervisor.clone()).collect()));
@@ -151,6 +158,8 @@ impl Server {
             listeners: Vec::new(),
             workers,
             arbiters,
+            worker_stoppers,
+            stoppers,
             ends,
             ended,
             handle: ServerHandle::new(ordered, stage.subscribe()),
@@ -164,9 +173,11 @@ impl Server {
         let observed = Arc::clone(service);
         self.sockets.push(Arc::clone(&socket));
         let service = Arc::clone(service);
-        self.listeners.push(permanent(&Arbiter::current(), LISTENER, &self.ended, move |_| {
+        let listener = permanent(&Arbiter::current(), LISTENER, &self.ended, move |_| {
             Listener::new(socket, service, live_peers, workers)
-        }));
+        });
+        self.listeners.push(listener.addr);
+        self.stoppers.push(listener.stopper);
         self.addresses.push(address);
         observed.observe(&Fact::Listening { address });
     }
@@ -225,7 +236,7 @@ fn permanent<A, F>(
     actor: &'static str,
     ended: &mpsc::UnboundedSender<End>,
     factory: F,
-) -> Addr<A>
+) -> Permanent<A>
 where
     A: actix::Actor<Context = actix::Context<A>> + actix::Supervised,
     F: FnOnce(&mut actix::Context<A>) -> A + Send + 'static,

@@ -1,18 +1,18 @@
-//! How an actor's life ended.
+//! How an actor's life ended, and who hears of it.
 
 use std::any::Any;
 use std::fmt;
 
 use actix::Message;
 
-/// How an actor's life ended.
+/// How an actor's life ended. Its text goes on from the actor's name: "the listener panicked: ...".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// It stopped by itself.
+    /// It stopped, by itself or as it was told.
     Normal,
     /// It panicked, with this text.
     Panicked(String),
-    /// Its arbiter ended under it.
+    /// Its arbiter ended under it, or it did not stop in the time that it was given.
     Killed,
 }
 
@@ -34,12 +34,12 @@ impl fmt::Display for Exit {
         match self {
             Self::Normal => f.write_str("stopped"),
             Self::Panicked(text) => write!(f, "panicked: {text}"),
-            Self::Killed => f.write_str("its arbiter ended"),
+            Self::Killed => f.write_str("was killed"),
         }
     }
 }
 
-/// A child's life has ended; its parent hears of it exactly once.
+/// A child's life has ended; its parent hears of it exactly once. (From [`start_temporary`](super::start_temporary).)
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ChildExited {

@@ -10,12 +10,18 @@
 //! The net depends on unwinding: `panic = "abort"` must not be set.
 
 mod exit;
+mod lives;
+mod net;
 mod permanent;
+mod restart;
+mod stopper;
 mod temporary;
 
 pub(crate) use self::exit::panic_text;
 pub use self::exit::{ChildExited, Exit};
-pub use self::permanent::{RestartLimit, start_permanent};
+pub use self::permanent::{Permanent, start_permanent};
+pub use self::restart::RestartLimit;
+pub use self::stopper::Stopper;
 pub use self::temporary::start_temporary;
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
-//! Actors that are not started again.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! Temporary actors without a supervisor.
 
 use actix::dev::channel;
-use actix::{Actor, ActorContext, Addr, Context, Recipient};
-use futures_util::FutureExt;
+use actix::{Actor, Addr, Context, Recipient};
 
+use super::net::Net;
 use super::{ChildExited, Exit};
 
 /// Starts an actor on the current arbiter. `parent` gets one [`ChildExited`] with `id`, whatever ends the actor: its own stop, a panic
@@ -22,29 +20,12 @@ where
     let (sender, receiver) = channel::channel(mailbox);
     let mut obituary = Obituary { id, parent: Some(parent) };
     actix::spawn(async move {
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            let mut context = Context::with_receiver(receiver);
-            let actor = factory(&mut context);
-            context.into_future(actor)
-        }));
-        let exit = match made {
-            Err(panic) => Exit::from_panic(&*panic),
-            Ok(life) => {
-                // The future stays outside of what is caught: dropped while unwinding, a second panic in what the actor owns would
-                // abort the process.
-                let mut life = Box::pin(life);
-                let lived = AssertUnwindSafe(&mut life).catch_unwind().await;
-                if lived.is_err() {
-                    // Dropped as it is, actix would ask it whether to stop; one that says no would go on with its messages, in a
-                    // state that nobody knows.
-                    life.ctx().terminate();
-                }
-                let buried = catch_unwind(AssertUnwindSafe(|| drop(life)));
-                match (lived, buried) {
-                    (Ok(()), Ok(())) => Exit::Normal,
-                    (Err(panic), _) | (_, Err(panic)) => Exit::from_panic(&*panic),
-                }
-            }
+        let exit = match Net::make(receiver, factory) {
+            Err(panic) => panic,
+            Ok(mut net) => match ((&mut net).await, net.bury()) {
+                (Exit::Normal, Err(panic)) => panic,
+                (exit, _) => exit,
+            },
         };
         obituary.send(exit);
     });

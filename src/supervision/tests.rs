@@ -11,7 +11,9 @@ use actix::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, pause, sleep, timeout};
 
-use super::{ChildExited, Exit, RestartLimit, start_permanent, start_temporary};
+use super::{ChildExited, Exit, start_temporary};
+
+mod permanent;
 
 /// Says at which steps an actor panics, and how often; and keeps a record of the steps that it took.
 #[derive(Clone, Default)]
@@ -49,6 +51,18 @@ impl Script {
         self.0.lock().unwrap().steps.iter().map(|(step, _)| *step).collect()
     }
 
+    /// Waits until it takes a step of that name.
+    async fn reaches(&self, step: &str) {
+        let reached = async {
+            while !self.steps().contains(&step) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), reached)
+            .await
+            .unwrap_or_else(|_| panic!("{step} of {:?}", self.steps()));
+    }
+
     /// Milliseconds from each step of that name to the next.
     fn pauses_ms(&self, step: &str) -> Vec<u128> {
         let state = self.0.lock().unwrap();
@@ -68,6 +82,8 @@ enum Order {
     SpawnFuture,
     ScheduleMessage,
     Stop,
+    /// Stay no longer.
+    Finish,
 }
 
 impl Actor for Fragile {
@@ -113,6 +129,10 @@ impl Handler<Order> for Fragile {
                 ctx.notify_later(Order::Step("scheduled"), Duration::from_secs(1));
             }
             Order::Stop => ctx.stop(),
+            Order::Finish => {
+                self.0.0.lock().unwrap().stays = false;
+                ctx.stop();
+            }
         }
     }
 }
@@ -250,164 +270,6 @@ async fn a_parent_hears_once_of_a_child_whose_arbiter_ends() {
     arbiter.stop();
     assert_eq!(only(exits).await, ChildExited { id: 7, exit: Exit::Killed });
     assert_eq!(actor.send(Order::Step("late")).await, Err(MailboxError::Closed));
-}
-
-const LIMIT: RestartLimit =
-    RestartLimit { restarts_max: 4, within: Duration::from_secs(10), pause: Duration::from_millis(10) };
-
-fn permanent_on(
-    arbiter: &actix_rt::ArbiterHandle,
-    limit: RestartLimit,
-    script: &Script,
-) -> (Addr<Fragile>, mpsc::UnboundedReceiver<Exit>) {
-    let (ended, ends) = mpsc::unbounded_channel();
-    let script = script.clone();
-    let make = move |_: &mut Context<Fragile>| {
-        script.step("factory");
-        Fragile(script)
-    };
-    (start_permanent(arbiter, limit, 16, make, move |exit| ended.send(exit).unwrap()), ends)
-}
-
-fn permanent(limit: RestartLimit, script: &Script) -> (Addr<Fragile>, mpsc::UnboundedReceiver<Exit>) {
-    permanent_on(&Arbiter::current(), limit, script)
-}
-
-#[actix::test]
-async fn an_actor_that_panics_comes_back_at_its_address_with_its_mail() {
-    pause();
-    for (step, order) in [
-        ("message", Order::Step("message")),
-        ("spawned", Order::SpawnFuture),
-        ("scheduled", Order::ScheduleMessage),
-    ] {
-        let script = Script::panicking([(step, 1)]);
-        let (actor, mut ends) = permanent(LIMIT, &script);
-        actor.do_send(order);
-        while script.steps().last() != Some(&step) {
-            sleep(Duration::from_millis(1)).await;
-        }
-        assert!(actor.connected(), "after {step}");
-        actor.do_send(Order::Step("waited"));
-        assert_eq!(actor.send(Order::Step("waited longer")).await, Ok(()));
-        let steps = ["factory", "started", step, "restarting", "started", "waited", "waited longer"];
-        assert_eq!(script.steps(), steps);
-        assert!(ends.try_recv().is_err(), "after {step}");
-    }
-}
-
-#[actix::test]
-async fn only_the_message_that_panicked_is_lost() {
-    pause();
-    let script = Script::panicking([("message", 1)]);
-    let (actor, _ends) = permanent(LIMIT, &script);
-    let (lost, kept) = (actor.send(Order::Step("message")), actor.send(Order::Step("kept")));
-    assert_eq!(futures_util::future::join(lost, kept).await, (Err(MailboxError::Closed), Ok(())));
-}
-
-#[actix::test]
-async fn the_pause_doubles_with_every_panic_in_a_row() {
-    pause();
-    let script = Script::panicking([("started", 4)]);
-    let (actor, _ends) = permanent(LIMIT, &script);
-    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
-    let pauses = script.pauses_ms("started");
-    let due = [10, 20, 40, 80];
-    assert_eq!(pauses.len(), due.len());
-    // tokio's timers come up to a millisecond late.
-    assert!(pauses.iter().zip(due).all(|(&paused, due)| (due..due + 3).contains(&paused)), "{pauses:?} ms");
-}
-
-#[actix::test]
-async fn a_panic_in_restarting_counts_as_any_other() {
-    pause();
-    let script = Script::panicking([("message", 1), ("restarting", 2)]);
-    let (actor, _ends) = permanent(LIMIT, &script);
-    actor.do_send(Order::Step("message"));
-    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
-    let steps =
-        ["factory", "started", "message", "restarting", "restarting", "restarting", "started", "alive"];
-    assert_eq!(script.steps(), steps);
-    assert!(script.pauses_ms("restarting")[0] >= 20, "the pause doubles here too");
-}
-
-#[actix::test]
-async fn one_that_can_not_be_kept_alive_is_reported_once_and_nobody_else_suffers() {
-    pause();
-    let (neighbour, mut neighbour_ends) = permanent(LIMIT, &Script::default());
-    for step in ["started", "restarting", "message"] {
-        let script = Script::panicking([("message", 1), (step, 99), ("dropped", 1)]);
-        let (actor, ends) = permanent(LIMIT, &script);
-        (0..9).for_each(|_| actor.do_send(Order::Step("message")));
-        assert_eq!(only(ends).await, broke_in(step));
-        assert!(!actor.connected());
-        let steps = script.steps();
-        let restarts = steps.iter().filter(|step| **step == "restarting").count();
-        assert_eq!(restarts, LIMIT.restarts_max, "{steps:?}");
-        // It broke last where it broke for good: nothing of it ran again but what dropped it.
-        assert_eq!(steps[steps.len() - 2..], [step, "dropped"], "{steps:?}");
-        assert_eq!(neighbour.send(Order::Step("undisturbed")).await, Ok(()), "after {step}");
-    }
-    assert!(neighbour_ends.try_recv().is_err());
-}
-
-#[actix::test]
-async fn panics_of_long_ago_are_forgiven() {
-    pause();
-    let script = Script::panicking([("message", 9)]);
-    let (actor, mut ends) = permanent(RestartLimit { restarts_max: 1, ..LIMIT }, &script);
-    for _ in 0..9 {
-        assert_eq!(actor.send(Order::Step("message")).await, Err(MailboxError::Closed));
-        sleep(LIMIT.within + Duration::from_secs(1)).await;
-    }
-    assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
-    assert!(ends.try_recv().is_err());
-    assert!(script.pauses_ms("restarting").iter().all(|&ms| ms < 12_000), "each pause is a first one");
-}
-
-#[actix::test]
-async fn an_actor_that_stops_is_not_started_again() {
-    pause();
-    let script = Script::default();
-    let (actor, ends) = permanent(LIMIT, &script);
-    actor.do_send(Order::Stop);
-    assert_eq!(only(ends).await, Exit::Normal);
-    assert!(!actor.connected());
-    assert_eq!(script.steps(), ["factory", "started", "stopping", "stopped", "dropped"]);
-}
-
-#[actix::test]
-async fn an_actor_that_can_not_be_made_or_dropped_is_reported() {
-    pause();
-    let (_actor, ends) = permanent(LIMIT, &Script::panicking([("factory", 1)]));
-    assert_eq!(only(ends).await, broke_in("factory"));
-    let (actor, ends) = permanent(LIMIT, &Script::panicking([("dropped", 1)]));
-    actor.do_send(Order::Stop);
-    assert_eq!(only(ends).await, broke_in("dropped"));
-}
-
-#[actix::test]
-async fn an_arbiter_that_ends_is_reported_by_its_permanent_actors() {
-    let arbiter = Arbiter::new();
-    let (alive, breaking) = (Script::default(), Script::panicking([("message", 1)]));
-    let (actor, ends) = permanent_on(&arbiter.handle(), LIMIT, &alive);
-    assert_eq!(actor.send(Order::Step("message")).await, Ok(()));
-    let long = RestartLimit { pause: Duration::from_secs(3600), ..LIMIT };
-    let (broken, broken_ends) = permanent_on(&arbiter.handle(), long, &breaking);
-    assert_eq!(broken.send(Order::Step("message")).await, Err(MailboxError::Closed));
-    arbiter.stop();
-    assert_eq!(only(ends).await, Exit::Killed);
-    assert_eq!(only(broken_ends).await, Exit::Killed);
-    assert_eq!(breaking.steps(), ["factory", "started", "message", "dropped"]);
-}
-
-#[actix::test]
-async fn an_actor_for_an_arbiter_that_is_gone_is_reported() {
-    let arbiter = Arbiter::new();
-    let handle = arbiter.handle();
-    arbiter.stop();
-    arbiter.join().unwrap();
-    let (actor, ends) = permanent_on(&handle, LIMIT, &Script::default());
-    assert_eq!(only(ends).await, Exit::Killed);
-    assert!(!actor.connected());
+    // Nothing of it ran on a runtime that is gone, but what dropped it.
+    assert_eq!(script.steps(), ["factory", "started", "message", "dropped"]);
 }

@@ -1,0 +1,129 @@
+//! The lives of one actor, from its making to its end for good.
+
+use std::time::Duration;
+
+use actix::dev::channel::{AddressReceiver, AddressSender};
+use actix::{Actor, Addr, Context};
+use actix_rt::ArbiterHandle;
+use tokio::time::timeout;
+
+use super::net::{Net, Restart};
+use super::restart::Restarts;
+use super::stopper::Orders;
+use super::{Exit, RestartLimit};
+
+/// What makes an actor, on the arbiter where it will live.
+pub(super) type Factory<A> = Box<dyn FnOnce(&mut Context<A>) -> A + Send>;
+
+/// What an actor's lives depend on.
+pub(super) struct Lives<A: Actor<Context = Context<A>>> {
+    pub(super) mailbox: (AddressSender<A>, AddressReceiver<A>),
+    pub(super) factory: Factory<A>,
+    /// `None` for one that is not started again.
+    pub(super) restart: Option<(RestartLimit, Restart<A>)>,
+    pub(super) orders: Orders,
+}
+
+/// Hears of an actor's exits.
+pub(super) trait Witness: Send + 'static {
+    /// Another life follows, after this pause.
+    fn restarts(&mut self, exit: Exit, after: Duration);
+    /// That was the last one. Called once.
+    fn ended(self, exit: Exit);
+}
+
+impl<A: Actor<Context = Context<A>>> Lives<A> {
+    /// Starts the actor on `arbiter`; its address is good at once. The witness is told also if the arbiter is gone, or ends.
+    pub(super) fn start(self, arbiter: &ArbiterHandle, witness: impl Witness) -> Addr<A> {
+        let address = Addr::new(self.mailbox.0.clone());
+        let witness = Sworn(Some(witness));
+        arbiter.spawn_fn(move || self.begin(witness));
+        address
+    }
+
+    fn begin(self, mut witness: Sworn<impl Witness>) {
+        let (sender, receiver) = self.mailbox;
+        match Net::make(receiver, self.factory) {
+            Err(exit) => witness.ended(exit),
+            Ok(net) => {
+                let restart = self.restart.map(|(limit, restart)| (Restarts::new(limit), restart));
+                let known = restart.is_some().then(|| Addr::new(sender));
+                actix::spawn(Living { net, orders: self.orders, restart, _known: known, witness }.live());
+            }
+        }
+    }
+}
+
+/// An actor that has been made. If its arbiter ends, this is dropped, field by field: the witness hears last.
+struct Living<A: Actor<Context = Context<A>>, W: Witness> {
+    net: Net<A>,
+    orders: Orders,
+    restart: Option<(Restarts, Restart<A>)>,
+    /// actix ends an actor whose address nobody has, and doesn't start it again: a permanent one has its own.
+    _known: Option<Addr<A>>,
+    witness: Sworn<W>,
+}
+
+impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
+    async fn live(mut self) {
+        let exit = match (self.lives().await, self.net.bury()) {
+            (Exit::Normal, Err(panic)) => panic,
+            (exit, _) => exit,
+        };
+        self.witness.ended(exit);
+    }
+
+    async fn lives(&mut self) -> Exit {
+        let mut exit = self.life().await;
+        while let Some((restarts, restart)) = &mut self.restart
+            && !self.orders.given()
+            && let Some(pause) = restarts.after_exit()
+        {
+            self.witness.restarts(exit, pause);
+            if timeout(pause, self.orders.ordered()).await.is_ok() {
+                return Exit::Normal;
+            }
+            exit = match self.net.restart(*restart) {
+                Ok(()) => self.life().await,
+                Err(panic) => panic,
+            };
+        }
+        exit
+    }
+
+    async fn life(&mut self) -> Exit {
+        tokio::select! {
+            biased;
+            () = self.orders.ordered() => self.net.stop(),
+            exit = &mut self.net => return exit,
+        }
+        tokio::select! {
+            biased;
+            exit = &mut self.net => exit,
+            () = self.orders.overdue() => Exit::Killed,
+        }
+    }
+}
+
+/// A witness that tells in any case: if nothing else is known, that the actor was killed.
+struct Sworn<W: Witness>(Option<W>);
+
+impl<W: Witness> Sworn<W> {
+    fn restarts(&mut self, exit: Exit, after: Duration) {
+        if let Some(witness) = &mut self.0 {
+            witness.restarts(exit, after);
+        }
+    }
+
+    fn ended(&mut self, exit: Exit) {
+        if let Some(witness) = self.0.take() {
+            witness.ended(exit);
+        }
+    }
+}
+
+impl<W: Witness> Drop for Sworn<W> {
+    fn drop(&mut self) {
+        self.ended(Exit::Killed);
+    }
+}

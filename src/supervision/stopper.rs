@@ -1,0 +1,67 @@
+//! Ordered stops.
+
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::limits;
+
+/// Orders one actor to stop for good. It may be called on any thread, and its clones order the same actor. Dropping it orders nothing.
+#[derive(Debug, Clone)]
+pub struct Stopper(watch::Sender<Option<Instant>>);
+
+impl Stopper {
+    pub(super) fn new() -> (Self, Orders) {
+        let (sender, receiver) = watch::channel(None);
+        (Self(sender), Orders(receiver))
+    }
+
+    /// Orders the stop, and returns at once. The actor's [`stopping`](actix::Actor::stopping) runs before any message that waits; it may
+    /// answer [`Running::Continue`](actix::Running::Continue), finish its work, and then call `ctx.stop()`. After `within`
+    /// ([`limits::STOP_WITHIN_MAX`] at most) it is terminated: nothing of it runs any more but what drops it.
+    ///
+    /// An order can't be taken back; a further one can only bring the end nearer.
+    pub fn stop(&self, within: Duration) {
+        let by = Instant::now() + within.min(limits::STOP_WITHIN_MAX);
+        self.0.send_if_modified(|order| {
+            let nearer = order.is_none_or(|before| by < before);
+            if nearer {
+                *order = Some(by);
+            }
+            nearer
+        });
+    }
+}
+
+/// What an actor's net hears of its stopper: by when it must end, if it must.
+#[derive(Debug, Clone)]
+pub(super) struct Orders(watch::Receiver<Option<Instant>>);
+
+impl Orders {
+    pub(super) fn given(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Waits for an order.
+    pub(super) async fn ordered(&mut self) {
+        if self.0.wait_for(Option::is_some).await.is_err() {
+            // Nobody is left who could give one.
+            pending::<()>().await;
+        }
+    }
+
+    /// Waits until there is an order and its time is over.
+    pub(super) async fn overdue(&mut self) {
+        self.ordered().await;
+        loop {
+            let order = *self.0.borrow_and_update();
+            let Some(by) = order else { return };
+            tokio::select! {
+                () = sleep_until(by) => return,
+                Ok(()) = self.0.changed() => {}
+            }
+        }
+    }
+}
