@@ -140,6 +140,12 @@ pub const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
 pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
 /// What that pause doubles up to, before jitter: clients repeat a request after about this long.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Time that a supervised actor gets to stop, unless its specification says otherwise (as in OTP).
+pub const CHILD_STOP_WITHIN_DEFAULT: Duration = Duration::from_secs(5);
+/// How much longer a supervisor waits for a child that was terminated: one whose arbiter is blocked may never say that it ended.
+pub const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
+/// Mailbox of a supervised actor, unless its specification says otherwise (as in actix).
+pub const MAILBOX_CHILD_DEFAULT: usize = 16;
 /// Most time that an actor may be given to stop: a longer one is a slip of the unit.
 pub const STOP_WITHIN_MAX: Duration = Duration::from_secs(86400);
 /// Sessions that may take the place of one that panicked, in one transfer: a cause that comes back each time must have an end.

@@ -14,6 +14,8 @@ pub enum Exit {
     Panicked(String),
     /// Its arbiter ended under it, or it did not stop in the time that it was given.
     Killed,
+    /// It was a supervisor, and ended because one of its children can't be kept alive: which, and its exit, in one sentence.
+    GaveUp(String),
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl fmt::Display for Exit {
             Self::Normal => f.write_str("stopped"),
             Self::Panicked(text) => write!(f, "panicked: {text}"),
             Self::Killed => f.write_str("was killed"),
+            Self::GaveUp(why) => write!(f, "gave up: {why}"),
         }
     }
 }

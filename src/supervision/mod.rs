@@ -9,19 +9,26 @@
 //!
 //! The net depends on unwinding: `panic = "abort"` must not be set.
 
+mod child_spec;
 mod exit;
 mod lives;
 mod net;
 mod permanent;
+mod report;
 mod restart;
 mod stopper;
+mod supervisor;
 mod temporary;
+mod tree;
 
+pub use self::child_spec::ChildSpec;
 pub(crate) use self::exit::panic_text;
 pub use self::exit::{ChildExited, Exit};
 pub use self::permanent::{Permanent, start_permanent};
+pub use self::report::{ChildReport, Follows};
 pub use self::restart::RestartLimit;
 pub use self::stopper::Stopper;
+pub use self::supervisor::Supervisor;
 pub use self::temporary::start_temporary;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tokio::time::{Instant, pause, sleep, timeout};
 use super::{ChildExited, Exit, start_temporary};
 
 mod permanent;
+mod supervisor;
 
 /// Says at which steps an actor panics, and how often; and keeps a record of the steps that it took.
 #[derive(Clone, Default)]

@@ -1,0 +1,81 @@
+//! Child specifications.
+
+use std::time::Duration;
+
+use actix::dev::ContextFut;
+use actix::{Actor, Context, Supervised};
+use actix_rt::ArbiterHandle;
+
+use super::RestartLimit;
+use super::lives::Factory;
+use super::net::Restart;
+use crate::limits;
+
+/// How a supervisor starts an actor, how often it starts it again, and how it stops it (OTP's child specification).
+pub struct ChildSpec<A: Actor<Context = Context<A>>> {
+    pub(super) name: &'static str,
+    pub(super) factory: Factory<A>,
+    /// Set for a permanent one.
+    pub(super) restart: Option<Restart<A>>,
+    pub(super) limit: RestartLimit,
+    pub(super) mailbox: usize,
+    pub(super) stop_within: Duration,
+    pub(super) arbiter: Option<ArbiterHandle>,
+}
+
+impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
+    /// A child that is started again whatever ends it, except an order of its supervisor. `name` is for people: a few words that a sentence can
+    /// begin with after "the".
+    ///
+    /// Each further life begins with [`restarting`](Supervised::restarting), at the same address, with the mail that waits; see
+    /// [`start_permanent`](super::start_permanent) for what that asks of the actor. The factory makes the actor once.
+    #[must_use]
+    pub fn permanent(name: &'static str, factory: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Self
+    where
+        A: Supervised,
+    {
+        Self { restart: Some(ContextFut::restart), ..Self::temporary(name, factory) }
+    }
+
+    /// A child that is never started again: its end is reported, and that is all.
+    #[must_use]
+    pub fn temporary(
+        name: &'static str,
+        factory: impl FnOnce(&mut Context<A>) -> A + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            factory: Box::new(factory),
+            restart: None,
+            limit: RestartLimit::default(),
+            mailbox: limits::MAILBOX_CHILD_DEFAULT,
+            stop_within: limits::CHILD_STOP_WITHIN_DEFAULT,
+            arbiter: None,
+        }
+    }
+
+    /// Restarts that a permanent child gets before its supervisor gives up (OTP's restart intensity, here for each child).
+    #[must_use]
+    pub fn limit(self, limit: RestartLimit) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Messages that `try_send` may leave waiting for it; [`limits::MAILBOX_CHILD_DEFAULT`] unless told otherwise.
+    #[must_use]
+    pub fn mailbox(self, messages: usize) -> Self {
+        Self { mailbox: messages, ..self }
+    }
+
+    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown); [`limits::CHILD_STOP_WITHIN_DEFAULT`] unless
+    /// told otherwise, [`limits::STOP_WITHIN_MAX`] at most.
+    #[must_use]
+    pub fn stop_within(self, time: Duration) -> Self {
+        Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }
+    }
+
+    /// Where it lives; on its supervisor's own arbiter unless told otherwise.
+    #[must_use]
+    pub fn on(self, arbiter: &ArbiterHandle) -> Self {
+        Self { arbiter: Some(arbiter.clone()), ..self }
+    }
+}

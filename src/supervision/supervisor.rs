@@ -1,0 +1,125 @@
+//! The handle of a supervisor.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+
+use actix::dev::channel::{self, AddressReceiver, AddressSender};
+use actix::{Actor, Addr, Context};
+use actix_rt::Arbiter;
+use tokio::sync::watch;
+
+use super::lives::Lives;
+use super::stopper::Orders;
+use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, Tree, TreeEnd};
+use super::{ChildReport, ChildSpec, Exit, Stopper};
+use crate::limits;
+
+/// A supervisor: starts children, stops them in order, and gives up when one of them can't be kept alive. This is its handle: it may be used
+/// on any thread, and its clones mean the same supervisor. A supervisor with children lives on when all of them are dropped.
+#[derive(Debug, Clone)]
+pub struct Supervisor {
+    name: &'static str,
+    tree: Addr<Tree>,
+    ended: watch::Receiver<Option<Exit>>,
+}
+
+impl Supervisor {
+    /// Starts a supervisor without a parent, the root of a tree, on the current arbiter.
+    ///
+    /// `on_exit` hears of every exit in the tree exactly once, nested supervisors' children included, on the arbiter where it happened and before
+    /// anything comes of it. It should be quick, as the arbiter waits for it. If it panics, that report is lost and nothing else.
+    ///
+    /// # Panics
+    /// Outside of an actix [`System`](actix::System).
+    #[must_use]
+    pub fn start(name: &'static str, on_exit: impl Fn(&ChildReport) + Send + Sync + 'static) -> Self {
+        let (supervisor, seed) = Self::sow(name);
+        let (_, no_orders) = Stopper::new();
+        seed.start(Arc::new(on_exit), no_orders, None);
+        supervisor
+    }
+
+    /// Starts a child. Its address is good at once, and messages wait for it. The children of one arbiter start in the order of the calls.
+    ///
+    /// A supervisor that is stopping, or has ended, starts nothing: the address is closed then.
+    pub fn start_child<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Addr<A> {
+        let (stopper, orders) = Stopper::new();
+        let kind = if spec.restart.is_some() { Kind::Permanent } else { Kind::Temporary };
+        let mailbox = channel::channel(spec.mailbox);
+        let address = Addr::new(mailbox.0.clone());
+        let restart = spec.restart.map(|restart| (spec.limit, restart));
+        let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders.clone() };
+        let arbiter = spec.arbiter;
+        let start = move |reporter| {
+            lives.start(&arbiter.unwrap_or_else(Arbiter::current), reporter);
+        };
+        let child = Child { name: spec.name, kind, stopper, stop_within: spec.stop_within };
+        self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
+        address
+    }
+
+    /// Starts a supervisor as a child, on the same arbiter. It is stopped like any child, and given as long as its own children take. If it gives
+    /// up, so does its parent.
+    #[must_use]
+    pub fn start_supervisor(&self, name: &'static str) -> Self {
+        let (supervisor, seed) = Self::sow(name);
+        let (stopper, orders) = Stopper::new();
+        let heard = orders.clone();
+        let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
+        let child = Child { name, kind: Kind::Supervisor, stopper, stop_within: limits::STOP_WITHIN_MAX };
+        self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
+        supervisor
+    }
+
+    /// Orders it to stop: its children end one after the other, the one that was started last first. Each is waited for until it has ended, or
+    /// the time in its specification is over and it is terminated. Then the supervisor ends. The call returns at once.
+    pub fn stop(&self) {
+        self.tree.do_send(Stop);
+    }
+
+    /// Waits until it has ended, and its children before it: [`Exit::Normal`] if it was told to stop, [`Exit::GaveUp`] with the reason if it
+    /// gave up, [`Exit::Killed`] if its arbiter ended, or if its parent was stopping when it should have started. Any number may wait.
+    pub fn ended(&self) -> impl Future<Output = Exit> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move {
+            match ended.wait_for(Option::is_some).await {
+                Ok(exit) => exit.clone().unwrap_or(Exit::Killed),
+                Err(_) => Exit::Killed,
+            }
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn sow(name: &'static str) -> (Self, Seed) {
+        let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
+        let tree = Addr::new(sender.clone());
+        let (end, ended) = watch::channel(None);
+        (Self { name, tree, ended }, Seed { mailbox: (sender, receiver), end })
+    }
+}
+
+/// A supervisor that has a handle already, and is to be started.
+struct Seed {
+    mailbox: (AddressSender<Tree>, AddressReceiver<Tree>),
+    end: watch::Sender<Option<Exit>>,
+}
+
+impl Seed {
+    fn start(self, on_exit: OnExit, orders: Orders, parent: Option<Reporter>) {
+        let gave_up = Arc::new(OnceLock::new());
+        let tree = Tree::new(on_exit, Arc::clone(&gave_up));
+        let lives = Lives {
+            mailbox: self.mailbox,
+            factory: Box::new(|_| tree),
+            // Its children are known to it alone: another life could not answer for them.
+            restart: None,
+            orders,
+        };
+        lives.start(&Arbiter::current(), TreeEnd { gave_up, parent, end: self.end });
+    }
+}

@@ -1,0 +1,231 @@
+//! The actor behind a supervisor's handle.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running};
+use tokio::sync::watch;
+
+use super::lives::Witness;
+use super::stopper::Orders;
+use super::{ChildReport, Exit, Follows, Stopper};
+use crate::limits;
+
+pub(super) type OnExit = Arc<dyn Fn(&ChildReport) + Send + Sync>;
+
+/// Knows the children, and stops them one after the other.
+pub(super) struct Tree {
+    on_exit: OnExit,
+    /// In the order of their start.
+    children: BTreeMap<u64, Child>,
+    last_id: u64,
+    stopping: bool,
+    /// Whose end is waited for.
+    awaited: Option<u64>,
+    gave_up: Arc<OnceLock<String>>,
+}
+
+pub(super) struct Child {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) stopper: Stopper,
+    pub(super) stop_within: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Permanent,
+    Temporary,
+    Supervisor,
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StartChild {
+    pub(super) child: Child,
+    /// What the child's stopper says.
+    pub(super) orders: Orders,
+    pub(super) start: Box<dyn FnOnce(Reporter) + Send>,
+}
+
+/// Stop the children, and end.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+/// A child has ended for good.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Ended {
+    id: u64,
+    /// Why its supervisor can't go on without it.
+    gives_up: Option<String>,
+}
+
+/// A child was terminated, and its net should have said so.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Overdue(u64);
+
+impl Tree {
+    pub(super) fn new(on_exit: OnExit, gave_up: Arc<OnceLock<String>>) -> Self {
+        Self { on_exit, children: BTreeMap::new(), last_id: 0, stopping: false, awaited: None, gave_up }
+    }
+
+    /// Stops the child that was started last, or the supervisor itself when there is none.
+    fn stop_next(&mut self, ctx: &mut Context<Self>) {
+        let Some((&id, child)) = self.children.last_key_value() else { return ctx.stop() };
+        if self.awaited == Some(id) {
+            return;
+        }
+        self.awaited = Some(id);
+        child.stopper.stop(child.stop_within);
+        if child.kind != Kind::Supervisor {
+            ctx.notify_later(Overdue(id), child.stop_within + limits::TERMINATED_WITHIN);
+        }
+    }
+
+    fn forget(&mut self, id: u64, ctx: &mut Context<Self>) {
+        self.children.remove(&id);
+        if self.stopping {
+            self.stop_next(ctx);
+        }
+    }
+}
+
+impl Actor for Tree {
+    type Context = Context<Self>;
+
+    fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
+        self.stopping = true;
+        self.stop_next(ctx);
+        if self.children.is_empty() { Running::Stop } else { Running::Continue }
+    }
+}
+
+impl Drop for Tree {
+    /// Its arbiter ended: children elsewhere shall not go on without it.
+    fn drop(&mut self) {
+        for child in self.children.values().rev() {
+            child.stopper.stop(child.stop_within);
+        }
+    }
+}
+
+impl Handler<StartChild> for Tree {
+    type Result = ();
+
+    fn handle(&mut self, StartChild { child, orders, start }: StartChild, ctx: &mut Self::Context) {
+        if self.stopping {
+            return;
+        }
+        self.last_id += 1;
+        let (id, name, kind) = (self.last_id, child.name, child.kind);
+        self.children.insert(id, child);
+        let (on_exit, tree) = (Arc::clone(&self.on_exit), ctx.address());
+        start(Reporter { id, name, kind, orders, on_exit, tree });
+    }
+}
+
+impl Handler<Stop> for Tree {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Ended> for Tree {
+    type Result = ();
+
+    fn handle(&mut self, Ended { id, gives_up }: Ended, ctx: &mut Self::Context) {
+        self.forget(id, ctx);
+        if let Some(why) = gives_up
+            && !self.stopping
+        {
+            // (Nobody has set it: a supervisor gives up once.)
+            let _ = self.gave_up.set(why);
+            ctx.stop();
+        }
+    }
+}
+
+impl Handler<Overdue> for Tree {
+    type Result = ();
+
+    /// Its arbiter is blocked: whether it ever ends is not known, and the others are not to wait for it.
+    fn handle(&mut self, Overdue(id): Overdue, ctx: &mut Self::Context) {
+        self.forget(id, ctx);
+    }
+}
+
+/// Tells of one child's exits.
+pub(super) struct Reporter {
+    id: u64,
+    name: &'static str,
+    kind: Kind,
+    orders: Orders,
+    on_exit: OnExit,
+    tree: Addr<Tree>,
+}
+
+impl Reporter {
+    pub(super) fn on_exit(&self) -> &OnExit {
+        &self.on_exit
+    }
+
+    fn report(&self, exit: Exit, follows: Follows) {
+        let report = ChildReport { child: self.name, exit, follows };
+        // It isn't ours, and what follows doesn't depend on it.
+        let _ = catch_unwind(AssertUnwindSafe(|| (self.on_exit)(&report)));
+    }
+
+    /// Whether the supervisor can't go on after this exit.
+    fn gives_up(&self, exit: &Exit) -> bool {
+        let failed = match self.kind {
+            Kind::Permanent => true,
+            Kind::Temporary => false,
+            // Its own handle may have told it to stop.
+            Kind::Supervisor => *exit != Exit::Normal,
+        };
+        failed && !self.orders.given()
+    }
+}
+
+impl Witness for Reporter {
+    fn restarts(&mut self, exit: Exit, after: Duration) {
+        self.report(exit, Follows::Restart { after });
+    }
+
+    fn ended(self, exit: Exit) {
+        let gives_up = self.gives_up(&exit).then(|| format!("the {} {exit}", self.name));
+        self.report(exit, if gives_up.is_some() { Follows::GiveUp } else { Follows::End });
+        // Not `try_send`: an end must not be lost, and there are no more of them than children.
+        self.tree.do_send(Ended { id: self.id, gives_up });
+    }
+}
+
+/// Tells of a supervisor's own end: its parent, then those who wait for it.
+pub(super) struct TreeEnd {
+    pub(super) gave_up: Arc<OnceLock<String>>,
+    pub(super) parent: Option<Reporter>,
+    pub(super) end: watch::Sender<Option<Exit>>,
+}
+
+impl Witness for TreeEnd {
+    /// (It is temporary.)
+    fn restarts(&mut self, _: Exit, _: Duration) {}
+
+    fn ended(self, exit: Exit) {
+        let exit = match (exit, self.gave_up.get()) {
+            (Exit::Normal, Some(why)) => Exit::GaveUp(why.clone()),
+            (exit, _) => exit,
+        };
+        if let Some(parent) = self.parent {
+            parent.ended(exit.clone());
+        }
+        self.end.send_replace(Some(exit));
+    }
+}
