@@ -104,6 +104,10 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// Sessions that an arbiter starts in one turn before those that it has get theirs.
+pub const REQUESTS_PER_TURN: usize = 64;
+/// Requests that may wait for an arbiter to start their sessions: a boot storm's.
+pub const REQUESTS_WAITING_MAX: usize = 4096;
 /// Mailbox of an actor that hears from many others.
 pub const MAILBOX_BUSY: usize = 4096;
 /// Lines that wait for the log's own thread; those beyond are dropped and their number is logged.
@@ -148,6 +152,20 @@ pub const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
 pub const MAILBOX_CHILD_DEFAULT: usize = 16;
 /// Most time that an actor may be given to stop: a longer one is a slip of the unit.
 pub const STOP_WITHIN_MAX: Duration = Duration::from_secs(86400);
+/// How often an arbiter is asked whether it is alive.
+pub const ARBITER_ASKED_EVERY: Duration = Duration::from_secs(1);
+/// Questions in a row that an arbiter may leave unanswered before it counts as blocked: with [`ARBITER_ASKED_EVERY`], five seconds. Shorter, and
+/// a machine that is merely overloaded would lose transfers; longer, and clients give up by themselves. Questions are counted, not seconds: a machine that was suspended has asked none.
+pub const ARBITER_SILENCE_MAX: u32 = 5;
+/// Seconds in a row without a sign of life from the thread that the listeners share, before the daemon gives up: longer than for an arbiter of sessions, for it
+/// is the end of all transfers.
+pub const SERVER_SILENCE_MAX: u32 = 10;
+/// Arbiters that may fail within [`ARBITERS_FAILED_WITHIN`] before the server gives up.
+pub const ARBITERS_FAILED_MAX: usize = 5;
+/// See [`ARBITERS_FAILED_MAX`].
+pub const ARBITERS_FAILED_WITHIN: Duration = Duration::from_secs(60);
+/// Arbiters that may be blocked for good, each of them a thread that is lost, before the server gives up.
+pub const ARBITERS_ABANDONED_MAX: usize = 16;
 /// Sessions that may take the place of one that panicked, in one transfer: a cause that comes back each time must have an end.
 pub const RESUMPTIONS_MAX: u32 = 3;
 /// Readers that may take the place of one that panicked, in one transfer.

@@ -2,23 +2,18 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actix::{Arbiter, System};
 use bytes::Bytes;
+use common::engine::Engine;
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
-use stagecoach::actors::{Listener, LivePeers, Registry, Service, SessionSupervisor, Worker};
+use stagecoach::daemon::Capacity;
 use stagecoach::error::{Failure, Fault};
-use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer};
-use stagecoach::policy::Rules;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
-use stagecoach::supervision::{RestartLimit, start_permanent};
-use stagecoach::transfer::{Offer, OnAbort, Timeouts};
+use stagecoach::transfer::Timeouts;
 
 /// Octets of every file that is read: a few blocks.
 const FILE_OCTETS: usize = 2000;
@@ -123,12 +118,6 @@ const PATIENT: Timeouts = Timeouts {
     dally: Duration::ZERO,
 };
 
-/// Keeps the deaths of actors.
-#[derive(Debug, Default)]
-struct Witness {
-    crashed: Mutex<Vec<String>>,
-}
-
 /// Panics whenever a transfer is over.
 #[derive(Debug)]
 struct BadObserver;
@@ -162,101 +151,44 @@ impl slog::Drain for Tripwire {
     }
 }
 
-impl Observer for Witness {
-    fn observe(&self, fact: &Fact<'_>) {
-        if let Fact::Crashed { actor, panic, .. } = fact {
-            self.crashed.lock().unwrap().push(format!("{actor}: {panic}"));
-        }
-    }
-}
-
-/// A server on a thread of its own.
+/// A server of the minefield.
 struct Server {
-    address: SocketAddr,
+    engine: Engine,
     published: Arc<AtomicUsize>,
-    witness: Arc<Witness>,
-    live_peers: Arc<LivePeers>,
-    /// Ends of actors that should live as long as the server.
-    ends: mpsc::Receiver<String>,
-    system: System,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
     fn start() -> Self {
-        let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let address = socket.local_addr().unwrap();
-        let (witness, live_peers, store) = (Arc::default(), LivePeers::new(16), Minefield::default());
+        let store = Minefield::default();
         let published = Arc::clone(&store.published);
-        let service = Arc::new(Service {
-            store: Arc::new(store),
-            observers: vec![Arc::new(BadObserver), Arc::<Witness>::clone(&witness)],
-            rules: Rules::default(),
-            offer: Offer::default(),
-            windows: Arc::default(),
-            timeouts: PATIENT,
-            on_abort: OnAbort::default(),
-            ports: None,
-            packet_log: Some(slog::Logger::root(Tripwire, slog::o!())),
-            last_transfer: 0.into(),
-        });
-        let (started, system) = mpsc::channel();
-        let (ended, ends) = mpsc::channel();
-        let peers = Arc::clone(&live_peers);
-        let thread = std::thread::spawn(move || {
-            System::new().block_on(async move {
-                let (limit, mailbox, here) = (RestartLimit::default(), 64, Arbiter::current());
-                let end = |actor: &'static str| {
-                    let ended = ended.clone();
-                    // Nobody listens once the test is over.
-                    move |exit| drop(ended.send(format!("the {actor} {exit}")))
-                };
-                let registry =
-                    start_permanent(&here, limit, mailbox, |_| Registry::default(), end("registry")).addr;
-                let shared = Arc::clone(&service);
-                let make = move |_: &mut _| SessionSupervisor::new(shared, registry);
-                let supervisor = start_permanent(&here, limit, mailbox, make, end("supervisor")).addr;
-                let worker = Worker { supervisor, sessions: Arc::default() };
-                let make = move |_: &mut _| Listener::new(socket, service, peers, vec![worker]);
-                let listener = start_permanent(&here, limit, mailbox, make, end("listener"));
-                started.send(System::current()).unwrap();
-                // Until the test ends, which stops the system.
-                std::future::pending::<()>().await;
-                drop(listener);
-            });
-        });
-        let system = system.recv().unwrap();
-        Self { address, published, witness, live_peers, ends, system, thread: Some(thread) }
+        let observers: Vec<Arc<dyn Observer>> = vec![Arc::new(BadObserver)];
+        let capacity = Capacity::default();
+        let engine = Engine::with_observers(Arc::new(store), Tripwire, capacity, PATIENT, observers);
+        Self { engine, published }
     }
 
     fn client(&self) -> Client {
-        Client::to(self.address)
+        self.engine.client()
     }
 
     /// The actors that crashed. (The bad observer does all the time.)
     fn crashed(&self) -> Vec<String> {
-        let crashed = self.witness.crashed.lock().unwrap();
-        crashed.iter().filter(|crash| !crash.starts_with("observer")).cloned().collect()
+        let crashed = self.engine.facts().crashed;
+        let actor_and_panic = |crash: String| {
+            crash
+                .split_once(" of ")
+                .map(|(actor, rest)| format!("{actor}: {}", rest.split_once(": ").unwrap().1))
+        };
+        let crashed = crashed.into_iter().filter_map(actor_and_panic);
+        crashed.filter(|crash| !crash.starts_with("observer")).collect()
     }
 
     /// Every transfer is over and has left nothing, and all that should live does.
     fn assert_sound(&self) {
-        let until = Instant::now() + Duration::from_secs(5);
-        while self.live_peers.live() > 0 {
-            assert!(Instant::now() < until, "{} transfers are left", self.live_peers.live());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.engine.settle();
         let mut client = self.client();
         client.send(&rrq("good", "octet", &[]));
         finish_reading(&mut client, Vec::new());
-        assert_eq!(self.ends.try_iter().next(), None);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.system.stop();
-        drop(self.thread.take());
     }
 }
 
@@ -288,7 +220,7 @@ fn finish_reading(client: &mut Client, mut content: Vec<u8>) {
 /// The client is told that something broke, from the transfer's own port, and not what.
 fn expect_internal_error(client: &mut Client, server: &Server) {
     assert_eq!(client.expect_error(0), Failure::Internal.to_string());
-    assert_ne!(client.tid(), server.address, "a TID is not the well-known port");
+    assert_ne!(client.tid(), server.engine.address, "a TID is not the well-known port");
     client.expect_silence(Duration::from_millis(100));
 }
 
@@ -373,9 +305,9 @@ fn a_session_that_crashes_again_and_again_tells_its_client_from_its_own_port() {
     finish_reading(&mut neighbour, first);
     server.assert_sound();
     assert_eq!(server.crashed(), ["session: the secret of the log"; 4]);
-    let crashed = server.witness.crashed.lock().unwrap();
+    let crashed = server.engine.facts().crashed;
     assert!(
-        crashed.contains(&"observer: the secret of observe".to_owned()),
+        crashed.contains(&"observer of 0: the secret of observe".to_owned()),
         "the others hear of a bad observer"
     );
 }

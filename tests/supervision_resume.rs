@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::engine::{Case, Engine, Facts, TIMEOUT, Tripwire};
+use common::engine::{Case, Engine, Facts, TIMEOUT};
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
 use common::shelf::{Shelf, Shelves};
+use common::tripwire::Tripwire;
 use stagecoach::error::Failure;
 use stagecoach::transfer::Outcome;
 

@@ -2,19 +2,24 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use actix::{Addr, Recipient};
+use actix::Addr;
 use tokio::time::Instant;
 
 use super::live_peers::PeerState;
+use super::registry::{Finished, Registry};
+use super::service::Service;
 use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::{Ledger, Writer};
-use crate::observe::Report;
+use crate::error::{Failure, Fault};
+use crate::net::{Link, UdpLink};
+use crate::observe::{Fact, Report};
 use crate::store::Source;
-use crate::supervision::ChildExited;
-use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
+use crate::transfer::{
+    Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
+};
 
 /// A transfer, whoever drives it. It can be taken to another thread.
 ///
@@ -26,14 +31,14 @@ pub(super) struct Lease {
     pub(super) socket: Arc<UdpSocket>,
     pub(super) local: SocketAddr,
     pub(super) peer_state: Arc<PeerState>,
-    /// Hears when the writer ends: the writer outlives sessions.
-    pub(super) parent: Recipient<ChildExited>,
     /// What the writer has done.
     pub(super) ledger: Arc<Ledger>,
     /// Number of the session that may send.
     life: AtomicU32,
     /// Nothing is left to be done.
     over: AtomicBool,
+    /// The outcome is known, and was told.
+    reported: AtomicBool,
     held: Mutex<Held>,
 }
 
@@ -60,7 +65,6 @@ pub(super) struct Summary {
     pub(super) options: String,
     pub(super) detail: Option<Box<str>>,
     pub(super) outcome: Option<Outcome>,
-    pub(super) reported: bool,
     pub(super) progress_at: Option<Instant>,
 }
 
@@ -81,17 +85,16 @@ impl Lease {
         socket: Arc<UdpSocket>,
         local: SocketAddr,
         peer_state: Arc<PeerState>,
-        parent: Recipient<ChildExited>,
     ) -> Self {
         Self {
             assignment,
             socket,
             local,
             peer_state,
-            parent,
             ledger: Arc::default(),
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
             held: Mutex::default(),
         }
     }
@@ -114,9 +117,34 @@ impl Lease {
         self.over.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the outcome is known.
+    pub(super) fn is_reported(&self) -> bool {
+        self.reported.load(Ordering::Acquire)
+    }
+
+    /// Octets that have arrived, unless somebody is at work on the transfer in this moment.
+    pub(super) fn octets(&self) -> Option<u64> {
+        Some(self.try_hold()?.machine.as_ref()?.tally().octets)
+    }
+
+    /// Whether the upload goes on without the writer that it had.
+    pub(super) fn is_writer_lost(&self) -> bool {
+        let is_lost = |held: MutexGuard<'_, Held>| Some(!held.writer.as_ref()?.connected());
+        self.try_hold().and_then(is_lost).unwrap_or(false)
+    }
+
     /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
     pub(super) fn hold(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for those who must not wait for a session that hangs.
+    fn try_hold(&self) -> Option<MutexGuard<'_, Held>> {
+        match self.held.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The report of a transfer that begins.
@@ -126,11 +154,11 @@ impl Lease {
 
     /// The report of a transfer that is over; once.
     pub(super) fn report(&self, held: &mut Held, outcome: Outcome) -> Option<Report> {
-        let summary = &mut held.summary;
-        if std::mem::replace(&mut summary.reported, true) {
+        if self.reported.swap(true, Ordering::AcqRel) {
             return None;
         }
         let mut report = self.assignment.report(self.local, outcome);
+        let summary = &mut held.summary;
         report.path = summary.path.take();
         report.size = summary.size;
         report.options = std::mem::take(&mut summary.options);
@@ -138,6 +166,28 @@ impl Lease {
         report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
         report.tally = held.machine.as_ref().map(|machine| machine.tally()).unwrap_or_default();
         Some(report)
+    }
+
+    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it from the same TID, nothing of an upload is
+    /// left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
+    pub(super) fn bury(&self, service: &Service, registry: &Addr<Registry>, failure: Failure, why: &str) {
+        self.next_life();
+        self.set_over();
+        self.ledger.close(Fault::new(failure, why));
+        let report = match self.try_hold() {
+            Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
+            // A session that hangs keeps to itself how far it came.
+            None => self.report(&mut Held::default(), Outcome::Failed(failure)),
+        };
+        let Some(mut report) = report else { return };
+        report.detail = Some(why.into());
+        if let Ok(mut link) = UdpLink::from_socket(Arc::clone(&self.socket)) {
+            // Whether it arrives or not, there is nothing left to try.
+            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
+        }
+        service.observe(&Fact::Finished(&report));
+        let _ = registry.try_send(Finished(report));
+        self.peer_state.set_over();
     }
 }
 

@@ -3,17 +3,17 @@
 use std::net::UdpSocket;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 use tokio::time::Instant;
 
 use super::live_peers::{Claim, LivePeers};
+use super::roster::Serve;
 use super::service::Service;
 use super::session::Assignment;
-use super::session_supervisor::{Load, Serve, SessionSupervisor};
+use super::workers::Workers;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Received, RequestSocket, send_once};
@@ -30,20 +30,13 @@ pub struct Listener {
     socket: Arc<UdpSocket>,
     service: Arc<Service>,
     live_peers: Arc<LivePeers>,
-    workers: Vec<Worker>,
-    /// `None` until started.
+    workers: Arc<Workers>,
+    /// `None` until started, and once paused.
     requests: Option<RequestSocket>,
     buffer: Vec<u8>,
     backlog: bool,
-}
-
-/// An arbiter that sessions run on.
-#[derive(Debug, Clone)]
-pub struct Worker {
-    /// The parent of its sessions.
-    pub supervisor: Addr<SessionSupervisor>,
-    /// How many it has.
-    pub sessions: Arc<AtomicUsize>,
+    /// It takes no further request, not even if it is started again.
+    paused: bool,
 }
 
 /// Takes no further request.
@@ -61,11 +54,11 @@ impl Listener {
         socket: Arc<UdpSocket>,
         service: Arc<Service>,
         live_peers: Arc<LivePeers>,
-        workers: Vec<Worker>,
+        workers: Arc<Workers>,
     ) -> Self {
         // One more than the longest request, to recognise those that are longer.
         let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
-        Self { socket, service, live_peers, workers, requests: None, buffer, backlog: false }
+        Self { socket, service, live_peers, workers, requests: None, buffer, backlog: false, paused: false }
     }
 
     fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
@@ -138,11 +131,9 @@ impl Listener {
         };
         let request = request.into_owned();
         let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
-        let busyness = |worker: &&Worker| worker.sessions.load(Ordering::Relaxed);
-        let Some(worker) = self.workers.iter().min_by_key(busyness) else { return };
-        let serve = Serve { assignment, local: received.to, ticket, load: Load::on(&worker.sessions) };
-        if worker.supervisor.try_send(serve).is_err() {
-            dropped("the session supervisor has no room");
+        let serve = Box::new(Serve { assignment, local: received.to, ticket });
+        if self.workers.hand_out(serve).is_err() {
+            dropped("too many requests wait for a session");
         }
     }
 
@@ -162,6 +153,9 @@ impl Actor for Listener {
     /// # Panics
     /// When the socket can't be waited for: the supervisor tries again, and gives up in the end.
     fn started(&mut self, ctx: &mut Self::Context) {
+        if self.paused {
+            return;
+        }
         match RequestSocket::from_socket(Arc::clone(&self.socket)) {
             Ok(requests) => self.requests = Some(requests),
             Err(error) => panic!("can't wait for requests: {error}"),
@@ -183,6 +177,7 @@ impl Handler<Pause> for Listener {
     type Result = ();
 
     fn handle(&mut self, _: Pause, _: &mut Self::Context) {
+        self.paused = true;
         self.requests = None;
     }
 }

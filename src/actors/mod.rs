@@ -13,22 +13,27 @@
 //! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages
 //! carry requests, slabs of files, deadlines and facts.
 
+mod arbiter_supervisor;
 mod blocking;
 mod lease;
 mod listener;
 mod live_peers;
 mod reader;
 mod registry;
+mod roster;
 mod service;
 mod session;
 mod session_supervisor;
 mod window_budget;
+mod workers;
 mod writer;
 
-pub use self::listener::{Listener, Pause, Worker};
+pub use self::arbiter_supervisor::ArbiterSupervisor;
+pub use self::listener::{Listener, Pause};
 pub use self::live_peers::LivePeers;
-pub(crate) use self::registry::Supervisors;
 pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
 pub use self::service::Service;
 pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use self::window_budget::WindowBudget;
+pub use self::workers::Workers;
+pub(crate) use self::workers::arbiter_runtime;

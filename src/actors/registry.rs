@@ -1,29 +1,32 @@
 //! The actor that knows what is live, and what was.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Recipient, Supervised};
+use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, Supervised};
 
+use super::roster::Live;
 use super::session::End;
-use super::session_supervisor::{Announce, SessionSupervisor};
+use super::workers::Workers;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
 /// Knows every live transfer and the last ones that ended. It hears of them; it never stands between a packet and its answer.
 ///
-/// What it knows can be lost: after a crash, and from time to time, it asks the sessions to announce themselves anew.
-#[derive(Debug, Default)]
+/// What it knows can be lost: after a crash, and whenever it is asked, it compares with what the arbiters have.
+#[derive(Debug)]
 pub struct Registry {
+    workers: Arc<Workers>,
     live: BTreeMap<TransferId, Entry>,
     history: VecDeque<Report>,
-    supervisors: Vec<actix::Addr<SessionSupervisor>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     transfer: LiveTransfer,
-    session: Recipient<End>,
+    /// `None` between two sessions of a transfer.
+    session: Option<Recipient<End>>,
 }
 
 /// A transfer that is under way.
@@ -35,7 +38,7 @@ pub struct LiveTransfer {
     pub octets: u64,
 }
 
-/// A session has begun. Sent again when the registry asks.
+/// A session has begun, the transfer's first or another.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Started {
@@ -55,11 +58,6 @@ pub(super) struct Progressed {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Finished(pub(super) Report);
-
-/// These are the supervisors whose sessions can be asked to announce themselves.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Supervisors(pub(crate) Vec<actix::Addr<SessionSupervisor>>);
 
 /// Everything the registry knows. Answered by a [`Snapshot`].
 #[derive(Debug, Message)]
@@ -86,9 +84,20 @@ pub struct Describe(pub TransferId);
 pub struct Cancel(pub TransferId);
 
 impl Registry {
-    /// Forgets transfers whose session is gone without a word.
-    fn purge(&mut self) {
-        self.live.retain(|_, entry| entry.session.connected());
+    /// A registry of what the arbiters of `workers` do.
+    #[must_use]
+    pub fn new(workers: Arc<Workers>) -> Self {
+        Self { workers, live: BTreeMap::new(), history: VecDeque::new() }
+    }
+
+    /// Sees to it that it knows exactly the transfers that are live: news may have been lost, here by a panic or on the way by want of room.
+    fn reconcile(&mut self) {
+        let mut known = std::mem::take(&mut self.live);
+        for Live { report, octets, session } in self.workers.live() {
+            let heard = known.remove(&report.id).map_or(0, |entry| entry.transfer.octets);
+            let transfer = LiveTransfer { octets: octets.unwrap_or(heard), report };
+            self.live.insert(transfer.report.id, Entry { transfer, session });
+        }
     }
 }
 
@@ -97,25 +106,14 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
-        for supervisor in &self.supervisors {
-            // One that has no room is busy with sessions that will report anyway.
-            let _ = supervisor.try_send(Announce(ctx.address()));
-        }
+        self.reconcile();
     }
 }
 
 impl Supervised for Registry {
-    /// All but the supervisors is asked for again.
+    /// What is live is looked up again; what was is lost.
     fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self { supervisors: std::mem::take(&mut self.supervisors), ..Self::default() };
-    }
-}
-
-impl Handler<Supervisors> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Supervisors(supervisors): Supervisors, _: &mut Self::Context) {
-        self.supervisors = supervisors;
+        *self = Self::new(Arc::clone(&self.workers));
     }
 }
 
@@ -124,7 +122,7 @@ impl Handler<Started> for Registry {
 
     fn handle(&mut self, Started { report, session }: Started, _: &mut Self::Context) {
         let (id, transfer) = (report.id, LiveTransfer { report, octets: 0 });
-        self.live.insert(id, Entry { transfer, session });
+        self.live.insert(id, Entry { transfer, session: Some(session) });
     }
 }
 
@@ -154,7 +152,7 @@ impl Handler<List> for Registry {
     type Result = MessageResult<List>;
 
     fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
-        self.purge();
+        self.reconcile();
         let live = self.live.values().map(|entry| entry.transfer.clone()).collect();
         MessageResult(Snapshot { live, history: self.history.iter().cloned().collect() })
     }
@@ -164,7 +162,7 @@ impl Handler<Describe> for Registry {
     type Result = Option<LiveTransfer>;
 
     fn handle(&mut self, Describe(id): Describe, _: &mut Self::Context) -> Self::Result {
-        self.purge();
+        self.reconcile();
         self.live.get(&id).map(|entry| entry.transfer.clone())
     }
 }
@@ -173,6 +171,8 @@ impl Handler<Cancel> for Registry {
     type Result = bool;
 
     fn handle(&mut self, Cancel(id): Cancel, _: &mut Self::Context) -> bool {
-        self.live.get(&id).is_some_and(|entry| entry.session.try_send(End(Failure::Cancelled)).is_ok())
+        self.reconcile();
+        let session = self.live.get(&id).and_then(|entry| entry.session.as_ref());
+        session.is_some_and(|session| session.try_send(End(Failure::Cancelled)).is_ok())
     }
 }

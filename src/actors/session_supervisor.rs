@@ -1,54 +1,42 @@
 //! The parent of an arbiter's sessions.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
 
 use super::lease::Lease;
-use super::live_peers::Ticket;
-use super::registry::{Finished, Registry, Started};
+use super::registry::Registry;
+use super::roster::{Child, Roster, Serve};
 use super::service::Service;
-use super::session::{Assignment, End, Session};
+use super::session::{End, Session};
+use super::workers::Pulse;
 use crate::error::{Failure, Fault};
 use crate::limits;
-use crate::net::{Link, UdpLink};
+use crate::net::UdpLink;
 use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
-use crate::transfer::{Outcome, Transmit, error_packet};
+use crate::transfer::Outcome;
 
-/// Starts a session for each request that the listeners hand it, another in place of one that panics, and buries those that end. What must
-/// outlive a session is in its lease, which is held here too: a peer whose session crashed too often hears of it from the same TID.
+/// Starts a session for each request that the listeners hand to its arbiter, another in place of one that fails, and buries those that end. What must
+/// outlive a session is in its lease; what must outlive this supervisor, and its arbiter, in the roster.
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
     registry: Addr<Registry>,
-    children: HashMap<u64, Child>,
-    stopping: bool,
+    roster: Arc<Roster>,
+    pulse: Arc<Pulse>,
+    said_goodbye: bool,
 }
 
-#[derive(Debug)]
-struct Child {
-    session: Addr<Session>,
-    lease: Arc<Lease>,
-    /// How often the session was replaced.
-    resumptions: u32,
-    /// Held until the session is buried, as the next.
-    _ticket: Ticket,
-    _load: Load,
-}
-
-/// Serves a request.
+/// Requests wait to be served.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Serve {
-    pub(super) assignment: Assignment,
-    /// The address that the request was sent to: answers come from there.
-    pub(super) local: std::net::SocketAddr,
-    pub(super) ticket: Ticket,
-    pub(super) load: Load,
-}
+pub(super) struct Wake;
+
+/// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Ping;
 
 impl TransferId {
     /// What a supervisor calls the writer of this transfer. It calls the session by the transfer's own number, which never gets so high.
@@ -64,115 +52,142 @@ impl TransferId {
 
 const WRITER: u64 = 1 << 63;
 
-/// One session's share of an arbiter's load: counted from the moment that the session is handed to it.
-#[derive(Debug)]
-pub(super) struct Load(Arc<AtomicUsize>);
-
-impl Load {
-    pub(super) fn on(sessions: &Arc<AtomicUsize>) -> Self {
-        sessions.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(sessions))
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Asks the sessions to tell this registry that they are there.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Announce(pub(super) Addr<Registry>);
-
-/// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct Ping;
-
 impl SessionSupervisor {
-    /// A supervisor without sessions.
-    #[must_use]
-    pub fn new(service: Arc<Service>, registry: Addr<Registry>) -> Self {
-        Self { service, registry, children: HashMap::new(), stopping: false }
+    pub(super) fn new(
+        service: Arc<Service>,
+        registry: Addr<Registry>,
+        roster: Arc<Roster>,
+        pulse: Arc<Pulse>,
+    ) -> Self {
+        Self { service, registry, roster, pulse, said_goodbye: false }
     }
 
-    fn start_session(&mut self, serve: Serve, ctx: &Context<Self>) -> Result<(), Fault> {
-        let Serve { assignment, local, ticket, load } = serve;
+    /// Serves what waits, a turn's worth.
+    fn serve_waiting(&self, ctx: &mut Context<Self>) {
+        for _ in 0..limits::REQUESTS_PER_TURN {
+            let Some(serve) = self.roster.next_waiting() else { return };
+            if !self.roster.is_stopping() {
+                self.serve(*serve, ctx);
+            }
+        }
+        ctx.notify(Wake);
+    }
+
+    fn serve(&self, serve: Serve, ctx: &Context<Self>) {
+        let mut report = serve.assignment.report(serve.local, Outcome::Failed(Failure::Busy));
+        if let Err(fault) = self.start_transfer(serve, ctx) {
+            // Nobody can be told without a socket: the client repeats its request, and there may be one then.
+            report.detail = fault.detail;
+            self.service.observe(&Fact::Finished(&report));
+        }
+    }
+
+    fn start_transfer(&self, serve: Serve, ctx: &Context<Self>) -> Result<(), Fault> {
+        let Serve { assignment, local, ticket } = serve;
         let busy = |error| Fault::new(Failure::Busy, error);
         let socket = UdpLink::open(local, self.service.ports).map_err(busy)?;
         let local = socket.local_addr().map_err(busy)?;
-        let (id, parent) = (assignment.id.0, ctx.address().recipient());
-        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state), parent));
-        let session = self.start_life(&lease, ctx)?;
-        let child = Child { session, lease, resumptions: 0, _ticket: ticket, _load: load };
-        self.children.insert(id, child);
+        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        let session = self.start_session(&lease, ctx)?;
+        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
         Ok(())
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
-    fn start_life(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Result<Addr<Session>, Fault> {
+    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Result<Addr<Session>, Fault> {
         let link = UdpLink::from_socket(Arc::clone(&lease.socket))
             .map_err(|error| Fault::new(Failure::Busy, error))?;
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), self.registry.clone());
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
-        Ok(start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {
-            Session::new(lease, life, service, registry, Box::new(link))
+        let known_to = parent.clone();
+        Ok(start_temporary(id, limits::MAILBOX_SESSION, known_to, move |_| {
+            Session::new(lease, life, parent, service, registry, Box::new(link))
         }))
     }
 
-    /// A session panicked: another takes its place on the same socket, at once.
-    fn on_crashed(&mut self, mut child: Child, panic: &str, ctx: &Context<Self>) {
-        let id = child.lease.assignment.id;
-        self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
-        if child.lease.is_over() {
-            return;
+    fn keep(&self, child: Child) {
+        if let Err(child) = self.roster.insert(child) {
+            // The arbiter was given up in this very moment, and nobody else knows of this transfer.
+            self.bury(&child, "its arbiter was given up");
         }
-        if self.stopping || child.resumptions == limits::RESUMPTIONS_MAX {
-            return self.bury(&child, panic);
-        }
-        match self.start_life(&child.lease, ctx) {
-            Ok(session) => {
-                child.session = session;
-                child.resumptions += 1;
-                self.service.observe(&Fact::Resumed { transfer: id, resumption: child.resumptions });
-                self.children.insert(id.0, child);
+    }
+
+    /// Goes on for a supervisor that panicked, or whose arbiter ended: what that one missed is made up for.
+    fn resume(&self, ctx: &Context<Self>) {
+        for mut child in self.roster.remove_without_session() {
+            if child.lease.is_over() {
+                continue;
             }
-            Err(_) => self.bury(&child, panic),
+            if child.session.take().is_some() {
+                self.on_failed(child, "its end was not heard of", ctx);
+            } else {
+                self.replace(child, ctx);
+            }
+        }
+        for lease in self.roster.leases() {
+            if lease.is_writer_lost() {
+                lease.ledger.fail(Fault::new(Failure::Internal, "the writer's end was not heard of"));
+            }
         }
     }
 
-    /// Says what a crashed session no longer can, from its own socket. A transfer whose end is known already is left in peace.
-    fn bury(&self, child: &Child, panic: &str) {
-        let (lease, failure) = (&child.lease, Failure::Internal);
-        lease.next_life();
-        let report = {
-            let mut held = lease.hold();
-            held.summary.detail = Some(format!("the session panicked: {panic}").into());
-            lease.report(&mut held, Outcome::Failed(failure))
-        };
-        let Some(report) = report else { return };
-        if let Ok(mut link) = UdpLink::from_socket(Arc::clone(&lease.socket)) {
-            // Whether it arrives or not, there is nothing left to try.
-            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
+    /// A session failed: another takes its place on the same socket, at once.
+    fn on_failed(&self, mut child: Child, why: &str, ctx: &Context<Self>) {
+        if self.roster.is_stopping() || child.resumptions == limits::RESUMPTIONS_MAX {
+            return self.bury(&child, why);
         }
-        self.service.observe(&Fact::Finished(&report));
-        let _ = self.registry.try_send(Finished(report));
+        child.resumptions += 1;
+        let (transfer, resumption) = (child.id(), child.resumptions);
+        self.service.observe(&Fact::Resumed { transfer, resumption });
+        self.replace(child, ctx);
     }
 
-    /// A writer never stops by itself while its transfer lives. Without it there is no upload.
-    fn on_writer_exited(&self, child: &Child, exit: &Exit) {
+    fn replace(&self, mut child: Child, ctx: &Context<Self>) {
+        match self.start_session(&child.lease, ctx) {
+            Ok(session) => {
+                child.session = Some(session);
+                self.keep(child);
+            }
+            Err(fault) => self.bury(&child, &fault.to_string()),
+        }
+    }
+
+    /// Says what a failed session no longer can.
+    fn bury(&self, child: &Child, why: &str) {
+        let failure = if self.roster.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
+        child.lease.bury(&self.service, &self.registry, failure, &format!("the session failed: {why}"));
+    }
+
+    fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
         if let Exit::Panicked(panic) = exit {
-            let transfer = Some(child.lease.assignment.id);
-            self.service.observe(&Fact::Crashed { actor: "writer", transfer, panic });
+            self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
         }
-        child.lease.ledger.fail(Fault::new(Failure::Internal, format_args!("the writer {exit}")));
+        let Some(child) = self.roster.remove(id) else { return };
+        if child.session.as_ref().is_some_and(Addr::connected) {
+            // An earlier session's, which was replaced before this was heard.
+            self.keep(child);
+        } else if !child.lease.is_over() {
+            self.on_failed(child, &exit.to_string(), ctx);
+        }
+    }
+
+    /// A writer never stops by itself while its transfer lives. Without it there is no upload; but one that ended with its arbiter is
+    /// followed by another, where the session goes on.
+    fn on_writer_exited(&self, id: TransferId, exit: &Exit) {
+        let Some(lease) = self.roster.lease(id) else { return };
+        match exit {
+            Exit::Killed => return,
+            Exit::Panicked(panic) => {
+                self.service.observe(&Fact::Crashed { actor: "writer", transfer: Some(id), panic });
+            }
+            _ => {}
+        }
+        lease.ledger.fail(Fault::new(Failure::Internal, format_args!("the writer {exit}")));
     }
 
     fn stop_if_alone(&self, ctx: &mut Context<Self>) {
-        if self.stopping && self.children.is_empty() {
+        if self.roster.is_stopping() && self.roster.is_empty() {
             ctx.stop();
         }
     }
@@ -183,39 +198,35 @@ impl Actor for SessionSupervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
+        self.resume(ctx);
+        self.serve_waiting(ctx);
     }
 
-    /// Ends every session, with an ERROR to its peer, and then itself.
+    /// Has every session say goodbye first, if the server is to stop.
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        if !self.stopping {
-            self.stopping = true;
-            for child in self.children.values() {
-                // One whose mailbox is full, or closed, is told by the end of its arbiter.
-                let _ = child.session.try_send(End(Failure::ShuttingDown));
+        if !self.roster.is_stopping() {
+            return Running::Stop;
+        }
+        if !std::mem::replace(&mut self.said_goodbye, true) {
+            for session in self.roster.sessions() {
+                // One whose mailbox is full, or closed, is told by whoever ends the arbiter.
+                let _ = session.try_send(End(Failure::ShuttingDown));
             }
         }
-        if self.children.is_empty() { Running::Stop } else { Running::Continue }
+        if self.roster.is_empty() { Running::Stop } else { Running::Continue }
     }
 }
 
 impl Supervised for SessionSupervisor {
-    /// The sessions live on, and so does the record of them: a handler that panicked changed it in single steps.
+    /// The sessions live on, and so does the roster of them; `started` looks after those that ended meanwhile.
     fn restarting(&mut self, _: &mut Self::Context) {}
 }
 
-impl Handler<Serve> for SessionSupervisor {
+impl Handler<Wake> for SessionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, serve: Serve, ctx: &mut Self::Context) {
-        if self.stopping {
-            return;
-        }
-        let mut report = serve.assignment.report(serve.local, Outcome::Failed(Failure::Busy));
-        if let Err(fault) = self.start_session(serve, ctx) {
-            // Nobody can be told without a socket: the client repeats its request, and there may be one then.
-            report.detail = fault.detail;
-            self.service.observe(&Fact::Finished(&report));
-        }
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.serve_waiting(ctx);
     }
 }
 
@@ -223,33 +234,18 @@ impl Handler<ChildExited> for SessionSupervisor {
     type Result = ();
 
     fn handle(&mut self, ChildExited { id, exit }: ChildExited, ctx: &mut Self::Context) {
-        if let Some(id) = TransferId::from_writer(id) {
-            if let Some(child) = self.children.get(&id.0) {
-                self.on_writer_exited(child, &exit);
-            }
-            return;
-        }
-        let Some(child) = self.children.remove(&id) else { return };
-        if let Exit::Panicked(panic) = exit {
-            self.on_crashed(child, &panic, ctx);
+        match TransferId::from_writer(id) {
+            Some(id) => self.on_writer_exited(id, &exit),
+            None => self.on_session_exited(TransferId(id), &exit, ctx),
         }
         self.stop_if_alone(ctx);
-    }
-}
-
-impl Handler<Announce> for SessionSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, Announce(registry): Announce, _: &mut Self::Context) {
-        for child in self.children.values() {
-            let session = child.session.clone().recipient();
-            let _ = registry.try_send(Started { report: child.lease.beginning(), session });
-        }
     }
 }
 
 impl Handler<Ping> for SessionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {
+        self.pulse.beat();
+    }
 }

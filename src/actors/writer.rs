@@ -90,6 +90,10 @@ impl Ledger {
     }
 
     /// The upload is over.
+    pub(super) fn close(&self, fault: Fault) {
+        self.fail(fault);
+    }
+
     pub(super) fn fail(&self, fault: Fault) {
         self.note(|entries| entries.fault = Some(fault));
     }

@@ -161,7 +161,7 @@ impl Serve {
                     "--host and --port have no effect: the service manager passed the sockets"
                 );
             }
-            daemon::run(&settings, sockets, log.logger(), &*log.reopener())
+            daemon::run(settings, sockets, log.logger(), log.reopener())
         });
         if let Err(error) = &ended
             && log.is_file()

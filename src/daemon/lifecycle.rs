@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handle::{Order, Stage};
-use super::server::{End, LISTENER, SESSION_SUPERVISOR, Server};
+use super::server::Server;
 use super::{RunError, ServerHandle};
 use crate::actors::{List, LivePeers, LiveTransfer, Pause};
 use crate::limits;
 use crate::observe::Tallied;
-use crate::supervision::Exit;
+use crate::supervision::{Exit, Supervisor};
 
 impl Server {
     /// What steers it while it [serves](Self::serve).
@@ -33,7 +33,7 @@ impl Server {
         let mut deadline = None;
         let ended = loop {
             tokio::select! {
-                failure = next_failure(&mut self.ends) => break Err(failure),
+                failure = next_failure(&self.supervisor, &mut self.failures) => break Err(failure),
                 () = drained(&self.live_peers, deadline) => break Ok(()),
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => deadline = Some(self.drain(within, deadline).await),
@@ -58,7 +58,7 @@ impl Server {
 
     /// Waits until a part of the server can't be kept alive, and says which and why.
     pub async fn failed(&mut self) -> String {
-        next_failure(&mut self.ends).await
+        next_failure(&self.supervisor, &mut self.failures).await
     }
 
     /// Takes no further request, ends every live transfer with an ERROR to its peer, then everything else.
@@ -84,35 +84,23 @@ impl Server {
     /// keeps what arrives for the next server.
     async fn pause(&self) {
         for listener in &self.listeners {
-            // One that doesn't hear it in time, or is gone, ends with the process.
-            let _ = timeout(limits::STOP_WITHIN, listener.send(Pause)).await;
+            let paused = async {
+                // A listener that panics at it is started again, and asked again.
+                while listener.send(Pause).await.is_err() && listener.connected() {}
+            };
+            // One that doesn't hear it in time ends with the process.
+            let _ = timeout(limits::STOP_WITHIN, paused).await;
         }
     }
 
     async fn end(&mut self, how: Result<(), String>) {
         info!(self.log, "stopping"; "transfers" => self.live_peers.unfinished());
         self.stage.send_replace(Stage::Stopping);
-        for listener in self.listeners.drain(..) {
-            let _ = listener.try_send(Pause);
-        }
-        for stopper in self.worker_stoppers.drain(..) {
-            stopper.stop(limits::STOP_WITHIN);
-        }
-        let mut supervisors = self.workers.len();
-        let all_gone = async {
-            while supervisors > 0 {
-                let Some(end) = self.ends.recv().await else { break };
-                supervisors -= usize::from(end.actor == SESSION_SUPERVISOR);
-            }
-        };
-        // Sessions that don't end in time end with their arbiter.
-        let _ = timeout(limits::STOP_WITHIN, all_gone).await;
-        for arbiter in self.arbiters.drain(..) {
-            arbiter.stop();
-        }
-        for stopper in self.stoppers.drain(..) {
-            stopper.stop(limits::STOP_WITHIN);
-        }
+        self.workers.set_stopping();
+        self.supervisor.stop();
+        // Whoever doesn't end in time ends with its arbiter.
+        let _ = timeout(limits::STOP_WITHIN + limits::STOP_WITHIN, self.supervisor.ended()).await;
+        self.workers.end(&self.service, &self.registry);
         self.sockets.clear();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
@@ -136,16 +124,14 @@ impl Server {
     }
 }
 
-/// Waits until an actor that should live has ended.
-async fn next_failure(ends: &mut mpsc::UnboundedReceiver<End>) -> String {
-    loop {
-        match ends.recv().await {
-            // It was told to.
-            Some(End { actor: LISTENER, exit: Exit::Normal }) => {}
-            Some(End { actor, exit }) => return format!("the {actor} {exit}"),
-            // The server holds a sender itself.
-            None => return pending().await,
-        }
+/// Waits until the tree has come down by itself, or the arbiters can't be kept alive.
+async fn next_failure(supervisor: &Supervisor, failures: &mut mpsc::UnboundedReceiver<String>) -> String {
+    tokio::select! {
+        exit = supervisor.ended() => match exit {
+            Exit::GaveUp(why) => why,
+            exit => format!("the server {exit}"),
+        },
+        Some(why) = failures.recv() => why,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Assembly: the one room that knows everybody.
 
 mod handle;
+mod heart;
 mod lifecycle;
 mod server;
 mod service_manager;
@@ -9,14 +10,17 @@ mod sockets;
 
 use std::io;
 use std::net::UdpSocket;
+use std::sync::Arc;
 
 use slog::{Logger, warn};
 use tokio::time::timeout;
 
 pub use self::handle::ServerHandle;
-pub use self::server::{Server, StartError};
+use self::heart::Heart;
+pub use self::server::{Capacity, Server, StartError};
 use self::signals::Signals;
 pub use self::sockets::passed_sockets;
+use crate::actors::arbiter_runtime;
 use crate::limits;
 use crate::settings::Settings;
 
@@ -36,24 +40,40 @@ pub enum RunError {
 /// [dumps](ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
 /// [passed](passed_sockets): if there are any, no other is bound.
 ///
+/// The server has threads of its own: if the one that its listeners share is blocked for [`limits::SERVER_SILENCE_MAX`] seconds, it is given up,
+/// and left behind.
+///
 /// # Errors
 /// [`RunError`].
 pub fn run(
+    settings: Settings,
+    sockets: Vec<UdpSocket>,
+    log: &Logger,
+    reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
+) -> Result<(), RunError> {
+    raise_open_files(log);
+    let (heart, log) = (Heart::default(), log.clone());
+    let beating = heart.clone();
+    heart.watch(move || serve(&settings, sockets, &log, &reopen_log, beating))
+}
+
+fn serve(
     settings: &Settings,
     sockets: Vec<UdpSocket>,
     log: &Logger,
     reopen_log: &dyn Fn() -> io::Result<()>,
+    heart: Heart,
 ) -> Result<(), RunError> {
-    raise_open_files(log);
-    let runtime = server::runtime().map_err(StartError::Runtime)?;
+    let runtime = arbiter_runtime().map_err(StartError::Runtime)?;
     let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
         let mut server = Server::start_on(settings, sockets, log)?;
+        actix::spawn(heart.beat());
         let handle = server.handle();
         let informed = actix::spawn(service_manager::keep_informed(
             handle.stages(),
-            server.arbiters(),
+            Arc::clone(&server.workers),
             server.status(),
             log.clone(),
         ));

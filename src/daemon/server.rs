@@ -3,23 +3,22 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-use actix::{Addr, Arbiter, Recipient};
+use actix::Addr;
 use slog::{Drain, Logger, info, warn};
 use tokio::sync::{mpsc, watch};
 
 use super::ServerHandle;
 use super::handle::{Order, Stage};
 use super::sockets;
-use crate::actors::{Listener, LivePeers, Ping, Registry, Service, SessionSupervisor, Supervisors, Worker};
+use crate::actors::{ArbiterSupervisor, Listener, LivePeers, Registry, Service, Workers};
 use crate::limits;
 use crate::net::BindError;
-use crate::observe::{Counters, Fact, LogObserver, Observer};
+use crate::observe::{Counters, Fact, LogObserver};
 use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, RootError};
-use crate::supervision::{Exit, Permanent, RestartLimit, Stopper, start_permanent};
+use crate::supervision::{ChildSpec, Exit, Follows, RestartLimit, Supervisor};
 
 /// Why a server can't start. Each is one sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -54,29 +53,36 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     /// Where requests arrive; open for as long as anybody may be waiting for an answer.
     pub(super) sockets: Vec<Arc<UdpSocket>>,
+    pub(super) service: Arc<Service>,
     pub(super) counters: Arc<Counters>,
     pub(super) live_peers: Arc<LivePeers>,
+    pub(super) workers: Arc<Workers>,
+    /// The root of the tree.
+    pub(super) supervisor: Supervisor,
     pub(super) registry: Addr<Registry>,
     pub(super) listeners: Vec<Addr<Listener>>,
-    pub(super) workers: Vec<Worker>,
-    pub(super) arbiters: Vec<Arbiter>,
-    /// Of the workers' supervisors.
-    pub(super) worker_stoppers: Vec<Stopper>,
-    /// Of the registry and the listeners.
-    pub(super) stoppers: Vec<Stopper>,
-    pub(super) ends: mpsc::UnboundedReceiver<End>,
-    /// For listeners that are started later; kept, so that `ends` never closes.
-    ended: mpsc::UnboundedSender<End>,
+    /// Why the arbiters can't be kept alive.
+    pub(super) failures: mpsc::UnboundedReceiver<String>,
     pub(super) handle: ServerHandle,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) stage: watch::Sender<Stage>,
 }
 
-/// A permanent actor has ended for good.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) actor: &'static str,
-    pub(super) exit: Exit,
+/// How much of a machine a server takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// Threads that sessions run on.
+    pub arbiters: usize,
+    /// Transfers at once.
+    pub transfers_max: usize,
+    /// What each permanent actor gets.
+    pub restarts: RestartLimit,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { arbiters: 1, transfers_max: limits::TRANSFERS_MAX_DEFAULT, restarts: RestartLimit::default() }
+    }
 }
 
 impl Server {
@@ -95,12 +101,9 @@ impl Server {
     pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
         let directory = Arc::new(Directory::open(&settings.root, settings.directory)?);
         let sockets = sockets::open(settings, sockets, log)?;
-        let counters = Arc::new(Counters::default());
-        let observers: Vec<Arc<dyn Observer>> =
-            vec![Arc::new(LogObserver::new(log.clone())), Arc::<Counters>::clone(&counters)];
-        let service = Arc::new(Service {
+        let service = Service {
             store: Arc::<Directory>::clone(&directory),
-            observers,
+            observers: vec![Arc::new(LogObserver::new(log.clone()))],
             rules: Rules { read_only: settings.read_only, strict: settings.strict },
             offer: settings.offer,
             windows: Arc::default(),
@@ -109,77 +112,99 @@ impl Server {
             ports: settings.ports,
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
             last_transfer: 0.into(),
-        });
-        let mut server = Self::assemble(settings, &service, counters, log)?;
-        for (socket, address) in sockets {
-            server.listen(&service, socket, address);
-        }
+        };
+        let (arbiters, transfers_max) = (settings.arbiters, settings.transfers_max);
+        let capacity = Capacity { arbiters, transfers_max, ..Capacity::default() };
+        let server = Self::start_service(service, sockets, capacity, log)?;
         if !settings.read_only {
             sweep(directory, log.clone());
         }
         Ok(server)
     }
 
-    /// Everything but the listeners.
-    fn assemble(
-        settings: &Settings,
-        service: &Arc<Service>,
-        counters: Arc<Counters>,
+    /// Serves with a store, observers and rules of one's own, on sockets that are bound already. Counters are added to the observers.
+    ///
+    /// # Errors
+    /// [`StartError::Runtime`]; nothing is left running then.
+    pub fn start_service(
+        mut service: Service,
+        sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
+        capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
-        let (ended, ends) = mpsc::unbounded_channel();
-        let here = Arbiter::current();
-        let Permanent { addr: registry, stopper } =
-            permanent(&here, "registry", &ended, |_| Registry::default());
-        let (stoppers, mut worker_stoppers) = (vec![stopper], Vec::with_capacity(settings.arbiters));
-        let mut arbiters = Vec::with_capacity(settings.arbiters);
-        let mut workers = Vec::with_capacity(settings.arbiters);
-        for _ in 0..settings.arbiters.max(1) {
-            let arbiter = Arbiter::try_with_tokio_rt(runtime).map_err(StartError::Runtime)?;
-            let (service, registry) = (Arc::clone(service), registry.clone());
-            let supervisor = permanent(&arbiter.handle(), SESSION_SUPERVISOR, &ended, move |_| {
-                SessionSupervisor::new(service, registry)
-            });
-            worker_stoppers.push(supervisor.stopper);
-            workers.push(Worker { supervisor: supervisor.addr, sessions: Arc::new(AtomicUsize::new(0)) });
-            arbiters.push(arbiter);
+        let counters = Arc::new(Counters::default());
+        service.observers.push(Arc::<Counters>::clone(&counters));
+        let mut server = Self::assemble(Arc::new(service), counters, capacity, log)?;
+        for (socket, address) in sockets {
+            server.listen(socket, address, capacity.restarts);
         }
-        registry.do_send(Supervisors(workers.iter().map(|worker| worker.supervisor.clone()).collect()));
-        let live_peers = LivePeers::new(settings.transfers_max);
+        Ok(server)
+    }
+
+    /// Everything but the listeners.
+    fn assemble(
+        service: Arc<Service>,
+        counters: Arc<Counters>,
+        capacity: Capacity,
+        log: &Logger,
+    ) -> Result<Self, StartError> {
+        let workers = Arc::new(Workers::new(capacity.restarts));
+        let supervisor = root(&service, &workers);
+        let of_registry = Arc::clone(&workers);
+        let registry = supervisor.start_child(
+            ChildSpec::permanent("registry", move |_| Registry::new(of_registry))
+                .limit(capacity.restarts)
+                .mailbox(limits::MAILBOX_BUSY),
+        );
+        let (gave_up, failures) = mpsc::unbounded_channel();
+        let parts = (Arc::clone(&service), registry.clone(), Arc::clone(&workers));
+        let arbiter_supervisor = supervisor.start_child(
+            ChildSpec::permanent("arbiter supervisor", move |_| {
+                let (service, registry, workers) = parts;
+                // Nobody listens any more once the server is gone.
+                ArbiterSupervisor::new(service, registry, workers, move |why| drop(gave_up.send(why)))
+            })
+            .limit(capacity.restarts)
+            .stop_within(limits::STOP_WITHIN),
+        );
+        let count = capacity.arbiters.max(1);
+        if let Err(error) = workers.start_all(count, &service, &registry, &arbiter_supervisor) {
+            workers.end(&service, &registry);
+            supervisor.stop();
+            return Err(StartError::Runtime(error));
+        }
         let (ordered, orders) = mpsc::unbounded_channel();
         let stage = watch::Sender::new(Stage::Serving);
         Ok(Self {
             log: log.clone(),
             addresses: Vec::new(),
             sockets: Vec::new(),
+            service,
             counters,
-            live_peers,
+            live_peers: LivePeers::new(capacity.transfers_max),
+            workers,
+            supervisor,
             registry,
             listeners: Vec::new(),
-            workers,
-            arbiters,
-            worker_stoppers,
-            stoppers,
-            ends,
-            ended,
+            failures,
             handle: ServerHandle::new(ordered, stage.subscribe()),
             orders,
             stage,
         })
     }
 
-    fn listen(&mut self, service: &Arc<Service>, socket: Arc<UdpSocket>, address: SocketAddr) {
-        let (live_peers, workers) = (Arc::clone(&self.live_peers), self.workers.clone());
-        let observed = Arc::clone(service);
+    fn listen(&mut self, socket: Arc<UdpSocket>, address: SocketAddr, restarts: RestartLimit) {
         self.sockets.push(Arc::clone(&socket));
-        let service = Arc::clone(service);
-        let listener = permanent(&Arbiter::current(), LISTENER, &self.ended, move |_| {
-            Listener::new(socket, service, live_peers, workers)
-        });
-        self.listeners.push(listener.addr);
-        self.stoppers.push(listener.stopper);
+        let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
+        let workers = Arc::clone(&self.workers);
+        self.listeners.push(
+            self.supervisor.start_child(
+                ChildSpec::permanent("listener", move |_| Listener::new(socket, service, peers, workers))
+                    .limit(restarts),
+            ),
+        );
         self.addresses.push(address);
-        observed.observe(&Fact::Listening { address });
+        self.service.observe(&Fact::Listening { address });
     }
 
     /// The addresses that it listens on, with the ports that were really bound.
@@ -201,15 +226,16 @@ impl Server {
         &self.counters
     }
 
+    /// The table of live peers.
+    #[must_use]
+    pub fn live_peers(&self) -> &Arc<LivePeers> {
+        &self.live_peers
+    }
+
     /// Transfers under way, and those that are done but still answer repeats.
     #[must_use]
     pub fn live_transfers(&self) -> usize {
         self.live_peers.live()
-    }
-
-    /// For those who want a sign of life.
-    pub(super) fn arbiters(&self) -> Vec<Recipient<Ping>> {
-        self.workers.iter().map(|worker| worker.supervisor.clone().recipient()).collect()
     }
 
     /// What it does, for people.
@@ -219,32 +245,17 @@ impl Server {
     }
 }
 
-/// What supervised actors are called in an [`End`].
-pub(super) const SESSION_SUPERVISOR: &str = "session supervisor";
-pub(super) const LISTENER: &str = "listener";
-
-/// The runtime of one arbiter.
-pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(limits::BLOCKING_THREADS)
-        .build()
-}
-
-fn permanent<A, F>(
-    arbiter: &actix_rt::ArbiterHandle,
-    actor: &'static str,
-    ended: &mpsc::UnboundedSender<End>,
-    factory: F,
-) -> Permanent<A>
-where
-    A: actix::Actor<Context = actix::Context<A>> + actix::Supervised,
-    F: FnOnce(&mut actix::Context<A>) -> A + Send + 'static,
-{
-    let ended = ended.clone();
-    start_permanent(arbiter, RestartLimit::default(), limits::MAILBOX_BUSY, factory, move |exit| {
-        // Nobody listens any more once the server is gone.
-        let _ = ended.send(End { actor, exit });
+/// The root of the tree of supervisors: it tells the observers of what ends.
+fn root(service: &Arc<Service>, workers: &Arc<Workers>) -> Supervisor {
+    let (service, workers) = (Arc::clone(service), Arc::clone(workers));
+    Supervisor::start("server", move |report| {
+        if let Exit::Panicked(panic) = &report.exit {
+            service.observe(&Fact::Crashed { actor: report.child, transfer: None, panic });
+        }
+        if report.follows == Follows::GiveUp {
+            // What comes down now is meant to.
+            workers.set_stopping();
+        }
     })
 }
 

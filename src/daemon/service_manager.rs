@@ -1,5 +1,6 @@
 //! What systemd is told, in the words of sd_notify(3): that the server is ready, what it does, that it is alive.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
@@ -9,14 +10,14 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::handle::Stage;
-use crate::actors::Ping;
+use crate::actors::{Ping, Workers};
 use crate::limits;
 
-/// Tells the service manager, if there is one, how far the server's life is, until it has ended; and feeds its watchdog while every one of
-/// `arbiters` answers. `status` is what people read while it serves.
+/// Tells the service manager, if there is one, how far the server's life is, until it has ended; and feeds its watchdog while every arbiter
+/// of `workers` answers. `status` is what people read while it serves.
 pub(super) async fn keep_informed(
     mut stages: watch::Receiver<Stage>,
-    arbiters: Vec<Recipient<Ping>>,
+    workers: Arc<Workers>,
     status: String,
     log: Logger,
 ) {
@@ -25,7 +26,7 @@ pub(super) async fn keep_informed(
     }
     tell(format!("READY=1\nSTATUS={}", one_line(&status)), &log).await;
     if let Some(limit) = sd_notify::watchdog_enabled() {
-        actix::spawn(feed_watchdog(limit / 2, stages.clone(), arbiters, log.clone()));
+        actix::spawn(feed_watchdog(limit / 2, stages.clone(), workers, log.clone()));
     }
     let mut stopping = false;
     loop {
@@ -77,7 +78,7 @@ async fn tell(words: String, log: &Logger) {
 async fn feed_watchdog(
     every: Duration,
     mut stages: watch::Receiver<Stage>,
-    arbiters: Vec<Recipient<Ping>>,
+    workers: Arc<Workers>,
     log: Logger,
 ) {
     let feed = async {
@@ -86,6 +87,7 @@ async fn feed_watchdog(
         loop {
             ticks.tick().await;
             // What takes longer than this could come too late for the manager.
+            let arbiters = workers.alive();
             let silent = silent(&arbiters, every / 2).await;
             if silent == 0 {
                 tell("WATCHDOG=1".into(), &log).await;

@@ -13,6 +13,7 @@ pub struct Counters {
     dropped: AtomicU64,
     crashed: AtomicU64,
     resumed: AtomicU64,
+    arbiters_replaced: AtomicU64,
     octets: AtomicU64,
 }
 
@@ -31,6 +32,8 @@ pub struct Tallied {
     pub crashed: u64,
     /// Sessions that took the place of one that panicked.
     pub resumed: u64,
+    /// Arbiters that stopped or were blocked, and that others took the place of.
+    pub arbiters_replaced: u64,
     /// Octets of files that were transferred.
     pub octets: u64,
 }
@@ -47,6 +50,7 @@ impl Counters {
             dropped: read(&self.dropped),
             crashed: read(&self.crashed),
             resumed: read(&self.resumed),
+            arbiters_replaced: read(&self.arbiters_replaced),
             octets: read(&self.octets),
         }
     }
@@ -60,6 +64,7 @@ impl Observer for Counters {
             Fact::Dropped { .. } => &self.dropped,
             Fact::Crashed { .. } => &self.crashed,
             Fact::Resumed { .. } => &self.resumed,
+            Fact::ArbiterReplaced { .. } => &self.arbiters_replaced,
             Fact::Finished(report) => {
                 self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
                 if report.outcome.is_success() { &self.complete } else { &self.failed }

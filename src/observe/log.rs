@@ -101,6 +101,10 @@ impl Observer for LogObserver {
                 let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
                 error!(self.log, "{actor} panicked"; "transfer" => transfer, "panic" => panic);
             }
+            Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
+                error!(self.log, "arbiter replaced";
+                    "arbiter" => arbiter, "why" => why, "transfers_moved" => moved, "transfers_ended" => ended);
+            }
             Fact::Resumed { transfer, resumption } => {
                 warn!(self.log, "session replaced"; "transfer" => transfer.0, "resumption" => resumption);
             }

@@ -59,6 +59,17 @@ pub enum Fact<'a> {
         /// The panic's text.
         panic: &'a str,
     },
+    /// An arbiter stopped or was blocked, and another took its place.
+    ArbiterReplaced {
+        /// Its number, counted from 1 since the server started.
+        arbiter: u64,
+        /// What was wrong with it, in a few words.
+        why: &'a str,
+        /// Transfers that go on, on the new one.
+        moved: usize,
+        /// Transfers that were ended.
+        ended: usize,
+    },
     /// A session died of a panic, and another goes on with its transfer.
     Resumed {
         /// The transfer.

@@ -1,23 +1,22 @@
-//! A server made of the actors' public parts, whose sessions panic when a packet of the test's choice is shown to the log.
+//! A server without the program around it, with a store and a log of the test's choice.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, Once, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, System};
-use stagecoach::actors::{
-    Cancel, List, Listener, LivePeers, Registry, Service, SessionSupervisor, Snapshot, Worker,
-};
+use stagecoach::actors::{Cancel, List, LivePeers, Registry, Service, Snapshot};
+use stagecoach::daemon::{Capacity, Server, ServerHandle};
 use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
 use stagecoach::policy::Rules;
 use stagecoach::store::Store;
-use stagecoach::supervision::{RestartLimit, start_permanent};
 use stagecoach::transfer::{Offer, OnAbort, Timeouts};
 
 use super::raw::Client;
+use super::tripwire::Tripwire;
 
 /// The option that makes the server's timer too slow to help anyone.
 pub(crate) const TIMEOUT: (&str, &str) = ("timeout", "255");
@@ -49,78 +48,12 @@ impl Case {
     }
 }
 
-/// A packet log that panics.
-#[derive(Debug, Default)]
-pub(crate) struct Tripwire {
-    /// The transfer, or all.
-    transfer: Option<u64>,
-    /// How the line begins that trips it; `None`: none does.
-    line: Option<String>,
-    /// The first so many such lines pass.
-    pass: usize,
-    /// So many panics at most, for each transfer.
-    panics: usize,
-    /// Such lines so far, by transfer.
-    count: Mutex<HashMap<String, usize>>,
-}
-
-impl Tripwire {
-    /// Panics once, when `transfer` logs a line that begins so; after `second `, at the second such line.
-    pub(crate) fn once(transfer: u64, line: &str) -> Self {
-        Self { transfer: Some(transfer), ..Self::each_once(line) }
-    }
-
-    /// Panics once in each transfer.
-    pub(crate) fn each_once(line: &str) -> Self {
-        let (line, pass) = line.strip_prefix("second ").map_or((line, 0), |line| (line, 1));
-        Self { line: Some(line.to_owned()), pass, panics: 1, ..Self::default() }
-    }
-
-    /// Panics whenever `transfer` logs such a line.
-    pub(crate) fn always(transfer: u64, line: &str) -> Self {
-        Self { panics: usize::MAX, ..Self::once(transfer, line) }
-    }
-}
-
-impl slog::Drain for Tripwire {
-    type Ok = ();
-    type Err = slog::Never;
-
-    fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
-        #[derive(Default)]
-        struct Values(HashMap<String, String>);
-        impl slog::Serializer for Values {
-            fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-                self.0.insert(key.to_string(), value.to_string());
-                Ok(())
-            }
-        }
-        let mut values = Values::default();
-        slog::KV::serialize(&record.kv(), record, &mut values).unwrap();
-        let (transfer, packet) = (&values.0["transfer"], &values.0["packet"]);
-        // One blank more, so that "ACK 1 " is not the beginning of ACK 10.
-        let shown = format!("{} {packet} ", record.msg());
-        let Some(line) = &self.line else { return Ok(()) };
-        if self.transfer.is_none_or(|wanted| wanted.to_string() == *transfer)
-            && shown.starts_with(&format!("{} ", line.trim_end()))
-        {
-            let count = {
-                let mut counts = self.count.lock().unwrap();
-                let count = counts.entry(transfer.clone()).or_default();
-                *count += 1;
-                *count
-            };
-            assert!(count <= self.pass || count - self.pass > self.panics, "the secret of the log");
-        }
-        Ok(())
-    }
-}
-
 /// What the observers heard.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Facts {
     pub(crate) crashed: Vec<String>,
     pub(crate) resumed: Vec<String>,
+    pub(crate) arbiters: Vec<String>,
     pub(crate) finished: Vec<Report>,
 }
 
@@ -136,6 +69,9 @@ impl Observer for Witness {
                 facts.crashed.push(format!("{actor} of {transfer}: {panic}"));
             }
             Fact::Resumed { transfer, resumption } => facts.resumed.push(format!("{transfer}: {resumption}")),
+            Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
+                facts.arbiters.push(format!("arbiter {arbiter} {why}: {moved} moved, {ended} ended"));
+            }
             Fact::Finished(report) => facts.finished.push((*report).clone()),
             _ => {}
         }
@@ -149,7 +85,8 @@ pub(crate) struct Engine {
     live_peers: Arc<LivePeers>,
     registry: Addr<Registry>,
     arbiter: actix::ArbiterHandle,
-    /// Ends of actors that should live as long as the server.
+    pub(crate) handle: ServerHandle,
+    /// Why the server gave up, if it did.
     ends: mpsc::Receiver<String>,
     system: System,
     thread: Option<JoinHandle<()>>,
@@ -173,50 +110,63 @@ fn hush() {
 
 impl Engine {
     pub(crate) fn start(store: Arc<dyn Store>, tripwire: Tripwire) -> Self {
+        Self::with_capacity(store, tripwire, Capacity::default())
+    }
+
+    pub(crate) fn with_capacity(store: Arc<dyn Store>, tripwire: Tripwire, capacity: Capacity) -> Self {
+        let hour = Duration::from_secs(3600);
+        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour };
+        Self::with_observers(store, tripwire, capacity, timeouts, Vec::new())
+    }
+
+    /// A server with further observers.
+    pub(crate) fn with_observers(
+        store: Arc<dyn Store>,
+        tripwire: impl slog::Drain<Ok = (), Err = slog::Never>
+        + Send
+        + Sync
+        + RefUnwindSafe
+        + UnwindSafe
+        + 'static,
+        capacity: Capacity,
+        timeouts: Timeouts,
+        mut observers: Vec<Arc<dyn Observer>>,
+    ) -> Self {
         hush();
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        let (witness, live_peers) = (Arc::<Witness>::default(), LivePeers::new(64));
-        let hour = Duration::from_secs(3600);
-        let service = Arc::new(Service {
+        let witness = Arc::<Witness>::default();
+        observers.push(Arc::<Witness>::clone(&witness));
+        let service = Service {
             store,
-            observers: vec![Arc::<Witness>::clone(&witness)],
+            observers,
             rules: Rules::default(),
             offer: Offer::default(),
             windows: Arc::default(),
-            timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour },
+            timeouts,
             on_abort: OnAbort::default(),
             ports: None,
             packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
             last_transfer: 0.into(),
-        });
+        };
         let (started, parts) = mpsc::channel();
         let (ended, ends) = mpsc::channel();
-        let peers = Arc::clone(&live_peers);
         let thread = std::thread::spawn(move || {
             System::new().block_on(async move {
-                let (limit, mailbox, here) = (RestartLimit::default(), 64, Arbiter::current());
-                let end = |actor: &'static str| {
-                    let ended = ended.clone();
+                let log = slog::Logger::root(slog::Discard, slog::o!());
+                let mut server =
+                    Server::start_service(service, vec![(socket, address)], capacity, &log).unwrap();
+                let (registry, peers) = (server.registry().clone(), Arc::clone(server.live_peers()));
+                let parts = (System::current(), Arbiter::current(), registry, peers, server.handle());
+                started.send(parts).unwrap();
+                if let Err(error) = server.serve(&|| Ok(())).await {
                     // Nobody listens once the test is over.
-                    move |exit| drop(ended.send(format!("the {actor} {exit}")))
-                };
-                let registry =
-                    start_permanent(&here, limit, mailbox, |_| Registry::default(), end("registry")).addr;
-                let (shared, told) = (Arc::clone(&service), registry.clone());
-                let make = move |_: &mut _| SessionSupervisor::new(shared, told);
-                let supervisor = start_permanent(&here, limit, mailbox, make, end("supervisor")).addr;
-                let worker = Worker { supervisor, sessions: Arc::default() };
-                let make = move |_: &mut _| Listener::new(socket, service, peers, vec![worker]);
-                let listener = start_permanent(&here, limit, mailbox, make, end("listener"));
-                started.send((System::current(), here, registry)).unwrap();
-                // Until the test ends, which stops the system.
-                std::future::pending::<()>().await;
-                drop(listener);
+                    let _ = ended.send(error.to_string());
+                }
             });
         });
-        let (system, arbiter, registry) = parts.recv().unwrap();
-        Self { address, witness, live_peers, registry, arbiter, ends, system, thread: Some(thread) }
+        let (system, arbiter, registry, live_peers, handle) = parts.recv().unwrap();
+        Self { address, witness, live_peers, registry, arbiter, handle, ends, system, thread: Some(thread) }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -247,7 +197,17 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(self.ends.try_iter().next(), None);
+        self.facts()
+    }
+
+    /// What was heard so far.
+    pub(crate) fn facts(&self) -> Facts {
         self.witness.0.lock().unwrap().clone()
+    }
+
+    /// Why the server gave up.
+    pub(crate) fn gave_up(&self) -> String {
+        self.ends.recv_timeout(Duration::from_secs(30)).expect("the server to give up")
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! * [`daemon`]: starts the real program, knows its port, reads its log, stops it.
 //! * [`content`]: files whose every octet is known from its offset, sparse files, text that is hard on netascii.
-//! * [`engine`]: the actors without the program around them, for tests in which parts of them panic.
+//! * [`engine`]: a server without the program around it, for tests in which parts of it panic.
 //! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
 //! * [`shelf`]: a store that panics, for the engine.
+//! * [`tripwire`]: a packet log at which sessions panic, for the engine.
 //! * [`namespace`]: a test of its own network or disks.
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
 
@@ -21,3 +22,4 @@ pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;
 pub(crate) mod shelf;
+pub(crate) mod tripwire;

@@ -96,7 +96,7 @@ impl Session {
             let (store, ledger) = (Arc::clone(&self.service.store), Arc::clone(&self.lease.ledger));
             let make = move |_: &mut Context<Writer>| Writer::new(store, ledger);
             let Assignment { id, request, name, .. } = &self.lease.assignment;
-            let parent = self.lease.parent.clone();
+            let parent = self.parent.clone();
             let writer = start_temporary(id.of_writer(), limits::MAILBOX_SESSION, parent, make);
             let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
             let claimed = announced.and_then(|value| decimal(value.as_bytes()));

@@ -6,7 +6,7 @@ mod file;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use tokio::time::Instant;
 
 use self::datagrams::Pump;
@@ -19,6 +19,7 @@ use crate::limits;
 use crate::net::Link;
 use crate::observe::{Fact, Report, TransferId};
 use crate::store::Name;
+use crate::supervision::ChildExited;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
     error_packet, negotiate,
@@ -42,6 +43,8 @@ pub(super) struct Session {
     lease: Arc<Lease>,
     /// Number of this session among those of the transfer.
     life: u32,
+    /// Hears of the writer's end: the writer outlives sessions.
+    parent: Recipient<ChildExited>,
     service: Arc<Service>,
     registry: Addr<super::Registry>,
     link: Box<dyn Link>,
@@ -81,6 +84,7 @@ impl Session {
     pub(super) fn new(
         lease: Arc<Lease>,
         life: u32,
+        parent: Recipient<ChildExited>,
         service: Arc<Service>,
         registry: Addr<super::Registry>,
         link: Box<dyn Link>,
@@ -88,6 +92,7 @@ impl Session {
         Self {
             lease,
             life,
+            parent,
             service,
             registry,
             link,
@@ -151,7 +156,7 @@ impl Session {
         }
         let has_begun = {
             let mut held = self.lease.hold();
-            if held.machine.is_some() && !held.summary.reported {
+            if held.machine.is_some() && !self.lease.is_reported() {
                 held.summary.detail.clone_from(&fault.detail);
             }
             held.machine.is_some()

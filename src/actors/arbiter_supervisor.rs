@@ -1,0 +1,195 @@
+//! The actor that keeps the arbiters alive.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
+use tokio::time::Instant;
+
+use super::registry::Registry;
+use super::roster::Roster;
+use super::service::Service;
+use super::session_supervisor::Ping;
+use super::workers::{Worker, WorkerEnded, Workers, start_arbiter};
+use crate::error::Failure;
+use crate::limits;
+use crate::observe::Fact;
+use crate::supervision::Exit;
+
+/// Watches the arbiters that sessions run on. One that stopped is replaced, and its sessions go on; one that is blocked is replaced too, and its sessions end, for
+/// whichever blocks it may never let go. Past its limits it gives up: the server must not stay up without serving.
+pub struct ArbiterSupervisor {
+    service: Arc<Service>,
+    registry: Addr<Registry>,
+    /// Held outside, so that one that starts again knows the arbiters.
+    workers: Arc<Workers>,
+    /// When arbiters failed lately.
+    failures: VecDeque<Instant>,
+    /// Arbiters that were blocked, and still are: threads that are lost.
+    abandoned: Vec<u64>,
+    give_up: Box<dyn Fn(String) + Send>,
+    said_goodbye: bool,
+}
+
+/// It is time to look after the arbiters.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Watch;
+
+impl ArbiterSupervisor {
+    /// The supervisor of `workers`. `give_up` is called, with the reason, when the arbiters can't be kept alive.
+    pub fn new(
+        service: Arc<Service>,
+        registry: Addr<Registry>,
+        workers: Arc<Workers>,
+        give_up: impl Fn(String) + Send + 'static,
+    ) -> Self {
+        let (failures, abandoned) = (VecDeque::new(), Vec::new());
+        Self {
+            service,
+            registry,
+            workers,
+            failures,
+            abandoned,
+            give_up: Box::new(give_up),
+            said_goodbye: false,
+        }
+    }
+
+    fn watch(&mut self, ctx: &Context<Self>) {
+        for worker in self.workers.list() {
+            if worker.pulse.has_ended() {
+                // Its end was not heard: this actor was panicking at the time.
+                self.on_stopped(&worker, "its supervisor has ended", ctx);
+            } else if worker.pulse.ask() >= limits::ARBITER_SILENCE_MAX {
+                self.on_blocked(&worker, ctx);
+            } else {
+                // Not `try_send`: a mailbox that is full is no sign of death.
+                worker.supervisor.do_send(Ping);
+            }
+        }
+    }
+
+    /// An arbiter ended under its sessions: they go on elsewhere.
+    fn on_stopped(&mut self, worker: &Worker, why: &str, ctx: &Context<Self>) {
+        let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
+        let (children, waiting) = worker.roster.close();
+        let (ended, moved) = (worker.number, children.len());
+        self.service.observe(&Fact::ArbiterReplaced { arbiter: ended, why, moved, ended: 0 });
+        self.start_worker(arbiter, Roster::adopting(children, waiting), ctx);
+    }
+
+    /// An arbiter hangs: whoever is on it is told so from here, and nothing that wakes later can send any more.
+    fn on_blocked(&mut self, worker: &Worker, ctx: &Context<Self>) {
+        let why = "blocked";
+        let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
+        let (children, waiting) = worker.roster.close();
+        let ended = children.len();
+        self.service.observe(&Fact::ArbiterReplaced { arbiter: worker.number, why, moved: 0, ended });
+        for child in &children {
+            child.lease.bury(&self.service, &self.registry, Failure::Internal, "its arbiter was blocked");
+        }
+        self.abandoned.push(worker.number);
+        // What it has not begun is nobody's fault.
+        self.start_worker(arbiter, Roster::adopting(Vec::new(), waiting), ctx);
+        if self.abandoned.len() > limits::ARBITERS_ABANDONED_MAX {
+            (self.give_up)(format!("{} arbiters are blocked", self.abandoned.len()));
+        }
+    }
+
+    /// A new arbiter; the old one ends, once it wakes if need be, and gets nothing more to do. `None` if there can't be one now: the next round tries again.
+    fn arbiter_in_place_of(&mut self, worker: &Worker, why: &str) -> Option<actix_rt::ArbiterHandle> {
+        let now = Instant::now();
+        self.failures.push_back(now);
+        while self.failures.front().is_some_and(|&at| now - at > limits::ARBITERS_FAILED_WITHIN) {
+            self.failures.pop_front();
+        }
+        if self.failures.len() > limits::ARBITERS_FAILED_MAX {
+            (self.give_up)(format!("arbiters fail too often, the last one was {why}"));
+        }
+        let arbiter = start_arbiter().ok()?;
+        self.workers.remove(worker.number)?;
+        worker.arbiter.stop();
+        Some(arbiter)
+    }
+
+    fn start_worker(&self, arbiter: actix_rt::ArbiterHandle, roster: Roster, ctx: &Context<Self>) {
+        self.workers.start(arbiter, roster, &self.service, &self.registry, &ctx.address());
+    }
+
+    fn have_all_ended(&self) -> bool {
+        self.workers.list().iter().all(|worker| worker.pulse.has_ended())
+    }
+}
+
+impl Actor for ArbiterSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
+    }
+
+    /// Has every arbiter's sessions say goodbye first, if the server is to stop.
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        if !self.workers.is_stopping() {
+            return Running::Stop;
+        }
+        if !std::mem::replace(&mut self.said_goodbye, true) {
+            for worker in self.workers.list() {
+                worker.roster.set_stopping();
+                worker.stopper.stop(limits::STOP_WITHIN);
+            }
+        }
+        if self.have_all_ended() { Running::Stop } else { Running::Continue }
+    }
+}
+
+impl Supervised for ArbiterSupervisor {
+    /// The arbiters live on, and `started` goes on watching them.
+    fn restarting(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Watch> for ArbiterSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
+        ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
+        if !self.said_goodbye {
+            self.watch(ctx);
+        }
+    }
+}
+
+impl Handler<WorkerEnded> for ArbiterSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, WorkerEnded { number, exit }: WorkerEnded, ctx: &mut Self::Context) {
+        self.abandoned.retain(|&abandoned| abandoned != number);
+        if self.said_goodbye {
+            if self.have_all_ended() {
+                ctx.stop();
+            }
+            return;
+        }
+        let ended = self.workers.list().into_iter().find(|worker| worker.number == number);
+        if let Some(worker) = ended {
+            let why = match exit {
+                Exit::Killed => "stopped".to_owned(),
+                exit => format!("its supervisor {exit}"),
+            };
+            self.on_stopped(&worker, &why, ctx);
+        }
+    }
+}
+
+impl fmt::Debug for ArbiterSupervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { workers, failures, abandoned, .. } = self;
+        f.debug_struct("ArbiterSupervisor")
+            .field("workers", workers)
+            .field("failures", failures)
+            .field("abandoned", abandoned)
+            .finish_non_exhaustive()
+    }
+}

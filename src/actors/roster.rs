@@ -1,0 +1,190 @@
+//! An arbiter's sessions, and the requests that wait to become one: held outside of any actor, so that neither an actor's end nor a thread's
+//! loses them.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix::{Addr, Recipient};
+
+use super::lease::Lease;
+use super::live_peers::Ticket;
+use super::session::{Assignment, End, Session};
+use crate::limits;
+use crate::observe::{Report, TransferId};
+
+/// What an arbiter has to do. Touched when a transfer begins and ends, never by its packets.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    entries: Mutex<Entries>,
+    /// Of both kinds, to be compared without a lock.
+    load: AtomicUsize,
+    /// The sessions are to end, and no further ones to begin.
+    stopping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    waiting: VecDeque<Box<Serve>>,
+    children: HashMap<TransferId, Child>,
+    closed: bool,
+}
+
+/// A request that is to be served.
+#[derive(Debug)]
+pub(super) struct Serve {
+    pub(super) assignment: Assignment,
+    /// The address that the request was sent to: answers come from there.
+    pub(super) local: SocketAddr,
+    pub(super) ticket: Ticket,
+}
+
+/// A transfer that has a session, or is to get another.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) lease: Arc<Lease>,
+    /// `None` where a session is still to be started.
+    pub(super) session: Option<Addr<Session>>,
+    /// How often a session that failed was replaced.
+    pub(super) resumptions: u32,
+    /// Held until the transfer is buried.
+    pub(super) _ticket: Ticket,
+}
+
+/// A live transfer, for the registry.
+pub(super) struct Live {
+    pub(super) report: Report,
+    pub(super) octets: Option<u64>,
+    pub(super) session: Option<Recipient<End>>,
+}
+
+impl Child {
+    pub(super) fn id(&self) -> TransferId {
+        self.lease.assignment.id
+    }
+}
+
+impl Roster {
+    /// A roster that goes on for another. The children are without a session until one is started.
+    pub(super) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<Serve>>) -> Self {
+        let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
+        let entries = Entries { waiting, children: children.collect(), closed: false };
+        let load = AtomicUsize::new(entries.load());
+        Self { entries: Mutex::new(entries), load, stopping: AtomicBool::new(false) }
+    }
+
+    /// How much there is to do.
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A request for the next session.
+    ///
+    /// # Errors
+    /// The request, if there is no room, or the arbiter has been given up.
+    pub(super) fn push_waiting(&self, serve: Box<Serve>) -> Result<(), Box<Serve>> {
+        self.change(|entries| {
+            if entries.closed || entries.waiting.len() >= limits::REQUESTS_WAITING_MAX {
+                return Err(serve);
+            }
+            entries.waiting.push_back(serve);
+            Ok(())
+        })
+    }
+
+    pub(super) fn next_waiting(&self) -> Option<Box<Serve>> {
+        self.change(|entries| entries.waiting.pop_front())
+    }
+
+    /// Keeps a child.
+    ///
+    /// # Errors
+    /// The child, if the arbiter has been given up.
+    pub(super) fn insert(&self, child: Child) -> Result<(), Box<Child>> {
+        self.change(|entries| {
+            if entries.closed {
+                return Err(Box::new(child));
+            }
+            entries.children.insert(child.id(), child);
+            Ok(())
+        })
+    }
+
+    pub(super) fn remove(&self, id: TransferId) -> Option<Child> {
+        self.change(|entries| entries.children.remove(&id))
+    }
+
+    /// Removes the children whose session has ended, or never began.
+    pub(super) fn remove_without_session(&self) -> Vec<Child> {
+        self.change(|entries| {
+            let is_without = |_: &TransferId, child: &mut Child| {
+                child.session.as_ref().is_none_or(|session| !session.connected())
+            };
+            entries.children.extract_if(is_without).map(|(_, child)| child).collect()
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().children.is_empty()
+    }
+
+    pub(super) fn lease(&self, id: TransferId) -> Option<Arc<Lease>> {
+        self.lock().children.get(&id).map(|child| Arc::clone(&child.lease))
+    }
+
+    pub(super) fn leases(&self) -> Vec<Arc<Lease>> {
+        self.lock().children.values().map(|child| Arc::clone(&child.lease)).collect()
+    }
+
+    pub(super) fn sessions(&self) -> Vec<Addr<Session>> {
+        self.lock().children.values().filter_map(|child| child.session.clone()).collect()
+    }
+
+    /// The transfers that have no outcome yet.
+    pub(super) fn live(&self) -> Vec<Live> {
+        let entries = self.lock();
+        let live = entries.children.values().filter(|child| !child.lease.is_reported());
+        live.map(|child| Live {
+            report: child.lease.beginning(),
+            octets: child.lease.octets(),
+            session: child.session.clone().map(Addr::recipient),
+        })
+        .collect()
+    }
+
+    /// Takes everything out; nothing more comes in.
+    pub(super) fn close(&self) -> (Vec<Child>, VecDeque<Box<Serve>>) {
+        self.change(|entries| {
+            entries.closed = true;
+            let children = std::mem::take(&mut entries.children);
+            (children.into_values().collect(), std::mem::take(&mut entries.waiting))
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> T {
+        let mut entries = self.lock();
+        let changed = change(&mut entries);
+        self.load.store(entries.load(), Ordering::Relaxed);
+        changed
+    }
+
+    /// A panic elsewhere leaves it whole: each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    fn load(&self) -> usize {
+        self.waiting.len() + self.children.len()
+    }
+}

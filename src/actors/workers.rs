@@ -1,0 +1,213 @@
+//! The arbiters that sessions run on.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use actix::{Addr, Arbiter, Recipient};
+use actix_rt::ArbiterHandle;
+
+use super::arbiter_supervisor::ArbiterSupervisor;
+use super::registry::Registry;
+use super::roster::{Live, Roster, Serve};
+use super::service::Service;
+use super::session_supervisor::{Ping, SessionSupervisor, Wake};
+use crate::error::Failure;
+use crate::limits;
+use crate::supervision::{Exit, Permanent, RestartLimit, Stopper, start_permanent};
+
+/// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
+#[derive(Debug, Default)]
+pub struct Workers {
+    /// What a supervisor of sessions gets before its arbiter is replaced with it.
+    limit: RestartLimit,
+    list: RwLock<Vec<Arc<Worker>>>,
+    /// Number of the last.
+    last: AtomicU64,
+    stopping: AtomicBool,
+}
+
+/// An arbiter, the supervisor on it, and what the two have to do.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Counted from 1 since the server started.
+    pub(super) number: u64,
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) supervisor: Addr<SessionSupervisor>,
+    pub(super) stopper: Stopper,
+    pub(super) roster: Arc<Roster>,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+/// Whether an arbiter is alive.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    /// Questions in a row that it hasn't answered.
+    silent: AtomicU32,
+    /// The supervisor on it has ended.
+    ended: AtomicBool,
+}
+
+impl Pulse {
+    /// The arbiter answered.
+    pub(super) fn beat(&self) {
+        self.silent.store(0, Ordering::Relaxed);
+    }
+
+    /// One more question. How many were not answered before it.
+    pub(super) fn ask(&self) -> u32 {
+        self.silent.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// Who hears that a [`Worker`]'s supervisor has ended.
+#[derive(Debug, Clone, actix::Message)]
+#[rtype(result = "()")]
+pub(super) struct WorkerEnded {
+    pub(super) number: u64,
+    pub(super) exit: Exit,
+}
+
+impl Workers {
+    /// None yet. A supervisor of sessions gets `limit` before its arbiter is replaced with it.
+    #[must_use]
+    pub fn new(limit: RestartLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Adds `count` arbiters without sessions.
+    ///
+    /// # Errors
+    /// When the operating system has no threads to give.
+    pub fn start_all(
+        &self,
+        count: usize,
+        service: &Arc<Service>,
+        registry: &Addr<Registry>,
+        parent: &Addr<ArbiterSupervisor>,
+    ) -> io::Result<()> {
+        (0..count).try_for_each(|_| {
+            self.start(start_arbiter()?, Roster::default(), service, registry, parent);
+            Ok(())
+        })
+    }
+
+    /// Hands a request to the least busy.
+    ///
+    /// # Errors
+    /// The request, if nobody has room for it.
+    pub(super) fn hand_out(&self, mut serve: Box<Serve>) -> Result<(), Box<Serve>> {
+        let mut workers = self.list();
+        workers.sort_by_key(|worker| worker.roster.load());
+        for worker in workers {
+            match worker.roster.push_waiting(serve) {
+                Ok(()) => {
+                    // One that has no room for it has others like it, and each makes the supervisor look for all there is.
+                    let _ = worker.supervisor.try_send(Wake);
+                    return Ok(());
+                }
+                Err(refused) => serve = refused,
+            }
+        }
+        Err(serve)
+    }
+
+    /// The transfers that have no outcome yet.
+    pub(super) fn live(&self) -> Vec<Live> {
+        self.list().iter().flat_map(|worker| worker.roster.live()).collect()
+    }
+
+    /// Those whom to ask whether every arbiter is alive.
+    #[must_use]
+    pub fn alive(&self) -> Vec<Recipient<Ping>> {
+        self.list().iter().map(|worker| worker.supervisor.clone().recipient()).collect()
+    }
+
+    pub(super) fn list(&self) -> Vec<Arc<Worker>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts, on `arbiter`, a supervisor that goes on with what `roster` has.
+    pub(super) fn start(
+        &self,
+        arbiter: ArbiterHandle,
+        roster: Roster,
+        service: &Arc<Service>,
+        registry: &Addr<Registry>,
+        parent: &Addr<ArbiterSupervisor>,
+    ) {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (roster, pulse) = (Arc::new(roster), Arc::<Pulse>::default());
+        let (service, registry, parent) = (Arc::clone(service), registry.clone(), parent.clone());
+        let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&pulse), Arc::clone(&pulse));
+        let make = move |_: &mut _| SessionSupervisor::new(service, registry, sessions, beating);
+        let on_end = move |exit| {
+            beat.ended.store(true, Ordering::Release);
+            parent.do_send(WorkerEnded { number, exit });
+        };
+        let Permanent { addr: supervisor, stopper } =
+            start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_end);
+        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, pulse }));
+    }
+
+    /// From now on an end of an arbiter is meant.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn remove(&self, number: u64) -> Option<Arc<Worker>> {
+        let mut workers = self.write();
+        let at = workers.iter().position(|worker| worker.number == number)?;
+        Some(workers.remove(at))
+    }
+
+    /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
+    pub(crate) fn end(&self, service: &Service, registry: &Addr<Registry>) {
+        for worker in self.write().drain(..) {
+            let (children, _) = worker.roster.close();
+            for child in &children {
+                child.lease.bury(service, registry, Failure::ShuttingDown, "it did not end in time");
+            }
+            worker.arbiter.stop();
+        }
+    }
+
+    /// Ends the arbiters, which nobody expects.
+    #[cfg(test)]
+    pub(crate) fn stop_all(&self) {
+        for worker in self.list() {
+            worker.arbiter.stop();
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Arc<Worker>>> {
+        self.list.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts a thread for sessions.
+///
+/// # Errors
+/// When the operating system has none to give.
+pub(super) fn start_arbiter() -> io::Result<ArbiterHandle> {
+    Ok(Arbiter::try_with_tokio_rt(arbiter_runtime)?.handle())
+}
+
+/// The runtime of one arbiter.
+///
+/// # Errors
+/// When the operating system refuses.
+pub(crate) fn arbiter_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(limits::BLOCKING_THREADS)
+        .build()
+}
