@@ -24,8 +24,8 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
 }
 
 impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
-    /// A child that is started again whatever ends it, except an order of its supervisor. `name` is for people: a few words that a sentence can
-    /// begin with after "the".
+    /// A child that is started again whatever ends it, except an order of its supervisor. `name` is for people: a few words that a
+    /// sentence can begin with after "the".
     ///
     /// Each further life begins with [`restarting`](Supervised::restarting), at the same address, with the mail that waits; see
     /// [`start_permanent`](super::start_permanent) for what that asks of the actor. The factory makes the actor once.
@@ -37,7 +37,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { restart: Some(ContextFut::restart), ..Self::temporary(name, factory) }
     }
 
-    /// A child that is never started again: its end is reported, and that is all.
+    /// A child that is never started again: its end is reported, and that is all. As always in actix, it ends too when nobody has its
+    /// address and it waits for nothing.
     #[must_use]
     pub fn temporary(
         name: &'static str,
@@ -66,8 +67,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { mailbox: messages, ..self }
     }
 
-    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown); [`limits::CHILD_STOP_WITHIN_DEFAULT`] unless
-    /// told otherwise, [`limits::STOP_WITHIN_MAX`] at most.
+    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown); [`limits::CHILD_STOP_WITHIN_DEFAULT`]
+    /// unless told otherwise, [`limits::STOP_WITHIN_MAX`] at most.
     #[must_use]
     pub fn stop_within(self, time: Duration) -> Self {
         Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }

@@ -1,13 +1,92 @@
-//! Supervision: an actor that panics ends nothing but itself, and somebody hears of it.
+//! Supervision: an actor that panics ends nothing but itself, somebody hears of it, and somebody decides what follows.
 //!
 //! actix's own `Supervisor` restarts an actor that *stops*, never one that panics, and a panic's unwinding runs actors' `stopped` in
-//! the middle of it: a second panic there aborts the process. So every actor of this crate runs its context's future inside a net of ours, in one of two ways, named as in OTP:
+//! the middle of it: a second panic there aborts the process. So every actor of this crate runs inside a net of ours, and so should those
+//! that you add. This module knows nothing of TFTP. Its words are OTP's:
 //!
-//! * **temporary** ([`start_temporary`]): it is not started again. Whatever ends it, its parent gets a [`ChildExited`].
-//! * **permanent** ([`start_permanent`]): after a panic it starts again, at the same address and with the messages that wait
-//!   for it, after a pause that doubles; past its [`RestartLimit`] its parent hears of the failure and decides.
+//! * A **supervisor** ([`Supervisor`]) starts children, watches them, and stops them. A child may be a supervisor: that makes a tree.
+//! * A **child specification** ([`ChildSpec`]) says how: what makes the actor, on which arbiter, and the following.
+//! * A **permanent** child lives until its supervisor tells it to stop. After a panic, or a stop that nobody ordered, it starts again at
+//!   the same address, with the messages that wait for it, after a pause that doubles and has some jitter.
+//! * A **temporary** child is never started again: its exit is reported, and that is all.
+//! * **One for one**: what ends one child is nothing to the others. (OTP's other strategies are not here: children that can't live without
+//!   each other belong below a supervisor of their own, with limits of no restart: it gives up with the first.)
+//! * The **restart intensity** ([`RestartLimit`]) is how often a child may start again within how long a time. It is counted for each
+//!   child.
+//! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor that stops tells its children to stop, the last one first, and one after the
+//!   other. Each has that time to finish its work; then it is terminated.
+//! * **Escalation**: a permanent child that passes its limit, or is killed with its arbiter, can't be kept alive. Its supervisor stops the
+//!   other children and ends with [`Exit::GaveUp`]; so does the supervisor above, up to the root. Whoever holds the root
+//!   [hears of it](Supervisor::ended) and decides; for a program, that mostly means to exit and be started anew.
+//! * Each **exit** ([`Exit`]) of each child is told exactly once ([`ChildReport`]), with what follows from it.
 //!
-//! The net depends on unwinding: `panic = "abort"` must not be set.
+//! ```
+//! use std::time::Duration;
+//! use actix::prelude::*;
+//! use stagecoach::supervision::{ChildSpec, Exit, Follows, RestartLimit, Supervisor};
+//!
+//! /// Divides 100 by what it is sent, and remembers how often.
+//! struct Divider { divisions: u32 }
+//!
+//! impl Actor for Divider {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Supervised for Divider {
+//!     // Another life begins in the same struct: it must forget what the last one left.
+//!     fn restarting(&mut self, _: &mut Context<Self>) {
+//!         self.divisions = 0;
+//!     }
+//! }
+//!
+//! #[derive(Message)]
+//! #[rtype(u32)]
+//! struct By(u32);
+//!
+//! impl Handler<By> for Divider {
+//!     type Result = u32;
+//!
+//!     fn handle(&mut self, By(divisor): By, _: &mut Context<Self>) -> u32 {
+//!         self.divisions += 1;
+//!         100 / divisor
+//!     }
+//! }
+//!
+//! System::new().block_on(async {
+//!     let root = Supervisor::start("root", |report| match report.follows {
+//!         Follows::Restart { after } => eprintln!("the {} {}: again in {after:?}", report.child, report.exit),
+//!         Follows::End | Follows::GiveUp => eprintln!("the {} {}", report.child, report.exit),
+//!     });
+//!     let twice = RestartLimit { restarts_max: 2, ..RestartLimit::default() };
+//!     let divider = root.start_child(
+//!         ChildSpec::permanent("divider", |_| Divider { divisions: 0 })
+//!             .limit(twice)
+//!             .stop_within(Duration::from_secs(1)),
+//!     );
+//!
+//!     assert!(divider.send(By(0)).await.is_err(), "it panicked");
+//!     assert_eq!(divider.send(By(4)).await, Ok(25), "another life, at the same address");
+//!
+//!     for _ in 0..2 {
+//!         divider.do_send(By(0));
+//!     }
+//!     let why = "the divider panicked: attempt to divide by zero".to_owned();
+//!     assert_eq!(root.ended().await, Exit::GaveUp(why));
+//! });
+//! ```
+//!
+//! [`start_permanent`] and [`start_temporary`] are the same nets without a supervisor, for a parent that has its own way with its
+//! children.
+//!
+//! # What it asks of an actor
+//!
+//! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter, nothing of it runs but that: neither
+//!   `stopping` nor `stopped`, nor any message.
+//! * `restarting` brings back the state that the factory made: the struct is the same, and a panic may have left it in the middle of
+//!   anything.
+//! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see [`start_permanent`]).
+//! * An actor that blocks its arbiter is not noticed here.
+//! * The net depends on unwinding: `panic = "abort"` must not be set.
 
 mod child_spec;
 mod exit;

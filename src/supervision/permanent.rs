@@ -21,11 +21,11 @@ pub struct Permanent<A: Actor> {
 /// `restarting` must bring every field back to how the factory made it. Its address stays good meanwhile, and it lives on when nobody
 /// else has it; only the message that panicked is lost. Neither `stopping` nor `stopped` runs for a life that panicked.
 ///
-/// Such an actor must not call [`cancel_future`](actix::AsyncContext::cancel_future): a cancellation that a panic leaves pending would hit whatever
-/// the next life spawns under the same handle, for actix counts handles anew.
+/// Such an actor must not call [`cancel_future`](actix::AsyncContext::cancel_future): a cancellation that a panic leaves pending would hit
+/// whatever the next life spawns under the same handle, for actix counts handles anew.
 ///
-/// `mailbox` is how many messages `try_send` may leave waiting for it. `on_end` is called once, with how the actor's life ended for good: as it
-/// was told, past its `limit`, by a panic of the factory, or with its arbiter.
+/// `mailbox` is how many messages `try_send` may leave waiting for it. `on_end` is called once, with how the actor's life ended for good:
+/// as it was told, past its `limit`, by a panic of the factory, or with its arbiter.
 pub fn start_permanent<A, F, E>(
     arbiter: &ArbiterHandle,
     limit: RestartLimit,

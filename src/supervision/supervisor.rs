@@ -14,8 +14,8 @@ use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, Tree, TreeEnd
 use super::{ChildReport, ChildSpec, Exit, Stopper};
 use crate::limits;
 
-/// A supervisor: starts children, stops them in order, and gives up when one of them can't be kept alive. This is its handle: it may be used
-/// on any thread, and its clones mean the same supervisor. A supervisor with children lives on when all of them are dropped.
+/// A supervisor: starts children, stops them in order, and gives up when one of them can't be kept alive. This is its handle: it may be
+/// used on any thread, and its clones mean the same supervisor. A supervisor with children lives on when all of them are dropped.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     name: &'static str,
@@ -26,8 +26,8 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts a supervisor without a parent, the root of a tree, on the current arbiter.
     ///
-    /// `on_exit` hears of every exit in the tree exactly once, nested supervisors' children included, on the arbiter where it happened and before
-    /// anything comes of it. It should be quick, as the arbiter waits for it. If it panics, that report is lost and nothing else.
+    /// `on_exit` hears of every exit in the tree exactly once, nested supervisors' children included, on the arbiter where it happened and
+    /// before anything comes of it. It should be quick, as the arbiter waits for it. If it panics, that report is lost and nothing else.
     ///
     /// # Panics
     /// Outside of an actix [`System`](actix::System).
@@ -58,8 +58,8 @@ impl Supervisor {
         address
     }
 
-    /// Starts a supervisor as a child, on the same arbiter. It is stopped like any child, and given as long as its own children take. If it gives
-    /// up, so does its parent.
+    /// Starts a supervisor as a child, on the same arbiter. It is stopped like any child, and given as long as its own children take. If
+    /// it gives up, so does its parent.
     #[must_use]
     pub fn start_supervisor(&self, name: &'static str) -> Self {
         let (supervisor, seed) = Self::sow(name);
@@ -71,14 +71,14 @@ impl Supervisor {
         supervisor
     }
 
-    /// Orders it to stop: its children end one after the other, the one that was started last first. Each is waited for until it has ended, or
-    /// the time in its specification is over and it is terminated. Then the supervisor ends. The call returns at once.
+    /// Orders it to stop: its children end one after the other, the one that was started last first. Each is waited for until it has
+    /// ended, or the time in its specification is over and it is terminated. Then the supervisor ends. The call returns at once.
     pub fn stop(&self) {
         self.tree.do_send(Stop);
     }
 
-    /// Waits until it has ended, and its children before it: [`Exit::Normal`] if it was told to stop, [`Exit::GaveUp`] with the reason if it
-    /// gave up, [`Exit::Killed`] if its arbiter ended, or if its parent was stopping when it should have started. Any number may wait.
+    /// Waits until it has ended, and its children before it: [`Exit::Normal`] if it was told to stop, [`Exit::GaveUp`] with the reason if
+    /// it gave up, [`Exit::Killed`] if its arbiter ended, or if its parent was stopping when it should have started. Any number may wait.
     pub fn ended(&self) -> impl Future<Output = Exit> + Send + use<> {
         let mut ended = self.ended.clone();
         async move {

@@ -9,7 +9,8 @@ use super::{ChildExited, Exit};
 /// Starts an actor on the current arbiter. `parent` gets one [`ChildExited`] with `id`, whatever ends the actor: its own stop, a panic
 /// anywhere in it (the factory's included), or the end of the arbiter.
 ///
-/// After a panic nothing of the actor runs but what drops it: neither `stopping` nor `stopped`. Cleaning up belongs in the `Drop` of what it owns.
+/// After a panic nothing of the actor runs but what drops it: neither `stopping` nor `stopped`. Cleaning up belongs in the `Drop` of what
+/// it owns.
 ///
 /// `mailbox` is how many messages `try_send` may leave waiting for it.
 pub fn start_temporary<A, F>(id: u64, mailbox: usize, parent: Recipient<ChildExited>, factory: F) -> Addr<A>
