@@ -172,6 +172,12 @@ pub const RESUMPTIONS_MAX: u32 = 3;
 pub const READERS_REPLACED_MAX: u32 = 3;
 /// How long a store may take to open a file, or to read a slab of it, before the transfer ends: clients have given up long before.
 pub const READ_WITHIN: Duration = Duration::from_secs(30);
+/// How long a store may take to begin an upload, or to write the slabs that wait, before the transfer ends: clients have given up
+/// long before.
+pub const WRITE_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take to publish one: by then the largest upload (4 GiB) is on a disk that takes 15 MB/s, even if all of it was still
+/// in memory. Longer than clients wait, for a file that came whole is worth having even if its sender never learns of it.
+pub const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
 /// ERROR 5 that one transfer sends to strangers (RFC 1350 §4); more of them are ignored, or it could be made to flood someone.
 pub const STRANGERS_ANSWERED_MAX: u32 = 32;
 /// Least time between two reports of progress from one session to the registry.

@@ -400,7 +400,7 @@ fn a_disk_that_hangs_keeps_only_its_own_client_waiting() {
 }
 
 #[test]
-fn a_writer_that_panics_ends_its_upload_and_leaves_nothing() {
+fn a_store_that_panics_in_a_job_ends_the_upload_and_leaves_nothing() {
     let shelf = Shelf::panicking("path", 1);
     let engine = engine(&shelf, Tripwire::default());
     let mut client = engine.client();
@@ -408,7 +408,9 @@ fn a_writer_that_panics_ends_its_upload_and_leaves_nothing() {
     assert_eq!(client.expect_error(0), Failure::Internal.to_string());
     client.expect_silence(Duration::from_millis(50));
     let facts = engine.settle();
-    assert_eq!(facts.crashed, ["writer of 1: the secret of path"]);
+    assert_eq!(facts.crashed, ["store of 1: the secret of path"]);
+    // The panic's text is told once.
+    assert_eq!(facts.finished[0].detail.as_deref(), Some("the store panicked"));
     shelf.expect_dropped(1);
     assert!(shelf.files.lock().unwrap().is_empty());
 }

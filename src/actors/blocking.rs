@@ -1,28 +1,52 @@
-//! Work that may wait for a disk, on threads that may wait.
+//! Calls to the store: what may wait for a disk, on threads that may wait; and what panics there hurts nobody else.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::service::Service;
 use crate::error::{Failure, Fault};
+use crate::observe::{Fact, TransferId};
+use crate::store::Store;
+use crate::supervision::panic_text;
 
-/// Runs `job` in the arbiter's bounded pool of threads ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)). A panic in
-/// it ends the job alone.
-pub(super) async fn run<T: Send + 'static>(
-    job: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(job).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => Err(Fault::new(Failure::Internal, error)),
-        Err(_) => Err(Failure::ShuttingDown.into()),
-    }
+/// Calls the store for one transfer.
+#[derive(Debug, Clone)]
+pub(super) struct StoreCaller {
+    service: Arc<Service>,
+    transfer: TransferId,
 }
 
-/// The same, but waits for the end of `job` no longer than `limit`. A thread that hangs in it is lost to the pool until it returns.
-pub(super) async fn run_within<T: Send + 'static>(
-    limit: Duration,
-    job: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let late = |_| Err(Fault::new(Failure::Io, format_args!("no answer within {limit:?}")));
-    tokio::time::timeout(limit, run(job)).await.unwrap_or_else(late)
+impl StoreCaller {
+    pub(super) fn new(service: &Arc<Service>, transfer: TransferId) -> Self {
+        Self { service: Arc::clone(service), transfer }
+    }
+
+    /// Makes a call, here and now. A panic ends the call alone; the observers are told its text, and nobody else.
+    pub(super) fn call<T>(&self, call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault>) -> Result<T, Fault> {
+        catch_unwind(AssertUnwindSafe(|| call(&self.service.store))).unwrap_or_else(|panic| {
+            let (transfer, panic) = (Some(self.transfer), panic_text(&*panic));
+            self.service.observe(&Fact::Crashed { actor: "store", transfer, panic });
+            Err(Fault::new(Failure::Internal, "the store panicked"))
+        })
+    }
+
+    /// Makes a call in the arbiter's bounded pool of threads ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)), and waits for
+    /// its end no longer than `limit`. A thread that hangs in it is lost to the pool until it returns.
+    pub(super) async fn call_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let caller = self.clone();
+        let called = tokio::task::spawn_blocking(move || caller.call(call));
+        match tokio::time::timeout(limit, called).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) if error.is_panic() => Err(Failure::Internal.into()),
+            Ok(Err(_)) => Err(Failure::ShuttingDown.into()),
+            Err(_) => Err(Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::registry::{Finished, Registry};
 use super::service::Service;
 use super::session::Assignment;
 use super::window_budget::Share;
-use super::writer::{Ledger, Writer};
+use super::writer::Upload;
 use crate::error::{Failure, Fault};
 use crate::net::{Link, UdpLink};
 use crate::observe::{Fact, Report};
@@ -31,8 +31,8 @@ pub(super) struct Lease {
     pub(super) socket: Arc<UdpSocket>,
     pub(super) local: SocketAddr,
     pub(super) peer_state: Arc<PeerState>,
-    /// What the writer has done.
-    pub(super) ledger: Arc<Ledger>,
+    /// The file that is written.
+    pub(super) upload: Arc<Upload>,
     /// Number of the session that may send.
     life: AtomicU32,
     /// Nothing is left to be done.
@@ -54,7 +54,6 @@ pub(super) struct Held {
     /// The file that is read: a reader that is replaced goes on with the very same.
     pub(super) source: HeldSource,
     pub(super) readers_replaced: u32,
-    pub(super) writer: Option<Addr<Writer>>,
 }
 
 /// What the report will say.
@@ -91,7 +90,7 @@ impl Lease {
             socket,
             local,
             peer_state,
-            ledger: Arc::default(),
+            upload: Arc::default(),
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
             reported: AtomicBool::new(false),
@@ -113,8 +112,10 @@ impl Lease {
         self.over.load(Ordering::Relaxed)
     }
 
+    /// Nothing is left to be done. Of an upload that isn't there by now, nothing will be.
     pub(super) fn set_over(&self) {
         self.over.store(true, Ordering::Relaxed);
+        self.upload.close(Failure::Cancelled.into());
     }
 
     /// Whether the outcome is known.
@@ -125,12 +126,6 @@ impl Lease {
     /// Octets that have arrived, unless somebody is at work on the transfer in this moment.
     pub(super) fn octets(&self) -> Option<u64> {
         Some(self.try_hold()?.machine.as_ref()?.tally().octets)
-    }
-
-    /// Whether the upload goes on without the writer that it had.
-    pub(super) fn is_writer_lost(&self) -> bool {
-        let is_lost = |held: MutexGuard<'_, Held>| Some(!held.writer.as_ref()?.connected());
-        self.try_hold().and_then(is_lost).unwrap_or(false)
     }
 
     /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
@@ -173,7 +168,7 @@ impl Lease {
     pub(super) fn bury(&self, service: &Service, registry: &Addr<Registry>, failure: Failure, why: &str) {
         self.next_life();
         self.set_over();
-        self.ledger.close(Fault::new(failure, why));
+        self.upload.close(Fault::new(failure, why));
         let report = match self.try_hold() {
             Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
             // A session that hangs keeps to itself how far it came.
@@ -188,6 +183,13 @@ impl Lease {
         service.observe(&Fact::Finished(&report));
         let _ = registry.try_send(Finished(report));
         self.peer_state.set_over();
+    }
+}
+
+impl Drop for Lease {
+    /// Nobody wants the transfer any more, and a job in the pool may not know it yet.
+    fn drop(&mut self) {
+        self.upload.close(Failure::Cancelled.into());
     }
 }
 

@@ -24,6 +24,8 @@ mod roster;
 mod service;
 mod session;
 mod session_supervisor;
+#[cfg(test)]
+mod test_support;
 mod window_budget;
 mod workers;
 mod writer;

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 
-use super::blocking;
+use super::blocking::StoreCaller;
 use crate::error::Fault;
 use crate::limits;
-use crate::store::{Name, Slab, Source, Store};
+use crate::store::{Name, Slab, Source};
 
 /// Reads a file for one session. Whatever may wait for a disk is done by the arbiter's pool of threads; what the page cache has is
 /// read at once.
 #[derive(Debug)]
 pub(super) struct Reader {
-    store: Arc<dyn Store>,
+    caller: StoreCaller,
     session: Recipient<Read>,
     source: Option<Arc<dyn Source>>,
 }
@@ -47,11 +47,11 @@ pub(super) enum Read {
 impl Reader {
     /// A reader of a file that is open already, or of one that it is to [`Open`].
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        caller: StoreCaller,
         session: Recipient<Read>,
         source: Option<Arc<dyn Source>>,
     ) -> Self {
-        Self { store, session, source }
+        Self { caller, session, source }
     }
 
     fn answer(&self, answer: Result<Read, Fault>) {
@@ -72,9 +72,10 @@ impl Handler<Open> for Reader {
     type Result = ();
 
     fn handle(&mut self, Open(name): Open, ctx: &mut Self::Context) {
-        let store = Arc::clone(&self.store);
-        let opening = blocking::run_within(limits::READ_WITHIN, move || store.open(&name)).into_actor(self);
-        ctx.spawn(opening.then(|opened, reader, _| {
+        let caller = self.caller.clone();
+        let opening =
+            async move { caller.call_within(limits::READ_WITHIN, move |store| store.open(&name)).await };
+        ctx.spawn(opening.into_actor(self).then(|opened, reader, _| {
             let opened = opened.map(|source| {
                 reader.source = Some(Arc::clone(&source));
                 Read::Opened(source)
@@ -94,10 +95,10 @@ impl Handler<Fetch> for Reader {
             Ok(Some(slab)) => self.answer(Ok(Read::Fetched(slab))),
             Err(fault) => self.answer(Err(fault)),
             Ok(None) => {
-                let source = Arc::clone(source);
-                let reading = blocking::run_within(limits::READ_WITHIN, move || source.fetch(offset, octets))
-                    .into_actor(self);
-                ctx.spawn(reading.then(|slab, reader, _| {
+                let (caller, source) = (self.caller.clone(), Arc::clone(source));
+                let fetch = move |_: &_| source.fetch(offset, octets);
+                let reading = async move { caller.call_within(limits::READ_WITHIN, fetch).await };
+                ctx.spawn(reading.into_actor(self).then(|slab, reader, _| {
                     reader.answer(slab.map(Read::Fetched));
                     ready(())
                 }));

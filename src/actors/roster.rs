@@ -137,14 +137,6 @@ impl Roster {
         self.lock().children.is_empty()
     }
 
-    pub(super) fn lease(&self, id: TransferId) -> Option<Arc<Lease>> {
-        self.lock().children.get(&id).map(|child| Arc::clone(&child.lease))
-    }
-
-    pub(super) fn leases(&self) -> Vec<Arc<Lease>> {
-        self.lock().children.values().map(|child| Arc::clone(&child.lease)).collect()
-    }
-
     pub(super) fn sessions(&self) -> Vec<Addr<Session>> {
         self.lock().children.values().filter_map(|child| child.session.clone()).collect()
     }

@@ -38,20 +38,6 @@ pub(super) struct Wake;
 #[rtype(result = "()")]
 pub struct Ping;
 
-impl TransferId {
-    /// What a supervisor calls the writer of this transfer. It calls the session by the transfer's own number, which never gets so high.
-    pub(super) fn of_writer(self) -> u64 {
-        self.0 | WRITER
-    }
-
-    /// The transfer whose writer is called `id`, if that is a writer's.
-    fn from_writer(id: u64) -> Option<Self> {
-        (id & WRITER != 0).then_some(Self(id & !WRITER))
-    }
-}
-
-const WRITER: u64 = 1 << 63;
-
 impl SessionSupervisor {
     pub(super) fn new(
         service: Arc<Service>,
@@ -100,9 +86,8 @@ impl SessionSupervisor {
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), self.registry.clone());
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
-        let known_to = parent.clone();
-        Ok(start_temporary(id, limits::MAILBOX_SESSION, known_to, move |_| {
-            Session::new(lease, life, parent, service, registry, Box::new(link))
+        Ok(start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {
+            Session::new(lease, life, service, registry, Box::new(link))
         }))
     }
 
@@ -123,11 +108,6 @@ impl SessionSupervisor {
                 self.on_failed(child, "its end was not heard of", ctx);
             } else {
                 self.replace(child, ctx);
-            }
-        }
-        for lease in self.roster.leases() {
-            if lease.is_writer_lost() {
-                lease.ledger.fail(Fault::new(Failure::Internal, "the writer's end was not heard of"));
             }
         }
     }
@@ -170,20 +150,6 @@ impl SessionSupervisor {
         } else if !child.lease.is_over() {
             self.on_failed(child, &exit.to_string(), ctx);
         }
-    }
-
-    /// A writer never stops by itself while its transfer lives. Without it there is no upload; but one that ended with its arbiter is
-    /// followed by another, where the session goes on.
-    fn on_writer_exited(&self, id: TransferId, exit: &Exit) {
-        let Some(lease) = self.roster.lease(id) else { return };
-        match exit {
-            Exit::Killed => return,
-            Exit::Panicked(panic) => {
-                self.service.observe(&Fact::Crashed { actor: "writer", transfer: Some(id), panic });
-            }
-            _ => {}
-        }
-        lease.ledger.fail(Fault::new(Failure::Internal, format_args!("the writer {exit}")));
     }
 
     fn stop_if_alone(&self, ctx: &mut Context<Self>) {
@@ -234,10 +200,7 @@ impl Handler<ChildExited> for SessionSupervisor {
     type Result = ();
 
     fn handle(&mut self, ChildExited { id, exit }: ChildExited, ctx: &mut Self::Context) {
-        match TransferId::from_writer(id) {
-            Some(id) => self.on_writer_exited(id, &exit),
-            None => self.on_session_exited(TransferId(id), &exit, ctx),
-        }
+        self.on_session_exited(TransferId(id), &exit, ctx);
         self.stop_if_alone(ctx);
     }
 }

@@ -50,9 +50,9 @@ pub enum Fact<'a> {
     },
     /// A transfer is over, or its file could not be opened.
     Finished(&'a Report),
-    /// An actor died of a panic.
+    /// An actor died of a panic, or a call to the store ended with one.
     Crashed {
-        /// What kind of actor.
+        /// What kind of actor, or `store`.
         actor: &'static str,
         /// Its transfer, if it had one.
         transfer: Option<TransferId>,

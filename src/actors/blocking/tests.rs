@@ -1,22 +1,36 @@
+use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{run, run_within};
+use super::StoreCaller;
+use crate::actors::test_support::{Crashes, service};
 use crate::error::{Failure, Fault};
+use crate::observe::TransferId;
+use crate::store::{Memory, MemoryOptions};
+
+fn caller() -> (StoreCaller, Arc<Crashes>) {
+    let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
+    (StoreCaller::new(&service, TransferId(7)), crashes)
+}
 
 #[tokio::test]
 async fn a_job_that_hangs_is_given_up_at_its_limit() {
-    let (release, hanging) = std::sync::mpsc::channel::<()>();
-    let hang = move || hanging.recv().map_err(|error| Fault::new(Failure::Internal, error));
+    let (caller, _) = caller();
+    let (release, hanging) = mpsc::channel::<()>();
+    let hang = move |_: &_| hanging.recv().map_err(|error| Fault::new(Failure::Internal, error));
     let limit = Duration::from_millis(20);
-    let fault = run_within(limit, hang).await.unwrap_err();
+    let fault = caller.call_within(limit, hang).await.unwrap_err();
     assert_eq!(fault, Fault::new(Failure::Io, "no answer within 20ms"));
-    assert_eq!(run_within(limit * 100, || Ok(7)).await, Ok(7));
+    assert_eq!(caller.call_within(Duration::from_secs(20), |_| Ok(7)).await, Ok(7));
     drop(release);
 }
 
 #[tokio::test]
-async fn a_job_that_panics_fails_alone() {
-    let fault = run::<()>(|| panic!("the secret of the job")).await.unwrap_err();
-    assert_eq!(fault.failure, Failure::Internal);
-    assert_eq!(run(|| Ok(7)).await, Ok(7));
+async fn a_call_that_panics_fails_alone_and_only_observers_hear_its_text_once() {
+    let (caller, crashes) = caller();
+    let limit = Duration::from_secs(20);
+    let fault = caller.call_within::<()>(limit, |_| panic!("the secret of the store")).await.unwrap_err();
+    assert_eq!(fault, Fault::new(Failure::Internal, "the store panicked"));
+    assert_eq!(crashes.all(), ["store of 7: the secret of the store"]);
+    assert_eq!(caller.call_within(limit, |_| Ok(7)).await, Ok(7));
 }

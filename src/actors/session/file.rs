@@ -6,8 +6,9 @@ use actix::{Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
 use super::{Assignment, Session};
+use crate::actors::blocking::StoreCaller;
 use crate::actors::reader::{Fetch, Open, Read, Reader};
-use crate::actors::writer::{Append, Create, Publish, Writer, Written};
+use crate::actors::writer::{Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
@@ -24,8 +25,8 @@ pub(super) enum File {
     None,
     /// A reader.
     Reading(Addr<Reader>),
-    /// A writer.
-    Writing(Addr<Writer>),
+    /// A writer, and what it works on.
+    Writing { writer: Addr<Writer>, upload: Arc<Upload> },
 }
 
 impl File {
@@ -38,14 +39,18 @@ impl File {
     }
 
     pub(super) fn append(&self, slab: Bytes) {
-        if let Self::Writing(writer) = self {
-            let _ = writer.try_send(Append(slab));
+        if let Self::Writing { writer, upload } = self
+            && upload.append(slab)
+        {
+            let _ = writer.try_send(Work);
         }
     }
 
     pub(super) fn publish(&self) {
-        if let Self::Writing(writer) = self {
-            let _ = writer.try_send(Publish);
+        if let Self::Writing { writer, upload } = self
+            && upload.publish()
+        {
+            let _ = writer.try_send(Work);
         }
     }
 }
@@ -71,15 +76,15 @@ impl Session {
         if has_begun {
             self.feed(ctx, Input::Resumed);
         }
-        self.read_ledger(ctx);
+        self.read_upload(ctx);
     }
 
     /// Starts a reader of the file that is open, or else has it opened.
     fn start_reader(&mut self, ctx: &Context<Self>, source: Option<Arc<dyn Source>>) {
-        let store = Arc::clone(&self.service.store);
+        let caller = StoreCaller::new(&self.service, self.lease.assignment.id);
         let (session, parent) = (ctx.address().recipient(), ctx.address().recipient::<ChildExited>());
         let is_open = source.is_some();
-        let make = move |_: &mut Context<Reader>| Reader::new(store, session, source);
+        let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source);
         let id = self.lease.assignment.id.0;
         let reader = start_temporary(id, limits::MAILBOX_SESSION, parent, make);
         if !is_open {
@@ -88,42 +93,36 @@ impl Session {
         self.file = File::Reading(reader);
     }
 
-    /// Starts the writer, which sessions of one transfer hand on to each other.
+    /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
     fn start_writer(&mut self, ctx: &Context<Self>) {
-        self.lease.ledger.set_session(ctx.address().recipient());
-        let mut held = self.lease.hold();
-        let writer = held.writer.get_or_insert_with(|| {
-            let (store, ledger) = (Arc::clone(&self.service.store), Arc::clone(&self.lease.ledger));
-            let make = move |_: &mut Context<Writer>| Writer::new(store, ledger);
-            let Assignment { id, request, name, .. } = &self.lease.assignment;
-            let parent = self.parent.clone();
-            let writer = start_temporary(id.of_writer(), limits::MAILBOX_SESSION, parent, make);
-            let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
-            let claimed = announced.and_then(|value| decimal(value.as_bytes()));
-            let _ = writer.try_send(Create { name: name.clone(), claimed });
-            writer
-        });
-        self.file = File::Writing(writer.clone());
+        let Assignment { id, request, name, .. } = &self.lease.assignment;
+        let upload = Arc::clone(&self.lease.upload);
+        let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
+        upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
+        upload.set_session(ctx.address().recipient());
+        let (caller, shared) = (StoreCaller::new(&self.service, *id), Arc::clone(&upload));
+        let make = move |_: &mut Context<Writer>| Writer::new(caller, shared);
+        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, ctx.address().recipient(), make);
+        self.file = File::Writing { writer, upload };
     }
 
-    /// Takes in what the writer has done. All of it stands in the ledger, and each of it is taken in once, however often this
-    /// is called and by whom.
-    fn read_ledger(&mut self, ctx: &mut Context<Self>) {
+    /// Takes in what has been done for the upload. Each of it is taken in once, however often this is called and by whom.
+    fn read_upload(&mut self, ctx: &mut Context<Self>) {
         if self.lease.is_over() {
             return;
         }
         let has_begun = self.lease.hold().machine.is_some();
-        if !has_begun && let Some(path) = self.lease.ledger.created() {
+        if !has_begun && let Some(path) = self.lease.upload.created() {
             self.lease.hold().summary.path = Some(path);
             self.begin(ctx);
         }
-        let (stored, published) = self.lease.ledger.done();
+        let (stored, published) = self.lease.upload.done();
         let known = self.lease.hold().machine.as_ref().map_or(stored, |machine| machine.stored());
         (known..stored).for_each(|_| self.feed(ctx, Input::Stored));
         if published {
             self.feed(ctx, Input::Published);
         }
-        if let Some(fault) = self.lease.ledger.fault() {
+        if let Some(fault) = self.lease.upload.fault() {
             self.fail(ctx, fault);
         }
     }
@@ -156,20 +155,31 @@ impl Handler<Written> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Written, ctx: &mut Self::Context) {
-        self.read_ledger(ctx);
+        self.read_upload(ctx);
     }
 }
 
 impl Handler<ChildExited> for Session {
     type Result = ();
 
-    /// A reader never stops by itself while its session lives. Another one goes on where it was, in the same open file.
+    /// Neither a reader nor a writer stops by itself while its session lives.
     fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
-        let Exit::Panicked(panic) = &exit else {
-            return self.fail(ctx, Fault::new(Failure::Internal, format_args!("the reader {exit}")));
-        };
-        let transfer = Some(self.lease.assignment.id);
-        self.service.observe(&Fact::Crashed { actor: "reader", transfer, panic });
+        match (&self.file, &exit) {
+            // With the arbiter, as this session does: another goes on elsewhere.
+            (_, Exit::Killed) | (File::None, _) => {}
+            (File::Reading(_), _) => self.on_reader_exited(&exit, ctx),
+            (File::Writing { upload, .. }, _) => {
+                self.tell_crash("writer", &exit);
+                upload.close(Fault::new(Failure::Internal, "the writer died"));
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Another one goes on where it was, in the same open file.
+    fn on_reader_exited(&mut self, exit: &Exit, ctx: &mut Context<Self>) {
+        self.tell_crash("reader", exit);
         let (source, replaced) = {
             let mut held = self.lease.hold();
             held.readers_replaced += 1;
@@ -181,6 +191,13 @@ impl Handler<ChildExited> for Session {
         self.start_reader(ctx, source);
         if let Some((offset, octets)) = self.wanted {
             self.file.fetch(offset, octets);
+        }
+    }
+
+    fn tell_crash(&self, actor: &'static str, exit: &Exit) {
+        if let Exit::Panicked(panic) = exit {
+            let transfer = Some(self.lease.assignment.id);
+            self.service.observe(&Fact::Crashed { actor, transfer, panic });
         }
     }
 }

@@ -6,7 +6,7 @@ mod file;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 use tokio::time::Instant;
 
 use self::datagrams::Pump;
@@ -19,7 +19,6 @@ use crate::limits;
 use crate::net::Link;
 use crate::observe::{Fact, Report, TransferId};
 use crate::store::Name;
-use crate::supervision::ChildExited;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
     error_packet, negotiate,
@@ -43,8 +42,6 @@ pub(super) struct Session {
     lease: Arc<Lease>,
     /// Number of this session among those of the transfer.
     life: u32,
-    /// Hears of the writer's end: the writer outlives sessions.
-    parent: Recipient<ChildExited>,
     service: Arc<Service>,
     registry: Addr<super::Registry>,
     link: Box<dyn Link>,
@@ -84,7 +81,6 @@ impl Session {
     pub(super) fn new(
         lease: Arc<Lease>,
         life: u32,
-        parent: Recipient<ChildExited>,
         service: Arc<Service>,
         registry: Addr<super::Registry>,
         link: Box<dyn Link>,
@@ -92,7 +88,6 @@ impl Session {
         Self {
             lease,
             life,
-            parent,
             service,
             registry,
             link,

@@ -1,0 +1,56 @@
+//! What the actors' own tests share.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::service::Service;
+use crate::observe::{Fact, Observer};
+use crate::policy::Rules;
+use crate::store::Store;
+use crate::transfer::{Offer, OnAbort, Timeouts};
+
+/// Keeps the crashes that observers are told of.
+#[derive(Debug, Default)]
+pub(super) struct Crashes(Mutex<Vec<String>>);
+
+impl Crashes {
+    pub(super) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Crashes {
+    fn observe(&self, fact: &Fact<'_>) {
+        if let Fact::Crashed { actor, transfer, panic } = fact {
+            self.0.lock().unwrap().push(format!("{actor} of {}: {panic}", transfer.unwrap().0));
+        }
+    }
+}
+
+/// A service with this store, whose timers are too long to matter, and the crashes in it.
+pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
+    let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
+    let service = Service {
+        store,
+        observers: vec![Arc::<Crashes>::clone(&crashes)],
+        rules: Rules::default(),
+        offer: Offer::default(),
+        windows: Arc::default(),
+        timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour },
+        on_abort: OnAbort::default(),
+        ports: None,
+        packet_log: None,
+        last_transfer: 0.into(),
+    };
+    (Arc::new(service), crashes)
+}
+
+/// Waits for what other threads bring about.
+#[track_caller]
+pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "never so: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

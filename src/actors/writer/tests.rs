@@ -1,0 +1,398 @@
+//! Uploads that outlive their writers, and such as end.
+
+mod press;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
+use bytes::Bytes;
+
+use self::press::Press;
+use super::{Upload, Work, Writer};
+use crate::actors::blocking::StoreCaller;
+use crate::actors::test_support::{Crashes, service, wait_until};
+use crate::error::{Failure, Fault};
+use crate::limits;
+use crate::observe::TransferId;
+use crate::store::Name;
+use crate::supervision::{ChildExited, Exit, start_temporary};
+
+/// What a session asks for, one after the other.
+const ASKED: usize = 4;
+/// What the file has in the end.
+const CONTENT: &[u8] = b"first second";
+
+/// An upload, and arbiters that its writers live on.
+struct Stage {
+    press: Arc<Press>,
+    upload: Arc<Upload>,
+    caller: StoreCaller,
+    crashes: Arc<Crashes>,
+    parent: Addr<Parent>,
+    exits: Receiver<Exit>,
+    parents_arbiter: Arbiter,
+}
+
+/// An arbiter with a pool of one thread, and a writer on it.
+struct Place {
+    arbiter: Arbiter,
+    writer: Addr<Writer>,
+}
+
+struct Parent(Sender<Exit>);
+
+impl Actor for Parent {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, _: &mut Self::Context) {
+        // A test that is over listens no more.
+        let _ = self.0.send(exit);
+    }
+}
+
+/// Makes a writer panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("the secret of the writer");
+    }
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (press, upload, parents_arbiter) =
+            (Arc::<Press>::default(), Arc::<Upload>::default(), Arbiter::new());
+        let (service, crashes) = service(Arc::new(Arc::clone(&press)));
+        let caller = StoreCaller::new(&service, TransferId(7));
+        let (tell, exits) = mpsc::channel();
+        let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(tell));
+        Self { press, upload, caller, crashes, parent, exits, parents_arbiter }
+    }
+
+    fn place(&self) -> Place {
+        let arbiter = Arbiter::with_tokio_rt(|| {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(1)
+                .build()
+                .unwrap()
+        });
+        let (caller, upload) = (self.caller.clone(), Arc::clone(&self.upload));
+        let (parent, (tell, started)) = (self.parent.clone().recipient(), mpsc::channel());
+        arbiter.spawn_fn(move || {
+            let make = move |_: &mut Context<Writer>| Writer::new(caller, upload);
+            tell.send(start_temporary(1, 16, parent, make)).unwrap();
+        });
+        Place { arbiter, writer: started.recv().unwrap() }
+    }
+
+    /// A session's dealings with a writer.
+    fn ask(&self, writer: &Addr<Writer>, asked: usize) {
+        let has_to_hear = match asked {
+            0 => {
+                self.upload.create(&Name::from_request(b"file").unwrap(), None);
+                true
+            }
+            1 => self.upload.append(Bytes::from_static(b"first ")),
+            2 => self.upload.append(Bytes::from_static(b"second")),
+            _ => self.upload.publish(),
+        };
+        if has_to_hear {
+            writer.do_send(Work);
+        }
+    }
+
+    /// Waits until all is done that was asked for so far.
+    fn wait_for(&self, asked: usize) {
+        let stored = asked.saturating_sub(1).min(2) as u64;
+        wait_until("all done", || {
+            let is_created = asked == 0 || self.upload.created().as_deref() == Some("file");
+            is_created && self.upload.done() == (stored, asked == ASKED)
+        });
+    }
+
+    fn expect_exit(&self, wanted: &Exit) {
+        assert_eq!(&self.exits.recv_timeout(Duration::from_secs(20)).unwrap(), wanted);
+    }
+
+    fn end(self) {
+        self.parents_arbiter.stop();
+        self.parents_arbiter.join().unwrap();
+    }
+}
+
+impl Place {
+    /// Keeps the only thread of the pool busy, until the sender is dropped.
+    fn occupy(&self) -> Sender<()> {
+        let (release, released) = mpsc::channel::<()>();
+        let (tell, occupied) = mpsc::channel();
+        self.arbiter.spawn_fn(move || {
+            tokio::task::spawn_blocking(move || {
+                tell.send(()).unwrap();
+                let _ = released.recv();
+            });
+        });
+        occupied.recv().unwrap();
+        release
+    }
+
+    fn end(self) {
+        drop(self.writer);
+        self.arbiter.stop();
+        self.arbiter.join().unwrap();
+    }
+}
+
+#[test]
+fn an_upload_goes_on_wherever_its_writers_arbiter_ends() {
+    let _system = System::new();
+    for held in ["nothing", "pool", "create", "write", "publish"] {
+        for asked_before in 0..=ASKED {
+            for released_first in [false, true] {
+                println!("{held} held, {asked_before} asked for, released first: {released_first}");
+                move_upload(held, asked_before, released_first);
+            }
+        }
+    }
+}
+
+/// The first writer's arbiter ends while it is `held`, after so much was asked for, and another goes on.
+fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
+    let stage = Stage::new();
+    let first = stage.place();
+    let pool = (held == "pool").then(|| first.occupy());
+    stage.press.hold(held);
+    for asked in 0..asked_before {
+        stage.ask(&first.writer, asked);
+    }
+    match (held, asked_before) {
+        ("nothing", _) => stage.wait_for(asked_before),
+        ("create", 1..) | ("write", 2..) | ("publish", 4..) => {
+            wait_until("held", || stage.press.calls(held) == 1);
+        }
+        _ => {}
+    }
+    first.arbiter.stop();
+    stage.expect_exit(&Exit::Killed);
+    let first = if released_first {
+        stage.press.release();
+        drop(pool);
+        first.end();
+        None
+    } else {
+        Some((first, pool))
+    };
+    let second = stage.place();
+    for asked in asked_before..ASKED {
+        stage.ask(&second.writer, asked);
+    }
+    // Asked for again by a session that took another's place, it is done but once.
+    stage.ask(&second.writer, 0);
+    stage.ask(&second.writer, ASKED);
+    stage.press.release();
+    // (Also while the first one's pool never gets round to its job; and when that runs late, it finds nothing to do.)
+    stage.wait_for(ASKED);
+    if let Some((first, pool)) = first {
+        drop(pool);
+        first.end();
+    }
+    second.end();
+    assert_eq!(stage.press.published(), [CONTENT]);
+    assert_eq!((stage.press.calls("create"), stage.press.calls("write")), (1, 2));
+    assert_eq!(stage.upload.fault(), None);
+    wait_until("dropped", || stage.press.dropped() == 1);
+    stage.end();
+}
+
+#[test]
+fn of_an_upload_that_is_closed_nothing_appears_whatever_its_job_was_at() {
+    let _system = System::new();
+    for (held, asked) in [("create", 1), ("write", 2), ("write", ASKED), ("publish", ASKED)] {
+        let stage = Stage::new();
+        let place = stage.place();
+        stage.press.hold(held);
+        (0..asked).for_each(|asked| stage.ask(&place.writer, asked));
+        wait_until("held", || stage.press.calls(held) == 1);
+        stage.upload.close(Failure::ShuttingDown.into());
+        stage.upload.close(Failure::Internal.into());
+        (asked..ASKED).for_each(|asked| stage.ask(&place.writer, asked));
+        stage.press.release();
+        wait_until("dropped", || stage.press.dropped() == 1);
+        place.end();
+        assert_eq!(stage.upload.fault(), Some(Failure::ShuttingDown.into()), "the first word counts");
+        assert!(!stage.upload.done().1);
+        // What the store was about to publish can't be called back.
+        assert_eq!(stage.press.published().len(), usize::from(held == "publish"), "{held}");
+        assert!(stage.press.calls("write") <= if held == "publish" { 2 } else { 1 });
+        stage.end();
+    }
+}
+
+#[test]
+fn an_upload_that_is_closed_between_two_jobs_leaves_nothing() {
+    let _system = System::new();
+    let stage = Stage::new();
+    let place = stage.place();
+    (0..3).for_each(|asked| stage.ask(&place.writer, asked));
+    stage.wait_for(3);
+    stage.upload.close(Failure::Cancelled.into());
+    stage.ask(&place.writer, 3);
+    wait_until("dropped", || stage.press.dropped() == 1);
+    place.end();
+    assert!(stage.press.published().is_empty());
+    stage.end();
+}
+
+#[test]
+fn an_upload_that_is_there_can_not_be_closed() {
+    let _system = System::new();
+    let stage = Stage::new();
+    let place = stage.place();
+    (0..ASKED).for_each(|asked| stage.ask(&place.writer, asked));
+    stage.wait_for(ASKED);
+    stage.upload.close(Failure::Internal.into());
+    assert_eq!((stage.upload.fault(), stage.upload.done()), (None, (2, true)));
+    place.end();
+    stage.end();
+}
+
+#[test]
+fn a_writer_that_panics_leaves_its_upload_to_its_parent_to_close() {
+    let _system = System::new();
+    let stage = Stage::new();
+    let place = stage.place();
+    stage.press.hold("write");
+    (0..2).for_each(|asked| stage.ask(&place.writer, asked));
+    wait_until("held", || stage.press.calls("write") == 1);
+    place.writer.do_send(Panic);
+    stage.expect_exit(&Exit::Panicked("the secret of the writer".into()));
+    stage.upload.close(Fault::new(Failure::Internal, "the writer panicked"));
+    stage.press.release();
+    wait_until("dropped", || stage.press.dropped() == 1);
+    place.end();
+    assert!(stage.press.published().is_empty());
+    stage.end();
+}
+
+#[test]
+fn a_store_that_panics_in_a_job_is_told_of_once_and_ends_the_upload() {
+    let _system = System::new();
+    for (call, asked) in [("create", 1), ("path", 1), ("write", 2), ("publish", ASKED), ("drop", 1)] {
+        let stage = Stage::new();
+        let place = stage.place();
+        stage.press.panic_at(call);
+        if call == "drop" {
+            stage.press.hold("create");
+        }
+        (0..asked).for_each(|asked| stage.ask(&place.writer, asked));
+        if call == "drop" {
+            wait_until("held", || stage.press.calls("create") == 1);
+            stage.upload.close(Failure::Cancelled.into());
+            stage.press.release();
+        }
+        wait_until("told of", || !stage.crashes.all().is_empty());
+        wait_until("closed", || stage.upload.fault().is_some());
+        let dropped = usize::from(call != "create");
+        wait_until("dropped", || stage.press.dropped() == dropped);
+        place.end();
+        assert_eq!(stage.crashes.all(), [format!("store of 7: the secret of {call}")]);
+        if call != "drop" {
+            let fault = Fault::new(Failure::Internal, "the store panicked");
+            assert_eq!(stage.upload.fault(), Some(fault));
+        }
+        assert!(stage.press.published().is_empty());
+        stage.end();
+    }
+}
+
+#[test]
+fn a_store_that_hangs_ends_the_upload_at_its_limit_and_nothing_appears_when_it_wakes() {
+    let cases = [
+        ("create", 1, limits::WRITE_WITHIN),
+        ("write", ASKED, limits::WRITE_WITHIN),
+        ("publish", ASKED, limits::PUBLISH_WITHIN),
+    ];
+    for (call, asked, limit) in cases {
+        in_virtual_time(async move {
+            let stage = Stage::new();
+            stage.press.hold(call);
+            let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
+            let parent = stage.parent.clone().recipient();
+            let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload));
+            (0..asked).for_each(|asked| stage.ask(&writer, asked));
+            turn_until(|| stage.press.calls(call) == 1).await;
+            let margin = Duration::from_secs(1);
+            pass(limit.checked_sub(margin).unwrap()).await;
+            assert_eq!(stage.upload.fault(), None, "{call}");
+            pass(margin * 2).await;
+            let fault = Fault::new(Failure::Io, format_args!("no answer within {limit:?}"));
+            assert_eq!(stage.upload.fault(), Some(fault));
+            stage.press.release();
+            turn_until(|| stage.press.dropped() == 1).await;
+            assert_eq!(stage.press.published().len(), usize::from(call == "publish"));
+            assert!(!stage.upload.done().1);
+            stage.end();
+        });
+    }
+}
+
+#[test]
+fn a_store_that_is_slow_but_gets_on_is_waited_for() {
+    in_virtual_time(async {
+        let stage = Stage::new();
+        let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
+        let parent = stage.parent.clone().recipient();
+        let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload));
+        for (asked, call) in ["create", "write", "write", "publish"].into_iter().enumerate() {
+            stage.press.hold(call);
+            let calls = stage.press.calls(call);
+            stage.ask(&writer, asked);
+            turn_until(|| stage.press.calls(call) == calls + 1).await;
+            pass(limits::WRITE_WITHIN.mul_f32(0.9)).await;
+            stage.press.release();
+            turn_until(|| stage.press.is_idle() && stage.upload.due().is_none()).await;
+        }
+        assert_eq!(stage.press.published(), [CONTENT]);
+        assert_eq!(stage.upload.fault(), None);
+        stage.end();
+    });
+}
+
+/// Runs a test on an arbiter whose clock moves only as the test says.
+fn in_virtual_time(test: impl Future<Output = ()>) {
+    let system = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    });
+    system.block_on(test);
+}
+
+/// Lets the arbiter have its turns, while time stands still.
+async fn turn_until(is_so: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    panic!("never so");
+}
+
+/// Lets time pass, and everybody notice.
+async fn pass(time: Duration) {
+    tokio::time::advance(time).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}

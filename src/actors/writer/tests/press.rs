@@ -1,0 +1,113 @@
+//! A store whose calls wait when a test says so, and panic.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex};
+
+use crate::error::{Failure, Fault};
+use crate::store::{Name, Sink, Source, Store};
+
+#[derive(Debug, Default)]
+pub(super) struct Press {
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The call that waits.
+    held: &'static str,
+    panics_at: &'static str,
+    calls: HashMap<&'static str, usize>,
+    at_work: usize,
+    published: Vec<Vec<u8>>,
+    dropped: usize,
+}
+
+#[derive(Debug)]
+struct Sheet {
+    press: Arc<Press>,
+    content: Vec<u8>,
+}
+
+impl Press {
+    /// From now on this call waits until it is released.
+    pub(super) fn hold(&self, call: &'static str) {
+        self.state.lock().unwrap().held = call;
+    }
+
+    pub(super) fn release(&self) {
+        self.state.lock().unwrap().held = "";
+        self.released.notify_all();
+    }
+
+    pub(super) fn panic_at(&self, call: &'static str) {
+        self.state.lock().unwrap().panics_at = call;
+    }
+
+    /// How often it was called.
+    pub(super) fn calls(&self, call: &str) -> usize {
+        self.state.lock().unwrap().calls.get(call).copied().unwrap_or(0)
+    }
+
+    /// Nobody is in a call.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.lock().unwrap().at_work == 0
+    }
+
+    pub(super) fn published(&self) -> Vec<Vec<u8>> {
+        self.state.lock().unwrap().published.clone()
+    }
+
+    pub(super) fn dropped(&self) -> usize {
+        self.state.lock().unwrap().dropped
+    }
+
+    fn step(&self, call: &'static str) {
+        let mut state = self.state.lock().unwrap();
+        *state.calls.entry(call).or_default() += 1;
+        state.at_work += 1;
+        let mut state = self.released.wait_while(state, |state| state.held == call).unwrap();
+        state.at_work -= 1;
+        let panics = state.panics_at == call;
+        drop(state);
+        assert!(!panics, "the secret of {call}");
+    }
+}
+
+impl Store for Arc<Press> {
+    fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        Err(Failure::NotFound.into())
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        self.step("create");
+        Ok(Box::new(Sheet { press: Self::clone(self), content: Vec::new() }))
+    }
+}
+
+impl Sink for Sheet {
+    fn path(&self) -> &str {
+        self.press.step("path");
+        "file"
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.press.step("write");
+        self.content.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn publish(mut self: Box<Self>) -> Result<(), Fault> {
+        self.press.step("publish");
+        let content = std::mem::take(&mut self.content);
+        self.press.state.lock().unwrap().published.push(content);
+        Ok(())
+    }
+}
+
+impl Drop for Sheet {
+    fn drop(&mut self) {
+        self.press.state.lock().unwrap().dropped += 1;
+        self.press.step("drop");
+    }
+}
