@@ -197,9 +197,9 @@ fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
     for asked in asked_before..ASKED {
         stage.ask(&second.writer, asked);
     }
-    // Asked for again by a session that took another's place, it is done but once.
-    stage.ask(&second.writer, 0);
-    stage.ask(&second.writer, ASKED);
+    // Asked for again by a session that took another's place, it is done but once. (Nobody has to tell the writer.)
+    stage.upload.create(&Name::from_request(b"file").unwrap(), None);
+    stage.upload.publish();
     stage.press.release();
     // (Also while the first one's pool never gets round to its job; and when that runs late, it finds nothing to do.)
     stage.wait_for(ASKED);
@@ -212,6 +212,33 @@ fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
     assert_eq!((stage.press.calls("create"), stage.press.calls("write")), (1, 2));
     assert_eq!(stage.upload.fault(), None);
     wait_until("dropped", || stage.press.dropped() == 1);
+    stage.end();
+}
+
+#[test]
+fn a_job_that_comes_late_stays_out_of_the_way_of_the_one_at_work() {
+    let _system = System::new();
+    let stage = Stage::new();
+    let first = stage.place();
+    let pool = first.occupy();
+    stage.ask(&first.writer, 0);
+    wait_until("begun", || stage.upload.due().is_some());
+    first.arbiter.stop();
+    stage.expect_exit(&Exit::Killed);
+    stage.press.hold("write");
+    let second = stage.place();
+    wait_until("created", || stage.upload.created().is_some());
+    stage.ask(&second.writer, 1);
+    wait_until("held", || stage.press.calls("write") == 1);
+    stage.ask(&second.writer, 2);
+    // Its thread ends once the late job has run.
+    drop(pool);
+    first.end();
+    stage.ask(&second.writer, 3);
+    stage.press.release();
+    stage.wait_for(ASKED);
+    second.end();
+    assert_eq!((stage.press.published(), stage.upload.fault()), (vec![CONTENT.to_vec()], None));
     stage.end();
 }
 
