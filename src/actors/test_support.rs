@@ -1,12 +1,19 @@
 //! What the actors' own tests share.
 
+mod press;
+
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use actix::{Actor, Context, Handler, System};
+
+pub(super) use self::press::Press;
 use super::service::Service;
 use crate::observe::{Fact, Observer};
 use crate::policy::Rules;
 use crate::store::Store;
+use crate::supervision::{ChildExited, Exit};
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
 /// Keeps the crashes that observers are told of.
@@ -52,5 +59,49 @@ pub(super) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     while !is_so() {
         assert!(Instant::now() < until, "never so: {what}");
         std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Hears of exits.
+pub(super) struct Parent(pub(super) Sender<Exit>);
+
+impl Actor for Parent {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, _: &mut Self::Context) {
+        // A test that is over listens no more.
+        let _ = self.0.send(exit);
+    }
+}
+
+/// Runs a test on an arbiter whose clock moves only as the test says.
+pub(super) fn in_virtual_time(test: impl Future<Output = ()>) {
+    let system = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    });
+    system.block_on(test);
+}
+
+/// Lets the arbiter have its turns, while time stands still.
+pub(super) async fn turn_until(is_so: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    panic!("never so");
+}
+
+/// Lets time pass, and everybody notice.
+pub(super) async fn pass(time: Duration) {
+    tokio::time::advance(time).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
     }
 }

@@ -1,7 +1,5 @@
 //! Uploads that outlive their writers, and such as end.
 
-mod press;
-
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -9,15 +7,16 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
 use bytes::Bytes;
 
-use self::press::Press;
 use super::{Upload, Work, Writer};
 use crate::actors::blocking::StoreCaller;
-use crate::actors::test_support::{Crashes, service, wait_until};
+use crate::actors::test_support::{
+    Crashes, Parent, Press, in_virtual_time, pass, service, turn_until, wait_until,
+};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::TransferId;
 use crate::store::Name;
-use crate::supervision::{ChildExited, Exit, start_temporary};
+use crate::supervision::{Exit, start_temporary};
 
 /// What a session asks for, one after the other.
 const ASKED: usize = 4;
@@ -39,21 +38,6 @@ struct Stage {
 struct Place {
     arbiter: Arbiter,
     writer: Addr<Writer>,
-}
-
-struct Parent(Sender<Exit>);
-
-impl Actor for Parent {
-    type Context = Context<Self>;
-}
-
-impl Handler<ChildExited> for Parent {
-    type Result = ();
-
-    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, _: &mut Self::Context) {
-        // A test that is over listens no more.
-        let _ = self.0.send(exit);
-    }
 }
 
 /// Makes a writer panic.
@@ -394,32 +378,4 @@ fn a_store_that_is_slow_but_gets_on_is_waited_for() {
         assert_eq!(stage.upload.fault(), None);
         stage.end();
     });
-}
-
-/// Runs a test on an arbiter whose clock moves only as the test says.
-fn in_virtual_time(test: impl Future<Output = ()>) {
-    let system = System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
-    });
-    system.block_on(test);
-}
-
-/// Lets the arbiter have its turns, while time stands still.
-async fn turn_until(is_so: impl Fn() -> bool) {
-    for _ in 0..20_000 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-        tokio::task::yield_now().await;
-    }
-    panic!("never so");
-}
-
-/// Lets time pass, and everybody notice.
-async fn pass(time: Duration) {
-    tokio::time::advance(time).await;
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
 }

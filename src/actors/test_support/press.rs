@@ -7,7 +7,7 @@ use crate::error::{Failure, Fault};
 use crate::store::{Name, Sink, Source, Store};
 
 #[derive(Debug, Default)]
-pub(super) struct Press {
+pub(in crate::actors) struct Press {
     state: Mutex<State>,
     released: Condvar,
 }
@@ -31,34 +31,34 @@ struct Sheet {
 
 impl Press {
     /// From now on this call waits until it is released.
-    pub(super) fn hold(&self, call: &'static str) {
+    pub(in crate::actors) fn hold(&self, call: &'static str) {
         self.state.lock().unwrap().held = call;
     }
 
-    pub(super) fn release(&self) {
+    pub(in crate::actors) fn release(&self) {
         self.state.lock().unwrap().held = "";
         self.released.notify_all();
     }
 
-    pub(super) fn panic_at(&self, call: &'static str) {
+    pub(in crate::actors) fn panic_at(&self, call: &'static str) {
         self.state.lock().unwrap().panics_at = call;
     }
 
     /// How often it was called.
-    pub(super) fn calls(&self, call: &str) -> usize {
+    pub(in crate::actors) fn calls(&self, call: &str) -> usize {
         self.state.lock().unwrap().calls.get(call).copied().unwrap_or(0)
     }
 
     /// Nobody is in a call.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::actors) fn is_idle(&self) -> bool {
         self.state.lock().unwrap().at_work == 0
     }
 
-    pub(super) fn published(&self) -> Vec<Vec<u8>> {
+    pub(in crate::actors) fn published(&self) -> Vec<Vec<u8>> {
         self.state.lock().unwrap().published.clone()
     }
 
-    pub(super) fn dropped(&self) -> usize {
+    pub(in crate::actors) fn dropped(&self) -> usize {
         self.state.lock().unwrap().dropped
     }
 

@@ -1,0 +1,166 @@
+//! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees them.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use actix::{Actor, Arbiter, System};
+use tokio::time::Instant;
+
+use super::{Assignment, Session};
+use crate::actors::lease::Lease;
+use crate::actors::live_peers::{Claim, LivePeers, Ticket};
+use crate::actors::registry::Registry;
+use crate::actors::service::Service;
+use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until};
+use crate::limits;
+use crate::net::UdpLink;
+use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::supervision::{Exit, start_temporary};
+use crate::wire::Packet;
+
+/// A transfer whose client is the test.
+struct Stage {
+    client: UdpSocket,
+    lease: Arc<Lease>,
+    service: Arc<Service>,
+    tell: Sender<Exit>,
+    exits: Receiver<Exit>,
+    _ticket: Ticket,
+}
+
+impl Stage {
+    fn new(request: &[u8], store: Arc<dyn Store>) -> Self {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (service, _) = service(store);
+        let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
+        let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
+        let name = Name::from_request(request.filename().as_bytes()).unwrap();
+        let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
+        let local = socket.local_addr().unwrap();
+        let Claim::New(ticket) = LivePeers::new(1).claim(local, peer, &request, || service.next_transfer())
+        else {
+            panic!("no place")
+        };
+        client.connect(local).unwrap();
+        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
+        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        let (tell, exits) = mpsc::channel();
+        Self { client, lease, service, tell, exits, _ticket: ticket }
+    }
+
+    /// What starts the next session where it is called.
+    fn next_session(&self) -> impl FnOnce() + Send + 'static {
+        let (lease, service, tell) = (Arc::clone(&self.lease), Arc::clone(&self.service), self.tell.clone());
+        move || {
+            let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
+            let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
+            let registry = Registry::new(Arc::default()).start();
+            let make = move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link));
+            start_temporary(1, limits::MAILBOX_SESSION, parent, make);
+        }
+    }
+
+    /// Starts the next session on an arbiter of its own.
+    fn arbiter(&self) -> Arbiter {
+        let arbiter = Arbiter::new();
+        arbiter.spawn_fn(self.next_session());
+        arbiter
+    }
+
+    fn expect(&self, packet: &[u8]) {
+        let mut buffer = [0; 600];
+        let octets = self.client.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..octets], packet);
+    }
+}
+
+fn data(block: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, 3, 0, block], payload].concat()
+}
+
+fn ack(block: u8) -> [u8; 4] {
+    [0, 4, 0, block]
+}
+
+fn end(arbiter: Arbiter) {
+    arbiter.stop();
+    arbiter.join().unwrap();
+}
+
+#[test]
+fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(store.clone()));
+    let first = stage.arbiter();
+    stage.expect(&ack(0));
+    // One slab and more: some of it is with the writer, and some isn't.
+    for block in 1..=130 {
+        stage.client.send(&data(block, &[block; 512])).unwrap();
+        stage.expect(&ack(block));
+    }
+    end(first);
+    let second = stage.arbiter();
+    stage.expect(&ack(130));
+    stage.client.send(&data(131, b"the end")).unwrap();
+    stage.expect(&ack(131));
+    let file = store.open(&stage.lease.assignment.name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
+    let wanted: Vec<u8> = (1..=130).flat_map(|block| [block; 512]).chain(*b"the end").collect();
+    assert!(file == wanted, "{} octets", file.len());
+    end(second);
+}
+
+#[test]
+fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    let name = Name::from_request(b"file").unwrap();
+    let mut sink = store.create(&name, None).unwrap();
+    sink.write(&[7; 1030]).unwrap();
+    sink.publish().unwrap();
+    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store));
+    let first = stage.arbiter();
+    stage.expect(&data(1, &[7; 512]));
+    stage.client.send(&ack(1)).unwrap();
+    stage.expect(&data(2, &[7; 512]));
+    end(first);
+    let second = stage.arbiter();
+    stage.expect(&data(2, &[7; 512]));
+    stage.client.send(&ack(2)).unwrap();
+    stage.expect(&data(3, &[7; 6]));
+    end(second);
+}
+
+#[test]
+fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
+    for (call, limit) in [
+        ("create", limits::WRITE_WITHIN),
+        ("write", limits::WRITE_WITHIN),
+        ("publish", limits::PUBLISH_WITHIN),
+    ] {
+        in_virtual_time(async move {
+            let press = Arc::<Press>::default();
+            let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(Arc::clone(&press)));
+            press.hold(call);
+            stage.next_session()();
+            stage.client.set_nonblocking(true).unwrap();
+            let arrived = || stage.client.peek(&mut [0; 600]).is_ok();
+            if call != "create" {
+                turn_until(arrived).await;
+                stage.expect(&ack(0));
+                stage.client.send(&data(1, b"short")).unwrap();
+            }
+            turn_until(|| press.calls(call) == 1).await;
+            pass(limit + Duration::from_secs(1)).await;
+            turn_until(arrived).await;
+            stage.expect(b"\0\x05\0\0Input/output error\0");
+            press.release();
+            turn_until(|| press.dropped() == 1).await;
+            assert_eq!(press.published().len(), usize::from(call == "publish"));
+            turn_until(|| stage.exits.try_iter().any(|exit| exit == Exit::Normal)).await;
+        });
+    }
+}
