@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::engine::{Engine, TIMEOUT};
-use common::raw::{Client, Packet, ack, data, rrq, wrq};
+use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
 use common::shelf::{Shelf, Shelves};
 use common::tripwire::{Deed, Gate, Tripwire};
 use stagecoach::daemon::Capacity;
@@ -165,6 +165,8 @@ fn uploads_go_on_when_their_arbiter_stops_and_are_published_once() {
             let mut victim = Transfer::write(&engine, windowsize);
             victim.write_to(BLOCKS);
             assert!(victim.most() <= 3, "{line}: {:?}", victim.times);
+            // That ends the dallying.
+            victim.client.send(&error(0, "enough"));
             let facts = engine.settle();
             assert_eq!(shelf.published.load(Ordering::SeqCst), 1, "{line}, window of {windowsize}");
             assert!(shelf.files.lock().unwrap()["file"] == content(), "{line}, window of {windowsize}");

@@ -105,7 +105,7 @@ impl SessionSupervisor {
                 continue;
             }
             if child.session.take().is_some() {
-                self.on_failed(child, "its end was not heard of", ctx);
+                self.on_failed(child, "the session ended unheard", ctx);
             } else {
                 self.replace(child, ctx);
             }
@@ -136,7 +136,7 @@ impl SessionSupervisor {
     /// Says what a failed session no longer can.
     fn bury(&self, child: &Child, why: &str) {
         let failure = if self.roster.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
-        child.lease.bury(&self.service, &self.registry, failure, &format!("the session failed: {why}"));
+        child.lease.bury(&self.service, &self.registry, failure, why);
     }
 
     fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
@@ -148,7 +148,7 @@ impl SessionSupervisor {
             // An earlier session's, which was replaced before this was heard.
             self.keep(child);
         } else if !child.lease.is_over() {
-            self.on_failed(child, &exit.to_string(), ctx);
+            self.on_failed(child, &format!("the session {exit}"), ctx);
         }
     }
 

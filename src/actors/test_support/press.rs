@@ -76,6 +76,7 @@ impl Press {
 
 impl Store for Arc<Press> {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        self.step("open");
         Err(Failure::NotFound.into())
     }
 

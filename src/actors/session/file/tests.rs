@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, System};
@@ -13,7 +13,7 @@ use crate::actors::lease::Lease;
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::actors::registry::Registry;
 use crate::actors::service::Service;
-use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until};
+use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
 use crate::limits;
 use crate::net::UdpLink;
 use crate::store::{Memory, MemoryOptions, Name, Store};
@@ -132,6 +132,32 @@ fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
     stage.client.send(&ack(2)).unwrap();
     stage.expect(&data(3, &[7; 6]));
     end(second);
+}
+
+#[test]
+fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answered_once() {
+    let _system = System::new();
+    let press = Arc::<Press>::default();
+    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(Arc::clone(&press)));
+    press.hold("open");
+    let first = stage.arbiter();
+    wait_until("held", || press.calls("open") == 1);
+    let (alive, ended) = mpsc::channel::<()>();
+    first.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(alive);
+    });
+    first.stop();
+    // (The sender is dropped with all that lived there.)
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
+    let second = stage.arbiter();
+    wait_until("asked for again", || press.calls("open") == 2);
+    press.release();
+    first.join().unwrap();
+    stage.expect(b"\0\x05\0\x01File not found\0");
+    end(second);
+    stage.client.set_nonblocking(true).unwrap();
+    assert!(stage.client.recv(&mut [0; 600]).is_err(), "one ERROR");
 }
 
 #[test]
