@@ -16,9 +16,15 @@
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
-//! [`limits`] and [`error`] serve all of them.
+//! [`limits`] and [`error`] serve all of them. `chaos` causes faults for tests, where the feature of that name is on.
 
 pub mod actors;
+#[cfg(not(feature = "chaos"))]
+#[allow(dead_code, unused_imports)]
+mod chaos;
+#[cfg(feature = "chaos")]
+#[allow(dead_code, unused_imports)]
+pub mod chaos;
 pub mod cli;
 pub mod daemon;
 pub mod error;

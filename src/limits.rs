@@ -201,3 +201,13 @@ pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 pub const DATAGRAM_OCTETS_MAX: usize = 64 << 10;
 /// Open files that the process asks for at start, as far as its hard limit goes: a socket and a file for each transfer.
 pub const OPEN_FILES_WANTED: u64 = 65536;
+
+/// Plans and storms that one server's `Chaos` takes.
+#[cfg(feature = "chaos")]
+pub const CHAOS_PLANS_MAX: usize = 64;
+/// Passes that a storm lets go by at most before it strikes: enough to strike now this actor and now another.
+#[cfg(feature = "chaos")]
+pub const CHAOS_SKIP_MAX: u32 = 15;
+/// How often a point is passed where nobody would without a plan for it.
+#[cfg(feature = "chaos")]
+pub const CHAOS_PASS_EVERY: Duration = Duration::from_millis(5);

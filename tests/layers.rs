@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top to the bottom. `limits` and `error` are for all.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "cli",
     "daemon",
     "settings",
@@ -14,6 +14,7 @@ const LAYERS: [&str; 11] = [
     "policy",
     "store",
     "net",
+    "chaos",
     "transfer",
     "wire",
 ];
@@ -299,6 +300,20 @@ fn panics_unwind_or_nothing_is_supervised() {
     let release = manifest.split_once("\n[profile.release]\n").expect("a release profile").1;
     let release = release.split_once("\n[").map_or(release, |(release, _)| release);
     assert!(release.lines().any(|line| line.trim() == "panic = \"unwind\""), "release says what it needs");
+}
+
+#[test]
+fn no_build_has_chaos_unless_it_is_asked_for() {
+    let manifest = fs::read_to_string(manifest_dir().join("Cargo.toml")).unwrap();
+    let features = manifest.split_once("\n[features]\n").expect("features").1;
+    let features = features.split_once("\n[").map_or(features, |(features, _)| features);
+    let mut names = Vec::new();
+    for line in features.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, others)) = line.split_once('=') else { continue };
+        names.push(name.trim());
+        assert!(!others.contains("chaos"), "{name} turns chaos on");
+    }
+    assert!(names.contains(&"chaos"), "{names:?}");
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! What remains without the feature: nothing.
+
+use std::fmt::Display;
+
+use super::Restarts;
+
+/// No fault at all.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Chaos;
+
+/// What an actor asks for the faults that are planned for it: none.
+#[derive(Debug, Default)]
+pub(crate) struct Part;
+
+/// What others ask: none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seam;
+
+impl Chaos {
+    #[inline]
+    pub(crate) fn part(&self, _: &'static str, _: impl Display) -> Part {
+        Part
+    }
+
+    #[inline]
+    pub(crate) fn seam(&self, _: &'static str) -> Seam {
+        Seam
+    }
+
+    #[inline]
+    pub(crate) fn restarts(&self) -> Option<Restarts> {
+        None
+    }
+}
+
+impl Part {
+    #[inline]
+    pub(crate) fn at<C>(&self, _: &'static str, _: &mut C) {}
+
+    #[inline]
+    pub(crate) fn started<C>(&self, _: &mut C) {}
+
+    #[inline]
+    pub(crate) fn child(&self, _: &'static str) -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn seam(&self, _: &'static str) -> Seam {
+        Seam
+    }
+}
+
+impl Seam {
+    #[inline]
+    pub(crate) fn at(&self, _: &'static str) {}
+}
+
+#[cfg(test)]
+mod tests;
