@@ -20,10 +20,8 @@
 
 pub mod actors;
 #[cfg(not(feature = "chaos"))]
-#[allow(dead_code, unused_imports)]
 mod chaos;
 #[cfg(feature = "chaos")]
-#[allow(dead_code, unused_imports)]
 pub mod chaos;
 pub mod cli;
 pub mod daemon;

@@ -12,6 +12,7 @@ use super::roster::Roster;
 use super::service::Service;
 use super::session_supervisor::Ping;
 use super::workers::{Worker, WorkerEnded, Workers, start_arbiter};
+use crate::chaos::Part;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
@@ -30,6 +31,7 @@ pub struct ArbiterSupervisor {
     abandoned: Vec<u64>,
     give_up: Box<dyn Fn(String) + Send>,
     said_goodbye: bool,
+    chaos: Part,
 }
 
 /// It is time to look after the arbiters.
@@ -46,6 +48,7 @@ impl ArbiterSupervisor {
         give_up: impl Fn(String) + Send + 'static,
     ) -> Self {
         let (failures, abandoned) = (VecDeque::new(), Vec::new());
+        let chaos = service.chaos().part("arbiter_supervisor", "");
         Self {
             service,
             registry,
@@ -54,6 +57,7 @@ impl ArbiterSupervisor {
             abandoned,
             give_up: Box::new(give_up),
             said_goodbye: false,
+            chaos,
         }
     }
 
@@ -127,6 +131,7 @@ impl Actor for ArbiterSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
     }
 
@@ -147,7 +152,9 @@ impl Actor for ArbiterSupervisor {
 
 impl Supervised for ArbiterSupervisor {
     /// The arbiters live on, and `started` goes on watching them.
-    fn restarting(&mut self, _: &mut Self::Context) {}
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.chaos.at("restarting", ctx);
+    }
 }
 
 impl Handler<Watch> for ArbiterSupervisor {
@@ -155,6 +162,7 @@ impl Handler<Watch> for ArbiterSupervisor {
 
     fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
         ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
+        self.chaos.at("scheduled", ctx);
         if !self.said_goodbye {
             self.watch(ctx);
         }
@@ -165,6 +173,7 @@ impl Handler<WorkerEnded> for ArbiterSupervisor {
     type Result = ();
 
     fn handle(&mut self, WorkerEnded { number, exit }: WorkerEnded, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.abandoned.retain(|&abandoned| abandoned != number);
         if self.said_goodbye {
             if self.have_all_ended() {

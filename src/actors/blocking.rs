@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::service::Service;
+use crate::chaos::Seam;
 use crate::error::{Failure, Fault};
 use crate::observe::{Fact, TransferId};
 use crate::store::Store;
@@ -15,11 +16,13 @@ use crate::supervision::panic_text;
 pub(super) struct StoreCaller {
     service: Arc<Service>,
     transfer: TransferId,
+    /// Where faults are planned for it.
+    pub(super) seam: Seam,
 }
 
 impl StoreCaller {
-    pub(super) fn new(service: &Arc<Service>, transfer: TransferId) -> Self {
-        Self { service: Arc::clone(service), transfer }
+    pub(super) fn new(service: &Arc<Service>, transfer: TransferId, seam: Seam) -> Self {
+        Self { service: Arc::clone(service), transfer, seam }
     }
 
     /// Makes a call, here and now. A panic ends the call alone; the observers are told its text, and nobody else.

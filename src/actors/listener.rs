@@ -14,6 +14,7 @@ use super::roster::Serve;
 use super::service::Service;
 use super::session::Assignment;
 use super::workers::Workers;
+use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Received, RequestSocket, send_once};
@@ -37,6 +38,7 @@ pub struct Listener {
     backlog: bool,
     /// It takes no further request, not even if it is started again.
     paused: bool,
+    chaos: Part,
 }
 
 /// Takes no further request.
@@ -58,7 +60,18 @@ impl Listener {
     ) -> Self {
         // One more than the longest request, to recognise those that are longer.
         let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
-        Self { socket, service, live_peers, workers, requests: None, buffer, backlog: false, paused: false }
+        let chaos = service.chaos().part("listener", "");
+        Self {
+            socket,
+            service,
+            live_peers,
+            workers,
+            requests: None,
+            buffer,
+            backlog: false,
+            paused: false,
+            chaos,
+        }
     }
 
     fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
@@ -153,6 +166,7 @@ impl Actor for Listener {
     /// # Panics
     /// When the socket can't be waited for: the supervisor tries again, and gives up in the end.
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         if self.paused {
             return;
         }
@@ -165,7 +179,8 @@ impl Actor for Listener {
 }
 
 impl Supervised for Listener {
-    fn restarting(&mut self, _: &mut Self::Context) {
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.chaos.at("restarting", ctx);
         // The old registration must be gone before the socket can be waited for again.
         self.requests = None;
         self.backlog = false;
@@ -176,7 +191,8 @@ impl Supervised for Listener {
 impl Handler<Pause> for Listener {
     type Result = ();
 
-    fn handle(&mut self, _: Pause, _: &mut Self::Context) {
+    fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.paused = true;
         self.requests = None;
     }
@@ -188,9 +204,10 @@ impl ActorFuture<Listener> for Pump {
     fn poll(
         self: Pin<&mut Self>,
         listener: &mut Listener,
-        _: &mut Context<Listener>,
+        ctx: &mut Context<Listener>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        listener.chaos.at("future", ctx);
         listener.turn(task)
     }
 }

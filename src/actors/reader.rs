@@ -6,9 +6,10 @@ use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 
 use super::blocking::StoreCaller;
+use crate::chaos::Part;
 use crate::error::Fault;
 use crate::limits;
-use crate::store::{Name, Slab, Source};
+use crate::store::{Name, Slab, Source, Store};
 
 /// Reads a file for one session. Whatever may wait for a disk is done by the arbiter's pool of threads; what the page cache has is
 /// read at once.
@@ -17,6 +18,7 @@ pub(super) struct Reader {
     caller: StoreCaller,
     session: Recipient<Read>,
     source: Option<Arc<dyn Source>>,
+    chaos: Part,
 }
 
 /// Opens the file. Answered by [`Read::Opened`] or [`Read::Failed`].
@@ -50,8 +52,9 @@ impl Reader {
         caller: StoreCaller,
         session: Recipient<Read>,
         source: Option<Arc<dyn Source>>,
+        chaos: Part,
     ) -> Self {
-        Self { caller, session, source }
+        Self { caller, session, source, chaos }
     }
 
     fn answer(&self, answer: Result<Read, Fault>) {
@@ -64,6 +67,7 @@ impl Actor for Reader {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_SESSION);
     }
 }
@@ -72,9 +76,14 @@ impl Handler<Open> for Reader {
     type Result = ();
 
     fn handle(&mut self, Open(name): Open, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         let caller = self.caller.clone();
-        let opening =
-            async move { caller.call_within(limits::READ_WITHIN, move |store| store.open(&name)).await };
+        let seam = caller.seam.clone();
+        let open = move |store: &Arc<dyn Store>| {
+            seam.at("open");
+            store.open(&name)
+        };
+        let opening = async move { caller.call_within(limits::READ_WITHIN, open).await };
         ctx.spawn(opening.into_actor(self).then(|opened, reader, _| {
             let opened = opened.map(|source| {
                 reader.source = Some(Arc::clone(&source));
@@ -90,13 +99,19 @@ impl Handler<Fetch> for Reader {
     type Result = ();
 
     fn handle(&mut self, Fetch { offset, octets }: Fetch, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         let Some(source) = &self.source else { return };
+        self.caller.seam.at("fetch_cached");
         match source.fetch_cached(offset, octets) {
             Ok(Some(slab)) => self.answer(Ok(Read::Fetched(slab))),
             Err(fault) => self.answer(Err(fault)),
             Ok(None) => {
                 let (caller, source) = (self.caller.clone(), Arc::clone(source));
-                let fetch = move |_: &_| source.fetch(offset, octets);
+                let seam = caller.seam.clone();
+                let fetch = move |_: &_| {
+                    seam.at("fetch");
+                    source.fetch(offset, octets)
+                };
                 let reading = async move { caller.call_within(limits::READ_WITHIN, fetch).await };
                 ctx.spawn(reading.into_actor(self).then(|slab, reader, _| {
                     reader.answer(slab.map(Read::Fetched));

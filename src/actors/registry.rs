@@ -6,8 +6,10 @@ use std::sync::Arc;
 use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, Supervised};
 
 use super::roster::Live;
+use super::service::Service;
 use super::session::End;
 use super::workers::Workers;
+use crate::chaos::Part;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
@@ -20,6 +22,7 @@ pub struct Registry {
     workers: Arc<Workers>,
     live: BTreeMap<TransferId, Entry>,
     history: VecDeque<Report>,
+    chaos: Part,
 }
 
 #[derive(Debug)]
@@ -86,8 +89,9 @@ pub struct Cancel(pub TransferId);
 impl Registry {
     /// A registry of what the arbiters of `workers` do.
     #[must_use]
-    pub fn new(workers: Arc<Workers>) -> Self {
-        Self { workers, live: BTreeMap::new(), history: VecDeque::new() }
+    pub fn new(service: &Service, workers: Arc<Workers>) -> Self {
+        let chaos = service.chaos().part("registry", "");
+        Self { workers, live: BTreeMap::new(), history: VecDeque::new(), chaos }
     }
 
     /// Sees to it that it knows exactly the transfers that are live: news may have been lost, here by a panic or on the way by want of room.
@@ -105,6 +109,7 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
         self.reconcile();
     }
@@ -112,15 +117,18 @@ impl Actor for Registry {
 
 impl Supervised for Registry {
     /// What is live is looked up again; what was is lost.
-    fn restarting(&mut self, _: &mut Self::Context) {
-        *self = Self::new(Arc::clone(&self.workers));
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.chaos.at("restarting", ctx);
+        self.live.clear();
+        self.history.clear();
     }
 }
 
 impl Handler<Started> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Started { report, session }: Started, _: &mut Self::Context) {
+    fn handle(&mut self, Started { report, session }: Started, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         let (id, transfer) = (report.id, LiveTransfer { report, octets: 0 });
         self.live.insert(id, Entry { transfer, session: Some(session) });
     }
@@ -129,7 +137,8 @@ impl Handler<Started> for Registry {
 impl Handler<Progressed> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Progressed { id, octets }: Progressed, _: &mut Self::Context) {
+    fn handle(&mut self, Progressed { id, octets }: Progressed, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         if let Some(entry) = self.live.get_mut(&id) {
             entry.transfer.octets = octets;
         }
@@ -139,7 +148,8 @@ impl Handler<Progressed> for Registry {
 impl Handler<Finished> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Finished(report): Finished, _: &mut Self::Context) {
+    fn handle(&mut self, Finished(report): Finished, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.live.remove(&report.id);
         if self.history.len() == limits::HISTORY_MAX {
             self.history.pop_front();
@@ -151,7 +161,8 @@ impl Handler<Finished> for Registry {
 impl Handler<List> for Registry {
     type Result = MessageResult<List>;
 
-    fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: List, ctx: &mut Self::Context) -> Self::Result {
+        self.chaos.at("handle", ctx);
         self.reconcile();
         let live = self.live.values().map(|entry| entry.transfer.clone()).collect();
         MessageResult(Snapshot { live, history: self.history.iter().cloned().collect() })
@@ -161,7 +172,8 @@ impl Handler<List> for Registry {
 impl Handler<Describe> for Registry {
     type Result = Option<LiveTransfer>;
 
-    fn handle(&mut self, Describe(id): Describe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Describe(id): Describe, ctx: &mut Self::Context) -> Self::Result {
+        self.chaos.at("handle", ctx);
         self.reconcile();
         self.live.get(&id).map(|entry| entry.transfer.clone())
     }
@@ -170,7 +182,8 @@ impl Handler<Describe> for Registry {
 impl Handler<Cancel> for Registry {
     type Result = bool;
 
-    fn handle(&mut self, Cancel(id): Cancel, _: &mut Self::Context) -> bool {
+    fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> bool {
+        self.chaos.at("handle", ctx);
         self.reconcile();
         let session = self.live.get(&id).and_then(|entry| entry.session.as_ref());
         session.is_some_and(|session| session.try_send(End(Failure::Cancelled)).is_ok())

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use slog::Logger;
 
 use super::window_budget::WindowBudget;
+use crate::chaos::{Chaos, Restarts};
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, TransferId};
 use crate::policy::Rules;
 use crate::store::Store;
-use crate::supervision::panic_text;
+use crate::supervision::{RestartLimit, panic_text};
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
 /// What all sessions of a server share.
@@ -37,6 +38,9 @@ pub struct Service {
     pub packet_log: Option<Logger>,
     /// Number of the last transfer.
     pub last_transfer: AtomicU64,
+    /// Faults that tests plan.
+    #[cfg(feature = "chaos")]
+    pub chaos: Chaos,
 }
 
 impl Service {
@@ -45,10 +49,27 @@ impl Service {
         TransferId(self.last_transfer.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
+    /// The faults that are planned for its actors: none without the feature `chaos`.
+    pub(super) fn chaos(&self) -> &Chaos {
+        #[cfg(feature = "chaos")]
+        return &self.chaos;
+        #[cfg(not(feature = "chaos"))]
+        &Chaos
+    }
+
+    /// What its permanent actors get instead of `usual`, where faults are planned.
+    pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
+        let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
+        RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
+    }
+
     /// Tells the observers. One that panics loses this fact; the others hear that it did.
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
-            let told = catch_unwind(AssertUnwindSafe(|| observer.observe(fact)));
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                self.chaos().seam("observer").at("observe");
+                observer.observe(fact);
+            }));
             if let Err(panic) = told {
                 let panic = panic_text(&*panic);
                 let crashed = Fact::Crashed { actor: "observer", transfer: None, panic };

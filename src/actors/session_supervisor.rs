@@ -10,6 +10,7 @@ use super::roster::{Child, Roster, Serve};
 use super::service::Service;
 use super::session::{End, Session};
 use super::workers::Pulse;
+use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::UdpLink;
@@ -26,6 +27,7 @@ pub struct SessionSupervisor {
     roster: Arc<Roster>,
     pulse: Arc<Pulse>,
     said_goodbye: bool,
+    chaos: Part,
 }
 
 /// Requests wait to be served.
@@ -45,7 +47,8 @@ impl SessionSupervisor {
         roster: Arc<Roster>,
         pulse: Arc<Pulse>,
     ) -> Self {
-        Self { service, registry, roster, pulse, said_goodbye: false }
+        let chaos = service.chaos().part("session_supervisor", "");
+        Self { service, registry, roster, pulse, said_goodbye: false, chaos }
     }
 
     /// Serves what waits, a turn's worth.
@@ -163,6 +166,7 @@ impl Actor for SessionSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
         self.resume(ctx);
         self.serve_waiting(ctx);
@@ -185,13 +189,16 @@ impl Actor for SessionSupervisor {
 
 impl Supervised for SessionSupervisor {
     /// The sessions live on, and so does the roster of them; `started` looks after those that ended meanwhile.
-    fn restarting(&mut self, _: &mut Self::Context) {}
+    fn restarting(&mut self, ctx: &mut Self::Context) {
+        self.chaos.at("restarting", ctx);
+    }
 }
 
 impl Handler<Wake> for SessionSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.serve_waiting(ctx);
     }
 }
@@ -200,6 +207,7 @@ impl Handler<ChildExited> for SessionSupervisor {
     type Result = ();
 
     fn handle(&mut self, ChildExited { id, exit }: ChildExited, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.on_session_exited(TransferId(id), &exit, ctx);
         self.stop_if_alone(ctx);
     }
@@ -208,7 +216,8 @@ impl Handler<ChildExited> for SessionSupervisor {
 impl Handler<Ping> for SessionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: Ping, _: &mut Self::Context) {
+    fn handle(&mut self, _: Ping, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.pulse.beat();
     }
 }

@@ -48,6 +48,8 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         ports: None,
         packet_log: None,
         last_transfer: 0.into(),
+        #[cfg(feature = "chaos")]
+        chaos: crate::chaos::Chaos::default(),
     };
     (Arc::new(service), crashes)
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use self::job::Job;
 pub(super) use self::upload::{Upload, Written};
 use super::blocking::StoreCaller;
+use crate::chaos::Part;
 use crate::limits;
 
 /// Sees to it that an upload is worked on, by the pool of threads of the writer's arbiter, and that no call to the store takes too long.
@@ -26,6 +27,7 @@ pub(super) struct Writer {
     number: u64,
     /// A [`Watch`] is under way.
     watching: bool,
+    chaos: Part,
 }
 
 /// There is something to be done for the upload.
@@ -39,8 +41,8 @@ pub(super) struct Work;
 struct Watch;
 
 impl Writer {
-    pub(super) fn new(caller: StoreCaller, upload: Arc<Upload>) -> Self {
-        Self { caller, upload, number: 0, watching: false }
+    pub(super) fn new(caller: StoreCaller, upload: Arc<Upload>, chaos: Part) -> Self {
+        Self { caller, upload, number: 0, watching: false, chaos }
     }
 
     /// Begins a job, if there is work and nobody is at it.
@@ -69,6 +71,7 @@ impl Actor for Writer {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_SESSION);
         self.number = self.upload.next_writer();
         self.work(ctx);
@@ -79,6 +82,7 @@ impl Handler<Work> for Writer {
     type Result = ();
 
     fn handle(&mut self, _: Work, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.work(ctx);
     }
 }
@@ -87,6 +91,7 @@ impl Handler<Watch> for Writer {
     type Result = ();
 
     fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
+        self.chaos.at("scheduled", ctx);
         self.watching = false;
         self.upload.close_if_overdue();
         self.watch(ctx);

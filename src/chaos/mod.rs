@@ -19,9 +19,9 @@ mod state;
 mod syntax;
 
 #[cfg(not(feature = "chaos"))]
-pub(crate) use self::off::{Chaos, Part};
+pub(crate) use self::off::{Chaos, Part, Seam};
 #[cfg(feature = "chaos")]
-pub(crate) use self::part::Part;
+pub(crate) use self::part::{Part, Seam};
 #[cfg(feature = "chaos")]
 pub use self::plan::{Fault, Plan, PlanError, Storm};
 #[cfg(feature = "chaos")]

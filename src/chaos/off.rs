@@ -13,7 +13,7 @@ pub(crate) struct Chaos;
 pub(crate) struct Part;
 
 /// What others ask: none.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Seam;
 
 impl Chaos {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use crate::limits;
 
 /// Actors, by the names that their points begin with.
-const ACTORS: [&str; 6] = ["session", "reader", "writer", "listener", "registry", "session_supervisor"];
+const ACTORS: [&str; 7] =
+    ["session", "reader", "writer", "listener", "registry", "session_supervisor", "arbiter_supervisor"];
 /// Those of them that start again.
-const PERMANENT: [&str; 3] = ["listener", "registry", "session_supervisor"];
+const PERMANENT: [&str; 4] = ["listener", "registry", "session_supervisor", "arbiter_supervisor"];
 /// What an actor does while it lives: what its bare name stands for.
 const LIVING: [&str; 4] = [HANDLE, STARTED, FUTURE, SCHEDULED];
 /// Where others than actors are called, and the calls.

@@ -112,6 +112,8 @@ impl Server {
             ports: settings.ports,
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
             last_transfer: 0.into(),
+            #[cfg(feature = "chaos")]
+            chaos: settings.chaos.clone(),
         };
         let (arbiters, transfers_max) = (settings.arbiters, settings.transfers_max);
         let capacity = Capacity { arbiters, transfers_max, ..Capacity::default() };
@@ -129,11 +131,12 @@ impl Server {
     pub fn start_service(
         mut service: Service,
         sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
-        capacity: Capacity,
+        mut capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         service.observers.push(Arc::<Counters>::clone(&counters));
+        capacity.restarts = service.restart_limit(capacity.restarts);
         let mut server = Self::assemble(Arc::new(service), counters, capacity, log)?;
         for (socket, address) in sockets {
             server.listen(socket, address, capacity.restarts);
@@ -150,9 +153,9 @@ impl Server {
     ) -> Result<Self, StartError> {
         let workers = Arc::new(Workers::new(capacity.restarts));
         let supervisor = root(&service, &workers);
-        let of_registry = Arc::clone(&workers);
+        let (registered, of_registry) = (Arc::clone(&service), Arc::clone(&workers));
         let registry = supervisor.start_child(
-            ChildSpec::permanent("registry", move |_| Registry::new(of_registry))
+            ChildSpec::permanent("registry", move |_| Registry::new(&registered, of_registry))
                 .limit(capacity.restarts)
                 .mailbox(limits::MAILBOX_BUSY),
         );

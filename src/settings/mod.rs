@@ -40,6 +40,9 @@ pub struct Settings {
     pub arbiters: usize,
     /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
     pub drain_timeout: Duration,
+    /// Faults that tests plan.
+    #[cfg(feature = "chaos")]
+    pub chaos: crate::chaos::Chaos,
 }
 
 impl Default for Settings {
@@ -57,6 +60,8 @@ impl Default for Settings {
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
             arbiters: std::thread::available_parallelism().map_or(1, usize::from),
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
+            #[cfg(feature = "chaos")]
+            chaos: crate::chaos::Chaos::default(),
         }
     }
 }

@@ -148,6 +148,8 @@ impl Engine {
             ports: None,
             packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
             last_transfer: 0.into(),
+            #[cfg(feature = "chaos")]
+            chaos: stagecoach::chaos::Chaos::default(),
         };
         let (started, parts) = mpsc::channel();
         let (ended, ends) = mpsc::channel();

@@ -10,7 +10,7 @@ use crate::store::{Memory, MemoryOptions};
 
 fn caller() -> (StoreCaller, Arc<Crashes>) {
     let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
-    (StoreCaller::new(&service, TransferId(7)), crashes)
+    (StoreCaller::new(&service, TransferId(7), service.chaos().seam("store")), crashes)
 }
 
 #[tokio::test]

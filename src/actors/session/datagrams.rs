@@ -28,6 +28,7 @@ impl ActorFuture<Session> for Pump {
         ctx: &mut Context<Session>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        session.chaos.at("future", ctx);
         session.turn(ctx, task)
     }
 }
@@ -117,6 +118,7 @@ impl Session {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
+        self.chaos.seam("link").at("receive");
         let (octets, from) = self.link.receive(buffer).ok()?;
         Some(Arrived { octets: octets.min(buffer.len()), from })
     }

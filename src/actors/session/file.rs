@@ -81,10 +81,11 @@ impl Session {
 
     /// Starts a reader of the file that is open, or else has it opened.
     fn start_reader(&mut self, ctx: &Context<Self>, source: Option<Arc<dyn Source>>) {
-        let caller = StoreCaller::new(&self.service, self.lease.assignment.id);
+        let caller = StoreCaller::new(&self.service, self.lease.assignment.id, self.chaos.seam("store"));
         let (session, parent) = (ctx.address().recipient(), ctx.address().recipient::<ChildExited>());
         let is_open = source.is_some();
-        let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source);
+        let chaos = self.chaos.child("reader");
+        let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source, chaos);
         let id = self.lease.assignment.id.0;
         let reader = start_temporary(id, limits::MAILBOX_SESSION, parent, make);
         if !is_open {
@@ -100,8 +101,9 @@ impl Session {
         let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
         upload.set_session(ctx.address().recipient());
-        let (caller, shared) = (StoreCaller::new(&self.service, *id), Arc::clone(&upload));
-        let make = move |_: &mut Context<Writer>| Writer::new(caller, shared);
+        let caller = StoreCaller::new(&self.service, *id, self.chaos.seam("store"));
+        let (shared, chaos) = (Arc::clone(&upload), self.chaos.child("writer"));
+        let make = move |_: &mut Context<Writer>| Writer::new(caller, shared, chaos);
         let writer = start_temporary(id.0, limits::MAILBOX_SESSION, ctx.address().recipient(), make);
         self.file = File::Writing { writer, upload };
     }
@@ -132,6 +134,7 @@ impl Handler<Read> for Session {
     type Result = ();
 
     fn handle(&mut self, answer: Read, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         match answer {
             Read::Opened(source) => {
                 {
@@ -155,6 +158,7 @@ impl Handler<Written> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Written, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.read_upload(ctx);
     }
 }
@@ -164,6 +168,7 @@ impl Handler<ChildExited> for Session {
 
     /// Neither a reader nor a writer stops by itself while its session lives.
     fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         match (&self.file, &exit) {
             // With the arbiter, as this session does: another goes on elsewhere.
             (_, Exit::Killed) | (File::None, _) => {}

@@ -14,6 +14,7 @@ use self::file::File;
 use super::lease::{Held, Lease, Summary, Transfer};
 use super::registry::{Finished, Progressed, Started};
 use super::service::Service;
+use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::Link;
@@ -52,6 +53,7 @@ pub(super) struct Session {
     timer: Timer,
     /// Datagrams were left in the socket when this session's turn ended.
     backlog: bool,
+    chaos: Part,
 }
 
 /// The one outstanding scheduled message. When the deadline moves away the message is left to come early, and is then scheduled again for the
@@ -85,6 +87,7 @@ impl Session {
         registry: Addr<super::Registry>,
         link: Box<dyn Link>,
     ) -> Self {
+        let chaos = service.chaos().part("session", lease.assignment.request.filename());
         Self {
             lease,
             life,
@@ -95,6 +98,7 @@ impl Session {
             wanted: None,
             timer: Timer::default(),
             backlog: false,
+            chaos,
         }
     }
 
@@ -228,6 +232,7 @@ impl Session {
         }
         let peer = self.lease.assignment.peer;
         self.log_sent(peer, transmit);
+        self.chaos.seam("link").at("send");
         self.link.send(peer, transmit).map_err(|error| error.to_string().into())
     }
 
@@ -290,6 +295,7 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.chaos.at("started", ctx);
         self.lease.peer_state.set_session(ctx.address().recipient());
         // A registry that has no room learns of the transfer when it next asks the sessions.
         let _ = self
@@ -304,6 +310,7 @@ impl Handler<Repeated> for Session {
     type Result = ();
 
     fn handle(&mut self, _: Repeated, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.feed(ctx, Input::Repeated);
     }
 }
@@ -312,6 +319,7 @@ impl Handler<End> for Session {
     type Result = ();
 
     fn handle(&mut self, End(failure): End, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
         self.fail(ctx, failure.into());
     }
 }
@@ -320,6 +328,7 @@ impl Handler<DeadlinePassed> for Session {
     type Result = ();
 
     fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
+        self.chaos.at("scheduled", ctx);
         self.timer.scheduled = None;
         match self.timer.deadline {
             Some(deadline) if deadline <= Instant::now() => self.feed(ctx, Input::Deadline),

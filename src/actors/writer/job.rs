@@ -44,7 +44,10 @@ impl Job {
         let missing = Failure::Internal;
         match step {
             Step::Create { name, claimed } => {
-                let sink = self.caller.call(|store| store.create(&name, claimed))?;
+                let sink = self.caller.call(|store| {
+                    self.caller.seam.at("create");
+                    store.create(&name, claimed)
+                })?;
                 let sink = self.sink.insert(sink);
                 let path = self.caller.call(|_| Ok(sink.path().to_owned()))?;
                 self.upload.note_created(path);
@@ -56,13 +59,19 @@ impl Job {
                         return Ok(());
                     }
                     // The file stays outside of what may panic: it is not dropped while unwinding.
-                    self.caller.call(|_| sink.write(slab))?;
+                    self.caller.call(|_| {
+                        self.caller.seam.at("write");
+                        sink.write(slab)
+                    })?;
                 }
                 self.upload.note_stored(slabs.len() as u64);
             }
             Step::Publish => {
                 let sink = self.sink.take().ok_or(missing)?;
-                self.caller.call(|_| sink.publish())?;
+                self.caller.call(|_| {
+                    self.caller.seam.at("publish");
+                    sink.publish()
+                })?;
                 self.upload.note_published();
             }
         }

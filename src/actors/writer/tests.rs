@@ -58,7 +58,7 @@ impl Stage {
         let (press, upload, parents_arbiter) =
             (Arc::<Press>::default(), Arc::<Upload>::default(), Arbiter::new());
         let (service, crashes) = service(Arc::new(Arc::clone(&press)));
-        let caller = StoreCaller::new(&service, TransferId(7));
+        let caller = StoreCaller::new(&service, TransferId(7), service.chaos().seam("store"));
         let (tell, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(tell));
         Self { press, upload, caller, crashes, parent, exits, parents_arbiter }
@@ -75,7 +75,7 @@ impl Stage {
         let (caller, upload) = (self.caller.clone(), Arc::clone(&self.upload));
         let (parent, (tell, started)) = (self.parent.clone().recipient(), mpsc::channel());
         arbiter.spawn_fn(move || {
-            let make = move |_: &mut Context<Writer>| Writer::new(caller, upload);
+            let make = move |_: &mut Context<Writer>| Writer::new(caller, upload, Default::default());
             tell.send(start_temporary(1, 16, parent, make)).unwrap();
         });
         Place { arbiter, writer: started.recv().unwrap() }
@@ -340,7 +340,8 @@ fn a_store_that_hangs_ends_the_upload_at_its_limit_and_nothing_appears_when_it_w
             stage.press.hold(call);
             let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
             let parent = stage.parent.clone().recipient();
-            let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload));
+            let writer =
+                start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
             (0..asked).for_each(|asked| stage.ask(&writer, asked));
             turn_until(|| stage.press.calls(call) == 1).await;
             let margin = Duration::from_secs(1);
@@ -364,7 +365,7 @@ fn a_store_that_is_slow_but_gets_on_is_waited_for() {
         let stage = Stage::new();
         let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
         let parent = stage.parent.clone().recipient();
-        let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload));
+        let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
         for (asked, call) in ["create", "write", "write", "publish"].into_iter().enumerate() {
             stage.press.hold(call);
             let calls = stage.press.calls(call);

@@ -57,7 +57,7 @@ impl Stage {
         move || {
             let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
             let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
-            let registry = Registry::new(Arc::default()).start();
+            let registry = Registry::new(&service, Arc::default()).start();
             let make = move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link));
             start_temporary(1, limits::MAILBOX_SESSION, parent, make);
         }
