@@ -13,10 +13,11 @@
 //! | [`policy`] | who may do what: no sockets, no files |
 //! | [`store`] | where bytes live: a directory, memory |
 //! | [`net`] | UDP mechanics: reply address, error queue, batches |
+//! | `chaos` | faults that tests plan; empty unless the feature of that name is on |
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
-//! [`limits`] and [`error`] serve all of them. `chaos` causes faults for tests, where the feature of that name is on.
+//! [`limits`] and [`error`] serve all of them.
 
 pub mod actors;
 #[cfg(not(feature = "chaos"))]

@@ -115,8 +115,8 @@ impl Seam {
     }
 }
 
-/// Passes `future` and `scheduled` for actors that would not do so by themselves. It rests while no plan wants that, and ends when nobody has
-/// the actor's address: it keeps none from ending.
+/// Passes `future` and `scheduled` for actors that would not do so by themselves. It rests while no plan wants that, and ends when
+/// nobody has the actor's address: it keeps none from ending.
 struct Understudy {
     own: Seam,
     news: Pin<Box<dyn Future<Output = watch::Receiver<()>>>>,

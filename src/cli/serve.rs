@@ -154,6 +154,8 @@ impl Serve {
             }
         };
         log.take_panics();
+        #[cfg(feature = "chaos")]
+        announce(&settings.chaos, log.logger());
         let ended = passed.map_err(RunError::Start).and_then(|sockets| {
             if !sockets.is_empty() && (self.port.is_some() || !self.host.is_empty()) {
                 warn!(
@@ -212,6 +214,10 @@ impl Serve {
         set(&mut timeouts.ack, &self.ack_timeout);
         set(&mut timeouts.unproven, &self.timeout);
         set(&mut timeouts.idle, &self.timeout);
+        #[cfg(feature = "chaos")]
+        {
+            settings.chaos = chaos()?;
+        }
         Ok(settings)
     }
 
@@ -252,6 +258,24 @@ impl Serve {
             _ => Ok(()),
         }
     }
+}
+
+/// Where the program is told which faults to cause.
+#[cfg(feature = "chaos")]
+const CHAOS_VARIABLE: &str = "STAGECOACH_CHAOS";
+
+/// The faults that the environment plans.
+#[cfg(feature = "chaos")]
+fn chaos() -> Result<crate::chaos::Chaos, String> {
+    let Some(text) = std::env::var_os(CHAOS_VARIABLE) else { return Ok(crate::chaos::Chaos::default()) };
+    let text = text.to_str().ok_or_else(|| format!("{CHAOS_VARIABLE} is not text: write it in UTF-8"))?;
+    text.parse().map_err(|why| format!("{CHAOS_VARIABLE}: {why}"))
+}
+
+/// No operator should have such a program without knowing.
+#[cfg(feature = "chaos")]
+fn announce(chaos: &crate::chaos::Chaos, log: &slog::Logger) {
+    warn!(log, "built with chaos, for tests only"; "plans" => chaos.planned(), "seed" => chaos.seed());
 }
 
 /// Replaces a default by what was typed.

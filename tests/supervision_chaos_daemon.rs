@@ -1,0 +1,240 @@
+//! The real program, with faults that its environment plans: files arrive all the same, the operator reads of it, and no client does.
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::content::Content;
+use common::daemon::{Daemon, Ended, binary};
+use common::raw::{Packet, ack, data, rrq, wrq};
+use common::served::{Served, directory};
+
+/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The file that faults are planned for, and what it has in it: several slabs of the reader.
+const FILE: &str = "x";
+const CONTENT: Content = Content { seed: 11, len: 200_000 };
+const BLKSIZE: (&str, &str) = ("blksize", "1024");
+
+/// A daemon on which `plans` come, with [`FILE`] and another in its directory.
+fn served(plans: &str) -> Served {
+    let root = directory();
+    let mut command = Command::new(binary());
+    command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
+    command.env("STAGECOACH_CHAOS", plans);
+    let served = Served::at(root, Daemon::spawn(command));
+    served.file(FILE, &CONTENT.bytes());
+    served
+}
+
+/// Nothing in it tells of what went on behind it.
+fn says_nothing(packet: &Packet) {
+    let shown = format!("{packet:?}").to_lowercase();
+    for secret in ["chaos", "panic", "handle", "src/", "reader", "session"] {
+        assert!(!shown.contains(secret), "a client hears of {secret}: {shown}");
+    }
+}
+
+/// Reads the file. How the transfer ended for its client: well, or with another packet.
+fn read(served: &Served) -> Result<Vec<u8>, Packet> {
+    let mut client = served.ask_until_answered(&rrq(FILE, "octet", &[BLKSIZE]));
+    let (mut content, mut received) = (Vec::new(), 0);
+    loop {
+        let Some((packet, from)) = client.receive(PATIENCE) else { panic!("nothing after block {received}") };
+        client.latch(from);
+        match packet {
+            Packet::Data { block, payload } => {
+                if block == received + 1 {
+                    received = block;
+                    content.extend_from_slice(&payload);
+                }
+                client.send(&ack(received));
+                if block == received && payload.len() < 1024 {
+                    return Ok(content);
+                }
+            }
+            Packet::Oack(_) => {
+                says_nothing(&packet);
+                client.send(&ack(0));
+            }
+            other => return Err(other),
+        }
+    }
+}
+
+/// The same for an upload, whose client repeats what was not acknowledged in time.
+fn write(served: &Served, content: &[u8]) -> Result<(), Packet> {
+    let mut client = served.ask_until_answered(&wrq(FILE, "octet", &[BLKSIZE]));
+    let last = u16::try_from(content.len() / 1024 + 1).expect("a small file");
+    let mut acked = None;
+    for _ in 0..10 * u32::from(last) {
+        match client.receive(Duration::from_millis(500)) {
+            Some((Packet::Ack { block, .. }, from)) => {
+                client.latch(from);
+                acked = Some(block);
+            }
+            Some((packet @ Packet::Oack(_), from)) => {
+                client.latch(from);
+                says_nothing(&packet);
+                acked = Some(0);
+            }
+            Some((other, _)) => return Err(other),
+            None => {}
+        }
+        match acked {
+            None => {}
+            Some(block) if block == last => return Ok(()),
+            Some(block) => {
+                let from = usize::from(block) * 1024;
+                client.send(&data(block + 1, &content[from..content.len().min(from + 1024)]));
+            }
+        }
+    }
+    panic!("the upload gets nowhere after {acked:?}");
+}
+
+fn lines<'a>(log: &'a str, with: &'a str) -> impl Iterator<Item = &'a str> {
+    log.lines().filter(move |line| line.contains(with))
+}
+
+fn stop(served: Served) -> String {
+    let Served { daemon, root: _root } = served;
+    let Ended { status, log } = daemon.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    log
+}
+
+#[test]
+fn a_file_arrives_although_an_actor_panics_and_the_operator_reads_of_it_once() {
+    for (point, actor) in [
+        ("session.handle", "session"),
+        ("session.started", "session"),
+        ("session.future", "session"),
+        ("link.send", "session"),
+        ("link.receive", "session"),
+        ("reader.handle", "reader"),
+        ("reader.started", "reader"),
+        ("reader.future", "reader"),
+    ] {
+        let served = served(&format!("{point}[{FILE}]=panic times 1"));
+        assert_eq!(read(&served), Ok(CONTENT.bytes()), "{point}");
+        let log = stop(served);
+        let crashes: Vec<&str> = lines(&log, " panicked, ").collect();
+        let wanted = format!("{actor} panicked, transfer: 1, panic: chaos at {point}");
+        assert!(matches!(crashes[..], [only] if only.ends_with(&wanted)), "{point}: {log}");
+    }
+}
+
+#[test]
+fn an_upload_arrives_although_its_session_panics_again_and_again() {
+    for point in ["session.handle", "session.started", "session.future"] {
+        let served = served(&format!("{point}[{FILE}]=panic skip 1 times 3"));
+        let content = Content { seed: 12, len: 30_000 }.bytes();
+        std::fs::remove_file(served.path(FILE)).expect("the file of a read");
+        assert_eq!(write(&served, &content), Ok(()), "{point}");
+        assert_eq!(served.contents(FILE), Some(content), "{point}");
+        stop(served);
+    }
+}
+
+#[test]
+fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
+    for (plan, actor) in [
+        ("session.handle[x]=panic times 4", "session"),
+        ("session.started[x]=panic times 4", "session"),
+        ("reader.handle[x]=panic times 4", "reader"),
+        ("store.open[x]=panic", "chaos"),
+        ("store.fetch_cached[x]=panic times 4", "reader"),
+    ] {
+        let served = served(plan);
+        let error = read(&served).expect_err(plan);
+        assert!(matches!(error, Packet::Error { code: 0, .. }), "{plan}: {error:?}");
+        says_nothing(&error);
+        // Another transfer gets through, now that the plan is done.
+        assert_eq!(read(&served), Ok(CONTENT.bytes()), "{plan}");
+        let log = stop(served);
+        assert!(lines(&log, "transfer: 1").any(|line| line.contains(actor)), "{plan}: {log}");
+    }
+    for plan in
+        ["writer.handle[x]=panic", "store.create[x]=panic", "store.write[x]=panic", "store.publish[x]=panic"]
+    {
+        let served = served(plan);
+        std::fs::remove_file(served.path(FILE)).expect("the file of a read");
+        let error = write(&served, &CONTENT.bytes()[..30_000]).expect_err(plan);
+        assert!(matches!(error, Packet::Error { code: 0, .. }), "{plan}: {error:?}");
+        says_nothing(&error);
+        stop(served);
+    }
+}
+
+#[test]
+fn files_arrive_while_sessions_readers_listener_and_registry_panic_all_the_time() {
+    // (A restart is forgotten soon, so that the pauses before the next ones stay short.)
+    let plans = "seed=42; session|reader=panic every 20ms; listener|registry=panic every 50ms; \
+                 restarts=1000 within 100ms";
+    let served = served(plans);
+    let until = Instant::now() + 3 * PATIENCE;
+    let has_struck = |actor: &str| served.daemon.log().contains(&format!("chaos at {actor}."));
+    let mut arrived = 0;
+    while arrived == 0 || !["session", "reader", "listener", "registry"].into_iter().all(has_struck) {
+        assert!(Instant::now() < until, "chaos spares somebody; {arrived} arrived");
+        match read(&served) {
+            Ok(content) => {
+                assert_eq!(content, CONTENT.bytes());
+                arrived += 1;
+            }
+            // On a slow machine a transfer may well be hit a fourth time.
+            Err(error) => {
+                assert!(matches!(error, Packet::Error { code: 0, .. }), "{error:?}");
+                says_nothing(&error);
+            }
+        }
+    }
+    let log = stop(served);
+    assert!(lines(&log, "built with chaos").next().is_some_and(|line| line.contains("seed: 42")), "{log}");
+}
+
+#[test]
+fn a_listener_that_panics_at_every_start_ends_the_program_with_a_code_of_its_own() {
+    let served = served("listener.started=panic times 1000");
+    let Served { daemon, root: _root } = served;
+    // Five restarts within ten seconds, and not a sixth.
+    let Ended { status, log } = daemon.wait_for_end(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(3), "{log}");
+    assert_eq!(lines(&log, "panic, message: chaos at listener.started").count(), 6, "{log}");
+    let last: Vec<&str> = log.lines().filter(|line| line.starts_with("stagecoach: ")).collect();
+    let wanted =
+        "stagecoach: gave up after repeated failures: the listener panicked: chaos at listener.started";
+    assert_eq!(last, [wanted], "{log}");
+}
+
+fn refusal(plans: &str) -> String {
+    let mut command = Command::new(binary());
+    let Output { status, stderr, .. } = command
+        .args(["--host", "127.0.0.1", "-p", "0"])
+        .env("STAGECOACH_CHAOS", plans)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8(stderr).expect("text");
+    assert_eq!(status.code(), Some(2), "{plans}: {said}");
+    assert_eq!(said.lines().count(), 1, "{plans}: {said}");
+    said
+}
+
+#[test]
+fn plans_that_make_no_sense_are_refused_in_one_sentence_before_anything_starts() {
+    for plans in [
+        "session.handel=panic",
+        "session.handle",
+        "store.open=stop",
+        "reader=panic; seed=x",
+        "reader=panic times 0",
+    ] {
+        let said = refusal(plans);
+        let wrong = plans.rsplit(' ').next().expect("a plan").split('=').next().expect("a point");
+        assert!(said.starts_with("stagecoach: STAGECOACH_CHAOS: "), "{said}");
+        assert!(plans.ends_with('0') || said.contains(wrong), "{said}");
+    }
+}
