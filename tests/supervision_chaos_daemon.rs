@@ -22,7 +22,8 @@ fn served(plans: &str) -> Served {
     let root = directory();
     let mut command = Command::new(binary());
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
-    command.env("STAGECOACH_CHAOS", plans);
+    // (Backtraces would be written in between the log's lines.)
+    command.env("STAGECOACH_CHAOS", plans).env("RUST_BACKTRACE", "0");
     let served = Served::at(root, Daemon::spawn(command));
     served.file(FILE, &CONTENT.bytes());
     served
