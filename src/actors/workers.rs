@@ -14,7 +14,8 @@ use super::service::Service;
 use super::session_supervisor::{Ping, SessionSupervisor, Wake};
 use crate::error::Failure;
 use crate::limits;
-use crate::supervision::{Exit, Permanent, RestartLimit, Stopper, start_permanent};
+use crate::observe::Fact;
+use crate::supervision::{Exit, Follows, Permanent, RestartLimit, Stopper, start_permanent};
 
 /// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
 #[derive(Debug, Default)]
@@ -144,13 +145,19 @@ impl Workers {
         let (roster, pulse) = (Arc::new(roster), Arc::<Pulse>::default());
         let (service, registry, parent) = (Arc::clone(service), registry.clone(), parent.clone());
         let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&pulse), Arc::clone(&pulse));
+        let told = Arc::clone(&service);
         let make = move |_: &mut _| SessionSupervisor::new(service, registry, sessions, beating);
-        let on_end = move |exit| {
-            beat.ended.store(true, Ordering::Release);
-            parent.do_send(WorkerEnded { number, exit });
+        let on_exit = move |exit: &Exit, follows| {
+            if let Exit::Panicked(panic) = exit {
+                told.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
+            }
+            if follows == Follows::End {
+                beat.ended.store(true, Ordering::Release);
+                parent.do_send(WorkerEnded { number, exit: exit.clone() });
+            }
         };
         let Permanent { addr: supervisor, stopper } =
-            start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_end);
+            start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_exit);
         self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, pulse }));
     }
 

@@ -1,11 +1,13 @@
 //! Permanent actors without a supervisor.
 
+use std::time::Duration;
+
 use actix::dev::{ContextFut, channel};
 use actix::{Actor, Addr, Context, Supervised};
 use actix_rt::ArbiterHandle;
 
 use super::lives::{Lives, Witness};
-use super::{Exit, RestartLimit, Stopper};
+use super::{Exit, Follows, RestartLimit, Stopper};
 
 /// A permanent actor.
 #[derive(Debug)]
@@ -24,19 +26,19 @@ pub struct Permanent<A: Actor> {
 /// Such an actor must not call [`cancel_future`](actix::AsyncContext::cancel_future): a cancellation that a panic leaves pending would hit
 /// whatever the next life spawns under the same handle, for actix counts handles anew.
 ///
-/// `mailbox` is how many messages `try_send` may leave waiting for it. `on_end` is called once, with how the actor's life ended for good:
-/// as it was told, past its `limit`, by a panic of the factory, or with its arbiter.
+/// `mailbox` is how many messages `try_send` may leave waiting for it. `on_exit` hears of each life that ends, and of what follows: another, or
+/// once, and last, [`Follows::End`], when it ended for good: as it was told, past its `limit`, by a panic of the factory, or with its arbiter.
 pub fn start_permanent<A, F, E>(
     arbiter: &ArbiterHandle,
     limit: RestartLimit,
     mailbox: usize,
     factory: F,
-    on_end: E,
+    on_exit: E,
 ) -> Permanent<A>
 where
     A: Actor<Context = Context<A>> + Supervised,
     F: FnOnce(&mut Context<A>) -> A + Send + 'static,
-    E: FnOnce(Exit) + Send + 'static,
+    E: FnMut(&Exit, Follows) + Send + 'static,
 {
     let (stopper, orders) = Stopper::new();
     let lives = Lives {
@@ -45,16 +47,17 @@ where
         restart: Some((limit, ContextFut::restart)),
         orders,
     };
-    Permanent { addr: lives.start(arbiter, OnEnd(on_end)), stopper }
+    Permanent { addr: lives.start(arbiter, OnExit(on_exit)), stopper }
 }
 
-/// Hears of the end alone.
-struct OnEnd<E>(E);
+struct OnExit<E>(E);
 
-impl<E: FnOnce(Exit) + Send + 'static> Witness for OnEnd<E> {
-    fn restarts(&mut self, _: Exit, _: std::time::Duration) {}
+impl<E: FnMut(&Exit, Follows) + Send + 'static> Witness for OnExit<E> {
+    fn restarts(&mut self, exit: Exit, after: Duration) {
+        (self.0)(&exit, Follows::Restart { after });
+    }
 
-    fn ended(self, exit: Exit) {
-        (self.0)(exit);
+    fn ended(mut self, exit: Exit) {
+        (self.0)(&exit, Follows::End);
     }
 }

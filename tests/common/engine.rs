@@ -90,6 +90,9 @@ pub(crate) struct Engine {
     ends: mpsc::Receiver<String>,
     system: System,
     thread: Option<JoinHandle<()>>,
+    /// Faults that a test plans.
+    #[cfg(feature = "chaos")]
+    pub(crate) chaos: stagecoach::chaos::Chaos,
 }
 
 /// Panics that a test means to happen are not printed.
@@ -101,7 +104,8 @@ fn hush() {
             let payload = panic.payload();
             let fixed = payload.downcast_ref::<&str>().copied();
             let text = fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            if text.is_none_or(|text| !text.starts_with("the secret of")) {
+            let meant = |text: &str| text.starts_with("the secret of") || text.starts_with("chaos at ");
+            if !text.is_some_and(meant) {
                 others(panic);
             }
         }));
@@ -151,6 +155,8 @@ impl Engine {
             #[cfg(feature = "chaos")]
             chaos: stagecoach::chaos::Chaos::default(),
         };
+        #[cfg(feature = "chaos")]
+        let chaos = service.chaos.clone();
         let (started, parts) = mpsc::channel();
         let (ended, ends) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -168,17 +174,36 @@ impl Engine {
             });
         });
         let (system, arbiter, registry, live_peers, handle) = parts.recv().unwrap();
-        Self { address, witness, live_peers, registry, arbiter, handle, ends, system, thread: Some(thread) }
+        Self {
+            address,
+            witness,
+            live_peers,
+            registry,
+            arbiter,
+            handle,
+            ends,
+            system,
+            thread: Some(thread),
+            #[cfg(feature = "chaos")]
+            chaos,
+        }
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::to(self.address)
     }
 
-    /// What the registry knows.
+    /// What the registry knows. One that dies of the question is asked again.
     pub(crate) fn registry(&self) -> Snapshot {
         let (registry, (answer, answered)) = (self.registry.clone(), mpsc::channel());
-        self.arbiter.spawn(async move { answer.send(registry.send(List).await.unwrap()).unwrap() });
+        self.arbiter.spawn(async move {
+            let snapshot = loop {
+                if let Ok(snapshot) = registry.send(List).await {
+                    break snapshot;
+                }
+            };
+            answer.send(snapshot).unwrap();
+        });
         answered.recv_timeout(Duration::from_secs(5)).unwrap()
     }
 

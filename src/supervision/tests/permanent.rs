@@ -9,7 +9,7 @@ use tokio::time::{Instant, pause, sleep};
 
 use super::{Fragile, Order, Script, broke_in, only};
 use crate::supervision::restart::Restarts;
-use crate::supervision::{Exit, Permanent, RestartLimit, Stopper, start_permanent};
+use crate::supervision::{Exit, Follows, Permanent, RestartLimit, Stopper, start_permanent};
 
 const LIMIT: RestartLimit = RestartLimit {
     restarts_max: 4,
@@ -36,7 +36,11 @@ fn permanent_on(arbiter: &actix_rt::ArbiterHandle, limit: RestartLimit, script: 
         Fragile(script)
     };
     let Permanent { addr: actor, stopper } =
-        start_permanent(arbiter, limit, 16, make, move |exit| ended.send(exit).unwrap());
+        start_permanent(arbiter, limit, 16, make, move |exit, follows| {
+            if follows == Follows::End {
+                ended.send(exit.clone()).unwrap();
+            }
+        });
     Subject { actor, stopper, ends }
 }
 

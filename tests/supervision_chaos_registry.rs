@@ -1,0 +1,75 @@
+//! A registry that dies while transfers come and go comes back with the true list of them.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::engine::Engine;
+use common::raw::{Client, ack, rrq};
+use common::shelf::{Shelf, Shelves};
+use common::tripwire::Tripwire;
+use stagecoach::chaos::{Fault, Plan};
+use stagecoach::daemon::Capacity;
+use stagecoach::supervision::RestartLimit;
+
+fn engine() -> Engine {
+    let shelf = Shelf::default();
+    shelf.files.lock().unwrap().insert("file".into(), vec![7; 1000]);
+    let pause = Duration::from_millis(1);
+    let restarts = RestartLimit { restarts_max: 1000, pause, pause_max: pause, ..RestartLimit::default() };
+    let capacity = Capacity { arbiters: 2, restarts, ..Capacity::default() };
+    Engine::with_capacity(Arc::new(Shelves(Arc::new(shelf))), Tripwire::default(), capacity)
+}
+
+/// A transfer that has begun, and waits for its second ACK.
+fn begin(engine: &Engine) -> Client {
+    let mut client = engine.client();
+    client.send(&rrq("file", "octet", &[]));
+    client.expect_data(1);
+    client
+}
+
+fn finish(mut client: Client) {
+    client.send(&ack(1));
+    client.expect_new_data(2);
+    client.send(&ack(2));
+}
+
+#[test]
+fn an_operator_sees_every_live_transfer_once_however_often_the_registry_dies() {
+    let engine = engine();
+    let mut live = Vec::new();
+    for round in 0..20_u32 {
+        // At a message of this round: one that begins a transfer, or ends one.
+        let plan = Plan { skip: round % 7, ..Plan::once("registry.handle", Fault::Panic) };
+        engine.chaos.plan(plan).unwrap();
+        live.extend((0..5).map(|_| begin(&engine)));
+        live.drain(..3).for_each(finish);
+        if round % 5 == 4 {
+            expect_exactly(&engine, &live);
+        }
+    }
+    expect_exactly(&engine, &live);
+    let crashes = engine.facts().crashed;
+    assert!(crashes.iter().filter(|crash| crash.starts_with("registry")).count() >= 15, "{crashes:?}");
+    live.into_iter().for_each(finish);
+    engine.settle();
+}
+
+/// The registry lists these transfers, once the last ACKs of others have arrived.
+fn expect_exactly(engine: &Engine, live: &[Client]) {
+    let expected: BTreeSet<u16> = live.iter().map(Client::port).collect();
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let listed = engine.registry().live;
+        let peers: BTreeSet<u16> = listed.iter().map(|transfer| transfer.report.peer.port()).collect();
+        assert_eq!(peers.len(), listed.len(), "one is there twice");
+        assert!(peers.is_superset(&expected), "{:?} are missing", expected.difference(&peers));
+        if peers == expected {
+            return;
+        }
+        assert!(Instant::now() < until, "{:?} are there still", peers.difference(&expected));
+    }
+}
