@@ -10,10 +10,13 @@
 //! * [`tripwire`]: a packet log at which sessions panic, for the engine.
 //! * [`namespace`]: a test of its own network or disks.
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
+//! * [`swarm`]: a thousand clients on one thread.
+//! * [`casualties`]: what the log tells of panics, and of the transfers that they hit.
 
 // Every test program compiles all of this and uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod casualties;
 pub(crate) mod client;
 pub(crate) mod content;
 pub(crate) mod daemon;
@@ -22,4 +25,5 @@ pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;
 pub(crate) mod shelf;
+pub(crate) mod swarm;
 pub(crate) mod tripwire;
