@@ -3,12 +3,13 @@
 
 mod common;
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use common::content::to_netascii;
+use common::counting::{self, End, Seen, Task};
 use common::engine::{Case, Engine, Facts, TIMEOUT};
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
 use common::shelf::{Shelf, Shelves};
@@ -31,102 +32,19 @@ fn on_wire(case: Case, file: &[u8]) -> Vec<u8> {
     if case.netascii { to_netascii(file) } else { file.to_vec() }
 }
 
-fn to_netascii(octets: &[u8]) -> Vec<u8> {
-    octets
-        .iter()
-        .flat_map(|&octet| match octet {
-            b'\n' => vec![b'\r', b'\n'],
-            b'\r' => vec![b'\r', 0],
-            other => vec![other],
-        })
-        .collect()
-}
-
-/// What a client saw of a transfer.
-#[derive(Debug, Default)]
-struct Seen {
-    content: Vec<u8>,
-    times: HashMap<String, usize>,
-    /// How often the client's own timer had to help.
-    stalls: usize,
-}
-
-impl Seen {
-    fn note(&mut self, packet: &Packet) {
-        *self.times.entry(packet.brief()).or_default() += 1;
-    }
-
-    fn most(&self) -> usize {
-        self.times.values().copied().max().unwrap_or(0)
-    }
-}
-
-/// Reads a file as RFC 1350 and RFC 7440 tell a client to.
+/// Reads the file; the server's packets come without being asked for again.
 fn read(client: &mut Client, case: Case) -> Seen {
-    client.send(&rrq("file", case.mode(), &case.options()));
-    let (mut seen, mut received, mut in_window) = (Seen::default(), 0, 0);
-    loop {
-        let Some((packet, from)) = client.receive(SOON) else { panic!("{case:?}: stalled at {received}") };
-        client.latch(from);
-        seen.note(&packet);
-        match packet {
-            Packet::Oack(_) => client.send(&ack(0)),
-            Packet::Data { block, payload } if block == received + 1 => {
-                received = block;
-                in_window += 1;
-                seen.content.extend_from_slice(&payload);
-                if in_window == case.windowsize || payload.len() < 512 {
-                    in_window = 0;
-                    client.send(&ack(received));
-                }
-                if payload.len() < 512 {
-                    break seen;
-                }
-            }
-            Packet::Data { block, .. } if block == received => client.send(&ack(received)),
-            Packet::Data { .. } => {}
-            other => panic!("{case:?}: {other:?}"),
-        }
-    }
+    let seen = counting::read(client, Task::new("file", case, &case.options(), SOON));
+    assert_eq!((&seen.end, seen.stalls), (&End::Complete, 0), "{case:?}: {}", seen.brief());
+    seen
 }
 
-/// Writes a file, likewise. A repeat of the last block follows its ACK if `twice`.
+/// Writes it. A repeat of the last block follows it if `last_repeated`.
 fn write(client: &mut Client, case: Case, wire: &[u8], last_repeated: bool) -> Seen {
-    client.send(&wrq("file", case.mode(), &case.options()));
-    let last = u16::try_from(wire.len() / 512 + 1).unwrap();
-    let (mut seen, mut acked, mut restarted) = (Seen::default(), None, false);
-    let window = |client: &Client, acked: u16| {
-        for block in acked + 1..=last.min(acked + case.windowsize) {
-            let from = (usize::from(block) - 1) * 512;
-            client.send(&data(block, &wire[from..wire.len().min(from + 512)]));
-            if block == last && last_repeated {
-                std::thread::sleep(Duration::from_millis(30));
-                client.send(&data(block, &wire[from..]));
-            }
-        }
-    };
-    while acked != Some(last) {
-        let Some((packet, from)) = client.receive(SOON) else {
-            seen.stalls += 1;
-            assert!(seen.stalls < 5, "{case:?}: stalled after {acked:?}");
-            window(client, acked.expect("an answer to the request"));
-            continue;
-        };
-        client.latch(from);
-        seen.note(&packet);
-        let block = match packet {
-            Packet::Ack { block, .. } => block,
-            Packet::Oack(_) => 0,
-            other => panic!("{case:?}: {other:?}"),
-        };
-        if acked.is_none_or(|acked| block > acked) {
-            (acked, restarted) = (Some(block), false);
-            window(client, block);
-        } else if case.windowsize > 1 && acked == Some(block) && !restarted {
-            restarted = true;
-            window(client, block);
-        }
-    }
+    let options = case.options();
+    let task = Task { last_repeated, ..Task::new("file", case, &options, SOON) };
+    let seen = counting::write(client, task, wire);
+    assert_eq!(seen.end, End::Complete, "{case:?}: {}", seen.brief());
     seen
 }
 
@@ -197,9 +115,8 @@ fn a_read_goes_on_in_every_phase_when_its_session_panics() {
             let (is_plain, wanted) = (case.is_plain(), on_wire(case, &text(10)));
             let case = format!("{case:?}, {phase}: {:?}", seen.times);
             assert!(seen.content == wanted, "another file: {case}");
-            let again = seen.times.values().filter(|&&times| times > 1).count();
             // On a busy machine a timer that follows the round trip may have its say too.
-            assert!(is_plain || (seen.most() <= 2 && again <= usize::from(window)), "{case}");
+            assert!(is_plain || (seen.most() <= 2 && seen.again() <= usize::from(window)), "{case}");
             assert_resumed_once(&facts, &case);
             assert_eq!(shelf.opened.load(Ordering::SeqCst), 2, "the same open file is read on: {case}");
         }

@@ -10,6 +10,7 @@
 //! * [`tripwire`]: a packet log at which sessions panic, for the engine.
 //! * [`namespace`]: a test of its own network or disks.
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
+//! * [`counting`]: a client that counts every packet, for transfers that are disturbed.
 //! * [`swarm`]: a thousand clients on one thread.
 //! * [`casualties`]: what the log tells of panics, and of the transfers that they hit.
 
@@ -19,6 +20,7 @@
 pub(crate) mod casualties;
 pub(crate) mod client;
 pub(crate) mod content;
+pub(crate) mod counting;
 pub(crate) mod daemon;
 pub(crate) mod engine;
 pub(crate) mod namespace;
