@@ -96,7 +96,7 @@ pub(crate) struct Engine {
 }
 
 /// Panics that a test means to happen are not printed.
-fn hush() {
+pub(crate) fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = std::panic::take_hook();

@@ -12,6 +12,7 @@
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
 //! * [`counting`]: a client that counts every packet, for transfers that are disturbed.
 //! * [`swarm`]: a thousand clients on one thread.
+//! * `table`: a server with fifty transfers under way, in which any actor can be made to fail (with the feature `chaos`).
 //! * [`casualties`]: what the log tells of panics, and of the transfers that they hit.
 
 // Every test program compiles all of this and uses a part of it.
@@ -28,4 +29,6 @@ pub(crate) mod raw;
 pub(crate) mod served;
 pub(crate) mod shelf;
 pub(crate) mod swarm;
+#[cfg(feature = "chaos")]
+pub(crate) mod table;
 pub(crate) mod tripwire;
