@@ -9,7 +9,7 @@ use common::content::{self, netascii_text, to_netascii};
 use common::counting::{self, End, Seen, Task};
 use common::engine::{Case, TIMEOUT};
 use common::table::Table;
-use stagecoach::chaos::Fault::{self, Delay, Panic};
+use stagecoach::chaos::Fault::{self, Delay, Panic, Stop};
 use stagecoach::error::Failure;
 
 /// Longer than anything takes that isn't lost: a client that has to wait so long has to help itself.
@@ -124,6 +124,8 @@ fn of_temporary_actors() -> Vec<Row> {
         (&[once("session.future", Panic).after(5).times(3)], Completes { again: 3 }),
         (&[once("session.future", Panic).after(5).times(4)], Fails),
         (&[once("session.started", Panic).times(4)], Fails),
+        (&[once("session.handle", Stop)], Completes { again: 1 }),
+        (&[once("session.future", Stop).after(7)], Completes { again: 1 }),
         (&[once("session.started", HANG)], Completes { again: 0 }),
         (&[once("session.handle", HANG)], Completes { again: 0 }),
         (&[once("session.future", HANG).after(7)], Completes { again: 0 }),
@@ -138,6 +140,7 @@ fn of_temporary_actors() -> Vec<Row> {
         (&[once("reader.handle", Panic), once("reader.drop", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic).after(1).times(3)], Completes { again: 0 }),
         (&[once("reader.handle", Panic).after(1).times(4)], Fails),
+        (&[once("reader.handle", Stop).after(1)], Completes { again: 0 }),
         (&[once("reader.handle", HANG).after(1)], Completes { again: 0 }),
         (
             &[once("session.future", Panic).after(7), once("reader.handle", Panic).after(1)],
@@ -147,13 +150,12 @@ fn of_temporary_actors() -> Vec<Row> {
     let writer: &[(&[Strike], Expected)] = &[
         (&[once("writer.started", Panic)], Fails),
         (&[once("writer.handle", Panic)], Fails),
-        (&[once("writer.handle", Panic).after(1)], Fails),
-        (&[once("writer.handle", Panic).after(3)], Fails),
         (&[once("writer.future", Panic)], Fails),
         (&[once("writer.scheduled", Panic)], Fails),
         (&[once("writer.handle", Panic), once("writer.drop", Panic)], Fails),
+        (&[once("writer.handle", Stop)], Fails),
         (&[once("writer.drop", Panic)], Completes { again: 0 }),
-        (&[once("writer.handle", HANG).after(1)], Completes { again: 0 }),
+        (&[once("writer.handle", HANG)], Completes { again: 0 }),
     ];
     [rows(&all(), false, session), rows(&READS, false, reader), rows(&WRITES, false, writer)]
         .into_iter()
@@ -169,12 +171,14 @@ fn of_permanent_actors() -> Vec<Row> {
         (&[once("listener.scheduled", Panic)], fine),
         (&[once("listener.future", Panic), once("listener.started", Panic)], fine),
         (&[once("listener.future", Panic), once("listener.restarting", Panic)], fine),
+        (&[once("listener.future", Stop)], fine),
         (&[once("listener.future", HANG)], fine),
         (&[once("registry.handle", Panic)], fine),
         (&[once("registry.future", Panic)], fine),
         (&[once("registry.scheduled", Panic)], fine),
         (&[once("registry.handle", Panic), once("registry.started", Panic)], fine),
         (&[once("registry.handle", Panic), once("registry.restarting", Panic)], fine),
+        (&[once("registry.handle", Stop)], fine),
         (&[once("registry.handle", HANG)], fine),
         (&[once("session_supervisor.handle", Panic)], fine),
         (&[once("session_supervisor.handle", Panic).after(1)], fine),
@@ -182,7 +186,14 @@ fn of_permanent_actors() -> Vec<Row> {
         (&[once("session_supervisor.scheduled", Panic)], fine),
         (&[once("session_supervisor.handle", Panic), once("session_supervisor.started", Panic)], fine),
         (&[once("session_supervisor.handle", Panic), once("session_supervisor.restarting", Panic)], fine),
+        (&[once("session_supervisor.handle", Stop)], fine),
         (&[once("session_supervisor.handle", HANG)], fine),
+        (&[once("arbiter_supervisor.future", Panic)], fine),
+        (&[once("arbiter_supervisor.scheduled", Panic)], fine),
+        (&[once("arbiter_supervisor.scheduled", Panic), once("arbiter_supervisor.started", Panic)], fine),
+        (&[once("arbiter_supervisor.scheduled", Panic), once("arbiter_supervisor.restarting", Panic)], fine),
+        (&[once("arbiter_supervisor.scheduled", Stop)], fine),
+        (&[once("arbiter_supervisor.scheduled", HANG)], fine),
     ];
     rows(&[&READS[..2], &WRITES[..2]].concat(), true, lines)
 }
@@ -324,7 +335,7 @@ fn a_listener_registry_or_supervisor_that_fails_disturbs_no_transfer_and_the_nex
 #[test]
 fn panics_in_the_last_moments_of_permanent_actors_do_not_keep_a_server_from_its_end() {
     let run = Run::new();
-    for actor in ["listener", "registry", "session_supervisor"] {
+    for actor in ["listener", "registry", "session_supervisor", "arbiter_supervisor"] {
         run.table.plan(&format!("{actor}.drop"), None, 0, 1, Panic);
     }
     let chaos = run.table.chaos.clone();

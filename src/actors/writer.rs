@@ -5,7 +5,7 @@ mod upload;
 
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -34,6 +34,11 @@ pub(super) struct Writer {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Work;
+
+/// The session is gone, and so is the need for this writer. Another one may be at the upload.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Dismissed;
 
 /// The moment has come at which the job that was at work should have got on.
 #[derive(Debug, Message)]
@@ -84,6 +89,14 @@ impl Handler<Work> for Writer {
     fn handle(&mut self, _: Work, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         self.work(ctx);
+    }
+}
+
+impl Handler<Dismissed> for Writer {
+    type Result = ();
+
+    fn handle(&mut self, _: Dismissed, ctx: &mut Self::Context) {
+        ctx.stop();
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
 use crate::actors::reader::{Fetch, Open, Read, Reader};
-use crate::actors::writer::{Upload, Work, Writer, Written};
+use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
@@ -51,6 +51,15 @@ impl File {
             && upload.publish()
         {
             let _ = writer.try_send(Work);
+        }
+    }
+}
+
+impl Drop for File {
+    /// A writer that waits to look after its job would stay for as long, and a thousand uploads would leave a thousand of them.
+    fn drop(&mut self) {
+        if let Self::Writing { writer, .. } = self {
+            writer.do_send(Dismissed);
         }
     }
 }
