@@ -262,3 +262,17 @@ fn arbiters_that_fail_again_and_again_end_the_server() {
     let why = engine.gave_up();
     assert!(why.contains("arbiters fail too often"), "{why}");
 }
+
+#[test]
+fn a_client_whose_arbiter_hangs_is_told_when_the_server_stops() {
+    let (shelf, gate) = (shelf(), Gate::default());
+    let engine = engine(&shelf, Tripwire::once(1, "received ACK 3").with(Deed::Hang(gate.clone())));
+    let mut reader = Transfer::read(&engine, 1);
+    reader.read_to(3);
+    reader.client.send(&ack(3));
+    engine.handle.stop();
+    let (packet, from) = reader.client.receive(PATIENCE).expect("a word");
+    assert_eq!(from, reader.client.tid(), "not from its own port");
+    assert!(matches!(&packet, Packet::Error { code: 0, .. }), "{packet:?}");
+    gate.open();
+}

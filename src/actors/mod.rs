@@ -1,13 +1,14 @@
 //! The actors: thin shells around the machines of [`transfer`](crate::transfer), one concern each.
 //!
 //! ```text
-//! daemon (owns the sockets, the arbiters, the table of live peers)
-//!  ├─ Registry           permanent   what is live, what was
-//!  ├─ Listener           permanent   one a bound address
-//!  └─ SessionSupervisor  permanent   one an arbiter
-//!      ├─ Session        temporary   one a request, replaced if it panics
-//!      │   └─ Reader     temporary   its session's, replaced if it panics
-//!      └─ Writer         temporary   one an upload
+//! daemon (owns the sockets and the table of live peers)
+//!  ├─ Registry               permanent   what is live, what was
+//!  ├─ ArbiterSupervisor      permanent   replaces arbiters that stop or hang
+//!  │   └─ SessionSupervisor  permanent   one an arbiter
+//!  │       └─ Session        temporary   one a request, replaced if it fails
+//!  │           ├─ Reader     temporary   replaced if it fails
+//!  │           └─ Writer     temporary   the upload ends if it fails
+//!  └─ Listener               permanent   one a bound address
 //! ```
 //!
 //! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages

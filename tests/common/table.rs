@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Transfers that are under way all the time, and how many blocks they have.
 const NEIGHBOURS: usize = 50;
 const NEIGHBOUR_BLOCKS: u16 = 600;
+/// Places for others: that of a row's transfer, that of the next request, and those of the ones before whose sessions are about to end.
+const PLACES_FREE: usize = 4;
 
 /// A server in this process.
 pub(crate) struct Table {
@@ -48,6 +50,8 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     settings.root = root;
     // One thread: what blocks it concerns everybody.
     settings.arbiters = 1;
+    // A place that a transfer has kept after its end is missed soon.
+    settings.transfers_max = NEIGHBOURS + PLACES_FREE;
     settings.chaos = chaos.clone();
     let hour = Duration::from_secs(3600);
     settings.timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour };
