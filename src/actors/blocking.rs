@@ -1,6 +1,5 @@
 //! Calls to the store: what may wait for a disk, on threads that may wait; and what panics there hurts nobody else.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::chaos::Seam;
 use crate::error::{Failure, Fault};
 use crate::observe::{Fact, TransferId};
 use crate::store::Store;
-use crate::supervision::panic_text;
+use crate::supervision::caught;
 
 /// Calls the store for one transfer.
 #[derive(Debug, Clone)]
@@ -27,8 +26,8 @@ impl StoreCaller {
 
     /// Makes a call, here and now. A panic ends the call alone; the observers are told its text, and nobody else.
     pub(super) fn call<T>(&self, call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault>) -> Result<T, Fault> {
-        catch_unwind(AssertUnwindSafe(|| call(&self.service.store))).unwrap_or_else(|panic| {
-            let (transfer, panic) = (Some(self.transfer), panic_text(&*panic));
+        caught(|| call(&self.service.store)).unwrap_or_else(|panic| {
+            let (transfer, panic) = (Some(self.transfer), &*panic);
             self.service.observe(&Fact::Crashed { actor: "store", transfer, panic });
             Err(Fault::new(Failure::Internal, "the store panicked"))
         })

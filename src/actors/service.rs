@@ -1,6 +1,5 @@
 //! What all sessions of a server share. Nothing in it changes while it serves.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +11,7 @@ use crate::net::PortRange;
 use crate::observe::{Fact, Observer, TransferId};
 use crate::policy::Rules;
 use crate::store::Store;
-use crate::supervision::{RestartLimit, panic_text};
+use crate::supervision::{RestartLimit, caught, contained};
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
 /// What all sessions of a server share.
@@ -66,16 +65,16 @@ impl Service {
     /// Tells the observers. One that panics loses this fact; the others hear that it did.
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
-            let told = catch_unwind(AssertUnwindSafe(|| {
+            let told = caught(|| {
                 self.chaos().seam("observer").at("observe");
                 observer.observe(fact);
-            }));
+            });
             if let Err(panic) = told {
-                let panic = panic_text(&*panic);
+                let panic = &*panic;
                 let crashed = Fact::Crashed { actor: "observer", transfer: None, panic };
                 for (_, other) in self.observers.iter().enumerate().filter(|(other, _)| *other != index) {
                     // Whoever panics at that too can't be told about.
-                    let _ = catch_unwind(AssertUnwindSafe(|| other.observe(&crashed)));
+                    contained(|| other.observe(&crashed));
                 }
             }
         }

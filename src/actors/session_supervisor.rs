@@ -151,7 +151,12 @@ impl SessionSupervisor {
             // An earlier session's, which was replaced before this was heard.
             self.keep(child);
         } else if !child.lease.is_over() {
-            self.on_failed(child, &format!("the session {exit}"), ctx);
+            let why = if matches!(exit, Exit::Panicked(_)) {
+                "the session panicked"
+            } else {
+                "the session stopped"
+            };
+            self.on_failed(child, why, ctx);
         }
     }
 

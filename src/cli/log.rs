@@ -16,6 +16,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::limits;
+use crate::supervision::is_told;
 
 /// RFC 3339, in UTC, to the millisecond.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
@@ -64,18 +65,20 @@ impl Log {
         Box::new(move || file.as_ref().map_or(Ok(()), LogFile::reopen))
     }
 
-    /// Panics become lines of the log. They print a backtrace besides when `RUST_BACKTRACE` asks for one.
+    /// Panics become lines of the log, where no supervisor tells of them. They print a backtrace besides when `RUST_BACKTRACE` asks for one.
     pub(super) fn take_panics(&self) {
         let (log, default) = (self.logger.clone(), std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info| {
-            let payload = info.payload();
-            let text = payload.downcast_ref::<&str>().copied();
-            let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-            error!(log, "panic";
-                "message" => text.unwrap_or("(not a text)"),
-                "at" => info.location().map(ToString::to_string),
-                "thread" => std::thread::current().name().map(str::to_owned),
-            );
+            if !is_told(info) {
+                let payload = info.payload();
+                let text = payload.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+                error!(log, "panic";
+                    "message" => text.unwrap_or("(not a text)"),
+                    "at" => info.location().map(ToString::to_string),
+                    "thread" => std::thread::current().name().map(str::to_owned),
+                );
+            }
             if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
                 default(info);
             }

@@ -1,6 +1,5 @@
 //! How an actor's life ended, and who hears of it.
 
-use std::any::Any;
 use std::fmt;
 
 use actix::Message;
@@ -16,19 +15,6 @@ pub enum Exit {
     Killed,
     /// It was a supervisor, and ended because one of its children can't be kept alive: which, and its exit, in one sentence.
     GaveUp(String),
-}
-
-impl Exit {
-    /// The exit that a caught panic means.
-    pub(super) fn from_panic(payload: &(dyn Any + Send)) -> Self {
-        Self::Panicked(panic_text(payload).to_owned())
-    }
-}
-
-/// The text of a caught panic.
-pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let fixed = payload.downcast_ref::<&'static str>().copied();
-    fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
 }
 
 impl fmt::Display for Exit {

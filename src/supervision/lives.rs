@@ -66,10 +66,8 @@ struct Living<A: Actor<Context = Context<A>>, W: Witness> {
 
 impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
     async fn live(mut self) {
-        let exit = match (self.lives().await, self.net.bury()) {
-            (Exit::Normal, Err(panic)) => panic,
-            (exit, _) => exit,
-        };
+        let exit = self.lives().await;
+        let exit = self.net.bury(exit);
         self.witness.ended(exit);
     }
 

@@ -88,6 +88,7 @@
 //! * An actor that blocks its arbiter is not noticed here.
 //! * The net depends on unwinding: `panic = "abort"` must not be set.
 
+mod caught;
 mod child_spec;
 mod exit;
 mod lives;
@@ -100,8 +101,9 @@ mod supervisor;
 mod temporary;
 mod tree;
 
+pub use self::caught::is_told;
+pub(crate) use self::caught::{caught, contained};
 pub use self::child_spec::ChildSpec;
-pub(crate) use self::exit::panic_text;
 pub use self::exit::{ChildExited, Exit};
 pub use self::permanent::{Permanent, start_permanent};
 pub use self::report::{ChildReport, Follows};

@@ -1,7 +1,6 @@
 //! The net under one actor: catches what panics, and lets nothing of the actor run that shouldn't.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -10,6 +9,7 @@ use actix::dev::channel::AddressReceiver;
 use actix::{Actor, ActorContext, Context};
 
 use super::Exit;
+use super::caught::{caught, contained};
 
 type Life<A> = ContextFut<A, Context<A>>;
 
@@ -28,7 +28,7 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
         receiver: AddressReceiver<A>,
         factory: impl FnOnce(&mut Context<A>) -> A,
     ) -> Result<Self, Exit> {
-        let made = caught(|| {
+        let made = in_net(|| {
             let mut context = Context::with_receiver(receiver);
             let actor = factory(&mut context);
             context.into_future(actor)
@@ -52,19 +52,28 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
         }
     }
 
-    /// Drops the actor, and says whether that panicked.
-    pub(super) fn bury(&mut self) -> Result<(), Exit> {
-        let Some(mut life) = self.life.take() else { return Ok(()) };
+    /// Drops the actor after its last `exit`. The exit that is to be told of: dropping it may panic too.
+    pub(super) fn bury(&mut self, exit: Exit) -> Exit {
+        let Some(life) = self.ended_life() else { return exit };
+        if exit == Exit::Normal {
+            return in_net(|| drop(life)).err().unwrap_or(exit);
+        }
+        contained(|| drop(life));
+        exit
+    }
+
+    fn ended_life(&mut self) -> Option<Box<Life<A>>> {
+        let mut life = self.life.take()?;
         // Dropped as it is, one that looks alive would be polled by actix once more, outside of the net and perhaps of the runtime.
         life.ctx().terminate();
-        caught(|| drop(life))
+        Some(life)
     }
 
     /// Runs a step of the life, if there is one. After a panic nothing of it must run any more but another life, or what drops it: it is
     /// in a state that nobody knows, and actix would ask it whether to stop.
     fn in_life<T>(&mut self, step: impl FnOnce(&mut Life<A>) -> T) -> Option<Result<T, Exit>> {
         let life = self.life.as_mut()?;
-        let done = caught(|| step(life));
+        let done = in_net(|| step(life));
         if done.is_err() {
             life.ctx().terminate();
         }
@@ -87,10 +96,12 @@ impl<A: Actor<Context = Context<A>>> Future for Net<A> {
 impl<A: Actor<Context = Context<A>>> Drop for Net<A> {
     /// The arbiter ended under the actor. Whoever waits for its exit hears that, and of no further panic.
     fn drop(&mut self) {
-        let _ = self.bury();
+        if let Some(life) = self.ended_life() {
+            contained(|| drop(life));
+        }
     }
 }
 
-fn caught<T>(step: impl FnOnce() -> T) -> Result<T, Exit> {
-    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| Exit::from_panic(&*panic))
+fn in_net<T>(step: impl FnOnce() -> T) -> Result<T, Exit> {
+    caught(step).map_err(Exit::Panicked)
 }

@@ -23,10 +23,10 @@ where
     actix::spawn(async move {
         let exit = match Net::make(receiver, factory) {
             Err(panic) => panic,
-            Ok(mut net) => match ((&mut net).await, net.bury()) {
-                (Exit::Normal, Err(panic)) => panic,
-                (exit, _) => exit,
-            },
+            Ok(mut net) => {
+                let exit = (&mut net).await;
+                net.bury(exit)
+            }
         };
         obituary.send(exit);
     });

@@ -1,13 +1,13 @@
 //! The actor behind a supervisor's handle.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running};
 use tokio::sync::watch;
 
+use super::caught::contained;
 use super::lives::Witness;
 use super::stopper::Orders;
 use super::{ChildReport, Exit, Follows, Stopper};
@@ -179,7 +179,7 @@ impl Reporter {
     fn report(&self, exit: Exit, follows: Follows) {
         let report = ChildReport { child: self.name, exit, follows };
         // It isn't ours, and what follows doesn't depend on it.
-        let _ = catch_unwind(AssertUnwindSafe(|| (self.on_exit)(&report)));
+        contained(|| (self.on_exit)(&report));
     }
 
     /// Whether the supervisor can't go on after this exit.

@@ -59,16 +59,16 @@ impl Casualties {
         let (message, fields) = record.split_once(", ").unwrap_or((record, ""));
         let transfer = field(fields, "transfer").and_then(|id| id.parse::<u64>().ok());
         match (message, transfer) {
-            ("panic", _) => {
-                // `chaos at session.handle`
-                let text = field(fields, "message").unwrap_or_default();
+            ("session replaced", Some(_)) => self.replaced += 1,
+            (message, transfer) if message.ends_with(" panicked") => {
+                // `chaos at session.handle (src/...)`
+                let text = field(fields, "panic").unwrap_or_default();
                 let point = text.strip_prefix("chaos at ").unwrap_or(text);
                 let actor = point.split('.').next().unwrap_or(point);
                 *self.panics.entry(actor.to_owned()).or_default() += 1;
-            }
-            ("session replaced", Some(_)) => self.replaced += 1,
-            (message, Some(transfer)) if message.ends_with(" panicked") => {
-                *self.hits.entry(transfer).or_default() += 1;
+                if let Some(transfer) = transfer {
+                    *self.hits.entry(transfer).or_default() += 1;
+                }
             }
             (message, Some(transfer)) if message.starts_with("read ") || message.starts_with("write ") => {
                 self.read_end(message, transfer, fields);

@@ -200,7 +200,7 @@ impl Session {
             (held.source.0.clone(), held.readers_replaced)
         };
         if replaced > limits::READERS_REPLACED_MAX {
-            return self.fail(ctx, Fault::new(Failure::Internal, format_args!("the reader {exit}")));
+            return self.fail(ctx, Fault::new(Failure::Internal, "the reader died too often"));
         }
         self.start_reader(ctx, source);
         if let Some((offset, octets)) = self.wanted {

@@ -1,0 +1,62 @@
+//! Panics that are caught, and told of by whoever catches them.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+
+thread_local! {
+    /// Somebody on this thread will tell of a panic.
+    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
+    /// Where the last of them happened.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// For a program's panic hook: whether a supervisor catches this panic and tells of it, as an [`Exit`](super::Exit) or a
+/// [`Fact::Crashed`](crate::observe::Fact::Crashed). Its text will say then where it happened, so that the hook has nothing to add.
+///
+/// ```
+/// let others = std::panic::take_hook();
+/// std::panic::set_hook(Box::new(move |panic| {
+///     if !stagecoach::supervision::is_told(panic) {
+///         others(panic);
+///     }
+/// }));
+/// ```
+#[must_use]
+pub fn is_told(panic: &PanicHookInfo<'_>) -> bool {
+    // (A thread that is ending has neither.)
+    let is_told = IS_TOLD.try_with(Cell::get).unwrap_or(false);
+    if is_told {
+        let place = panic.location().map(ToString::to_string);
+        let _ = PLACE.try_with(|noted| noted.replace(place));
+    }
+    is_told
+}
+
+/// Runs `step`. A panic in it is returned as its text; the caller tells of it.
+pub(crate) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+    run(true, step).map_err(|payload| {
+        let text = panic_text(&*payload);
+        match PLACE.take() {
+            Some(place) => format!("{text} ({place})"),
+            None => text.to_owned(),
+        }
+    })
+}
+
+/// Runs `step`, and ends a panic in it. Only the program's panic hook hears of that.
+pub(crate) fn contained(step: impl FnOnce()) {
+    let _ = run(false, step);
+}
+
+fn run<T>(is_told: bool, step: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    let outside = IS_TOLD.replace(is_told);
+    let done = catch_unwind(AssertUnwindSafe(step));
+    IS_TOLD.set(outside);
+    done
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let fixed = payload.downcast_ref::<&'static str>().copied();
+    fixed.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
+}
