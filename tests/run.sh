@@ -54,7 +54,7 @@ run_tests() {
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/stagecoach-tests
 export PATH=$PATH:$tools/bin
-rm -f target/tmp/interop-*.txt
+rm -f target/tmp/interop-*.txt target/tmp/chaos-storm.txt
 
 step 'what the tests need' install_packages
 step 'cargo-deny' install_cargo_deny
@@ -65,7 +65,7 @@ step 'licences, bans, sources' cargo deny --all-features check licenses bans sou
 say 'tests'
 start=$SECONDS status=0 log=target/tests.log
 run_tests 2>&1 | tee "$log" || status=$?
-for table in target/tmp/interop-*.txt; do
+for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt; do
     [ ! -e "$table" ] || { say "$table"; cat "$table"; }
 done
 printf -- '-- %d s, all in all %d s\n\n' $((SECONDS - start)) "$SECONDS"

@@ -214,6 +214,7 @@ fn a_hanging_arbiter_is_replaced_and_its_clients_are_told_by_error_0_from_their_
     writer.write_to(5);
     reader.read_to(3);
     reader.client.send(&ack(3));
+    gate.wait_until_reached();
     // The server knows nothing of it yet: this one waits, and is served by the arbiter that comes.
     let mut late = engine.client();
     late.send(&rrq("file", "octet", &[TIMEOUT]));
@@ -270,6 +271,7 @@ fn a_client_whose_arbiter_hangs_is_told_when_the_server_stops() {
     let mut reader = Transfer::read(&engine, 1);
     reader.read_to(3);
     reader.client.send(&ack(3));
+    gate.wait_until_reached();
     engine.handle.stop();
     let (packet, from) = reader.client.receive(PATIENCE).expect("a word");
     assert_eq!(from, reader.client.tid(), "not from its own port");

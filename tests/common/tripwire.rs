@@ -18,17 +18,32 @@ pub(crate) enum Deed {
 
 /// Holds up whoever comes, until it is opened.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct GateState {
+    is_open: bool,
+    holds_someone: bool,
+}
 
 impl Gate {
     pub(crate) fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        self.0.0.lock().unwrap().is_open = true;
         self.0.1.notify_all();
     }
 
     pub(crate) fn pass(&self) {
-        let (is_open, opened) = &*self.0;
-        drop(opened.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.holds_someone = true;
+        changed.notify_all();
+        drop(changed.wait_while(state, |state| !state.is_open).unwrap());
+    }
+
+    /// Waits until somebody stands before it.
+    pub(crate) fn wait_until_reached(&self) {
+        let (state, changed) = &*self.0;
+        drop(changed.wait_while(state.lock().unwrap(), |state| !state.holds_someone).unwrap());
     }
 }
 
