@@ -229,6 +229,13 @@ impl Server {
         &self.counters
     }
 
+    /// The root of the server's tree, for actors of your own: they are stopped before the server's, and a permanent one that can't be kept
+    /// alive ends the server. Observers hear of their panics.
+    #[must_use]
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
     /// The table of live peers.
     #[must_use]
     pub fn live_peers(&self) -> &Arc<LivePeers> {

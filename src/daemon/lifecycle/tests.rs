@@ -7,6 +7,7 @@ use slog::o;
 use super::*;
 use crate::actors::Workers;
 use crate::settings::Settings;
+use crate::supervision::ChildSpec;
 
 fn settings(root: &std::path::Path) -> Settings {
     let mut settings = Settings { root: root.to_owned(), arbiters: 2, ..Settings::default() };
@@ -124,5 +125,30 @@ fn of_several_deadlines_the_first_to_come_counts() {
         assert!(short < long);
         assert_eq!(server.drain(Duration::from_secs(600), Some(short)).await, short);
         server.stop().await;
+    });
+}
+
+/// An actor that was added, and is of no use.
+struct Useless;
+
+impl actix::Actor for Useless {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        panic!("of no use");
+    }
+}
+
+impl actix::Supervised for Useless {}
+
+#[test]
+fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die_does_not() {
+    with_server(async |mut server| {
+        server.supervisor().start_child(ChildSpec::temporary("guest", |_| Useless));
+        server.supervisor().start_child(ChildSpec::permanent("resident", |_| Useless));
+        let error = server.serve(&|| Ok(())).await.unwrap_err();
+        let why = "gave up after repeated failures: the resident panicked: of no use";
+        assert_eq!(error.to_string(), why);
+        assert!(server.counters().tallied().crashed >= 7, "{:?}", server.counters().tallied());
     });
 }
