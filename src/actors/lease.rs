@@ -167,8 +167,8 @@ impl Lease {
     /// left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
     pub(super) fn bury(&self, service: &Service, registry: &Addr<Registry>, failure: Failure, why: &str) {
         self.next_life();
-        self.set_over();
         self.upload.close(Fault::new(failure, why));
+        self.set_over();
         let report = match self.try_hold() {
             Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
             // A session that hangs keeps to itself how far it came.

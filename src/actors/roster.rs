@@ -143,12 +143,15 @@ impl Roster {
 
     /// The transfers that have no outcome yet.
     pub(super) fn live(&self) -> Vec<Live> {
-        let entries = self.lock();
-        let live = entries.children.values().filter(|child| !child.lease.is_reported());
-        live.map(|child| Live {
-            report: child.lease.beginning(),
-            octets: child.lease.octets(),
-            session: child.session.clone().map(Addr::recipient),
+        let children: Vec<_> = {
+            let entries = self.lock();
+            entries.children.values().map(|child| (Arc::clone(&child.lease), child.session.clone())).collect()
+        };
+        let live = children.into_iter().filter(|(lease, _)| !lease.is_reported());
+        live.map(|(lease, session)| Live {
+            report: lease.beginning(),
+            octets: lease.octets(),
+            session: session.map(Addr::recipient),
         })
         .collect()
     }
