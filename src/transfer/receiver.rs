@@ -180,14 +180,23 @@ impl Receiver {
 
     /// A block that is here already. When a sender begins its window again because it hasn't seen the last ACK, that ACK is repeated at
     /// the last block of that window that is here, once each time; when its window reaches beyond what is here (the lost ACK told of a gap), the next
-    /// ACK is due at that window's end. Any other block that comes twice was doubled by the network, and is not answered.
+    /// ACK is due at that window's end. Any other block that comes twice was doubled by the network, and is not answered; nor is, the
+    /// first time, a window that follows an ACK which was sent twice: a sender that begins its window anew at an ACK that comes twice would
+    /// get every ACK twice from then on, and send everything twice (the Sorcerer's Apprentice, RFC 1123 §4.2.3.1).
     fn on_duplicate(&mut self, now: Moment, position: u64) {
         self.at.tally.ignored += 1;
         if self.at.replay.last.is_none_or(|last| position != last + 1) {
             let senders_window_end = self.at.acked_before + u64::from(self.at.terms.windowsize);
             let from_before = position == self.at.acked_before + 1;
-            self.at.replay.unseen_ack = from_before && senders_window_end <= self.at.received;
-            if from_before && !self.at.replay.unseen_ack {
+            let is_whole = senders_window_end <= self.at.received;
+            let is_doubled = self.at.terms.windowsize > 1
+                && self.at.acked_twice == Some(self.at.acked_before)
+                && self.at.passed_over != Some(self.at.acked);
+            self.at.replay.unseen_ack = from_before && is_whole && !is_doubled;
+            if from_before && is_whole && is_doubled {
+                self.at.passed_over = Some(self.at.acked);
+            }
+            if from_before && !is_whole {
                 self.at.window_end = self.at.window_end.min(senders_window_end);
             }
         }
@@ -238,7 +247,11 @@ impl Receiver {
         if self.at.ack_held {
             return;
         }
-        self.at.tally.repeats += u64::from(self.at.acked == self.at.received);
+        let is_sent_before = self.at.acked == self.at.received;
+        self.at.tally.repeats += u64::from(is_sent_before);
+        if is_sent_before {
+            self.at.acked_twice = Some(self.at.acked);
+        }
         self.at.timing.repeated(now);
         self.send_ack(now);
     }

@@ -147,6 +147,8 @@ impl Sender {
         }
         self.at.offering = false;
         self.at.proven = true;
+        // A peer to whom both OACKs came accepts both.
+        self.at.duplicates.echoes = self.at.unproven_datagrams.saturating_sub(1);
         self.at.timing.progress(now);
     }
 

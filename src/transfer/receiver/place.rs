@@ -23,6 +23,10 @@ pub(super) struct Place {
     pub(super) acked: u64,
     /// Position of the ACK before it: where the sender still is when the last one was lost.
     pub(super) acked_before: u64,
+    /// Position of the last ACK that was sent more than once.
+    pub(super) acked_twice: Option<u64>,
+    /// Position of the last ACK that was not sent again when its window came again.
+    pub(super) passed_over: Option<u64>,
     /// Block that the next ACK is due at.
     pub(super) window_end: u64,
     /// The gap after `received` was answered: one ACK a gap (RFC 7440 §4).
@@ -71,6 +75,8 @@ impl Place {
             received: 0,
             acked: 0,
             acked_before: 0,
+            acked_twice: None,
+            passed_over: None,
             window_end: terms.windowsize.into(),
             gap_acked: false,
             replay: Replay::default(),

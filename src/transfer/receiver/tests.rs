@@ -69,6 +69,23 @@ fn r1350_21_every_size_arrives() {
 }
 
 #[test]
+fn a_sender_that_begins_its_window_anew_at_a_doubled_ack_does_so_once_and_not_for_ever() {
+    let mut script = agreed(4);
+    assert_eq!(blocks(&mut script, 1..=4), ["ACK 4"]);
+    assert_eq!(blocks(&mut script, 1..=4), ["ACK 4"], "it may have been lost");
+    // Both arrived.
+    assert_eq!(blocks(&mut script, 5..=8), ["ACK 8"]);
+    assert_eq!(blocks(&mut script, 5..=8), NOTHING);
+    assert_eq!(blocks(&mut script, 9..=12), ["ACK 12"]);
+    // That one was lost,
+    assert_eq!(blocks(&mut script, 9..=12), ["ACK 12"]);
+    // and this one is lost too.
+    assert_eq!(blocks(&mut script, 13..=16), ["ACK 16"]);
+    assert_eq!(blocks(&mut script, 13..=16), NOTHING);
+    assert_eq!(blocks(&mut script, 13..=16), ["ACK 16"]);
+}
+
+#[test]
 fn r1350_26_a_block_that_comes_twice_is_answered_again_and_stored_once() {
     let mut script = plain();
     assert_eq!(script.data(1, &[1; 512]), ["ACK 1"]);

@@ -263,6 +263,16 @@ fn lore_13_acks_of_blocks_not_sent_or_long_past_are_ignored() {
     assert_eq!(script.ack(10), ["DATA 11"]);
 }
 
+#[test]
+fn r1123_01_an_oack_that_was_sent_twice_may_be_accepted_twice_and_doubles_no_window() {
+    let mut script = agreed(terms(8, 4), 12);
+    assert_eq!(script.wait(600), ["OACK blksize=8"]);
+    assert_eq!(script.ack(0), ["DATA 1-4"]);
+    script.now_ms += 1;
+    assert_eq!(script.ack(0), NOTHING, "it accepts the other one");
+    assert_eq!(script.ack(4), ["DATA 5-8"]);
+}
+
 /// RFC 1123 §4.2.3.1: the Sorcerer's Apprentice.
 #[test]
 fn r1123_01_a_late_ack_does_not_double_the_rest_of_the_file() {
