@@ -28,12 +28,12 @@ fn an_arbiter_that_is_blocked_or_gone_is_told_from_those_that_answer() {
         let (release, released) = mpsc::channel::<()>();
         // Until the sender is dropped.
         arbiters[0].spawn_fn(move || assert!(released.recv().is_err()));
-        assert_eq!(silent(&actors, Duration::from_millis(200)).await, 1);
+        assert_eq!(silent(&actors, Duration::from_secs(3)).await, 1);
         arbiters[1].stop();
         while actors[1].connected() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(silent(&actors, Duration::from_millis(200)).await, 2);
+        assert_eq!(silent(&actors, Duration::from_secs(3)).await, 2);
         drop(release);
         assert_eq!(silent(&actors, Duration::from_secs(30)).await, 1);
     });
