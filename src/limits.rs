@@ -41,6 +41,15 @@ pub const NAME_OCTETS_MAX: usize = 4095;
 
 /// Unit in which readers fetch and writers store: about 46 blocks of an Ethernet frame each.
 pub const SLAB_OCTETS: usize = 64 << 10;
+/// Slabs of files with several readers that a directory keeps when none of them needs it at the moment, the oldest out: 16 MiB, some seconds of a boot storm.
+pub const SLABS_KEPT_MAX: usize = 256;
+/// Slabs of one file that are noted before those that are gone are looked for.
+pub const SLAB_SLOTS_PRUNED_AT: usize = 64;
+/// Longest step in which a file system counts time, where it knows fractions of a second: for so long after a change, another one may leave no
+/// trace, and the file isn't shared.
+pub const FILE_TIME_STEP_MAX: Duration = Duration::from_millis(100);
+/// The same where it doesn't (FAT counts in steps of two seconds).
+pub const FILE_TIME_STEP_COARSE_MAX: Duration = Duration::from_secs(2);
 /// Slabs of one upload that may be under way to its writer before the peer has to wait for its ACK.
 pub const SLABS_UNSTORED_MAX: usize = 4;
 

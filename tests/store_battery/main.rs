@@ -9,6 +9,7 @@ mod hostile;
 mod permissions;
 mod publishing;
 mod race;
+mod sharing;
 mod support;
 mod sweep;
 mod symlinks;

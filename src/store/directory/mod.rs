@@ -4,8 +4,10 @@
 //! (`openat2`, through cap-std) rather than by comparing paths, so that no renaming while a request is looked at
 //! leads out of it. An upload stays invisible until it is whole and on the disk.
 
+mod open_files;
 mod publish;
 mod sink;
+mod slabs;
 mod source;
 mod sweep;
 mod temporary;
@@ -15,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::open_files::OpenFiles;
 pub use self::sweep::Sweep;
 use self::tree::Tree;
 use super::{Name, Sink, Source, Store, io_fault};
@@ -25,6 +28,7 @@ use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 #[derive(Debug)]
 pub struct Directory {
     tree: Tree,
+    open_files: OpenFiles,
     options: DirectoryOptions,
     /// The root as the operator knows it, without a slash at its end.
     path: String,
@@ -98,7 +102,7 @@ impl Directory {
         let tree = Tree::open(root, options.symlinks).map_err(failed)?;
         let path = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         let path = path.to_string_lossy().trim_end_matches('/').to_owned();
-        Ok(Self { tree, options, path })
+        Ok(Self { tree, open_files: OpenFiles::default(), options, path })
     }
 
     /// Removes the temporary files that a crash left below the root: those with our names whose lock is free. A
@@ -117,9 +121,8 @@ impl Directory {
 }
 
 impl Store for Directory {
-    /// Each transfer opens its own descriptor: one that several share would be looked up here, by name and identity.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let source = source::DirectorySource::open(&self.tree, name, self.path_of(name))?;
+        let source = source::DirectorySource::open(&self.tree, &self.open_files, name, self.path_of(name))?;
         Ok(Arc::new(source))
     }
 

@@ -1,49 +1,133 @@
 //! A file of the directory, being read.
 
 use std::io::IoSliceMut;
-use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 
+use super::open_files::{OpenFile, OpenFiles};
+use super::slabs::{Found, SharedSlab};
 use super::tree::Tree;
 use crate::error::{Failure, Fault};
+use crate::limits::SLAB_OCTETS;
 use crate::store::{Name, Slab, Source, io_fault};
 
+/// A file, for one transfer.
 #[derive(Debug)]
 pub(super) struct DirectorySource {
-    file: OwnedFd,
-    /// The file as it was at open: its size is what is served.
-    opened: Stat,
+    file: Arc<OpenFile>,
     path: String,
-    /// The file system doesn't know `RWF_NOWAIT`: remembered, so that it is asked once only.
-    never_cached: AtomicBool,
+}
+
+/// A piece of a file that lies in one slab.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    /// Number of the slab.
+    number: u64,
+    /// Where the slab starts in the file.
+    slab_offset: u64,
+    slab_length: usize,
+    /// Where the piece starts in the slab.
+    start: usize,
+    length: usize,
 }
 
 impl DirectorySource {
-    pub(super) fn open(tree: &Tree, name: &Name, path: String) -> Result<Self, Fault> {
+    pub(super) fn open(tree: &Tree, files: &OpenFiles, name: &Name, path: String) -> Result<Self, Fault> {
         let fault = |error| io_fault(&error, &path);
-        refuse_special(&tree.look(name).map_err(fault)?, &path)?;
-        let file = tree.open_file(name).map_err(fault)?;
+        let seen = tree.look(name).map_err(fault)?;
+        refuse_special(&seen, &path)?;
+        if let Some(file) = files.find(&seen) {
+            return Ok(Self { file, path });
+        }
+        let descriptor = tree.open_file(name).map_err(fault)?;
         // Looked at again: only what was opened counts, the name may lead elsewhere by now (SAFE-09).
-        let opened = fstat(&file).map_err(|errno| fault(errno.into()))?;
+        let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
         refuse_special(&opened, &path)?;
-        Ok(Self { file, opened, path, never_cached: AtomicBool::new(false) })
+        Ok(Self { file: files.add(descriptor, opened), path })
     }
 
     /// How much of the file a call for `length` octets at `offset` is due. A file whose size is 0 is an empty file,
     /// even where reading it would give something (`/proc`): its end is what the size says (SAFE-12).
     fn due(&self, offset: u64, length: usize) -> usize {
-        let left = size(&self.opened).saturating_sub(offset);
+        let left = size(&self.file.opened).saturating_sub(offset);
         usize::try_from(left).unwrap_or(usize::MAX).min(length)
     }
 
-    fn slab(&self, offset: u64, octets: Vec<u8>) -> Slab {
-        let end = offset.saturating_add(octets.len() as u64) >= size(&self.opened);
-        Slab { bytes: Bytes::from(octets), end }
+    /// The piece that a call is due, if it lies in one slab.
+    fn piece(&self, offset: u64, due: usize) -> Option<Piece> {
+        let start = usize::try_from(offset % SLAB_OCTETS as u64).ok()?;
+        let slab_offset = offset - start as u64;
+        let slab_length = self.due(slab_offset, SLAB_OCTETS);
+        let fits = due > 0 && start + due <= slab_length;
+        let number = slab_offset / SLAB_OCTETS as u64;
+        fits.then_some(Piece { number, slab_offset, slab_length, start, length: due })
+    }
+
+    /// What is due at `offset`.
+    fn slab(&self, offset: u64, bytes: Bytes) -> Slab {
+        let end = offset.saturating_add(bytes.len() as u64) >= size(&self.file.opened);
+        Slab { bytes, end }
+    }
+
+    fn slab_of(&self, piece: Piece, shared: Arc<SharedSlab>) -> Slab {
+        self.file.keep(&shared);
+        self.slab(piece.slab_offset + piece.start as u64, shared.bytes(piece.start, piece.length))
+    }
+
+    /// Reads all of `due` octets, which may mean to wait. They are those of the file that was opened.
+    fn read(&self, offset: u64, due: usize) -> Result<Vec<u8>, Fault> {
+        // Read into memory that nobody has cleared first.
+        let mut octets = Vec::with_capacity(due);
+        while octets.len() < due {
+            let position = offset + octets.len() as u64;
+            let read = retry_on_intr(|| pread(&self.file.descriptor, spare_capacity(&mut octets), position));
+            match read {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+            }
+        }
+        octets.truncate(due);
+        self.verify()?;
+        if octets.len() < due {
+            // Its size says otherwise still: some file systems (sysfs) only guess at sizes.
+            return Err(self.changed(format_args!("ended {} octets early", due - octets.len())));
+        }
+        Ok(octets)
+    }
+
+    /// The same, if the page cache has it.
+    fn read_cached(&self, offset: u64, due: usize) -> Result<Option<Vec<u8>>, Fault> {
+        if self.file.never_cached.load(Relaxed) {
+            return Ok(None);
+        }
+        // rustix has no `preadv2` into uninitialised memory: clearing it is some 2 % of what the read itself costs.
+        let mut octets = vec![0; due];
+        let read = retry_on_intr(|| {
+            preadv2(
+                &self.file.descriptor,
+                &mut [IoSliceMut::new(&mut octets)],
+                offset,
+                ReadWriteFlags::NOWAIT,
+            )
+        });
+        match read {
+            Ok(count) if count == due => {}
+            // Part of it is cached, or none: whoever may wait fetches it. Also if the file ends early: `fetch` judges.
+            Ok(_) | Err(Errno::AGAIN) => return Ok(None),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                self.file.never_cached.store(true, Relaxed);
+                return Ok(None);
+            }
+            Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+        }
+        self.verify()?;
+        Ok(Some(octets))
     }
 
     /// Looks, after octets were read, whether they are still those of the file that was opened (R1350-58).
@@ -57,10 +141,11 @@ impl DirectorySource {
     /// The time of the last status change (ctime) doesn't count: it moves when an upload replaces the file's name,
     /// and this transfer is to end well with the old content then (WR-08).
     fn verify(&self) -> Result<(), Fault> {
-        let now = fstat(&self.file).map_err(|errno| io_fault(&errno.into(), &self.path))?;
-        let (before, after) = (size(&self.opened), size(&now));
+        let now = fstat(&self.file.descriptor).map_err(|errno| io_fault(&errno.into(), &self.path))?;
+        let (before, after) = (size(&self.file.opened), size(&now));
         let rewritten = after == before
-            && (now.st_mtime, now.st_mtime_nsec) != (self.opened.st_mtime, self.opened.st_mtime_nsec);
+            && (now.st_mtime, now.st_mtime_nsec)
+                != (self.file.opened.st_mtime, self.file.opened.st_mtime_nsec);
         if after < before {
             Err(self.changed(format_args!("shrank from {before} to {after} octets")))
         } else if rewritten {
@@ -77,7 +162,7 @@ impl DirectorySource {
 
 impl Source for DirectorySource {
     fn size(&self) -> Option<u64> {
-        Some(size(&self.opened))
+        Some(size(&self.file.opened))
     }
 
     fn path(&self) -> &str {
@@ -86,52 +171,52 @@ impl Source for DirectorySource {
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         let due = self.due(offset, length);
-        // Read into memory that nobody has cleared first.
-        let mut octets = Vec::with_capacity(due);
-        while octets.len() < due {
-            let position = offset + octets.len() as u64;
-            let read = retry_on_intr(|| pread(&self.file, spare_capacity(&mut octets), position));
-            match read {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+        let Some(piece) = self.piece(offset, due) else {
+            return Ok(self.slab(offset, self.read(offset, due)?.into()));
+        };
+        let slabs = &self.file.slabs;
+        let shared = match slabs.find(piece.number) {
+            Found::Here(shared) => {
+                self.verify()?;
+                shared
             }
-        }
-        octets.truncate(due);
-        self.verify()?;
-        if octets.len() < due {
-            // Its size says otherwise still: some file systems (sysfs) only guess at sizes.
-            return Err(self.changed(format_args!("ended {} octets early", due - octets.len())));
-        }
-        Ok(self.slab(offset, octets))
+            _ if piece.is_rest() => {
+                slabs.find_or_read(piece.number, || self.read(piece.slab_offset, piece.slab_length))?
+            }
+            _ => return Ok(self.slab(offset, self.read(offset, due)?.into())),
+        };
+        Ok(self.slab_of(piece, shared))
     }
 
     fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
         let due = self.due(offset, length);
         if due == 0 {
             self.verify()?;
-            return Ok(Some(self.slab(offset, Vec::new())));
+            return Ok(Some(self.slab(offset, Bytes::new())));
         }
-        if self.never_cached.load(Relaxed) {
-            return Ok(None);
-        }
-        // rustix has no `preadv2` into uninitialised memory: clearing it is some 2 % of what the read itself costs.
-        let mut octets = vec![0; due];
-        let read = retry_on_intr(|| {
-            preadv2(&self.file, &mut [IoSliceMut::new(&mut octets)], offset, ReadWriteFlags::NOWAIT)
-        });
-        match read {
-            Ok(count) if count == due => {}
-            // Part of it is cached, or none: whoever may wait fetches it. Also if the file ends early: `fetch` judges.
-            Ok(_) | Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                self.never_cached.store(true, Relaxed);
-                return Ok(None);
+        let private = || Ok(self.read_cached(offset, due)?.map(|octets| self.slab(offset, octets.into())));
+        let Some(piece) = self.piece(offset, due) else { return private() };
+        let shared = match self.file.slabs.find(piece.number) {
+            Found::Here(shared) => {
+                self.verify()?;
+                shared
             }
-            Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
-        }
-        self.verify()?;
-        Ok(Some(self.slab(offset, octets)))
+            _ if !piece.is_rest() => return private(),
+            Found::Reading => return Ok(None),
+            Found::Missing => match self.read_cached(piece.slab_offset, piece.slab_length)? {
+                Some(octets) => self.file.slabs.add(piece.number, octets),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(self.slab_of(piece, shared)))
+    }
+}
+
+impl Piece {
+    /// Whether the piece reaches to the end of its slab: then all of it is read, to be shared. A peer that wants less hasn't
+    /// proven itself, and nobody holds a whole slab for it.
+    fn is_rest(&self) -> bool {
+        self.start + self.length == self.slab_length
     }
 }
 

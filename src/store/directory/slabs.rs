@@ -1,0 +1,212 @@
+//! The slabs of one open file: each is in memory once, and read once, however many transfers read it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+
+use crate::error::Fault;
+use crate::limits;
+
+/// A slab of a file. It is freed when the last transfer that needs it lets go of it, unless it is [`Kept`].
+#[derive(Debug)]
+pub(super) struct SharedSlab {
+    octets: Vec<u8>,
+    kept: AtomicBool,
+}
+
+/// Which slabs of a file are in memory, by their number on the grid of [`limits::SLAB_OCTETS`].
+#[derive(Debug, Default)]
+pub(super) struct Slabs {
+    slots: Mutex<Slots>,
+    /// A slab has been read, or can't be.
+    settled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    by_number: HashMap<u64, Slot>,
+    /// So many slots make it worth to look for those whose slab is gone.
+    prune_at: usize,
+}
+
+#[derive(Debug)]
+enum Slot {
+    /// A thread reads it.
+    Reading,
+    Read(Weak<SharedSlab>),
+}
+
+/// What is known of a slab.
+#[derive(Debug)]
+pub(super) enum Found {
+    Here(Arc<SharedSlab>),
+    /// Another thread reads it.
+    Reading,
+    Missing,
+}
+
+impl SharedSlab {
+    /// `octets` from `start` on, `length` of them, without copying.
+    pub(super) fn bytes(self: Arc<Self>, start: usize, length: usize) -> Bytes {
+        let mut bytes = Bytes::from_owner(Owner(self));
+        let _ = bytes.split_to(start);
+        bytes.truncate(length);
+        bytes
+    }
+}
+
+struct Owner(Arc<SharedSlab>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.octets
+    }
+}
+
+impl Slabs {
+    /// Looks for a slab. Waits for nothing.
+    pub(super) fn find(&self, number: u64) -> Found {
+        self.lock().find(number)
+    }
+
+    /// Shares what was read without waiting, unless another thread was faster: then it is that one's.
+    pub(super) fn add(&self, number: u64, octets: Vec<u8>) -> Arc<SharedSlab> {
+        let slab = SharedSlab::new(octets);
+        let mut slots = self.lock();
+        match slots.find(number) {
+            Found::Here(first) => first,
+            // Whoever reads it will say that it has been read.
+            Found::Reading => slab,
+            Found::Missing => {
+                slots.insert(number, Slot::Read(Arc::downgrade(&slab)));
+                slab
+            }
+        }
+    }
+
+    /// The slab, by `read` if it isn't here. Of several threads that need it one reads, and the others wait for it; if it fails, another
+    /// of them tries.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub(super) fn find_or_read(
+        &self,
+        number: u64,
+        read: impl FnOnce() -> Result<Vec<u8>, Fault>,
+    ) -> Result<Arc<SharedSlab>, Fault> {
+        let mut slots = self.lock();
+        loop {
+            match slots.find(number) {
+                Found::Here(slab) => return Ok(slab),
+                Found::Reading => slots = self.settled.wait(slots).unwrap_or_else(PoisonError::into_inner),
+                Found::Missing => break,
+            }
+        }
+        slots.insert(number, Slot::Reading);
+        drop(slots);
+        let mut reading = Reading { slabs: self, number, slab: None };
+        let slab = SharedSlab::new(read()?);
+        reading.slab = Some(Arc::downgrade(&slab));
+        Ok(slab)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedSlab {
+    fn new(octets: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self { octets, kept: AtomicBool::new(false) })
+    }
+}
+
+impl Slots {
+    fn find(&self, number: u64) -> Found {
+        match self.by_number.get(&number) {
+            Some(Slot::Reading) => Found::Reading,
+            Some(Slot::Read(slab)) => slab.upgrade().map_or(Found::Missing, Found::Here),
+            None => Found::Missing,
+        }
+    }
+
+    fn insert(&mut self, number: u64, slot: Slot) {
+        if self.by_number.len() >= self.prune_at {
+            self.by_number.retain(|_, slot| match slot {
+                Slot::Reading => true,
+                Slot::Read(slab) => slab.strong_count() > 0,
+            });
+            self.prune_at = limits::SLAB_SLOTS_PRUNED_AT.max(2 * self.by_number.len());
+        }
+        self.by_number.insert(number, slot);
+    }
+}
+
+/// A slab that is being read. However that ends, those who wait for it are told.
+struct Reading<'a> {
+    slabs: &'a Slabs,
+    number: u64,
+    slab: Option<Weak<SharedSlab>>,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        let mut slots = self.slabs.lock();
+        match self.slab.take() {
+            Some(slab) => drop(slots.by_number.insert(self.number, Slot::Read(slab))),
+            None => drop(slots.by_number.remove(&self.number)),
+        }
+        drop(slots);
+        self.slabs.settled.notify_all();
+    }
+}
+
+/// Slabs that stay in memory for a while although nobody needs them at the moment, the oldest out: clients of one boot image are rarely in step.
+/// `K` says whose they are.
+#[derive(Debug)]
+pub(super) struct Kept<K>(VecDeque<(K, Arc<SharedSlab>)>);
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<K: PartialEq> Kept<K> {
+    /// Whether [`keep`](Self::keep) is due: no lock is needed to see that it isn't.
+    pub(super) fn lacks(slab: &SharedSlab) -> bool {
+        !slab.kept.load(Relaxed)
+    }
+
+    /// Keeps a slab. What is given back had to make room: to be dropped where no lock is held.
+    #[must_use]
+    pub(super) fn keep(&mut self, key: K, slab: Arc<SharedSlab>) -> Option<Arc<SharedSlab>> {
+        if slab.kept.swap(true, Relaxed) {
+            return None;
+        }
+        let oldest = if self.0.len() >= limits::SLABS_KEPT_MAX { self.0.pop_front() } else { None };
+        self.0.push_back((key, slab));
+        let (_, oldest) = oldest?;
+        oldest.kept.store(false, Relaxed);
+        Some(oldest)
+    }
+
+    /// Lets go of what was kept for `key`: to be dropped where no lock is held.
+    #[must_use]
+    pub(super) fn forget(&mut self, key: &K) -> Vec<Arc<SharedSlab>> {
+        let mut forgotten = Vec::new();
+        self.0.retain(|(owner, slab)| {
+            let is_left = owner != key;
+            if !is_left {
+                forgotten.push(Arc::clone(slab));
+            }
+            is_left
+        });
+        forgotten
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+use std::sync::Barrier;
+use std::sync::atomic::AtomicUsize;
+use std::thread;
+use std::time::Duration;
+
+use super::*;
+use crate::error::Failure;
+
+fn slab(fill: u8) -> Arc<SharedSlab> {
+    SharedSlab::new(vec![fill; 8])
+}
+
+#[test]
+fn what_many_threads_miss_at_once_is_read_once() {
+    let (slabs, reads, start) = (Slabs::default(), AtomicUsize::new(0), Barrier::new(16));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                start.wait();
+                let read = || {
+                    reads.fetch_add(1, Relaxed);
+                    thread::sleep(Duration::from_millis(20));
+                    Ok(vec![7; 8])
+                };
+                let slab = slabs.find_or_read(3, read).unwrap();
+                // Held until all have theirs.
+                start.wait();
+                assert_eq!(slab.bytes(2, 4)[..], [7; 4]);
+            });
+        }
+    });
+    assert_eq!(reads.into_inner(), 1);
+}
+
+#[test]
+fn a_read_that_fails_or_panics_is_tried_again_by_those_who_wait() {
+    for panics in [false, true] {
+        let (slabs, begun) = (Slabs::default(), Barrier::new(2));
+        thread::scope(|scope| {
+            let failing = scope.spawn(|| {
+                slabs.find_or_read(0, || {
+                    begun.wait();
+                    thread::sleep(Duration::from_millis(20));
+                    if panics { panic!("the store is broken") } else { Err(Failure::Changed.into()) }
+                })
+            });
+            begun.wait();
+            assert!(matches!(slabs.find(0), Found::Reading));
+            let waiting = slabs.find_or_read(0, || Ok(vec![1])).unwrap();
+            assert_eq!(waiting.bytes(0, 1)[..], [1]);
+            assert!(!matches!(failing.join(), Ok(Ok(_))));
+        });
+    }
+}
+
+#[test]
+fn a_slab_that_nobody_needs_is_gone() {
+    let slabs = Slabs::default();
+    let bytes = slabs.add(0, vec![1, 2, 3]).bytes(1, 2);
+    assert!(matches!(slabs.find(0), Found::Here(_)));
+    drop(bytes);
+    assert!(matches!(slabs.find(0), Found::Missing));
+}
+
+#[test]
+fn reading_a_huge_file_leaves_no_trail_of_slots() {
+    let slabs = Slabs::default();
+    let first = slabs.add(0, vec![0]);
+    for number in 1..10_000 {
+        slabs.add(number, vec![0]);
+    }
+    assert!(slabs.lock().by_number.len() <= limits::SLAB_SLOTS_PRUNED_AT + 1);
+    assert!(matches!(slabs.find(0), Found::Here(_)));
+    drop(first);
+}
+
+#[test]
+fn what_is_kept_is_bounded_and_the_oldest_goes() {
+    let mut kept = Kept::default();
+    let slabs: Vec<_> = (0..limits::SLABS_KEPT_MAX + 1).map(|_| slab(0)).collect();
+    for slab in &slabs[..limits::SLABS_KEPT_MAX] {
+        assert!(kept.keep("a", Arc::clone(slab)).is_none());
+        // Once is enough.
+        assert!(kept.keep("a", Arc::clone(slab)).is_none());
+    }
+    let out = kept.keep("b", Arc::clone(&slabs[limits::SLABS_KEPT_MAX])).unwrap();
+    assert!(Arc::ptr_eq(&out, &slabs[0]));
+    assert!(Kept::<&str>::lacks(&out));
+    assert_eq!(kept.forget(&"a").len(), limits::SLABS_KEPT_MAX - 1);
+    assert_eq!(kept.forget(&"b").len(), 1);
+}

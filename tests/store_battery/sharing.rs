@@ -1,0 +1,137 @@
+//! Readers of one file share what is in memory of it, and never what another file, or an older state of it, had.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use stagecoach::limits::SLAB_OCTETS;
+use stagecoach::store::{Slab, Source, Store};
+use tempfile::TempDir;
+
+use crate::support::{directory, name, options, read, scratch};
+
+const SLABS: usize = 3;
+
+/// A file of some slabs, long enough ago that its times tell of any change from now on.
+fn settled(octets: &[u8]) -> (TempDir, PathBuf, impl Store) {
+    let root = scratch();
+    let path = root.path().join("file");
+    fs::write(&path, octets).unwrap();
+    let store = directory(root.path(), options());
+    settle(&path);
+    (root, path, store)
+}
+
+fn settle(path: &Path) {
+    let changed = fs::metadata(path).unwrap().modified().unwrap();
+    while SystemTime::now().duration_since(changed).unwrap_or_default() < Duration::from_millis(300) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn content() -> Vec<u8> {
+    (0..SLABS * SLAB_OCTETS - 100).map(|at| (at / 7) as u8).collect()
+}
+
+/// A slab, and where it lies in memory.
+fn place(source: &dyn Source, slab: usize) -> (*const u8, Slab) {
+    let offset = (slab * SLAB_OCTETS) as u64;
+    let slab = source.fetch(offset, SLAB_OCTETS).unwrap();
+    (slab.bytes.as_ptr(), slab)
+}
+
+#[test]
+fn a_thousand_readers_of_one_file_hold_one_descriptor_and_one_copy_of_it() {
+    let content = content();
+    let (_root, path, store) = settled(&content);
+    let sources: Vec<_> = (0..1000).map(|_| store.open(&name("file")).unwrap()).collect();
+    for slab in 0..SLABS {
+        let (first, held) = place(&*sources[0], slab);
+        let others = sources.iter().map(|source| place(&**source, slab)).collect::<Vec<_>>();
+        assert!(others.iter().all(|(place, other)| *place == first && *other == held));
+        let part = sources[1].fetch((slab * SLAB_OCTETS) as u64 + 10, 500).unwrap();
+        assert_eq!(part.bytes.as_ptr(), first.wrapping_add(10));
+        // Whatever needn't wait finds the same.
+        let cached = sources[2].fetch_cached((slab * SLAB_OCTETS) as u64, SLAB_OCTETS).unwrap();
+        assert_eq!(cached.unwrap().bytes.as_ptr(), first);
+        let until = content.len().min((slab + 1) * SLAB_OCTETS);
+        assert_eq!(held.bytes, content[slab * SLAB_OCTETS..until]);
+    }
+    assert_eq!(open_descriptors_of(&path), 1);
+}
+
+fn open_descriptors_of(file: &Path) -> usize {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap();
+    descriptors
+        .filter(|entry| fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|path| path == file))
+        .count()
+}
+
+#[test]
+fn a_reader_that_comes_later_finds_what_others_read_while_they_are_there() {
+    let (_root, _path, store) = settled(&content());
+    let (first, late) = (store.open(&name("file")).unwrap(), store.open(&name("file")).unwrap());
+    let place_then = place(&*first, 0).0;
+    // What nobody holds any more would be taken for these.
+    let _others: Vec<_> = (0..8).map(|_| vec![0_u8; SLAB_OCTETS]).collect();
+    assert_eq!(place(&*late, 0).0, place_then);
+}
+
+#[test]
+fn a_peer_that_has_not_answered_has_no_slab_read_for_it() {
+    let (_root, _path, store) = settled(&content());
+    let (forged, proven) = (store.open(&name("file")).unwrap(), store.open(&name("file")).unwrap());
+    let first_block = forged.fetch(0, 512).unwrap();
+    let slab = proven.fetch(512, SLAB_OCTETS - 512).unwrap();
+    assert_ne!(slab.bytes.as_ptr(), first_block.bytes.as_ptr().wrapping_add(512));
+    // Now that it is here, it costs nothing.
+    assert_eq!(forged.fetch(0, 512).unwrap().bytes.as_ptr(), slab.bytes.as_ptr().wrapping_sub(512));
+}
+
+#[test]
+fn a_file_that_was_rewritten_is_another_file_even_if_its_time_was_set_back() {
+    let old = vec![b'o'; SLABS * SLAB_OCTETS];
+    let (_root, path, store) = settled(&old);
+    let before = store.open(&name("file")).unwrap();
+    let held = place(&*before, 0);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all(&vec![b'n'; SLABS * SLAB_OCTETS]).unwrap();
+    file.set_modified(modified).unwrap();
+    assert_eq!(read(&store, "file").unwrap(), vec![b'n'; SLABS * SLAB_OCTETS]);
+    drop(held);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_read_to_its_end_by_those_who_had_it_and_new_by_others() {
+    let (root, path, store) = settled(&vec![b'o'; SLABS * SLAB_OCTETS]);
+    let before: Arc<dyn Source> = store.open(&name("file")).unwrap();
+    assert_eq!(place(&*before, 0).1.bytes, vec![b'o'; SLAB_OCTETS]);
+    fs::write(root.path().join("other"), vec![b'n'; SLABS * SLAB_OCTETS]).unwrap();
+    fs::rename(root.path().join("other"), &path).unwrap();
+    let after = store.open(&name("file")).unwrap();
+    for slab in 0..SLABS {
+        assert_eq!(place(&*before, slab).1.bytes, vec![b'o'; SLAB_OCTETS]);
+        assert_eq!(place(&*after, slab).1.bytes, vec![b'n'; SLAB_OCTETS]);
+    }
+}
+
+/// File systems count time in steps: in one of them a file may change twice.
+#[test]
+fn a_file_that_changes_again_at_once_is_never_taken_for_what_it_was() {
+    let root = scratch();
+    let path = root.path().join("file");
+    let store = directory(root.path(), options());
+    File::create(&path).unwrap();
+    let mut sources = Vec::new();
+    for round in 0..200 {
+        let octets = vec![round as u8; SLAB_OCTETS];
+        OpenOptions::new().write(true).open(&path).unwrap().write_all(&octets).unwrap();
+        let source = store.open(&name("file")).unwrap();
+        let slab = source.fetch(0, SLAB_OCTETS).unwrap();
+        assert_eq!(slab.bytes, octets, "round {round}");
+        sources.push((source, slab));
+    }
+}
