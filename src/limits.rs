@@ -41,7 +41,8 @@ pub const NAME_OCTETS_MAX: usize = 4095;
 
 /// Unit in which readers fetch and writers store: about 46 blocks of an Ethernet frame each.
 pub const SLAB_OCTETS: usize = 64 << 10;
-/// Slabs of files with several readers that a directory keeps when none of them needs it at the moment, the oldest out: 16 MiB, some seconds of a boot storm.
+/// Slabs of files with several readers that a directory keeps when nobody needs them at the moment, the oldest out: 16 MiB, a kernel or
+/// much of an initial file system.
 pub const SLABS_KEPT_MAX: usize = 256;
 /// Slabs of one file that are noted before those that are gone are looked for.
 pub const SLAB_SLOTS_PRUNED_AT: usize = 64;

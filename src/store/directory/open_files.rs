@@ -55,7 +55,7 @@ impl OpenFiles {
         let (slabs, never_cached) = (Slabs::default(), AtomicBool::new(false));
         let file = OpenFile { descriptor, opened, slabs, never_cached, table: Arc::clone(&self.0) };
         let file = Arc::new(file);
-        if is_settled(&opened) {
+        if is_settled(&opened, now()) {
             let mut table = lock(&self.0);
             let known = table.files.entry(Identity::of(&opened)).or_default();
             // Two of them may be opened at once.
@@ -99,7 +99,7 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 
 /// Whether whatever is written from now on gets times other than those that the file has. File systems count time in steps:
 /// a file that was changed in this very moment may change again and look the same.
-fn is_settled(stat: &Stat) -> bool {
+fn is_settled(stat: &Stat, now: Duration) -> bool {
     let in_whole_seconds = stat.st_mtime_nsec == 0 && stat.st_ctime_nsec == 0;
     let step = if in_whole_seconds { limits::FILE_TIME_STEP_COARSE_MAX } else { limits::FILE_TIME_STEP_MAX };
     let since_epoch = |seconds: i64, nanoseconds| {
@@ -108,8 +108,12 @@ fn is_settled(stat: &Stat) -> bool {
     };
     let modified = since_epoch(stat.st_mtime, stat.st_mtime_nsec);
     let changed = since_epoch(stat.st_ctime, stat.st_ctime_nsec);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     now > modified.max(changed) + step
+}
+
+/// Since the epoch, as files' times.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Identity {
@@ -123,3 +127,6 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

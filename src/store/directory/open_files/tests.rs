@@ -1,0 +1,49 @@
+use rustix::fs::fstat;
+
+use super::*;
+
+const NOW: Duration = Duration::from_millis(1_800_000_000_777);
+
+/// A file that was last changed so long before [`NOW`], in steps of `step_ns`.
+fn changed_before(age: Duration, step_ns: u64) -> Stat {
+    let mut stat = fstat(tempfile::tempfile().unwrap()).unwrap();
+    let at = NOW - age;
+    (stat.st_ctime, stat.st_mtime) = (at.as_secs().cast_signed(), 0);
+    (stat.st_ctime_nsec, stat.st_mtime_nsec) = (u64::from(at.subsec_nanos()) / step_ns * step_ns, 0);
+    stat
+}
+
+#[test]
+fn a_file_that_may_change_again_without_a_trace_is_not_shared() {
+    for age in [Duration::ZERO, limits::FILE_TIME_STEP_MAX / 2] {
+        assert!(!is_settled(&changed_before(age, 1_000_000), NOW));
+    }
+    assert!(!is_settled(&changed_before(limits::FILE_TIME_STEP_COARSE_MAX / 2, 1_000_000_000), NOW));
+    assert!(is_settled(&changed_before(3 * limits::FILE_TIME_STEP_COARSE_MAX, 1_000_000_000), NOW));
+    assert!(is_settled(&changed_before(3 * limits::FILE_TIME_STEP_COARSE_MAX, 1_000_000), NOW));
+}
+
+#[test]
+fn a_file_from_the_future_is_not_shared() {
+    let mut stat = changed_before(Duration::from_secs(60), 1_000_000);
+    stat.st_mtime = stat.st_ctime + 600;
+    assert!(!is_settled(&stat, NOW));
+}
+
+#[test]
+fn a_file_is_forgotten_with_its_last_reader_and_what_was_kept_of_it_too() {
+    let files = OpenFiles::default();
+    let stat = changed_before(NOW / 2, 1_000_000);
+    let add = || files.add(tempfile::tempfile().unwrap().into(), stat);
+    let (first, second) = (add(), add());
+    assert!(Arc::ptr_eq(&first, &second));
+    let slab = first.slabs.add(0, vec![1; 8]);
+    first.keep(&slab);
+    let held = Arc::downgrade(&slab);
+    drop((slab, first));
+    assert!(held.upgrade().is_some());
+    drop(second);
+    assert!(held.upgrade().is_none());
+    assert!(files.find(&stat).is_none());
+    assert!(lock(&files.0).files.is_empty());
+}
