@@ -152,7 +152,7 @@ fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
         ("session.handle[x]=panic times 4", "session"),
         ("session.started[x]=panic times 4", "session"),
         ("reader.handle[x]=panic times 4", "reader"),
-        ("store.open[x]=panic", "chaos"),
+        ("store[x]=panic", "chaos"),
         ("store.fetch_cached[x]=panic times 4", "reader"),
     ] {
         let served = served(plan);

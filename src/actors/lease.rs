@@ -71,6 +71,14 @@ pub(super) struct Summary {
 #[derive(Debug, Default)]
 pub(super) struct HeldSource(pub(super) Option<Arc<dyn Source>>);
 
+/// A file that was opened to be read, and what it says of itself.
+#[derive(Debug)]
+pub(super) struct Opened {
+    source: HeldSource,
+    size: Option<u64>,
+    path: String,
+}
+
 /// Either direction of a transfer.
 #[derive(Debug)]
 pub(super) enum Transfer {
@@ -190,6 +198,23 @@ impl Drop for Lease {
     /// Nobody wants the transfer any more, and a job in the pool may not know it yet.
     fn drop(&mut self) {
         self.upload.close(Failure::Cancelled.into());
+    }
+}
+
+impl Opened {
+    /// Asks the file, whose answers are the store's code: it may panic.
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+        let (size, path) = (source.size(), source.path().to_owned());
+        Self { source: HeldSource(Some(source)), size, path }
+    }
+}
+
+impl Held {
+    /// The file is open.
+    pub(super) fn set_opened(&mut self, opened: Opened) {
+        self.summary.size = opened.size;
+        self.summary.path = Some(opened.path);
+        self.source = opened.source;
     }
 }
 

@@ -1,15 +1,19 @@
 //! The actor at the well-known port.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
-use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use slog::trace;
 use tokio::time::Instant;
 
-use super::live_peers::{Claim, LivePeers};
+use super::blocking::StoreCaller;
+use super::lease::Opened;
+use super::live_peers::{Claim, LivePeers, Ticket};
+use super::registry::{Finished, Registry};
 use super::roster::Serve;
 use super::service::Service;
 use super::session::Assignment;
@@ -20,11 +24,11 @@ use crate::limits;
 use crate::net::{Received, RequestSocket, send_once};
 use crate::observe::Fact;
 use crate::policy::unanswerable;
-use crate::transfer::error_packet;
-use crate::wire::{DecodeError, Packet, Request};
+use crate::transfer::{Outcome, error_packet};
+use crate::wire::{DecodeError, Direction, Packet, Request};
 
 /// Takes the requests that arrive at one address: drops what isn't one, refuses what policy refuses, recognises repeats, and hands the
-/// rest to the least busy arbiter. It touches no file.
+/// rest to the least busy arbiter. It waits for no file: what the store knows at once spares a session, or lets it begin at once.
 #[derive(Debug)]
 pub struct Listener {
     /// Held outside, so that a listener that starts again loses no port.
@@ -32,6 +36,7 @@ pub struct Listener {
     service: Arc<Service>,
     live_peers: Arc<LivePeers>,
     workers: Arc<Workers>,
+    registry: Addr<Registry>,
     /// `None` until started, and once paused.
     requests: Option<RequestSocket>,
     buffer: Vec<u8>,
@@ -57,6 +62,7 @@ impl Listener {
         service: Arc<Service>,
         live_peers: Arc<LivePeers>,
         workers: Arc<Workers>,
+        registry: Addr<Registry>,
     ) -> Self {
         // One more than the longest request, to recognise those that are longer.
         let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
@@ -66,6 +72,7 @@ impl Listener {
             service,
             live_peers,
             workers,
+            registry,
             requests: None,
             buffer,
             backlog: false,
@@ -144,10 +151,46 @@ impl Listener {
         };
         let request = request.into_owned();
         let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
-        let serve = Box::new(Serve { assignment, local: received.to, ticket });
+        let opened = match self.open_cached(&assignment) {
+            Some(Err(fault)) => return self.finish(&assignment, received.to, fault, ticket),
+            Some(Ok(opened)) => Some(opened),
+            None => None,
+        };
+        let serve = Box::new(Serve { assignment, local: received.to, opened, ticket });
         if self.workers.hand_out(serve).is_err() {
             dropped("too many requests wait for a session");
         }
+    }
+
+    /// Opens the file that is to be read, if the store can do that without waiting.
+    fn open_cached(&self, assignment: &Assignment) -> Option<Result<Opened, Fault>> {
+        if assignment.request.direction != Direction::Read {
+            return None;
+        }
+        let seam = self.service.chaos().seam_of("store", assignment.request.filename());
+        let caller = StoreCaller::new(&self.service, assignment.id, seam);
+        let opened = caller.call(|store| {
+            caller.seam.at("open_cached");
+            store.open_cached(&assignment.name).map(|opened| opened.map(Opened::new)).transpose()
+        });
+        opened.transpose()
+    }
+
+    /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
+    fn finish(&self, assignment: &Assignment, to: SocketAddr, fault: Fault, ticket: Ticket) {
+        let Assignment { id, peer, .. } = *assignment;
+        if let Some(log) = &self.service.packet_log {
+            let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.failure);
+            trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
+        }
+        let sent = send_once(peer, to, self.service.ports, &error_packet(fault.failure));
+        let local = *sent.as_ref().unwrap_or(&to);
+        let mut report = assignment.report(local, Outcome::Failed(fault.failure));
+        report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
+        self.service.observe(&Fact::Finished(&report));
+        // A registry that has no room for it misses a line of its history.
+        let _ = self.registry.try_send(Finished(report));
+        drop(ticket);
     }
 
     /// Answers with one ERROR, from a port of its own as every answer is (RFC 1350 §4).

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Addr, Recipient};
 
-use super::lease::Lease;
+use super::lease::{Lease, Opened};
 use super::live_peers::Ticket;
 use super::session::{Assignment, End, Session};
 use crate::limits;
@@ -37,6 +37,8 @@ pub(super) struct Serve {
     pub(super) assignment: Assignment,
     /// The address that the request was sent to: answers come from there.
     pub(super) local: SocketAddr,
+    /// The file, if it could be opened without waiting.
+    pub(super) opened: Option<Opened>,
     pub(super) ticket: Ticket,
 }
 

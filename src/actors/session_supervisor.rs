@@ -72,11 +72,14 @@ impl SessionSupervisor {
     }
 
     fn start_transfer(&self, serve: Serve, ctx: &Context<Self>) -> Result<(), Fault> {
-        let Serve { assignment, local, ticket } = serve;
+        let Serve { assignment, local, opened, ticket } = serve;
         let busy = |error| Fault::new(Failure::Busy, error);
         let socket = UdpLink::open(local, self.service.ports).map_err(busy)?;
         let local = socket.local_addr().map_err(busy)?;
         let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        if let Some(opened) = opened {
+            lease.hold().set_opened(opened);
+        }
         let session = self.start_session(&lease, ctx)?;
         self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
         Ok(())

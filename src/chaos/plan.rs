@@ -13,7 +13,7 @@ const PERMANENT: [&str; 4] = ["listener", "registry", "session_supervisor", "arb
 const LIVING: [&str; 4] = [HANDLE, STARTED, FUTURE, SCHEDULED];
 /// Where others than actors are called, and the calls.
 const SEAMS: [(&str, &[&str]); 3] = [
-    ("store", &["open", "fetch", "fetch_cached", "create", "write", "publish"]),
+    ("store", &["open", "open_cached", "fetch", "fetch_cached", "create", "write", "publish"]),
     ("observer", &["observe"]),
     ("link", &["send", "receive"]),
 ];

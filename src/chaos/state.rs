@@ -142,6 +142,11 @@ impl Chaos {
         Seam::new(self.clone(), name, "".into())
     }
 
+    /// The same, for what is called for a request.
+    pub(crate) fn seam_of(&self, name: &'static str, subject: impl Display) -> Seam {
+        Seam::new(self.clone(), name, subject.to_string().into())
+    }
+
     /// Somebody passes a point: the fault that happens now.
     pub(super) fn pass(&self, owner: &'static str, step: &'static str, subject: &str) -> Option<Fault> {
         if self.0.planned.load(Ordering::Acquire) == 0 {

@@ -199,13 +199,10 @@ impl Server {
     fn listen(&mut self, socket: Arc<UdpSocket>, address: SocketAddr, restarts: RestartLimit) {
         self.sockets.push(Arc::clone(&socket));
         let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
-        let workers = Arc::clone(&self.workers);
-        self.listeners.push(
-            self.supervisor.start_child(
-                ChildSpec::permanent("listener", move |_| Listener::new(socket, service, peers, workers))
-                    .limit(restarts),
-            ),
-        );
+        let (workers, registry) = (Arc::clone(&self.workers), self.registry.clone());
+        let make = move |_: &mut _| Listener::new(socket, service, peers, workers, registry);
+        self.listeners
+            .push(self.supervisor.start_child(ChildSpec::permanent("listener", make).limit(restarts)));
         self.addresses.push(address);
         self.service.observe(&Fact::Listening { address });
     }

@@ -43,20 +43,15 @@ impl UdpLink {
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
     pub fn open(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Arc<UdpSocket>> {
-        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        sys::prepare_transfer_socket(&socket, &local)?;
-        // The kernel grants what its limits allow; a smaller buffer only loses more when it is full.
-        let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
-        let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
-        match ports {
-            None => socket.bind(&with_port(local, 0).into())?,
-            Some(ports) => bind_within(&socket, local, ports)?,
-        }
-        Ok(Arc::new(socket.into()))
+        let prepare = |socket: &Socket| {
+            socket.set_nonblocking(true)?;
+            sys::prepare_transfer_socket(socket, &local)?;
+            // The kernel grants what its limits allow; a smaller buffer only loses more when it is full.
+            let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
+            let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
+            Ok(())
+        };
+        Ok(Arc::new(bound(local, ports, prepare)?))
     }
 
     /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. Must be called
@@ -155,7 +150,7 @@ impl Link for UdpLink {
     }
 }
 
-/// Sends one packet from a fresh port of `from`'s address: the ERROR that refuses a request.
+/// Sends one packet from a fresh port of `from`'s address: the ERROR that refuses a request. Returns that address with the port.
 ///
 /// # Errors
 /// As [`UdpLink::open`] and [`Link::send`].
@@ -164,10 +159,30 @@ pub fn send_once(
     from: SocketAddr,
     ports: Option<PortRange>,
     packet: &[u8],
-) -> io::Result<()> {
-    let socket = UdpLink::open(from, ports)?;
+) -> io::Result<SocketAddr> {
+    // It will neither receive nor wait, and what it sends is small: a bare socket does.
+    let socket = bound(from, ports, |_| Ok(()))?;
     let to = SockaddrStorage::from(to);
-    lost_is_fine(sys::send(&socket, &to, &[IoSlice::new(packet)]))
+    lost_is_fine(sys::send(&socket, &to, &[IoSlice::new(packet)]))?;
+    socket.local_addr()
+}
+
+/// A socket at `local`'s address, whatever its port, made ready by `prepare`.
+fn bound(
+    local: SocketAddr,
+    ports: Option<PortRange>,
+    prepare: impl FnOnce(&Socket) -> io::Result<()>,
+) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    prepare(&socket)?;
+    match ports {
+        None => socket.bind(&with_port(local, 0).into())?,
+        Some(ports) => bind_within(&socket, local, ports)?,
+    }
+    Ok(socket.into())
 }
 
 fn bind_within(socket: &Socket, local: SocketAddr, ports: PortRange) -> io::Result<()> {

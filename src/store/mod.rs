@@ -1,7 +1,7 @@
 //! Where bytes live. A [`Store`] opens a [`Source`] to read from or a [`Sink`] to write to, by [`Name`].
 //!
-//! Every call here may block (except [`Source::fetch_cached`]) and is therefore made from a pool of threads that may,
-//! never on an arbiter's own.
+//! Every call here may block (except [`Store::open_cached`] and [`Source::fetch_cached`]) and is therefore made from a pool
+//! of threads that may, never on an arbiter's own.
 
 mod directory;
 mod errno;
@@ -27,6 +27,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// A [`Fault`] that says why the file can't be had.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault>;
+
+    /// Does what [`open`](Self::open) would do in this moment, if and only if that can be done without waiting. `None` otherwise: then it
+    /// is left to `open`. The listener calls it for every read, between two requests.
+    fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
+        let _ = name;
+        None
+    }
 
     /// Prepares an upload: says now whatever can be known before the first octet (exists, forbidden, no room),
     /// and leaves nothing visible until [`Sink::publish`]. `claimed` is the size that the client announced

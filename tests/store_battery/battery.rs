@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use stagecoach::error::Failure;
-use stagecoach::store::{Memory, MemoryOptions, Store, Symlinks};
+use stagecoach::store::{Memory, MemoryOptions, Source, Store, Symlinks};
 use tempfile::TempDir;
 
-use crate::support::{begun, directory, name, options, read, scratch, upload};
+use crate::support::{answers_from_caches, begun, directory, name, options, read, scratch, upload};
 
 /// What a case wants of its store.
 #[derive(Clone, Copy)]
@@ -68,6 +68,7 @@ macro_rules! battery {
             cases! {
                 reads_at_any_offset
                 a_missing_file_is_not_found
+                what_was_asked_for_before_is_answered_without_waiting
                 uploads_of_any_size_come_back
                 a_file_that_is_there_is_kept
                 overwriting_waits_until_the_new_file_is_whole
@@ -142,6 +143,20 @@ fn a_missing_file_is_not_found(make: Make) {
     let fixture = make(KEEP);
     for asked in ["missing", "missing/deeper", ".missing"] {
         assert_eq!(read(&*fixture.store, asked), Err(Failure::NotFound));
+    }
+}
+
+fn what_was_asked_for_before_is_answered_without_waiting(make: Make) {
+    let fixture = make(KEEP);
+    if fixture._root.as_ref().is_some_and(|root| !answers_from_caches(root.path())) {
+        return;
+    }
+    (fixture.put)("file", b"content");
+    for asked in ["file", "missing"] {
+        let opened = fixture.store.open(&name(asked)).map_err(|fault| fault.to_string());
+        let cached = fixture.store.open_cached(&name(asked)).expect(asked);
+        let told = |source: Arc<dyn Source>| (source.size(), source.path().to_owned());
+        assert_eq!(cached.map_err(|fault| fault.to_string()).map(told), opened.map(told), "{asked}");
     }
 }
 

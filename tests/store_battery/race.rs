@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use stagecoach::error::Failure;
-use stagecoach::store::Symlinks;
+use stagecoach::error::{Failure, Fault};
+use stagecoach::store::{Store, Symlinks};
 use tempfile::TempDir;
 
-use crate::support::{both, directory, listing, policy, read, scratch, upload, with};
+use crate::support::{both, directory, listing, name, policy, scratch, upload, with};
 
 const SWAPS: usize = 100_000;
 const LOOKS: usize = 5_000;
@@ -62,14 +62,19 @@ fn a_race_never_reads_outside() {
         let root = base.path().join("root");
         let store = directory(&root, policy(symlinks));
         let (mut served, mut refused) = (0, 0);
-        while_swapping(&root, LOOKS, || match read(&store, "dir/file") {
-            Ok(content) => {
-                assert_eq!(content, b"inside", "{symlinks:?}");
-                served += 1;
-            }
-            Err(failure) => {
-                assert!(matches!(failure, Failure::Forbidden | Failure::NotFound), "{failure:?}");
-                refused += 1;
+        while_swapping(&root, LOOKS, || {
+            let file = name("dir/file");
+            for opened in [Some(store.open(&file)), store.open_cached(&file)].into_iter().flatten() {
+                match opened.and_then(|source| Ok(source.fetch(0, 100)?.bytes)) {
+                    Ok(content) => {
+                        assert_eq!(content, b"inside".as_slice(), "{symlinks:?}");
+                        served += 1;
+                    }
+                    Err(Fault { failure, .. }) => {
+                        assert!(matches!(failure, Failure::Forbidden | Failure::NotFound), "{failure:?}");
+                        refused += 1;
+                    }
+                }
             }
         });
         assert!(served > 0 && refused > 0, "{symlinks:?}: {served} served, {refused} refused");

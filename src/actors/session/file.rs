@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
+use crate::actors::lease::Opened;
 use crate::actors::reader::{Fetch, Open, Read, Reader};
 use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
@@ -146,12 +147,8 @@ impl Handler<Read> for Session {
         self.chaos.at("handle", ctx);
         match answer {
             Read::Opened(source) => {
-                {
-                    let mut held = self.lease.hold();
-                    held.summary.size = source.size();
-                    held.summary.path = Some(source.path().to_owned());
-                    held.source.0 = Some(source);
-                }
+                let opened = Opened::new(source);
+                self.lease.hold().set_opened(opened);
                 self.begin(ctx);
             }
             Read::Fetched(slab) => {

@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use self::open_files::OpenFiles;
 pub use self::sweep::Sweep;
-use self::tree::Tree;
+use self::tree::{Lookup, Tree};
 use super::{Name, Sink, Source, Store, io_fault};
-use crate::error::Fault;
+use crate::error::{Failure, Fault};
 use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 
 /// A directory that is served.
@@ -122,8 +122,23 @@ impl Directory {
 
 impl Store for Directory {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let source = source::DirectorySource::open(&self.tree, &self.open_files, name, self.path_of(name))?;
+        let (files, path) = (&self.open_files, self.path_of(name));
+        let source = source::DirectorySource::open(&self.tree, files, name, Lookup::Full, path)?;
         Ok(Arc::new(source))
+    }
+
+    /// What the kernel's caches know of the name: that there is nothing, too.
+    fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
+        if !self.tree.is_cached() {
+            return None;
+        }
+        let (files, path) = (&self.open_files, self.path_of(name));
+        match source::DirectorySource::open(&self.tree, files, name, Lookup::Cached, path) {
+            Ok(source) => Some(Ok(Arc::new(source))),
+            // It can't be said without waiting, or not for sure.
+            Err(fault) if fault.failure == Failure::Busy => None,
+            Err(fault) => Some(Err(fault)),
+        }
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {

@@ -11,7 +11,7 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 
 use super::open_files::{OpenFile, OpenFiles};
 use super::slabs::{Found, SharedSlab};
-use super::tree::Tree;
+use super::tree::{Lookup, Tree};
 use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
 use crate::store::{Name, Slab, Source, io_fault};
@@ -37,14 +37,20 @@ struct Piece {
 }
 
 impl DirectorySource {
-    pub(super) fn open(tree: &Tree, files: &OpenFiles, name: &Name, path: String) -> Result<Self, Fault> {
+    pub(super) fn open(
+        tree: &Tree,
+        files: &OpenFiles,
+        name: &Name,
+        lookup: Lookup,
+        path: String,
+    ) -> Result<Self, Fault> {
         let fault = |error| io_fault(&error, &path);
-        let seen = tree.look(name).map_err(fault)?;
+        let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
             return Ok(Self { file, path });
         }
-        let descriptor = tree.open_file(name).map_err(fault)?;
+        let descriptor = tree.open_file(name, lookup).map_err(fault)?;
         // Looked at again: only what was opened counts, the name may lead elsewhere by now (SAFE-09).
         let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
         refuse_special(&opened, &path)?;

@@ -1,5 +1,7 @@
 //! The root, and how a name below it is resolved under each policy for symbolic links.
 
+mod cached;
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,13 +29,30 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 pub(super) struct Tree {
     root: Dir,
     symlinks: Symlinks,
+    /// Its file system answers from the kernel's caches without asking anybody.
+    cached: bool,
+}
+
+/// How far a name may be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// To its end.
+    Full,
+    /// As far as the kernel's caches know it. `EAGAIN` where they don't, or aren't sure.
+    Cached,
 }
 
 impl Tree {
     pub(super) fn open(root: &Path, symlinks: Symlinks) -> io::Result<Self> {
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
         may(root.as_fd(), b".", Access::EXEC_OK)?;
-        Ok(Self { root, symlinks })
+        let cached = cached::is_known(root.as_fd());
+        Ok(Self { root, symlinks, cached })
+    }
+
+    /// Whether [`Lookup::Cached`] finds anything.
+    pub(super) fn is_cached(&self) -> bool {
+        self.cached
     }
 
     /// The root itself.
@@ -42,8 +61,8 @@ impl Tree {
     }
 
     /// What stands under a name, without touching it.
-    pub(super) fn look(&self, name: &Name) -> io::Result<Stat> {
-        let stat = fstat(self.resolve(name, LOOK)?)?;
+    pub(super) fn look(&self, name: &Name, lookup: Lookup) -> io::Result<Stat> {
+        let stat = fstat(self.resolve(name, lookup, LOOK)?)?;
         match FileType::from_raw_mode(stat.st_mode) {
             // Only with O_PATH | O_NOFOLLOW does an open hand out the link itself.
             FileType::Symlink => Err(Errno::LOOP.into()),
@@ -52,8 +71,8 @@ impl Tree {
     }
 
     /// Opens a file to be read.
-    pub(super) fn open_file(&self, name: &Name) -> io::Result<OwnedFd> {
-        self.resolve(name, READ)
+    pub(super) fn open_file(&self, name: &Name, lookup: Lookup) -> io::Result<OwnedFd> {
+        self.resolve(name, lookup, READ)
     }
 
     /// Opens the directory that `components` lead to, to work in it (`O_PATH`).
@@ -70,7 +89,10 @@ impl Tree {
         }
     }
 
-    fn resolve(&self, name: &Name, flags: OFlags) -> io::Result<OwnedFd> {
+    fn resolve(&self, name: &Name, lookup: Lookup, flags: OFlags) -> io::Result<OwnedFd> {
+        if lookup == Lookup::Cached {
+            return cached::open(self.root.as_fd(), name, self.symlinks, flags);
+        }
         match self.symlinks {
             Symlinks::Inside => {
                 let mut options = OpenOptions::new();
