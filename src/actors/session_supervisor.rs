@@ -76,6 +76,10 @@ impl SessionSupervisor {
         let busy = |error| Fault::new(Failure::Busy, error);
         let socket = UdpLink::open(local, self.service.ports).map_err(busy)?;
         let local = socket.local_addr().map_err(busy)?;
+        if !assignment.request.options.is_empty() {
+            // Without any it is 516 octets at a time, which every buffer holds.
+            UdpLink::widen(&socket);
+        }
         let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use nix::errno::Errno;
 use nix::sys::socket::SockaddrStorage;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
 use super::{Link, PortRange, sys};
@@ -34,7 +34,9 @@ impl UdpLink {
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
     pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
-        Self::from_socket(Self::open(local, ports)?)
+        let socket = Self::open(local, ports)?;
+        Self::widen(&socket);
+        Self::from_socket(socket)
     }
 
     /// A socket for one transfer, of no runtime yet: at the address that the request was sent to (its port is ignored),
@@ -43,15 +45,15 @@ impl UdpLink {
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
     pub fn open(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Arc<UdpSocket>> {
-        let prepare = |socket: &Socket| {
-            socket.set_nonblocking(true)?;
-            sys::prepare_transfer_socket(socket, &local)?;
-            // The kernel grants what its limits allow; a smaller buffer only loses more when it is full.
-            let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
-            let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
-            Ok(())
-        };
-        Ok(Arc::new(bound(local, ports, prepare)?))
+        Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
+    }
+
+    /// Asks for buffers that hold whole windows and the largest blocks. The kernel grants what its limits allow; a smaller buffer only
+    /// loses more when it is full.
+    pub fn widen(socket: &UdpSocket) {
+        let socket = SockRef::from(socket);
+        let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
+        let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
     }
 
     /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. Must be called
@@ -173,7 +175,7 @@ fn bound(
     ports: Option<PortRange>,
     prepare: impl FnOnce(&Socket) -> io::Result<()>,
 ) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = sys::open_socket(Domain::for_address(local))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
     }

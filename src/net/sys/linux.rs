@@ -12,7 +12,7 @@ use nix::sys::socket::{
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::Socket;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Arrival, RECEIVE, own_length, past_pending, socket_addr};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
@@ -26,6 +26,11 @@ impl ControlBuffer {
     const fn new() -> Self {
         Self([0; 128])
     }
+}
+
+/// A socket for datagrams that never waits.
+pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))
 }
 
 /// Turns the error queue on, and "don't fragment" off: a block larger than the path's MTU goes as fragments.

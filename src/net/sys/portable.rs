@@ -5,10 +5,16 @@ use std::net::{SocketAddr, UdpSocket};
 
 use nix::errno::Errno;
 use nix::sys::socket::SockaddrStorage;
-use socket2::{SockRef, Socket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, receive};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+
+pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
 
 pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
     Ok(())
