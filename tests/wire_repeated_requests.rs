@@ -178,6 +178,21 @@ fn a_client_may_read_file_after_file_from_one_port() {
     served.still_serves();
 }
 
+/// LORE-12: its last ACK and its next request are on their way together, to two ports.
+#[test]
+fn a_client_may_ask_for_the_same_file_as_soon_as_it_has_it() {
+    let served = Served::new(&[]);
+    served.file("one", &[1; 400]);
+    let mut client = served.client();
+    for _ in 0..2000 {
+        client.restart();
+        client.send(&rrq("one", "octet", &[]));
+        client.expect_data(1);
+        client.send(&ack(1));
+    }
+    served.still_serves();
+}
+
 /// LORE-16, D8: nobody may have sent it.
 #[test]
 fn a_request_that_nobody_answers_for_buys_three_datagrams_and_no_window() {

@@ -16,7 +16,7 @@ use super::live_peers::{Claim, LivePeers, Ticket};
 use super::registry::{Finished, Registry};
 use super::roster::Serve;
 use super::service::Service;
-use super::session::Assignment;
+use super::session::{Again, Assignment};
 use super::workers::Workers;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
@@ -81,13 +81,13 @@ impl Listener {
         }
     }
 
-    fn turn(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+    fn turn(&mut self, ctx: &Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
             if !self.backlog && std::task::ready!(requests.poll_event(task)).is_err() {
                 return Poll::Ready(());
             }
-            self.backlog = self.take_datagrams();
+            self.backlog = self.take_datagrams(ctx);
             if self.backlog {
                 // Others on this arbiter have their turn first.
                 task.waker().wake_by_ref();
@@ -97,7 +97,7 @@ impl Listener {
     }
 
     /// Takes what has come. `true` if there may be more.
-    fn take_datagrams(&mut self) -> bool {
+    fn take_datagrams(&mut self, ctx: &Context<Self>) -> bool {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut more = true;
         for _ in 0..limits::DATAGRAMS_PER_TURN {
@@ -106,13 +106,13 @@ impl Listener {
                 more = false;
                 break;
             };
-            self.on_datagram(&received, &buffer[..received.octets.min(buffer.len())]);
+            self.on_datagram(&received, &buffer[..received.octets.min(buffer.len())], ctx);
         }
         self.buffer = buffer;
         more
     }
 
-    fn on_datagram(&self, received: &Received, octets: &[u8]) {
+    fn on_datagram(&self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
         let peer = received.from;
         let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         if received.to_broadcast {
@@ -126,7 +126,7 @@ impl Listener {
                 let fault = Fault::new(Failure::Malformed, "longer than any request that is read");
                 self.refuse(received, None, &fault);
             }
-            Ok(Packet::Request(request)) => self.on_request(received, request),
+            Ok(Packet::Request(request)) => self.on_request(received, request, ctx),
             Err(error @ DecodeError::Malformed(_)) => {
                 self.refuse(received, None, &Fault::new(Failure::Malformed, error));
             }
@@ -135,14 +135,15 @@ impl Listener {
         }
     }
 
-    fn on_request(&self, received: &Received, request: Request<'_>) {
+    fn on_request(&self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
         let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         let name = match self.service.rules.admit(&request) {
             Ok(name) => name,
             Err(fault) => return self.refuse(received, Some(&request), &fault),
         };
-        let claim = self.live_peers.claim(received.to, peer, &request, || self.service.next_transfer());
+        let again = || ctx.address().recipient();
+        let claim = self.live_peers.claim(received, &request, again, || self.service.next_transfer());
         let ticket = match claim {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return,
@@ -241,6 +242,17 @@ impl Handler<Pause> for Listener {
     }
 }
 
+impl Handler<Again> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, Again { received, request }: Again, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
+        if !self.paused {
+            self.on_request(&received, request, ctx);
+        }
+    }
+}
+
 impl ActorFuture<Listener> for Pump {
     type Output = ();
 
@@ -251,6 +263,6 @@ impl ActorFuture<Listener> for Pump {
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
         listener.chaos.at("future", ctx);
-        listener.turn(task)
+        listener.turn(ctx, task)
     }
 }

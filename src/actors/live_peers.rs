@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::Recipient;
 use tokio::sync::watch;
 
-use super::session::Repeated;
+use super::session::{Again, Repeated, Returned};
+use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Request;
 
@@ -70,6 +71,11 @@ impl PeerState {
         self.answered.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the same request would be a new one.
+    pub(super) fn is_settled(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
+    }
+
     /// Repeated requests go to `session`.
     pub(super) fn set_session(&self, session: Recipient<Repeated>) {
         *lock(&self.session) = Some(session);
@@ -125,23 +131,27 @@ impl LivePeers {
     ///
     /// The same request again, before the peer has answered anything, was sent before our first packet arrived: its session answers
     /// it. Any other request begins a transfer beside those that the peer may have: whichever it answers
-    /// lives, and its ERROR 5 ends only the other (RFC 1350 §4).
+    /// lives, and its ERROR 5 ends only the other (RFC 1350 §4). A repeat that a session finds to be none goes back to `listener`.
     pub(super) fn claim(
         self: &Arc<Self>,
-        local: SocketAddr,
-        peer: SocketAddr,
+        received: &Received,
         request: &Request<'_>,
+        listener: impl FnOnce() -> Recipient<Again>,
         next_id: impl FnOnce() -> TransferId,
     ) -> Claim {
-        let key = (peer, local);
+        let key = (received.from, received.to);
         let mut table = lock(&self.table);
         if let Some(entry) = table.peers.get(&key)
             && entry.request == *request
-            && !entry.session.answered.load(Ordering::Relaxed)
+            && !entry.session.is_settled()
         {
             if let Some(session) = &*lock(&entry.session.session) {
-                // A full mailbox means that the session has enough to do: it will answer anyway.
-                let _ = session.try_send(Repeated);
+                let again = Again { received: *received, request: request.clone().into_owned() };
+                let returned = Returned { listener: listener(), again };
+                if let Err(unsent) = session.try_send(Repeated(Some(returned))) {
+                    // A full mailbox means that the session has enough to do, a closed one that another takes its place: it is answered anyway.
+                    unsent.into_inner().0 = None;
+                }
             }
             return Claim::Repeat;
         }

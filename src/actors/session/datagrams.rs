@@ -98,7 +98,7 @@ impl Session {
         }
     }
 
-    fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
         let mut scratch = Scratch::take();
         let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {

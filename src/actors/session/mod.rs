@@ -6,7 +6,7 @@ mod file;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient, SpawnHandle};
 use tokio::time::Instant;
 
 use self::datagrams::Pump;
@@ -17,7 +17,7 @@ use super::service::Service;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
-use crate::net::Link;
+use crate::net::{Link, Received};
 use crate::observe::{Fact, Report, TransferId};
 use crate::store::Name;
 use crate::transfer::{
@@ -64,10 +64,35 @@ struct Timer {
     scheduled: Option<(SpawnHandle, Instant)>,
 }
 
-/// The client sent its request again.
+/// The client sent its request again; unless the session finds that it had its answer by then, which makes it a new one: what nobody
+/// has handled goes back to the listener.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Repeated;
+pub(super) struct Repeated(pub(super) Option<Returned>);
+
+/// A request that goes back to its listener, to be judged again.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Again {
+    pub(super) received: Received,
+    pub(super) request: Request<'static>,
+}
+
+/// The way back.
+#[derive(Debug)]
+pub(super) struct Returned {
+    pub(super) listener: Recipient<Again>,
+    pub(super) again: Again,
+}
+
+impl Drop for Repeated {
+    fn drop(&mut self) {
+        if let Some(Returned { listener, again }) = self.0.take() {
+            // A listener without room for it leaves it to the client to repeat.
+            let _ = listener.try_send(again);
+        }
+    }
+}
 
 /// Ends the transfer; the peer is told why.
 #[derive(Debug, Clone, Copy, Message)]
@@ -309,9 +334,14 @@ impl Actor for Session {
 impl Handler<Repeated> for Session {
     type Result = ();
 
-    fn handle(&mut self, _: Repeated, ctx: &mut Self::Context) {
+    fn handle(&mut self, mut repeated: Repeated, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
-        self.feed(ctx, Input::Repeated);
+        // An answer that was sent before the request may still lie in the socket.
+        self.take_datagrams(ctx);
+        if !self.lease.peer_state.is_settled() {
+            repeated.0 = None;
+            self.feed(ctx, Input::Repeated);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::actors::registry::Registry;
 use crate::actors::service::Service;
 use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
 use crate::limits;
-use crate::net::UdpLink;
+use crate::net::{Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name, Store};
 use crate::supervision::{Exit, start_temporary};
 use crate::wire::Packet;
@@ -40,8 +40,12 @@ impl Stage {
         let name = Name::from_request(request.filename().as_bytes()).unwrap();
         let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let local = socket.local_addr().unwrap();
-        let Claim::New(ticket) = LivePeers::new(1).claim(local, peer, &request, || service.next_transfer())
-        else {
+        let Claim::New(ticket) = LivePeers::new(1).claim(
+            &Received { octets: 0, from: peer, to: local, to_broadcast: false },
+            &request,
+            || unreachable!("it is no repeat"),
+            || service.next_transfer(),
+        ) else {
             panic!("no place")
         };
         client.connect(local).unwrap();
