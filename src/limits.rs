@@ -82,6 +82,11 @@ pub const CLIENT_WINDOWSIZE_DEFAULT: u16 = 16;
 /// upload on its disk before it acknowledges the last block.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
+/// Most transfers of one `bench`, in all or at once: it remembers how long each took.
+pub const BENCH_TRANSFERS_MAX: usize = 10_000_000;
+/// Different reasons for failures that `bench` counts apart: servers choose the texts of their ERRORs.
+pub const BENCH_REASONS_MAX: usize = 32;
+
 /// Live transfers (`--max-transfers`); over it requests are dropped unanswered and counted: the client repeats.
 pub const TRANSFERS_MAX_DEFAULT: usize = 16384;
 /// Most that `--max-transfers` takes: every transfer has a UDP port of its own, and no machine has more addresses than

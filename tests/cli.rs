@@ -45,7 +45,7 @@ fn long_flags(help: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-const HELPS: [&[&str]; 3] = [&["--help"], &["get", "--help"], &["put", "--help"]];
+const HELPS: [&[&str]; 4] = [&["--help"], &["get", "--help"], &["put", "--help"], &["bench", "--help"]];
 
 #[test]
 fn help_goes_to_stdout_and_fits_a_page() {
@@ -124,6 +124,14 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["get", "::1", "a", "--interval", "256"], "--interval", "from 1 to 255"),
         (&["get", "::1", "a", "--mode", "mail"], "--mode", "netascii"),
         (&["put", "::1", "-"], "-", "-r REMOTE"),
+        (&["bench"], "--to", "required"),
+        (&["bench", "read", "--to", "::1"], "read", "get, put and miss"),
+        (&["bench", "get", "--to", "::1"], "--name", "--name NAME"),
+        (&["bench", "put", "--to", "::1", "-n", "0"], "--transfers", "from 1"),
+        (&["bench", "put", "--to", "::1", "-c", "many"], "--concurrency", "from 1"),
+        (&["bench", "miss", "--to", "::1", "--size", "1M"], "--size", "miss writes no file"),
+        (&["bench", "put", "--to", "::1", "--check", "f"], "--check", "put reads no file"),
+        (&["bench", "put", "--to", "::1", "--no-options", "--blksize", "9"], "--no-options", "--blksize"),
         (&["put", "::1", "Cargo.toml", "--no-options", "--windowsize", "4"], "--no-options", "--windowsize"),
     ] {
         let said = fails(args, 2);

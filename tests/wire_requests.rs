@@ -133,7 +133,7 @@ fn r1350_21_an_empty_file_is_one_datagram_of_four_octets() {
     let mut client = served.ask(&rrq("512", "octet", &[]));
     assert_eq!(client.expect_data(1), [1; 512]);
     client.send(&ack(1));
-    assert_eq!(client.expect_new_data(2), []);
+    assert_eq!(client.expect_new_data(2), b"");
     client.send(&ack(2));
     served.still_serves();
 }

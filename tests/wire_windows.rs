@@ -52,7 +52,7 @@ fn r7440_12_a_file_of_whole_windows_ends_with_an_empty_block_in_a_window_of_its_
     client.send(&ack(4));
     expect_window(&mut client, 5..=8);
     client.send(&ack(8));
-    assert_eq!(expect_window(&mut client, 9..=9), []);
+    assert_eq!(expect_window(&mut client, 9..=9), b"");
     client.send(&ack(9));
     client.expect_silence(QUIET);
     served.logged("read complete", "file");

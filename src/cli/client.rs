@@ -47,7 +47,7 @@ pub(super) struct ClientFlags {
     timeout: Option<Duration>,
     /// Say nothing unless something goes wrong
     #[structopt(short, long)]
-    quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// Flags of the verbs that take no value.
@@ -100,7 +100,7 @@ impl ClientFlags {
         options
     }
 
-    fn timeouts(&self) -> Timeouts {
+    pub(super) fn timeouts(&self) -> Timeouts {
         Timeouts {
             ack: self.ack_timeout.unwrap_or(limits::ACK_TIMEOUT_DEFAULT),
             unproven: self.timeout.unwrap_or(limits::TIMEOUT_DEFAULT),

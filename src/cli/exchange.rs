@@ -1,5 +1,6 @@
 //! One transfer as its client: the machine on one side, a socket and a file of this machine on the other.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
@@ -48,6 +49,8 @@ pub(super) struct Finished {
     /// `tsize` of the server's answer, in octets.
     pub(super) announced: Option<u64>,
     pub(super) took: Duration,
+    /// Until the first packet of the server came.
+    pub(super) answered_after: Option<Duration>,
     /// What went wrong at this end.
     fault: Option<Fault>,
     server: SocketAddr,
@@ -82,6 +85,18 @@ impl Finished {
         }
     }
 
+    /// The same in words that don't differ from one transfer to the next, for those who count them.
+    pub(super) fn reason(&self) -> String {
+        match (&self.outcome, &self.fault) {
+            (Outcome::Failed(_), Some(Fault { detail: Some(detail), .. })) => detail.to_string(),
+            (Outcome::PeerAborted { code, message } | Outcome::Declined { code, message }, _) => {
+                format!("ERROR {code} \"{message}\"")
+            }
+            (Outcome::PeerGone, _) if self.terms.is_none() => "nobody listens".to_owned(),
+            (outcome, _) => outcome.to_string(),
+        }
+    }
+
     pub(super) fn exit(&self) -> Exit {
         match self.outcome {
             Outcome::Complete => Exit::Done,
@@ -108,24 +123,43 @@ pub(super) fn exchange(
     local: &mut dyn Local,
 ) -> io::Result<Finished> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let any: IpAddr =
-            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let exchange = Exchange {
-            client: Client::new(request, timeouts),
-            link: UdpLink::bind(SocketAddr::new(any, 0), None)?,
-            tid: Tid::unknown(server),
-            local,
-            began: Instant::now(),
-            deadline: None,
-            answers: VecDeque::new(),
-            announced: None,
-            fault: None,
-            outcome: None,
-            closed: false,
-        };
-        exchange.run(server).await
-    })
+    runtime.block_on(exchange_with(server, request, timeouts, local, &Scratch::default()))
+}
+
+/// As [`exchange`], inside a runtime, beside others that share the `scratch`.
+pub(super) async fn exchange_with(
+    server: SocketAddr,
+    request: Request<'static>,
+    timeouts: Timeouts,
+    local: &mut dyn Local,
+    scratch: &Scratch,
+) -> io::Result<Finished> {
+    let any: IpAddr =
+        if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let exchange = Exchange {
+        client: Client::new(request, timeouts),
+        link: UdpLink::bind(SocketAddr::new(any, 0), None)?,
+        tid: Tid::unknown(server),
+        local,
+        began: Instant::now(),
+        deadline: None,
+        answers: VecDeque::new(),
+        announced: None,
+        answered_after: None,
+        fault: None,
+        outcome: None,
+        closed: false,
+    };
+    exchange.run(server, scratch).await
+}
+
+/// Room for the datagram at hand: nobody waits while one lies in it, so that all exchanges of a thread can do with one.
+pub(super) struct Scratch(RefCell<Vec<u8>>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(RefCell::new(vec![0; limits::UDP_PAYLOAD_OCTETS_MAX]))
+    }
 }
 
 struct Exchange<'a> {
@@ -138,6 +172,7 @@ struct Exchange<'a> {
     /// What the file said to the machine's wishes, and the machine hasn't heard yet.
     answers: VecDeque<Answer>,
     announced: Option<u64>,
+    answered_after: Option<Duration>,
     fault: Option<Fault>,
     outcome: Option<Outcome>,
     closed: bool,
@@ -151,12 +186,11 @@ enum Answer {
 }
 
 impl Exchange<'_> {
-    async fn run(mut self, server: SocketAddr) -> io::Result<Finished> {
-        let mut buffer = vec![0; limits::UDP_PAYLOAD_OCTETS_MAX];
+    async fn run(mut self, server: SocketAddr, scratch: &Scratch) -> io::Result<Finished> {
         self.feed(Input::Start)?;
         while !self.closed {
             self.wait().await?;
-            self.receive(&mut buffer)?;
+            self.receive(&mut scratch.0.borrow_mut())?;
             while let Some(gone) = self.link.take_error() {
                 if gone == self.tid.peer() {
                     self.feed(Input::PeerGone)?;
@@ -173,6 +207,7 @@ impl Exchange<'_> {
             tally: self.client.tally(),
             announced: self.announced,
             took: self.began.elapsed(),
+            answered_after: self.answered_after,
             fault: self.fault,
             server,
         })
@@ -201,6 +236,9 @@ impl Exchange<'_> {
                 Err(error) => return Err(error),
             };
             if self.tid.admit(from, |server, from| server.ip() == from.ip()) {
+                if self.answered_after.is_none() {
+                    self.answered_after = Some(self.began.elapsed());
+                }
                 if self.client.terms().is_none() {
                     self.announced = announced(octets);
                 }

@@ -1,5 +1,6 @@
 //! What was typed: flags, verbs, exit codes. structopt stays in here.
 
+mod bench;
 mod client;
 mod exchange;
 mod get;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 use structopt::StructOpt;
 use structopt::clap::{self, AppSettings, ErrorKind};
 
+use self::bench::Bench;
 use self::get::Get;
 use self::put::Put;
 use self::serve::Serve;
@@ -25,12 +27,12 @@ const HELP_COLUMNS: usize = 100;
 
 const AFTER_HELP: &str = "\
 EXIT CODES:
-    0    done: the server was told to stop, or the file arrived
+    0    done: the server was told to stop, or the file arrived, or all transfers of bench went well
     1    could not start, or something on this machine or on the network failed
     2    the command line is wrong
     3    the server gave itself up: a part of it failed again and again
-    4    get, put: the server refused, or ended the transfer
-    5    get, put: the server didn't answer, or stopped answering
+    4    get, put, bench: the server refused, or ended the transfer
+    5    get, put, bench: the server didn't answer, or stopped answering
 
 Try it from another terminal:
     curl -o /tmp/README.md tftp://127.0.0.1:9069/README.md";
@@ -63,10 +65,11 @@ struct Cli {
 enum Verb {
     Get(Get),
     Put(Put),
+    Bench(Bench),
 }
 
 /// How the program ends. The numbers are documented in `--help` and in the README.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Exit {
     /// All is well.
@@ -94,6 +97,7 @@ fn run() -> Exit {
     match parse(&args) {
         Ok(Cli { verb: Some(Verb::Get(get)), .. }) => get.run(),
         Ok(Cli { verb: Some(Verb::Put(put)), .. }) => put.run(),
+        Ok(Cli { verb: Some(Verb::Bench(bench)), .. }) => bench.run(),
         Ok(Cli { serve, verb: None }) => serve.run(),
         Err(Refusal::Shown(text)) => {
             // Nothing is left to be done if nobody reads it.
@@ -137,7 +141,7 @@ fn switch_with_value(arg: &OsStr) -> Option<&str> {
 fn sentence(error: &clap::Error) -> String {
     let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
     match error.kind {
-        ErrorKind::UnknownArgument if ["get", "put"].contains(&wrong) => {
+        ErrorKind::UnknownArgument if ["get", "put", "bench"].contains(&wrong) => {
             return format!("{wrong} comes first, and only its own flags behind it");
         }
         ErrorKind::UnknownArgument if !wrong.starts_with('-') => {

@@ -46,6 +46,11 @@ pub(super) fn transfers(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::TRANSFERS_MAX))
 }
 
+/// Transfers of one load, in all or at once.
+pub(super) fn load(text: &str) -> Result<usize, String> {
+    number(text, "a number of transfers", &(1..=limits::BENCH_TRANSFERS_MAX))
+}
+
 /// Threads.
 pub(super) fn arbiters(text: &str) -> Result<usize, String> {
     number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))

@@ -51,7 +51,9 @@ pub fn run(
     log: &Logger,
     reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
 ) -> Result<(), RunError> {
-    raise_open_files(log);
+    if let Err(error) = raise_open_files() {
+        warn!(log, "can't raise the limit of open files"; "why" => %error);
+    }
     let (heart, log) = (Heart::default(), log.clone());
     let beating = heart.clone();
     heart.watch(move || serve(&settings, sockets, &log, &reopen_log, beating))
@@ -88,13 +90,9 @@ fn serve(
 }
 
 /// Each transfer has a socket and a file: lets the process have as many as its hard limit allows.
-fn raise_open_files(log: &Logger) {
+pub(crate) fn raise_open_files() -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let wanted = hard.min(limits::OPEN_FILES_WANTED).max(soft);
-        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
-    });
-    if let Err(error) = raised {
-        warn!(log, "can't raise the limit of open files"; "why" => %error);
-    }
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(limits::OPEN_FILES_WANTED).max(soft);
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?)
 }

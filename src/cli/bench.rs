@@ -1,0 +1,193 @@
+//! `stagecoach bench`: put load on a TFTP server, and tell how it bears it.
+
+mod load;
+mod report;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use structopt::StructOpt;
+
+use self::load::{Load, Payload};
+use self::report::Report;
+use super::client::ClientFlags;
+use super::values::{self, Server};
+use super::{Exit, complain, refuse_pointless, usage_error, with_default};
+use crate::daemon::raise_open_files;
+use crate::wire::{Direction, Request};
+
+/// Octets of an upload, unless told otherwise: a boot loader's.
+const SIZE_DEFAULT: u64 = 1 << 20;
+
+/// What stands for the transfer's number in `--name`.
+const NUMBER: &str = "{}";
+
+const AFTER_HELP: &str = "\
+The report is one JSON object on stdout: rates over the whole run, percentiles over the transfers
+that went well, failures by reason. Each transfer has a socket of its own, one thread drives all.
+Uploads stay on the server. Point it only at servers that you may put load on.
+
+    stagecoach bench get --to 127.0.0.1:9069 --name boot/vmlinuz -n 1000 -c 100
+    stagecoach bench put --to 127.0.0.1:9069 -n 100 -c 10 --size 4M
+    stagecoach bench miss --to 127.0.0.1:9069 -n 20000 -c 16";
+
+/// Put load on a TFTP server, and tell how it bears it
+#[derive(Debug, StructOpt)]
+#[structopt(after_help = AFTER_HELP)]
+pub(super) struct Bench {
+    /// get (read a file), put (write files), or miss (ask for files that are not there: ERROR 1 is the right answer)
+    #[structopt(value_name = "WHAT", parse(try_from_str = work))]
+    work: Work,
+    /// Server, with the port if it isn't 69; of a name's addresses, the first is used
+    #[structopt(long, value_name = "HOST[:PORT]")]
+    to: Server,
+    #[structopt(short = "n", long, value_name = "NUMBER", parse(try_from_str = values::load),
+        help = with_default("Transfers in all", 1))]
+    transfers: Option<usize>,
+    #[structopt(short = "c", long, value_name = "NUMBER", parse(try_from_str = values::load),
+        help = with_default("Transfers at once", 1))]
+    concurrency: Option<usize>,
+    /// Name of the file on the server, {} in it being the transfer's number; put and miss have defaults, with the process id in them
+    #[structopt(long, value_name = "NAME", parse(from_os_str))]
+    name: Option<OsString>,
+    #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size),
+        help = with_default("put: octets of each file", values::show_size(SIZE_DEFAULT)))]
+    size: Option<u64>,
+    /// get: compare all that comes with this file
+    #[structopt(long, value_name = "FILE", parse(try_from_os_str = values::path))]
+    check: Option<PathBuf>,
+    #[structopt(flatten)]
+    client: ClientFlags,
+}
+
+/// What the transfers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Get,
+    Put,
+    Miss,
+}
+
+fn work(text: &str) -> Result<Work, String> {
+    match text {
+        "get" => Ok(Work::Get),
+        "put" => Ok(Work::Put),
+        "miss" => Ok(Work::Miss),
+        _ => Err(format!("{text:?} is none of get, put and miss")),
+    }
+}
+
+impl Work {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+impl Bench {
+    pub(super) fn run(&self) -> Exit {
+        let name = match self.check_flags().and_then(|()| self.name()) {
+            Ok(name) => name,
+            Err(sentence) => return usage_error(&sentence),
+        };
+        // Whether the name makes a request is the same for all numbers.
+        if let Err(sentence) = self.request(&name, 0) {
+            return usage_error(&sentence);
+        }
+        match self.put_load(&name) {
+            Ok(report) => self.tell(&report),
+            Err(sentence) => {
+                complain(&sentence);
+                Exit::Failed
+            }
+        }
+    }
+
+    fn check_flags(&self) -> Result<(), String> {
+        let work = self.work.as_str();
+        let clause = format!("bench {work} writes no file");
+        refuse_pointless(self.work != Work::Put, &clause, &[("--size", self.size.is_some())])?;
+        let clause = format!("bench {work} reads no file");
+        refuse_pointless(self.work != Work::Get, &clause, &[("--check", self.check.is_some())])
+    }
+
+    fn name(&self) -> Result<Vec<u8>, String> {
+        let id = std::process::id();
+        match (&self.name, self.work) {
+            (Some(name), _) => Ok(name.clone().into_vec()),
+            (None, Work::Get) => Err("which file is to be read? Write --name NAME".to_owned()),
+            (None, Work::Put) => Ok(format!("stagecoach-bench-{id}-{NUMBER}").into()),
+            (None, Work::Miss) => Ok(format!("stagecoach-bench-{id}-absent-{NUMBER}").into()),
+        }
+    }
+
+    fn request(&self, name: &[u8], number: usize) -> Result<Request<'static>, String> {
+        let (direction, tsize) = match self.work {
+            Work::Get | Work::Miss => (Direction::Read, 0),
+            Work::Put => (Direction::Write, self.size()),
+        };
+        self.client.request(direction, &numbered(name, number), Some(tsize))
+    }
+
+    fn size(&self) -> u64 {
+        self.size.unwrap_or(SIZE_DEFAULT)
+    }
+
+    fn put_load(&self, name: &[u8]) -> Result<Report, String> {
+        let server = self.server()?;
+        let payload = match (self.work, &self.check) {
+            (Work::Put, _) => Payload::generated(self.size()),
+            (_, Some(path)) => {
+                let octets = std::fs::read(path);
+                Payload::expected(
+                    octets.map_err(|error| format!("{} can't be read: {error}", path.display()))?,
+                )
+            }
+            _ => Payload::any(),
+        };
+        // With fewer, some transfers fail, and the report says why.
+        let _ = raise_open_files();
+        let request = |number| self.request(name, number);
+        let transfers = self.transfers.unwrap_or(1);
+        let load =
+            Load { server, work: self.work, timeouts: self.client.timeouts(), payload, request: &request };
+        let report = load.run(transfers, self.concurrency.unwrap_or(1).min(transfers));
+        report.map_err(|error| format!("nothing can be sent from here: {error}"))
+    }
+
+    fn server(&self) -> Result<SocketAddr, String> {
+        let addresses = self.to.addresses()?;
+        addresses.first().copied().ok_or_else(|| "the server has no address".to_owned())
+    }
+
+    fn tell(&self, report: &Report) -> Exit {
+        // If nobody reads it, the exit code remains.
+        let _ = writeln!(io::stdout(), "{}", report.json());
+        if !self.client.quiet || report.exit() != Exit::Done {
+            complain(&report.sentence());
+        }
+        report.exit()
+    }
+}
+
+/// `name` with the number in the place of each `{}`.
+fn numbered(name: &[u8], number: usize) -> Vec<u8> {
+    let mut numbered = Vec::with_capacity(name.len() + NUMBER.len());
+    let mut rest = name;
+    while let Some(at) = rest.windows(NUMBER.len()).position(|place| place == NUMBER.as_bytes()) {
+        numbered.extend_from_slice(&rest[..at]);
+        numbered.extend_from_slice(number.to_string().as_bytes());
+        rest = &rest[at + NUMBER.len()..];
+    }
+    numbered.extend_from_slice(rest);
+    numbered
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! What a load has shown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::Serialize;
+
+use super::super::exchange::Finished;
+use super::super::{Exit, values};
+use super::Work;
+use super::load::went_well;
+use crate::limits;
+use crate::transfer::Outcome;
+
+/// Gathers what becomes of transfers.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    ok: u64,
+    octets: u64,
+    repeats: u64,
+    /// Of the transfers that went well.
+    latencies: Vec<Duration>,
+    first_answers: Vec<Duration>,
+    failures: BTreeMap<String, u64>,
+    /// The least exit code of those that failures have.
+    exit: Option<Exit>,
+}
+
+impl Record {
+    pub(super) fn add(&mut self, work: Work, finished: Result<Finished, String>) {
+        let finished = match finished {
+            Ok(finished) => finished,
+            Err(reason) => return self.failed(reason, Exit::Failed),
+        };
+        self.octets += finished.tally.octets;
+        self.repeats += finished.tally.repeats;
+        if went_well(work, &finished.outcome) {
+            self.ok += 1;
+            self.latencies.push(finished.took);
+            self.first_answers.extend(finished.answered_after);
+        } else if finished.outcome == Outcome::Complete {
+            self.failed("the file is there".to_owned(), Exit::Failed);
+        } else {
+            self.failed(finished.reason(), finished.exit());
+        }
+    }
+
+    fn failed(&mut self, reason: String, exit: Exit) {
+        self.exit = Some(self.exit.map_or(exit, |least| least.min(exit)));
+        let is_new = !self.failures.contains_key(&reason);
+        let reason = if is_new && self.failures.len() >= limits::BENCH_REASONS_MAX {
+            "any other reason".to_owned()
+        } else {
+            reason
+        };
+        *self.failures.entry(reason).or_default() += 1;
+    }
+}
+
+/// What is told of a load. Its fields are those of the JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    what: &'static str,
+    server: SocketAddr,
+    concurrency: usize,
+    ok: u64,
+    failed: u64,
+    failures: BTreeMap<String, u64>,
+    octets: u64,
+    /// Packets that this end sent again.
+    repeats: u64,
+    seconds: f64,
+    transfers_per_s: f64,
+    /// Of 1000000 octets.
+    mb_per_s: f64,
+    /// From the request until the transfer was over.
+    latency_us: Percentiles,
+    /// From the request until the server's first packet.
+    first_answer_us: Percentiles,
+    /// What this program itself used: near `seconds`, it is the limit, and not the server.
+    client_cpu_seconds: f64,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+/// In microseconds; 0 where there is none.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Percentiles {
+    p50: u64,
+    p90: u64,
+    p99: u64,
+    max: u64,
+}
+
+impl Report {
+    pub(super) fn new(
+        work: Work,
+        server: SocketAddr,
+        concurrency: usize,
+        took: Duration,
+        record: Record,
+    ) -> Self {
+        // A clock that stood still is no reason to divide by zero.
+        let seconds = took.as_secs_f64().max(1e-6);
+        Self {
+            what: work.as_str(),
+            server,
+            concurrency,
+            ok: record.ok,
+            failed: record.failures.values().sum(),
+            failures: record.failures,
+            octets: record.octets,
+            repeats: record.repeats,
+            seconds,
+            transfers_per_s: record.ok as f64 / seconds,
+            mb_per_s: record.octets as f64 / seconds / 1e6,
+            latency_us: Percentiles::of(record.latencies),
+            first_answer_us: Percentiles::of(record.first_answers),
+            client_cpu_seconds: cpu_seconds(),
+            exit: record.exit.unwrap_or(Exit::Done),
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub(super) fn json(&self) -> String {
+        // No map in it has keys but strings, which is all that could fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// The same in short, for people.
+    pub(super) fn sentence(&self) -> String {
+        let Self { what, ok, failed, seconds, transfers_per_s, latency_us, .. } = self;
+        let rate = values::show_octets((self.mb_per_s * 1e6) as u64);
+        let [p50, p99] = [latency_us.p50, latency_us.p99].map(|us| us as f64 / 1e3);
+        let mut sentence = format!(
+            "{what}: {ok} went well in {seconds:.2} s, {transfers_per_s:.1}/s, {rate}/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {failed} failed"
+        );
+        if let Some((reason, number)) = self.failures.iter().max_by_key(|(_, number)| **number) {
+            sentence.push_str(&format!(", {number} of them: {reason}"));
+        }
+        sentence
+    }
+}
+
+impl Percentiles {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).max(1);
+            times.get(rank - 1).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+        };
+        Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
+    }
+}
+
+/// Of this process, so far; 0 where the kernel doesn't tell.
+fn cpu_seconds() -> f64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
+    [usage.user_time(), usage.system_time()]
+        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
+        .iter()
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;
