@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Measure TFTP servers side by side, in one run, with one client.
+
+    peers.py [--only NAME,NAME] [--case CASE,CASE] [--rounds 3] [--server 'NAME=CMD'] [--json FILE]
+
+A --server is added, or takes the place of one of that name. Its CMD may use {port} and {root}, and runs in {root}. Every
+round runs every server once, in turn, so that a drift of the machine's speed falls on all alike; the table gives medians, and the
+ratio of each to the case's floor (tftpfloor: the least that a machine can do). Processor time is the whole process tree's (a
+cpuacct cgroup), memory is the tree's peak proportional share (PSS). Needs gcc, and root for dnsmasq's port 69 and the cgroups. Loopback only.
+"""
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+STAGECOACH = os.path.join(HERE, "../../target/release/stagecoach")
+KB, MB = 1 << 10, 1 << 20
+
+# name: (command, the port if it has no choice)
+SERVERS = {
+    "floor": ("{tools}/tftpfloor {port} {root}/{file}", None),
+    "floor-many": ("{tools}/tftpfloor -e {port} {root}/{file}", None),
+    "floor-put": ("{tools}/tftpfloor -w {root} {port} {root}/{file}", None),
+    "stagecoach": (shlex.quote(STAGECOACH) + " --host 127.0.0.1 -p {port} --root {root}", None),
+    "tftpd-hpa": ("in.tftpd -L -a 127.0.0.1:{port} -s {root} -u root -c", None),
+    "atftpd": (
+        "atftpd --daemon --no-fork --port {port} --bind-address 127.0.0.1"
+        " --user root --group root --maxthread 20000 {root}",
+        None,
+    ),
+    "dnsmasq": (
+        "dnsmasq -k -C /dev/null -p 0 --enable-tftp --tftp-root={root} --listen-address=127.0.0.1"
+        " --bind-interfaces --tftp-max=20000 --user=root --log-facility=/dev/null",
+        69,
+    ),
+    "rs-tftpd": ("tftpd -i 127.0.0.1 -p {port} -d {root} -q -q -q", None),
+    "r-tftpd": ("r-tftpd -p {port} -l 127.0.0.1 -m 20000 --disable-proxy", None),
+    "py3tftp": ("py3tftp --host 127.0.0.1 -p {port}", None),
+}
+
+# name: (the server's file, its size, what tftpload is told)
+CASES = {
+    "lock512": ("f16m", 16 * MB, "get -n 1"),
+    "lock1428": ("f64m", 64 * MB, "get -n 1 --blksize 1428"),
+    "lock65464": ("f64m", 64 * MB, "get -n 4 --blksize 65464"),
+    "win16": ("f64m", 64 * MB, "get -n 4 --blksize 1428 --window 16"),
+    "win64": ("f64m", 64 * MB, "get -n 4 --blksize 1428 --window 64"),
+    "small": ("f400", 400, "get -n 5000 -c 16"),
+    "storm100": ("f4m", 4 * MB, "get -n 200 -c 100 --blksize 1428"),
+    "storm1000": ("f256k", 256 * KB, "get -n 2000 -c 1000 --blksize 1428 --timeout-ms 3000"),
+    "storm1000w": ("f1m", MB, "get -n 2000 -c 1000 --blksize 1428 --window 16 --timeout-ms 3000"),
+    "miss": ("f400", 400, "miss -n 20000 -c 16"),
+    "put": ("f16m", 16 * MB, "put -n 1 --blksize 1428"),
+    "putwin16": ("f64m", 64 * MB, "put -n 1 --blksize 1428 --window 16"),
+    "loss1": ("f4m", 4 * MB, "get -n 1 --blksize 1428 --drop 1 --timeout-ms 1000"),
+    "loss1w16": ("f4m", 4 * MB, "get -n 1 --blksize 1428 --window 16 --drop 1 --timeout-ms 1000"),
+    "loss5w16": ("f4m", 4 * MB, "get -n 1 --blksize 1428 --window 16 --drop 5 --timeout-ms 1000"),
+}
+
+# Which floor plays in which case: none under loss, for a floor repeats nothing.
+FLOORS = {
+    "floor": {"lock512", "lock1428", "lock65464", "win16", "win64"},
+    "floor-many": {"small", "miss", "storm100", "storm1000", "storm1000w"},
+    "floor-put": {"put", "putwin16"},
+}
+# Cases of which the transfers count and not the octets.
+BY_TRANSFERS = {"small", "miss"}
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as it:
+        it.bind(("127.0.0.1", 0))
+        return it.getsockname()[1]
+
+
+def process_tree(pid):
+    found, todo = [], [pid]
+    while todo:
+        one = todo.pop()
+        found.append(one)
+        try:
+            for task in os.listdir(f"/proc/{one}/task"):
+                with open(f"/proc/{one}/task/{task}/children") as children:
+                    todo += map(int, children.read().split())
+        except OSError:
+            pass  # It has ended meanwhile.
+    return found
+
+
+def pss_kb(pid):
+    total = 0
+    for one in process_tree(pid)[:400]:
+        try:
+            with open(f"/proc/{one}/smaps_rollup") as rollup:
+                total += sum(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+        except OSError:
+            pass
+    return total
+
+
+class Server:
+    """A running server, and what it uses."""
+
+    def __init__(self, name, command, port, root, file, tools):
+        self.port = port or free_port()
+        self.group = f"/sys/fs/cgroup/cpuacct/tftpbench-{os.getpid()}-{name}"
+        try:
+            os.makedirs(self.group, exist_ok=True)
+        except OSError:
+            self.group = None
+        self.process = subprocess.Popen(
+            shlex.split(command.format(port=self.port, root=root, file=file, tools=tools)),
+            cwd=root, preexec_fn=self.enter_group,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+        time.sleep(0.6)
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{name} exited with {self.process.returncode}")
+        self.peak_kb, self.over = 0, threading.Event()
+        self.watcher = threading.Thread(target=self.watch, daemon=True)
+        self.watcher.start()
+
+    def enter_group(self):
+        os.setpgid(0, 0)
+        if self.group:
+            with open(self.group + "/tasks", "w") as tasks:
+                tasks.write("0")
+
+    def watch(self):
+        while not self.over.wait(0.1):
+            self.peak_kb = max(self.peak_kb, pss_kb(self.process.pid))
+
+    def cpu_s(self):
+        if not self.group:
+            return float("nan")
+        with open(self.group + "/cpuacct.usage") as usage:
+            return int(usage.read()) / 1e9
+
+    def close(self):
+        self.over.set()
+        self.watcher.join()
+        try:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        except OSError:
+            pass
+        try:
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        time.sleep(0.1)
+        if self.group:
+            try:
+                os.rmdir(self.group)
+            except OSError:
+                pass
+
+
+def load(server, case, root, tools, seed, limit_s):
+    """One run of the client: what it says, and what the server used."""
+    file, _, args = CASES[case]
+    remote = {"get": file, "put": "up-%d", "miss": "nope-%d"}[args.split()[0]]
+    command = [tools + "/tftpload", *shlex.split(args), "--port", str(server.port), "--name", remote]
+    command += ["--ref", f"{root}/{file}", "--limit-s", str(limit_s), "--seed", str(seed)]
+    before = server.cpu_s()
+    output = subprocess.run(command, capture_output=True, text=True).stdout
+    told = json.loads(output or '{"ok": 0, "failed": 1, "error": "no output"}')
+    told["server_cpu_s"], told["pss_kb"] = server.cpu_s() - before, server.peak_kb
+    if args.startswith("put") and told["ok"] and not same(f"{root}/up-0", f"{root}/{file}"):
+        told["failed"] += 1
+        told["error"] = "the uploaded file differs"
+    for name in os.listdir(root):
+        if name.startswith("up-"):
+            os.unlink(f"{root}/{name}")
+    return told
+
+
+def same(one, other):
+    if not os.path.exists(one):
+        return False
+    with open(one, "rb") as left, open(other, "rb") as right:
+        return left.read() == right.read()
+
+
+def run_case(case, servers, root, tools, options):
+    results = {name: [] for name in servers}
+    for seed in range(1, options.rounds + 1):
+        for name, (command, port) in servers.items():
+            if case not in FLOORS.get(name, CASES):
+                continue
+            try:
+                server = Server(name, command, port, root, CASES[case][0], tools)
+            except RuntimeError as error:
+                results[name].append({"ok": 0, "failed": 1, "error": str(error)})
+                continue
+            try:
+                results[name].append(load(server, case, root, tools, seed, options.limit_s))
+            finally:
+                server.close()
+    return {name: result for name, result in results.items() if result}
+
+
+def rows_of(case, results):
+    def median(name, key):
+        return statistics.median(result.get(key, float("nan")) for result in results[name])
+
+    unit = "transfers_s" if case in BY_TRANSFERS else "mb_s"
+    base = next((median(name, unit) for name in FLOORS if name in results), None)
+    for name, result in results.items():
+        rate, cpu, gb = median(name, unit), median(name, "server_cpu_s"), median(name, "bytes") / 1e9
+        yield {
+            "case": case, "server": name, "rate": rate, "unit": unit,
+            "x_floor": rate / base if base else None,
+            "cpu": cpu / gb if gb and unit == "mb_s" else cpu,
+            "pss_kb": median(name, "pss_kb"),
+            "first_us_p50": median(name, "first_us_p50"), "done_us_p99": median(name, "done_us_p99"),
+            "failed": sum(one.get("failed", 0) for one in result),
+            "error": next((one["error"] for one in result if one.get("error")), ""),
+        }
+
+
+def print_table(case, rows, rounds):
+    file, _, args = CASES[case]
+    print(f"\n## {case}: {args} ({file}), median of {rounds}")
+    unit = rows[0]["unit"] if rows else ""
+    print(f"{'server':14}{unit:>12}{'x floor':>9}{'cpu s/GB':>10}{'pss MB':>8}{'first us':>10}{'p99 done ms':>13}{'failed':>8}  error")
+    for row in rows:
+        ratio = float("nan") if row["x_floor"] is None else row["x_floor"]
+        print(
+            f"{row['server']:14}{row['rate']:12.1f}{ratio:9.2f}{row['cpu']:10.2f}{row['pss_kb'] / 1024:8.1f}"
+            f"{row['first_us_p50']:10.0f}{row['done_us_p99'] / 1000:13.1f}{row['failed']:8d}  {row['error'][:60]}",
+            flush=True,
+        )
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help="servers, by name, with commas between")
+    parser.add_argument("--case", help="cases, by name, with commas between")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--server", action="append", default=[], metavar="NAME=CMD")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    parser.add_argument("--limit-s", type=int, default=40, help="seconds that one run may take")
+    return parser.parse_args()
+
+
+def chosen_servers(options):
+    servers = dict(SERVERS)
+    for server in options.server:
+        name, command = server.split("=", 1)
+        servers[name] = (command, None)
+    found = {}
+    for name in options.only.split(",") if options.only else servers:
+        program = shlex.split(servers[name][0])[0]
+        if program.startswith("{tools}") or shutil.which(program):
+            found[name] = servers[name]
+        else:
+            print(f"# {name}: {program} not found, left out", file=sys.stderr)
+    return found
+
+
+def main():
+    options = parse_options()
+    servers = chosen_servers(options)
+    cases = options.case.split(",") if options.case else list(CASES)
+    directory = tempfile.mkdtemp(prefix="tftpbench-")
+    try:
+        # Some servers give their rights away before they read.
+        os.chmod(directory, 0o755)
+        tools, root = directory + "/tools", directory + "/root"
+        os.mkdir(tools)
+        os.mkdir(root)
+        os.chmod(root, 0o777)
+        for tool in ("tftpload", "tftpfloor"):
+            subprocess.run(["gcc", "-O2", "-o", f"{tools}/{tool}", f"{HERE}/{tool}.c"], check=True)
+        for file, size, _ in (CASES[case] for case in cases):
+            if not os.path.exists(f"{root}/{file}"):
+                with open(f"{root}/{file}", "wb") as octets:
+                    octets.write(os.urandom(size))
+                os.chmod(f"{root}/{file}", 0o644)
+        rows = []
+        for case in cases:
+            of_case = list(rows_of(case, run_case(case, servers, root, tools, options)))
+            print_table(case, of_case, options.rounds)
+            rows += of_case
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(rows, file, indent=1)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
