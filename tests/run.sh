@@ -18,7 +18,7 @@ install_packages() {
     local missing=()
     need() { command -v "$1" >/dev/null || missing+=("$2"); }
     need cc gcc; need tftp tftp-hpa; need atftp atftp; need curl curl; need busybox busybox; need timeout coreutils
-    need ip iproute2; need strace strace
+    need ip iproute2; need strace strace; need valgrind valgrind
     [ ${#missing[@]} -gt 0 ] || { echo "all there"; return; }
     echo "missing: ${missing[*]}"
     command -v apt-get >/dev/null || fail "no apt-get here: install ${missing[*]} by other means"
@@ -62,6 +62,7 @@ step 'format' cargo fmt --check
 step 'clippy' cargo clippy --all-targets --all-features -- -D warnings
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --all-features
 step 'licences, bans, sources' cargo deny --all-features check licenses bans sources
+step 'instructions for each packet' cargo bench -q --bench guard
 say 'tests'
 start=$SECONDS status=0 log=target/tests.log
 run_tests 2>&1 | tee "$log" || status=$?
