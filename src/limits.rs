@@ -119,6 +119,18 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
+pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
+/// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.
+pub const POLL_US_MAX: u64 = 1000;
+/// Time after which a session that polls, though always with success, lets its arbiter look after timers, messages and other sockets.
+pub const POLL_TURN: Duration = Duration::from_micros(500);
+/// Exchanges with a client that are timed together to tell whether polling pays: enough to even out a few pauses of a busy machine.
+pub const POLL_BATCH: u32 = 128;
+/// Batches after which a session that polls sleeps through one, to see what that takes by now.
+pub const POLL_BATCHES_MAX: u32 = 16;
+/// Most batches without a trial after trials that failed: a trial may take twice the time, so a hundredth is lost.
+pub const POLL_REST_MAX: u32 = 64;
 /// Sessions that an arbiter starts in one turn before those that it has get theirs.
 pub const REQUESTS_PER_TURN: usize = 64;
 /// Requests that may wait for an arbiter to start their sessions: a boot storm's.

@@ -107,6 +107,7 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["--port-range", "0:3"], "--port-range", "from 1"),
         (&["--max-transfers", "0"], "--max-transfers", "from 1"),
         (&["--arbiters", "0"], "--arbiters", "from 1"),
+        (&["--poll-us", "1001"], "--poll-us", "from 0 to 1000"),
         (&["--max-upload-size", "4GB"], "--max-upload-size", "256M"),
         (&["--max-upload-size", "0"], "--max-upload-size", "--read-only"),
         (&["--min-free", "some"], "--min-free", "256M"),

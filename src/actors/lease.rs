@@ -237,6 +237,15 @@ impl Transfer {
             Self::Receiving(receiver) => receiver.stored(),
         }
     }
+
+    /// Whether each block waits for the answer to the one before it.
+    pub(super) fn is_lock_step(&self) -> bool {
+        let terms = match self {
+            Self::Sending(sender) => sender.terms(),
+            Self::Receiving(receiver) => receiver.terms(),
+        };
+        terms.windowsize == 1
+    }
 }
 
 impl Machine for Transfer {

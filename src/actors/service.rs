@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use slog::Logger;
 
@@ -33,6 +34,8 @@ pub struct Service {
     pub on_abort: OnAbort,
     /// Ports that transfers use.
     pub ports: Option<PortRange>,
+    /// How long a session that is alone on its arbiter polls for an answer before it sleeps.
+    pub poll: Duration,
     /// Where every packet is logged, if they are to be.
     pub packet_log: Option<Logger>,
     /// Number of the last transfer.

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::values::{self, Host};
 use super::{Exit, complain, refuse_pointless, with_default};
 use crate::daemon::{self, RunError};
+use crate::limits;
 use crate::net::PortRange;
 use crate::settings::Settings;
 use crate::store::Symlinks;
@@ -118,6 +119,12 @@ pub(super) struct Serve {
             format_args!("one a processor, here {}", DEFAULT.arbiters),
         ))]
     arbiters: Option<usize>,
+    #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),
+        help = with_default(
+            "Microseconds that an answer is polled for before its thread sleeps, where only one transfer keeps it busy; 0 saves the power",
+            format_args!("{}, on a single processor 0", limits::POLL_DEFAULT.as_micros()),
+        ))]
+    poll_us: Option<Duration>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds_or_zero),
         help = with_default(
             "Seconds that live transfers get to end when SIGTERM or SIGINT ends the server; 0 ends them at once",
@@ -193,6 +200,7 @@ impl Serve {
         settings.strict = self.strict;
         set(&mut settings.transfers_max, &self.max_transfers);
         set(&mut settings.arbiters, &self.arbiters);
+        set(&mut settings.poll, &self.poll_us);
         set(&mut settings.drain_timeout, &self.drain_timeout);
 
         let directory = &mut settings.directory;

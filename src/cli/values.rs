@@ -56,6 +56,11 @@ pub(super) fn arbiters(text: &str) -> Result<usize, String> {
     number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))
 }
 
+/// Microseconds that are polled.
+pub(super) fn poll_us(text: &str) -> Result<Duration, String> {
+    number(text, "a number of microseconds", &(0..=limits::POLL_US_MAX)).map(Duration::from_micros)
+}
+
 /// Seconds, with a fraction if need be: `0.5`, `15`.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let decimal = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');

@@ -110,6 +110,7 @@ impl Server {
             timeouts: settings.timeouts,
             on_abort: settings.on_abort,
             ports: settings.ports,
+            poll: settings.poll,
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
             last_transfer: 0.into(),
             #[cfg(feature = "chaos")]

@@ -38,6 +38,8 @@ pub struct Settings {
     pub transfers_max: usize,
     /// Threads that transfers are spread over.
     pub arbiters: usize,
+    /// How long an answer is polled for before the thread sleeps, where only one transfer keeps it busy; none if zero.
+    pub poll: Duration,
     /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
     pub drain_timeout: Duration,
     /// Faults that tests plan.
@@ -47,6 +49,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             listen: Listen::default(),
             root: PathBuf::from("."),
@@ -58,7 +61,9 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             ports: None,
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
-            arbiters: std::thread::available_parallelism().map_or(1, usize::from),
+            arbiters: processors,
+            // On the only processor, the peer's answer may need it.
+            poll: if processors > 1 { limits::POLL_DEFAULT } else { Duration::ZERO },
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
             #[cfg(feature = "chaos")]
             chaos: crate::chaos::Chaos::default(),

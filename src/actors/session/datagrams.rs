@@ -39,28 +39,28 @@ thread_local! {
 }
 
 /// The datagram at hand, and the one after it.
-struct Scratch {
-    current: Vec<u8>,
+pub(super) struct Scratch {
+    pub(super) current: Vec<u8>,
     next: Vec<u8>,
 }
 
 impl Scratch {
-    fn take() -> Box<Self> {
+    pub(super) fn take() -> Box<Self> {
         SCRATCH.take().unwrap_or_else(|| {
             let buffer = || vec![0; limits::DATAGRAM_OCTETS_MAX];
             Box::new(Self { current: buffer(), next: buffer() })
         })
     }
 
-    fn give_back(self: Box<Self>) {
+    pub(super) fn give_back(self: Box<Self>) {
         SCRATCH.set(Some(self));
     }
 }
 
 /// A datagram that lies in a buffer.
-struct Arrived {
-    octets: usize,
-    from: SocketAddr,
+pub(super) struct Arrived {
+    pub(super) octets: usize,
+    pub(super) from: SocketAddr,
 }
 
 impl Session {
@@ -84,6 +84,7 @@ impl Session {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            self.poll_datagrams(ctx);
         }
     }
 
@@ -123,11 +124,18 @@ impl Session {
         Some(Arrived { octets: octets.min(buffer.len()), from })
     }
 
-    fn on_datagram(&mut self, ctx: &mut Context<Self>, from: SocketAddr, octets: &[u8], more: bool) {
+    pub(super) fn on_datagram(
+        &mut self,
+        ctx: &mut Context<Self>,
+        from: SocketAddr,
+        octets: &[u8],
+        more: bool,
+    ) {
         self.log_received(from, octets);
         if from != self.lease.assignment.peer {
             return self.answer_stranger(from, octets);
         }
+        self.awaits_answer = false;
         if self.service.rules.strict && is_illegal(octets) {
             return self.fail(ctx, Failure::IllegalOperation.into());
         }

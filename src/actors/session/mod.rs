@@ -2,6 +2,7 @@
 
 mod datagrams;
 mod file;
+mod polling;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use self::datagrams::Pump;
 use self::file::File;
+use self::polling::AtWork;
 use super::lease::{Held, Lease, Summary, Transfer};
 use super::registry::{Finished, Progressed, Started};
 use super::service::Service;
@@ -53,6 +55,10 @@ pub(super) struct Session {
     timer: Timer,
     /// Datagrams were left in the socket when this session's turn ended.
     backlog: bool,
+    /// While the transfer has no outcome.
+    at_work: Option<AtWork>,
+    /// Something was sent to the peer since it was last heard, in lock-step.
+    awaits_answer: bool,
     chaos: Part,
 }
 
@@ -123,6 +129,8 @@ impl Session {
             wanted: None,
             timer: Timer::default(),
             backlog: false,
+            at_work: None,
+            awaits_answer: false,
             chaos,
         }
     }
@@ -191,6 +199,7 @@ impl Session {
     /// The session is no longer needed, and no other will be.
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.lease.set_over();
+        self.at_work = None;
         // The reader has the file too, and is the last to let go of it.
         let source = self.lease.hold().source.0.take();
         drop(source);
@@ -211,8 +220,12 @@ impl Session {
         while let Some(action) = drain.next() {
             over |= self.act(summary, action);
         }
+        self.awaits_answer &= machine.is_lock_step();
         match summary.outcome.take() {
-            Some(outcome) => self.report(&mut held, outcome),
+            Some(outcome) => {
+                self.at_work = None;
+                self.report(&mut held, outcome);
+            }
             None => self.tell_progress(summary, machine.tally()),
         }
         drop(held);
@@ -257,6 +270,7 @@ impl Session {
         }
         let peer = self.lease.assignment.peer;
         self.log_sent(peer, transmit);
+        self.awaits_answer = true;
         self.chaos.seam("link").at("send");
         self.link.send(peer, transmit).map_err(|error| error.to_string().into())
     }
@@ -321,6 +335,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("started", ctx);
+        self.at_work = Some(AtWork::new());
         self.lease.peer_state.set_session(ctx.address().recipient());
         // A registry that has no room learns of the transfer when it next asks the sessions.
         let _ = self

@@ -18,7 +18,7 @@ fn every_flag_reaches_its_setting() {
     let flags = "--port 70 --host 127.0.0.1 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
         --create-dirs --symlinks deny --on-abort keep --max-upload-size 1M --min-free 0 --no-fsync \
         --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
-        --max-transfers 12 --arbiters 3 --drain-timeout 4.5";
+        --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
     let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
     let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
     assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
@@ -35,6 +35,7 @@ fn every_flag_reaches_its_setting() {
     assert_eq!(typed.offer.rollover, Rollover::One);
     assert!(typed.strict && typed.offer.strict && typed.offer.options);
     assert_eq!((typed.transfers_max, typed.arbiters), (12, 3));
+    assert_eq!(typed.poll, Duration::from_micros(75));
     assert_eq!(typed.drain_timeout, Duration::from_millis(4500));
 }
 

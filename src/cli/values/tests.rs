@@ -56,6 +56,8 @@ fn numbers_stay_within_what_the_rfcs_allow() {
         assert!(error.contains("write a number from"), "{error}");
     }
     assert!(transfers("0").is_err() && arbiters("0").is_err());
+    assert_eq!(poll_us("0"), Ok(Duration::ZERO));
+    assert!(poll_us("1000").is_ok() && poll_us("1001").is_err() && poll_us("50us").is_err());
 }
 
 #[test]
