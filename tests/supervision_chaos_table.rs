@@ -135,7 +135,7 @@ fn of_temporary_actors() -> Vec<Row> {
     let reader: &[(&[Strike], Expected)] = &[
         (&[once("reader.started", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic)], Completes { again: 0 }),
-        (&[once("reader.handle", Panic).after(2)], Completes { again: 0 }),
+        (&[once("reader.handle", Panic).after(1)], Completes { again: 0 }),
         (&[once("reader.future", Panic)], Completes { again: 0 }),
         (&[once("reader.scheduled", Panic)], Completes { again: 0 }),
         (&[once("reader.drop", Panic)], Completes { again: 0 }),
