@@ -323,7 +323,10 @@ fn a_thousand_clients_get_their_files_while_sessions_and_readers_panic_every_few
     let freight = Arc::new(Freight::new(seed));
     freight.unload(root.path());
     let mut command = Command::new(binary());
-    command.args(["--host", "127.0.0.1", "-p", "0", "--arbiters", "2", "--root"]).arg(root.path());
+    // As patient as its clients: a machine that stalls for some seconds is not what is tested.
+    command
+        .args(["--timeout", "15", "--host", "127.0.0.1", "-p", "0", "--arbiters", "2", "--root"])
+        .arg(root.path());
     command.env("STAGECOACH_CHAOS", format!("seed={seed}; {CHAOS}")).env_remove("RUST_BACKTRACE");
     let daemon = Daemon::spawn(command);
     let fresh = Holdings::of(&daemon);
