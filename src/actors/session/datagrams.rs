@@ -84,6 +84,7 @@ impl Session {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            // Nothing is ready again before the reactor has run: however this ends, others have their turn after it.
             self.poll_datagrams(ctx);
         }
     }
