@@ -147,7 +147,9 @@ pub const SEGMENTS_PER_CALL_MAX: usize = 64;
 /// Slices that one system call gathers: a header and a payload for each segment, and room for payloads that straddle
 /// slabs. The array lies on the stack; the kernel would take 1024.
 pub const SLICES_PER_CALL_MAX: usize = 192;
-/// Slices of one DATA packet that are sent from where they lie: a header and a payload that straddles slabs. A
+/// A DATA packet up to this long is copied together to be sent: for a frame of Ethernet that is cheaper than to have the kernel gather it.
+pub const COPIED_OCTETS_MAX: usize = 2048;
+/// Slices of one longer DATA packet that are sent from where they lie: a header and a payload that straddles slabs. A
 /// packet in more pieces than this is copied together first.
 pub const SLICES_PER_PACKET_MAX: usize = 8;
 /// Send buffer that a transfer's socket asks for: a whole window (the kernel grants up to `net.core.wmem_max`).

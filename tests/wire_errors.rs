@@ -354,3 +354,19 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
     drop((silent, midway, upload, unconfirmed));
     served.still_serves();
 }
+
+/// In lock-step the server reads no further than the ACK that it waits for: what lies behind that must not be lost.
+#[test]
+fn an_error_right_behind_an_ack_ends_the_transfer_before_anything_is_repeated() {
+    let served = Served::new(&["--poll-us", "0"]);
+    let mut client = served.ask(&rrq(GOOD, "octet", &[]));
+    client.expect_data(1);
+    client.send(&ack(1));
+    client.expect_data(2);
+    client.send(&ack(2));
+    client.send(&raw::error(0, "enough"));
+    client.expect_data(3);
+    let line = served.logged("read peer-aborted", GOOD);
+    assert!(line.contains("repeats: 0,"), "{line}");
+    client.expect_silence(QUIET);
+}

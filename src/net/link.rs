@@ -16,7 +16,7 @@ pub trait Link: fmt::Debug + 'static {
 
     /// Ready when there may be something to [`receive`](Self::receive) or an error to
     /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock` and take errors
-    /// until `None`, or wake the task yourself.
+    /// until `None`, or wake the task yourself. What is left nevertheless is told of again when something more comes.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.

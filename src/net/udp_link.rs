@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use nix::errno::Errno;
-use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
 use super::{Link, PortRange, sys};
 use crate::limits::{
-    SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS,
-    TRANSFER_SEND_BUFFER_OCTETS, UDP_PAYLOAD_OCTETS_MAX,
+    COPIED_OCTETS_MAX, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX,
+    TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS, UDP_PAYLOAD_OCTETS_MAX,
 };
 use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
 
@@ -76,7 +75,7 @@ impl UdpLink {
         self.readiness.socket()
     }
 
-    fn send_blocks(&mut self, to: &SockaddrStorage, mut blocks: Blocks<'_>) -> io::Result<()> {
+    fn send_blocks(&mut self, to: &SocketAddr, mut blocks: Blocks<'_>) -> io::Result<()> {
         let segment = DATA_HEADER_OCTETS + blocks.blksize();
         let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
         while self.segments && at_once > 1 && blocks.remaining() > 1 {
@@ -99,7 +98,12 @@ impl UdpLink {
         blocks.try_for_each(|block| self.send_block(to, &block))
     }
 
-    fn send_block(&self, to: &SockaddrStorage, block: &DataBlock<'_>) -> io::Result<()> {
+    fn send_block(&self, to: &SocketAddr, block: &DataBlock<'_>) -> io::Result<()> {
+        let octets = DATA_HEADER_OCTETS + block.payload_octets();
+        if octets <= COPIED_OCTETS_MAX {
+            let mut packet = [0; COPIED_OCTETS_MAX];
+            return self.send_packet(to, together(block, &mut packet[..octets]));
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
         let mut pieces = block.payload();
         slices[0] = IoSlice::new(&block.header);
@@ -109,16 +113,26 @@ impl UdpLink {
             filled += 1;
         }
         if pieces.next().is_none() {
-            return self.send_slices(to, &slices[..filled]);
+            return lost_is_fine(twice(|| sys::send_slices(self.raw(), to, &slices[..filled])));
         }
-        let mut packet = block.header.to_vec();
-        block.payload().for_each(|piece| packet.extend_from_slice(piece));
-        self.send_slices(to, &[IoSlice::new(&packet)])
+        self.send_packet(to, together(block, &mut vec![0; octets]))
     }
 
-    fn send_slices(&self, to: &SockaddrStorage, slices: &[IoSlice<'_>]) -> io::Result<()> {
-        lost_is_fine(twice(|| sys::send(self.raw(), to, slices)))
+    fn send_packet(&self, to: &SocketAddr, packet: &[u8]) -> io::Result<()> {
+        lost_is_fine(twice(|| sys::send(self.raw(), to, packet)))
     }
+}
+
+/// Copies a block into `packet`, which has its length.
+fn together<'a>(block: &DataBlock<'_>, packet: &'a mut [u8]) -> &'a [u8] {
+    let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
+    header.copy_from_slice(&block.header);
+    for piece in block.payload() {
+        let (room, after) = rest.split_at_mut(piece.len());
+        room.copy_from_slice(piece);
+        rest = after;
+    }
+    packet
 }
 
 impl Link for UdpLink {
@@ -135,9 +149,8 @@ impl Link for UdpLink {
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        let to = SockaddrStorage::from(to);
         match transmit {
-            Transmit::Packet(packet) => self.send_slices(&to, &[IoSlice::new(packet)]),
+            Transmit::Packet(packet) => self.send_packet(&to, packet),
             Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks),
         }
     }
@@ -164,8 +177,7 @@ pub fn send_once(
 ) -> io::Result<SocketAddr> {
     // It will neither receive nor wait, and what it sends is small: a bare socket does.
     let socket = bound(from, ports, |_| Ok(()))?;
-    let to = SockaddrStorage::from(to);
-    lost_is_fine(sys::send(&socket, &to, &[IoSlice::new(packet)]))?;
+    lost_is_fine(sys::send(&socket, &to, packet))?;
     socket.local_addr()
 }
 
@@ -235,7 +247,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    fn send(&self, socket: &UdpSocket, to: &SockaddrStorage, segment: usize) -> nix::Result<()> {
+    fn send(&self, socket: &UdpSocket, to: &SocketAddr, segment: usize) -> nix::Result<()> {
         let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
         let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
         let mut filled = 0;

@@ -93,30 +93,53 @@ impl Session {
     fn take_errors(&mut self, ctx: &mut Context<Self>) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
-                Some(gone) if gone == self.lease.assignment.peer => self.feed(ctx, Input::PeerGone),
+                Some(gone) if gone == self.lease.assignment.peer => {
+                    self.feed(ctx, Input::PeerGone);
+                }
                 Some(_) => {}
                 None => break,
             }
         }
     }
 
+    /// Takes what has come, a turn's worth.
     pub(super) fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
         let mut scratch = Scratch::take();
+        self.backlog = if self.is_lock_step {
+            self.take_answer(&mut scratch, ctx)
+        } else {
+            self.take_window(&mut scratch, ctx)
+        };
+        scratch.give_back();
+    }
+
+    /// Takes datagrams up to the one that gets the transfer on: the peer has nothing to add before it sees our answer, and to look for more would cost a
+    /// system call a packet. What lies there all the same, doubled by the network or sent by a stranger, is taken with the next answer, or before
+    /// the transfer repeats itself. `true` if there may be more that is wanted.
+    fn take_answer(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
+        for _ in 0..limits::DATAGRAMS_PER_TURN {
+            let Some(Arrived { octets, from }) = self.receive(&mut scratch.current) else { return false };
+            if self.on_datagram(ctx, from, &scratch.current[..octets], false) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes datagrams until there are none, each with the news of whether another one follows. `true` if there may be more.
+    fn take_window(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
         let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
-            let Some(Arrived { octets, from }) = arrived else { break };
+            let Some(Arrived { octets, from }) = arrived else { return false };
             let following = self.receive(&mut scratch.next);
             let more = following.as_ref().is_some_and(|following| following.from == from);
             self.on_datagram(ctx, from, &scratch.current[..octets], more);
             std::mem::swap(&mut scratch.current, &mut scratch.next);
             arrived = following;
         }
-        self.backlog = false;
-        if let Some(Arrived { octets, from }) = arrived {
-            self.backlog = true;
-            self.on_datagram(ctx, from, &scratch.current[..octets], false);
-        }
-        scratch.give_back();
+        let Some(Arrived { octets, from }) = arrived else { return false };
+        self.on_datagram(ctx, from, &scratch.current[..octets], false);
+        true
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
@@ -125,22 +148,25 @@ impl Session {
         Some(Arrived { octets: octets.min(buffer.len()), from })
     }
 
+    /// `true` if it got the transfer on, or ended it.
     pub(super) fn on_datagram(
         &mut self,
         ctx: &mut Context<Self>,
         from: SocketAddr,
         octets: &[u8],
         more: bool,
-    ) {
+    ) -> bool {
         self.log_received(from, octets);
         if from != self.lease.assignment.peer {
-            return self.answer_stranger(from, octets);
+            self.answer_stranger(from, octets);
+            return false;
         }
         self.awaits_answer = false;
         if self.service.rules.strict && is_illegal(octets) {
-            return self.fail(ctx, Failure::IllegalOperation.into());
+            self.fail(ctx, Failure::IllegalOperation.into());
+            return true;
         }
-        self.feed(ctx, Input::Datagram { octets, more });
+        self.feed(ctx, Input::Datagram { octets, more })
     }
 
     /// ERROR 5 to whoever isn't the peer; the transfer is not disturbed (RFC 1350 §4).

@@ -130,7 +130,9 @@ impl Session {
         }
         let (stored, published) = self.lease.upload.done();
         let known = self.lease.hold().machine.as_ref().map_or(stored, |machine| machine.stored());
-        (known..stored).for_each(|_| self.feed(ctx, Input::Stored));
+        for _ in known..stored {
+            self.feed(ctx, Input::Stored);
+        }
         if published {
             self.feed(ctx, Input::Published);
         }

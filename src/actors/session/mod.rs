@@ -57,7 +57,9 @@ pub(super) struct Session {
     backlog: bool,
     /// While the transfer has no outcome.
     at_work: Option<AtWork>,
-    /// Something was sent to the peer since it was last heard, in lock-step.
+    /// Each block waits for the answer to the one before it.
+    is_lock_step: bool,
+    /// Something was sent to the peer since it was last heard.
     awaits_answer: bool,
     chaos: Part,
 }
@@ -130,14 +132,15 @@ impl Session {
             timer: Timer::default(),
             backlog: false,
             at_work: None,
+            is_lock_step: false,
             awaits_answer: false,
             chaos,
         }
     }
 
     /// Time since the request arrived, as the machine is told it.
-    fn now(&self) -> Moment {
-        Moment::new(self.lease.assignment.received_at.elapsed())
+    fn moment(&self, now: Instant) -> Moment {
+        Moment::new(now.saturating_duration_since(self.lease.assignment.received_at))
     }
 
     /// The file is open: agree on options and begin.
@@ -193,7 +196,11 @@ impl Session {
             }
             held.machine.is_some()
         };
-        if has_begun { self.feed(ctx, Input::Failed(fault.failure)) } else { self.refuse(ctx, fault) }
+        if has_begun {
+            self.feed(ctx, Input::Failed(fault.failure));
+        } else {
+            self.refuse(ctx, fault);
+        }
     }
 
     /// The session is no longer needed, and no other will be.
@@ -206,13 +213,14 @@ impl Session {
         ctx.stop();
     }
 
-    /// Gives the machine one input, and does what it says.
-    fn feed(&mut self, ctx: &mut Context<Self>, input: Input<'_>) {
+    /// Gives the machine one input, and does what it says. `true` if the transfer got on by a block, or is over.
+    fn feed(&mut self, ctx: &mut Context<Self>, input: Input<'_>) -> bool {
         let lease = Arc::clone(&self.lease);
         let mut held = lease.hold();
-        let Held { machine: Some(machine), summary, .. } = &mut *held else { return };
+        let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
+        let (now, blocks) = (Instant::now(), machine.tally().blocks);
         let mut over = false;
-        let mut drain = machine.handle(self.now(), input);
+        let mut drain = machine.handle(self.moment(now), input);
         if drain.is_proven() {
             // Before the peer hears of it: its next request may be here sooner than this handler ends.
             lease.peer_state.set_answered();
@@ -220,16 +228,22 @@ impl Session {
         while let Some(action) = drain.next() {
             over |= self.act(summary, action);
         }
-        self.awaits_answer &= machine.is_lock_step();
+        self.is_lock_step = machine.is_lock_step();
+        let tally = machine.tally();
         match summary.outcome.take() {
             Some(outcome) => {
                 self.at_work = None;
                 self.report(&mut held, outcome);
             }
-            None => self.tell_progress(summary, machine.tally()),
+            None => self.tell_progress(summary, tally, now),
         }
         drop(held);
-        if over { self.end(ctx) } else { self.schedule(ctx) }
+        if over {
+            self.end(ctx);
+        } else {
+            self.schedule(ctx, now);
+        }
+        over || tally.blocks > blocks
     }
 
     /// Does one thing that the machine asks for. `true` if it was the last.
@@ -276,7 +290,7 @@ impl Session {
     }
 
     /// Sees to it that a message comes when the deadline passes, or earlier.
-    fn schedule(&mut self, ctx: &mut Context<Self>) {
+    fn schedule(&mut self, ctx: &mut Context<Self>, now: Instant) {
         let Some(deadline) = self.timer.deadline else { return };
         if let Some((handle, at)) = self.timer.scheduled {
             if at <= deadline {
@@ -284,13 +298,12 @@ impl Session {
             }
             ctx.cancel_future(handle);
         }
-        let handle = ctx.notify_later(DeadlinePassed, deadline.saturating_duration_since(Instant::now()));
+        let handle = ctx.notify_later(DeadlinePassed, deadline.saturating_duration_since(now));
         self.timer.scheduled = Some((handle, deadline));
     }
 
     /// Tells the registry how far the transfer is, once in a while.
-    fn tell_progress(&self, summary: &mut Summary, tally: Tally) {
-        let now = Instant::now();
+    fn tell_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
         let due = *summary.progress_at.get_or_insert(now + limits::PROGRESS_EVERY);
         if now >= due {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
@@ -375,9 +388,13 @@ impl Handler<DeadlinePassed> for Session {
     fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
         self.chaos.at("scheduled", ctx);
         self.timer.scheduled = None;
-        match self.timer.deadline {
-            Some(deadline) if deadline <= Instant::now() => self.feed(ctx, Input::Deadline),
-            _ => self.schedule(ctx),
+        let now = Instant::now();
+        if self.timer.deadline.is_some_and(|deadline| deadline <= now) {
+            // The answer may lie in the socket, behind what was of no use.
+            self.take_datagrams(ctx);
+            self.feed(ctx, Input::Deadline);
+        } else {
+            self.schedule(ctx, now);
         }
     }
 }

@@ -143,6 +143,7 @@ impl Session {
     /// Whether the peer is the one that is waited for: not the reader, nor anybody else on this arbiter.
     fn may_poll(&self) -> bool {
         self.awaits_answer
+            && self.is_lock_step
             && self.wanted.is_none()
             && self.at_work.is_some()
             && self.service.poll > Duration::ZERO

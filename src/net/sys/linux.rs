@@ -14,7 +14,7 @@ use rustix::net::sockopt::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Arrival, RECEIVE, own_length, past_pending, socket_addr};
+use super::{Arrival, past_pending, without_label};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
 
 /// Room for control messages, aligned as their headers want it.
@@ -64,12 +64,13 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketA
 /// Sends `slices` as datagrams of `segment` octets each, and one of what is left.
 pub(in crate::net) fn send_segments(
     socket: &UdpSocket,
-    to: &SockaddrStorage,
+    to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: u16,
 ) -> nix::Result<()> {
+    let to = SockaddrStorage::from(*to);
     let segments = [ControlMessage::UdpGsoSegments(&segment)];
-    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(to)).map(drop)
+    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 /// The next destination in the error queue whose host answered that nobody listens on that port.
@@ -110,8 +111,8 @@ pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> 
         let room = buffer.len();
         let mut control = ControlBuffer::new();
         let mut slices = [IoSliceMut::new(buffer)];
-        let fd = socket.as_raw_fd();
-        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), RECEIVE)?;
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
         // Of IPv4 at a socket for both there are two: first an IPv6 address that stands for the other, then that.
         let destination = message.cmsgs().ok().and_then(|all| all.filter_map(|one| destination(&one)).last());
         Ok(Arrival {
@@ -121,6 +122,19 @@ pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> 
             to_broadcast: destination.is_some_and(|(_, to_broadcast)| to_broadcast),
         })
     })
+}
+
+/// The datagram's own length; one more than the buffer's if that was too short and the kernel doesn't tell.
+fn own_length(octets: usize, room: usize, flags: MsgFlags) -> usize {
+    if flags.contains(MsgFlags::MSG_TRUNC) { octets.max(room + 1) } else { octets }
+}
+
+fn socket_addr(address: Option<&SockaddrStorage>) -> Option<SocketAddr> {
+    let address = address?;
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::from(*v4));
+    }
+    Some(without_label(SocketAddrV6::from(*address.as_sockaddr_in6()?).into()))
 }
 
 /// The address to answer from, and whether the datagram was sent to many hosts at once.

@@ -5,12 +5,13 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, sendmsg};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg};
+use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
 use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
@@ -27,9 +28,9 @@ pub(super) use self::portable::{
 
 /// Asks for a datagram's own length, also when the buffer is shorter.
 #[cfg(target_os = "linux")]
-const RECEIVE: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_TRUNC);
+const RECEIVE: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::TRUNC);
 #[cfg(not(target_os = "linux"))]
-const RECEIVE: MsgFlags = MsgFlags::MSG_DONTWAIT;
+const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
 /// A request as the kernel tells of it.
 #[derive(Debug, Clone, Copy)]
@@ -41,20 +42,28 @@ pub(super) struct Arrival {
     pub(super) to_broadcast: bool,
 }
 
-/// Sends `slices` as one datagram.
-pub(super) fn send(socket: &UdpSocket, to: &SockaddrStorage, slices: &[IoSlice<'_>]) -> nix::Result<()> {
-    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(to)).map(drop)
+/// Sends `packet` as one datagram.
+pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {
+    sendto(socket, packet, SendFlags::DONTWAIT, to).map(drop).map_err(errno)
 }
 
-/// Takes one datagram: its own length (where the kernel tells; else one more than the buffer's) and its sender.
+/// Sends `slices` as one datagram. A short one is cheaper copied together: [`send`].
+pub(super) fn send_slices(socket: &UdpSocket, to: &SocketAddr, slices: &[IoSlice<'_>]) -> nix::Result<()> {
+    let to = SockaddrStorage::from(*to);
+    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
+}
+
+/// Takes one datagram: its own length (where the kernel doesn't tell, the buffer's if it is longer) and its sender.
 pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<(usize, SocketAddr)> {
     past_pending(|| {
-        let room = buffer.len();
-        let mut slices = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut slices, None, RECEIVE)?;
-        let from = socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?;
-        Ok((own_length(message.bytes, room, message.flags), from))
+        let (_, octets, from) = recvfrom(socket, &mut *buffer, RECEIVE).map_err(errno)?;
+        let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::EINTR)?;
+        Ok((octets, without_label(from)))
     })
+}
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
 }
 
 /// Repeats a receive that was told of an earlier datagram's fate instead: the call that reports it clears it.
@@ -96,16 +105,12 @@ fn is_linux_pending(_: Errno) -> bool {
     false
 }
 
-fn own_length(octets: usize, room: usize, flags: MsgFlags) -> usize {
-    if flags.contains(MsgFlags::MSG_TRUNC) { octets.max(room + 1) } else { octets }
-}
-
-/// The flow label is dropped: it is not part of who a peer is.
-fn socket_addr(address: Option<&SockaddrStorage>) -> Option<SocketAddr> {
-    let address = address?;
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(SocketAddr::from(*v4));
+/// The flow label is no part of who a peer is.
+fn without_label(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.flowinfo() != 0 => {
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
+        }
+        _ => address,
     }
-    let v6 = SocketAddrV6::from(*address.as_sockaddr_in6()?);
-    Some(SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into())
 }

@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 
 use nix::errno::Errno;
-use nix::sys::socket::SockaddrStorage;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, receive};
@@ -28,7 +27,7 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr)
 
 pub(in crate::net) fn send_segments(
     _: &UdpSocket,
-    _: &SockaddrStorage,
+    _: &SocketAddr,
     _: &[IoSlice<'_>],
     _: u16,
 ) -> nix::Result<()> {
