@@ -116,7 +116,7 @@ pub(super) struct Serve {
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
         help = with_default(
             "Threads that transfers are spread over",
-            format_args!("one a processor, here {}", DEFAULT.arbiters),
+            format_args!("one a processor but one, here {}", DEFAULT.arbiters),
         ))]
     arbiters: Option<usize>,
     #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),

@@ -61,7 +61,8 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             ports: None,
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
-            arbiters: processors,
+            // One is for the listeners, the log, the pool and the kernel's own work, which else take turns with a transfer's thread.
+            arbiters: processors.saturating_sub(1).max(1),
             // On the only processor, the peer's answer may need it.
             poll: if processors > 1 { limits::POLL_DEFAULT } else { Duration::ZERO },
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
