@@ -5,8 +5,8 @@
 
 A --server is added, or takes the place of one of that name. Its CMD may use {port} and {root}, and runs in {root}. Every
 round runs every server once, in turn, so that a drift of the machine's speed falls on all alike; the table gives medians, and the
-ratio of each to the case's floor (tftpfloor: the least that a machine can do). Processor time is the whole process tree's (a
-cpuacct cgroup), memory is the tree's peak proportional share (PSS). Needs gcc, and root for dnsmasq's port 69 and the cgroups. Loopback only.
+ratio of each to the case's floor (tftpfloor: the least that a machine can do). "client busy" is the client's share of the one processor that it can use: near
+100 % it is the client that limits. Processor time is the whole process tree's (a cpuacct cgroup), memory is the tree's peak proportional share (PSS). Needs gcc, and root for dnsmasq's port 69 and the cgroups. Loopback only.
 """
 import argparse
 import json
@@ -24,6 +24,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STAGECOACH = os.path.join(HERE, "../../target/release/stagecoach")
+OURS = shlex.quote(STAGECOACH) + " --host 127.0.0.1 -p {port} --root {root}"
 KB, MB = 1 << 10, 1 << 20
 
 # name: (command, the port if it has no choice)
@@ -31,7 +32,9 @@ SERVERS = {
     "floor": ("{tools}/tftpfloor {port} {root}/{file}", None),
     "floor-many": ("{tools}/tftpfloor -e {port} {root}/{file}", None),
     "floor-put": ("{tools}/tftpfloor -w {root} {port} {root}/{file}", None),
-    "stagecoach": (shlex.quote(STAGECOACH) + " --host 127.0.0.1 -p {port} --root {root}", None),
+    "stagecoach": (OURS, None),
+    "asleep": (OURS + " --poll-us 0", None),
+    "no-fsync": (OURS + " --no-fsync", None),
     "tftpd-hpa": ("in.tftpd -L -a 127.0.0.1:{port} -s {root} -u root -c", None),
     "atftpd": (
         "atftpd --daemon --no-fork --port {port} --bind-address 127.0.0.1"
@@ -67,12 +70,13 @@ CASES = {
     "loss5w16": ("f4m", 4 * MB, "get -n 1 --blksize 1428 --window 16 --drop 5 --timeout-ms 1000"),
 }
 
-# Which floor plays in which case: none under loss, for a floor repeats nothing.
+# Those that play in some cases only. The floors: none under loss, for they repeat nothing. And stagecoach without its polling, and without its care for the disk.
 FLOORS = {
     "floor": {"lock512", "lock1428", "lock65464", "win16", "win64"},
     "floor-many": {"small", "miss", "storm100", "storm1000", "storm1000w"},
     "floor-put": {"put", "putwin16"},
 }
+VARIANTS = {"asleep": {"lock512", "lock1428", "lock65464", "put"}, "no-fsync": {"put", "putwin16"}}
 # Cases of which the transfers count and not the octets.
 BY_TRANSFERS = {"small", "miss"}
 
@@ -196,7 +200,7 @@ def run_case(case, servers, root, tools, options):
     results = {name: [] for name in servers}
     for seed in range(1, options.rounds + 1):
         for name, (command, port) in servers.items():
-            if case not in FLOORS.get(name, CASES):
+            if case not in (FLOORS | VARIANTS).get(name, CASES):
                 continue
             try:
                 server = Server(name, command, port, root, CASES[case][0], tools)
@@ -222,6 +226,7 @@ def rows_of(case, results):
             "case": case, "server": name, "rate": rate, "unit": unit,
             "x_floor": rate / base if base else None,
             "cpu": cpu / gb if gb and unit == "mb_s" else cpu,
+            "client_busy": statistics.median(one.get("client_cpu_s", 0) / (one.get("wall_s") or 1) for one in result),
             "pss_kb": median(name, "pss_kb"),
             "first_us_p50": median(name, "first_us_p50"), "done_us_p99": median(name, "done_us_p99"),
             "failed": sum(one.get("failed", 0) for one in result),
@@ -233,11 +238,11 @@ def print_table(case, rows, rounds):
     file, _, args = CASES[case]
     print(f"\n## {case}: {args} ({file}), median of {rounds}")
     unit = rows[0]["unit"] if rows else ""
-    print(f"{'server':14}{unit:>12}{'x floor':>9}{'cpu s/GB':>10}{'pss MB':>8}{'first us':>10}{'p99 done ms':>13}{'failed':>8}  error")
+    print(f"{'server':14}{unit:>12}{'x floor':>9}{'cpu s/GB':>10}{'client busy':>13}{'pss MB':>8}{'first us':>10}{'p99 done ms':>13}{'failed':>8}  error")
     for row in rows:
         ratio = float("nan") if row["x_floor"] is None else row["x_floor"]
         print(
-            f"{row['server']:14}{row['rate']:12.1f}{ratio:9.2f}{row['cpu']:10.2f}{row['pss_kb'] / 1024:8.1f}"
+            f"{row['server']:14}{row['rate']:12.1f}{ratio:9.2f}{row['cpu']:10.2f}{row['client_busy']:13.0%}{row['pss_kb'] / 1024:8.1f}"
             f"{row['first_us_p50']:10.0f}{row['done_us_p99'] / 1000:13.1f}{row['failed']:8d}  {row['error'][:60]}",
             flush=True,
         )
