@@ -159,6 +159,13 @@ pub const TRANSFER_SEND_BUFFER_OCTETS: usize = WINDOW_OCTETS_MAX;
 pub const TRANSFER_RECEIVE_BUFFER_OCTETS: usize = 1 << 20;
 /// Receive buffer that a listening socket asks for: a boot storm's requests wait here while the listener is restarted.
 pub const REQUEST_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
+/// Local addresses that a listener keeps sockets for refusals at, the one of longest ago out: more than most machines have.
+pub const REFUSAL_ADDRESSES_MAX: usize = 16;
+/// Sockets for refusals at one address, used in turn: a client that asks again gets its next refusal from another port.
+pub const REFUSAL_SOCKETS: usize = 4;
+/// Refusals that one of these sends before another port takes its place: no port stands for long, and a new socket for each
+/// would cost more than all the rest of a refusal.
+pub const REFUSALS_PER_SOCKET: u32 = 256;
 /// Datagrams that an in-memory link holds for its reader; those beyond are lost, as in a full socket.
 pub const MEMORY_LINK_DATAGRAMS: usize = 1024;
 /// Calls that one receive makes before it reports nothing, while each of them only tells of an earlier datagram's

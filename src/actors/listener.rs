@@ -21,7 +21,7 @@ use super::workers::Workers;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
-use crate::net::{Received, RequestSocket, send_once};
+use crate::net::{Received, Refusals, RequestSocket};
 use crate::observe::Fact;
 use crate::policy::unanswerable;
 use crate::transfer::{Outcome, error_packet};
@@ -39,6 +39,7 @@ pub struct Listener {
     registry: Addr<Registry>,
     /// `None` until started, and once paused.
     requests: Option<RequestSocket>,
+    refusals: Refusals,
     buffer: Vec<u8>,
     backlog: bool,
     /// It takes no further request, not even if it is started again.
@@ -66,7 +67,7 @@ impl Listener {
     ) -> Self {
         // One more than the longest request, to recognise those that are longer.
         let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
-        let chaos = service.chaos().part("listener", "");
+        let (chaos, refusals) = (service.chaos().part("listener", ""), Refusals::new(service.ports));
         Self {
             socket,
             service,
@@ -74,6 +75,7 @@ impl Listener {
             workers,
             registry,
             requests: None,
+            refusals,
             buffer,
             backlog: false,
             paused: false,
@@ -112,7 +114,7 @@ impl Listener {
         more
     }
 
-    fn on_datagram(&self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
+    fn on_datagram(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
         let peer = received.from;
         let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         if received.to_broadcast {
@@ -135,7 +137,7 @@ impl Listener {
         }
     }
 
-    fn on_request(&self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
+    fn on_request(&mut self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
         let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         let name = match self.service.rules.admit(&request) {
@@ -178,13 +180,13 @@ impl Listener {
     }
 
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
-    fn finish(&self, assignment: &Assignment, to: SocketAddr, fault: Fault, ticket: Ticket) {
+    fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, ticket: Ticket) {
         let Assignment { id, peer, .. } = *assignment;
         if let Some(log) = &self.service.packet_log {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.failure);
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
-        let sent = send_once(peer, to, self.service.ports, &error_packet(fault.failure));
+        let sent = self.refusals.send(peer, to, &error_packet(fault.failure));
         let local = *sent.as_ref().unwrap_or(&to);
         let mut report = assignment.report(local, Outcome::Failed(fault.failure));
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
@@ -195,11 +197,11 @@ impl Listener {
     }
 
     /// Answers with one ERROR, from a port of its own as every answer is (RFC 1350 §4).
-    fn refuse(&self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
+    fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
         let packet = error_packet(fault.failure);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
-        let _ = send_once(peer, received.to, self.service.ports, &packet);
+        let _ = self.refusals.send(peer, received.to, &packet);
         self.service.observe(&Fact::Refused { peer, request, fault });
     }
 }
@@ -227,6 +229,7 @@ impl Supervised for Listener {
         self.chaos.at("restarting", ctx);
         // The old registration must be gone before the socket can be waited for again.
         self.requests = None;
+        self.refusals = Refusals::new(self.service.ports);
         self.backlog = false;
         self.buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
     }

@@ -165,24 +165,8 @@ impl Link for UdpLink {
     }
 }
 
-/// Sends one packet from a fresh port of `from`'s address: the ERROR that refuses a request. Returns that address with the port.
-///
-/// # Errors
-/// As [`UdpLink::open`] and [`Link::send`].
-pub fn send_once(
-    to: SocketAddr,
-    from: SocketAddr,
-    ports: Option<PortRange>,
-    packet: &[u8],
-) -> io::Result<SocketAddr> {
-    // It will neither receive nor wait, and what it sends is small: a bare socket does.
-    let socket = bound(from, ports, |_| Ok(()))?;
-    lost_is_fine(sys::send(&socket, &to, packet))?;
-    socket.local_addr()
-}
-
 /// A socket at `local`'s address, whatever its port, made ready by `prepare`.
-fn bound(
+pub(super) fn bound(
     local: SocketAddr,
     ports: Option<PortRange>,
     prepare: impl FnOnce(&Socket) -> io::Result<()>,
@@ -211,7 +195,7 @@ fn bind_within(socket: &Socket, local: SocketAddr, ports: PortRange) -> io::Resu
     Err(io::Error::new(io::ErrorKind::AddrInUse, text))
 }
 
-fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+pub(super) fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
 }
@@ -276,7 +260,7 @@ fn is_lost(errno: Errno) -> bool {
 }
 
 /// A datagram that is lost on the way out is like one lost later: the retransmission timer heals it.
-fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
+pub(super) fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
     match sent {
         Err(errno) if !is_lost(errno) => Err(errno.into()),
         _ => Ok(()),
