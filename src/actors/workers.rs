@@ -102,9 +102,10 @@ impl Workers {
     /// # Errors
     /// The request, if nobody has room for it.
     pub(super) fn hand_out(&self, mut serve: Box<Serve>) -> Result<(), Box<Serve>> {
-        let mut workers = self.list();
-        workers.sort_by_key(|worker| worker.roster.load());
-        for worker in workers {
+        let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let least_busy = workers.iter().min_by_key(|worker| worker.roster.load());
+        // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
+        for worker in least_busy.into_iter().chain(workers.iter()) {
             match worker.roster.push_waiting(serve) {
                 Ok(()) => {
                     // One that has no room for it has others like it, and each makes the supervisor look for all there is.
