@@ -3,19 +3,21 @@
 //! A record is always one line, whatever text a client or a panic puts into it:
 //! `2026-11-22T18:00:00.123Z INFO message, key: value, key: value`.
 
+mod queue;
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Drain, Level, LevelFilter, Logger, OwnedKVList, Record, error, o};
-use slog_async::{Async, AsyncGuard};
+use slog_async::AsyncGuard;
 use slog_term::{Decorator, FullFormat, PlainDecorator, RecordDecorator, TermDecorator};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use crate::limits;
+use self::queue::Queue;
 use crate::supervision::is_told;
 
 /// RFC 3339, in UTC, to the millisecond.
@@ -93,14 +95,14 @@ impl Log {
     }
 }
 
-/// The thread that writes, and the queue before it. What finds the queue full is dropped, and counted in a line.
-fn queue<D: Decorator + Send + 'static>(decorator: D) -> (Async, AsyncGuard) {
+/// The thread that writes lines of this form, and the queue before it.
+fn queue<D: Decorator + Send + 'static>(decorator: D) -> (Queue, AsyncGuard) {
     let format = FullFormat::new(OneLine(decorator))
         .use_custom_timestamp(timestamp)
         .use_original_order()
         .build()
         .ignore_res();
-    Async::new(format).chan_size(limits::LOG_LINES_QUEUED).thread_name("log".into()).build_with_guard()
+    Queue::new(format)
 }
 
 fn timestamp(out: &mut dyn Write) -> io::Result<()> {
@@ -212,7 +214,8 @@ struct OneLineRecord<'a> {
 
 impl Write for OneLineRecord<'_> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        if !self.escape {
+        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~');
+        if !self.escape || octets.iter().all(is_plain) {
             return self.inner.write(octets);
         }
         for piece in String::from_utf8_lossy(octets).split_inclusive(char::is_control) {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use slog::{Level, Logger, debug, error, info, o, warn};
+use slog::{KV, Level, Logger, OwnedKV, Record, Serializer, debug, error, info, warn};
 
 use super::{Fact, Observer, Report};
 use crate::error::Failure;
@@ -22,21 +22,7 @@ impl LogObserver {
     }
 
     fn finished(&self, report: &Report) {
-        let fields = o!(
-            "transfer" => report.id.0,
-            "peer" => report.peer.to_string(),
-            "name" => report.name.clone(),
-            "path" => report.path.clone().unwrap_or_else(|| "-".to_owned()),
-            "size" => report.size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
-            "octets" => report.tally.octets,
-            "mode" => report.mode.clone(),
-            "options" => if report.options.is_empty() { "-".to_owned() } else { report.options.clone() },
-            "seconds" => format!("{:.3}", report.duration.as_secs_f64()),
-            "mb_per_s" => format!("{:.1}", report.rate() / 1e6),
-            "blocks" => report.tally.blocks,
-            "repeats" => report.tally.repeats,
-            "why" => Why(report).to_string(),
-        );
+        let fields = OwnedKV(Fields(report.clone()));
         let log = self.log.new(fields);
         let (direction, outcome) = (report.direction, report.outcome.as_str());
         match level(&report.outcome) {
@@ -44,6 +30,32 @@ impl LogObserver {
             Level::Warning => warn!(log, "{direction} {outcome}"),
             _ => info!(log, "{direction} {outcome}"),
         }
+    }
+}
+
+/// What a line tells of a transfer. It is put into words by whoever writes the line, which is not the thread that serves.
+struct Fields(Report);
+
+impl KV for Fields {
+    /// The last comes first, as of `o!`.
+    fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
+        let Self(report) = self;
+        to.emit_arguments("why", &format_args!("{}", Why(report)))?;
+        to.emit_u64("repeats", report.tally.repeats)?;
+        to.emit_u64("blocks", report.tally.blocks)?;
+        to.emit_arguments("mb_per_s", &format_args!("{:.1}", report.rate() / 1e6))?;
+        to.emit_arguments("seconds", &format_args!("{:.3}", report.duration.as_secs_f64()))?;
+        to.emit_str("options", if report.options.is_empty() { "-" } else { &report.options })?;
+        to.emit_str("mode", &report.mode)?;
+        to.emit_u64("octets", report.tally.octets)?;
+        match report.size {
+            Some(size) => to.emit_arguments("size", &format_args!("{size}"))?,
+            None => to.emit_str("size", "-")?,
+        }
+        to.emit_str("path", report.path.as_deref().unwrap_or("-"))?;
+        to.emit_str("name", &report.name)?;
+        to.emit_arguments("peer", &format_args!("{}", report.peer))?;
+        to.emit_u64("transfer", report.id.0)
     }
 }
 
