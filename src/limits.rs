@@ -139,6 +139,8 @@ pub const REQUESTS_WAITING_MAX: usize = 4096;
 pub const MAILBOX_BUSY: usize = 4096;
 /// Lines that wait for the log's own thread; those beyond are dropped and their number is logged.
 pub const LOG_LINES_QUEUED: usize = 8192;
+/// Octets of several lines that it writes in one call: what a pipe takes as a whole (`PIPE_BUF`).
+pub const LOG_OCTETS_AT_ONCE: usize = 4096;
 /// How long that thread rests when no line waits: at 100,000 lines a second, 200 wait then, and nobody sees the delay.
 pub const LOG_REST: Duration = Duration::from_millis(2);
 

@@ -54,7 +54,7 @@ pub(super) struct PeerState {
 
 impl PeerState {
     fn counted_in(unfinished: &Arc<watch::Sender<usize>>) -> Self {
-        unfinished.send_modify(|count| *count += 1);
+        change(unfinished, |count| count + 1);
         let (answered, over) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { answered, over, unfinished: Arc::clone(unfinished), session: Mutex::default() }
     }
@@ -62,7 +62,7 @@ impl PeerState {
     /// The outcome is known: nobody has to wait for this transfer any more, though its session may live on to answer repeats.
     pub(super) fn set_over(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
-            self.unfinished.send_modify(|count| *count -= 1);
+            change(&self.unfinished, |count| count - 1);
         }
     }
 
@@ -175,6 +175,14 @@ impl Drop for Ticket {
             table.peers.remove(&self.key);
         }
     }
+}
+
+/// Whoever waits for the end of all transfers is told of that alone.
+fn change(unfinished: &watch::Sender<usize>, by: impl FnOnce(usize) -> usize) {
+    unfinished.send_if_modified(|count| {
+        *count = by(*count);
+        *count == 0
+    });
 }
 
 /// A panic elsewhere leaves these tables whole: each change to them is a single step.

@@ -8,6 +8,7 @@ mod queue;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Drain, Level, LevelFilter, Logger, OwnedKVList, Record, error, o};
@@ -18,6 +19,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use self::queue::Queue;
+use crate::limits;
 use crate::supervision::is_told;
 
 /// RFC 3339, in UTC, to the millisecond.
@@ -39,10 +41,12 @@ impl Log {
     /// That of opening the file.
     pub(super) fn open(file: Option<&Path>, verbose: bool) -> io::Result<Self> {
         let file = file.map(LogFile::open).transpose()?;
+        let lines_waiting = Arc::<AtomicUsize>::default();
+        let waiting = || Arc::clone(&lines_waiting);
         let (drain, guard) = match &file {
-            Some(file) => queue(PlainDecorator::new(Lines::new(file.clone()))),
-            None if io::stderr().is_terminal() => queue(TermDecorator::new().stderr().build()),
-            None => queue(PlainDecorator::new(Lines::new(io::stderr()))),
+            Some(file) => queue(PlainDecorator::new(Lines::new(file.clone(), waiting())), waiting()),
+            None if io::stderr().is_terminal() => queue(TermDecorator::new().stderr().build(), waiting()),
+            None => queue(PlainDecorator::new(Lines::new(io::stderr(), waiting())), waiting()),
         };
         let level = if verbose { Level::Trace } else { Level::Info };
         // Not `fuse`, which panics: whoever still logs after `close` is late, not wrong.
@@ -96,13 +100,13 @@ impl Log {
 }
 
 /// The thread that writes lines of this form, and the queue before it.
-fn queue<D: Decorator + Send + 'static>(decorator: D) -> (Queue, AsyncGuard) {
+fn queue<D: Decorator + Send + 'static>(decorator: D, waiting: Arc<AtomicUsize>) -> (Queue, AsyncGuard) {
     let format = FullFormat::new(OneLine(decorator))
         .use_custom_timestamp(timestamp)
         .use_original_order()
         .build()
         .ignore_res();
-    Queue::new(format)
+    Queue::new(format, waiting)
 }
 
 fn timestamp(out: &mut dyn Write) -> io::Result<()> {
@@ -151,17 +155,38 @@ impl Write for LogFile {
     }
 }
 
-/// Passes a line on in one write, so that lines of several processes don't mix, and counts those that were lost
-/// to a full disk.
-struct Lines<W> {
-    line: Vec<u8>,
-    lost: u64,
+/// Passes lines on, each of them in one write, so that lines of several processes don't mix; together with those that wait behind it. Counts
+/// those that were lost to a full disk.
+struct Lines<W: Write> {
+    text: Vec<u8>,
+    /// Octets of it that are whole lines.
+    whole: usize,
+    lost: usize,
+    /// Lines that are to come, and the one that has just ended.
+    waiting: Arc<AtomicUsize>,
     out: W,
 }
 
 impl<W: Write> Lines<W> {
-    fn new(out: W) -> Self {
-        Self { line: Vec::new(), lost: 0, out }
+    fn new(out: W, waiting: Arc<AtomicUsize>) -> Self {
+        Self { text: Vec::new(), whole: 0, lost: 0, waiting, out }
+    }
+
+    /// Passes on what the first `octets` of the text are.
+    fn pass_on(&mut self, octets: usize) -> io::Result<()> {
+        if octets == 0 {
+            return Ok(());
+        }
+        let mut passed = 0;
+        let written = self
+            .report_lost()
+            .and_then(|()| write_counting(&mut self.out, &self.text[..octets], &mut passed));
+        if written.is_err() {
+            self.lost += self.text[passed..octets].iter().filter(|octet| **octet == b'\n').count();
+        }
+        self.text.drain(..octets);
+        self.whole = self.text.len();
+        written
     }
 
     fn report_lost(&mut self) -> io::Result<()> {
@@ -176,22 +201,40 @@ impl<W: Write> Lines<W> {
     }
 }
 
+/// Writes all of `text`, or as much of it as `written` says then.
+fn write_counting(out: &mut impl Write, text: &[u8], written: &mut usize) -> io::Result<()> {
+    while *written < text.len() {
+        match out.write(&text[*written..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(octets) => *written += octets,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 impl<W: Write> Write for Lines<W> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(octets);
+        self.text.extend_from_slice(octets);
         Ok(octets.len())
     }
 
+    /// A line has ended.
     fn flush(&mut self) -> io::Result<()> {
-        if self.line.is_empty() {
-            return Ok(());
+        let before = std::mem::replace(&mut self.whole, self.text.len());
+        let passed = if self.text.len() > limits::LOG_OCTETS_AT_ONCE { self.pass_on(before) } else { Ok(()) };
+        if self.waiting.load(Ordering::Relaxed) > 1 {
+            return passed;
         }
-        let written = self.report_lost().and_then(|()| self.out.write_all(&self.line));
-        self.line.clear();
-        if written.is_err() {
-            self.lost += 1;
-        }
-        written
+        passed.and(self.pass_on(self.whole))
+    }
+}
+
+impl<W: Write> Drop for Lines<W> {
+    /// What was to come may have come too late.
+    fn drop(&mut self) {
+        let _ = self.pass_on(self.whole);
     }
 }
 

@@ -26,12 +26,12 @@ struct Paced<D> {
 }
 
 impl Queue {
-    /// A queue before `drain`. The guard, when it is dropped, waits until all is written.
-    pub(super) fn new<D>(drain: D) -> (Self, AsyncGuard)
+    /// A queue before `drain`, in which `waiting` counts the lines: those that wait, and the one that is being written. The guard, when it
+    /// is dropped, waits until all is written.
+    pub(super) fn new<D>(drain: D, waiting: Arc<AtomicUsize>) -> (Self, AsyncGuard)
     where
         D: Drain<Ok = (), Err = Never> + Send + 'static,
     {
-        let waiting = Arc::<AtomicUsize>::default();
         let paced = Paced { drain, waiting: Arc::clone(&waiting) };
         let core = AsyncCore::custom(paced).chan_size(limits::LOG_LINES_QUEUED).thread_name("log".into());
         let (core, guard) = core.build_with_guard();
@@ -41,10 +41,10 @@ impl Queue {
     /// Whether there was room.
     fn push(&self, record: &Record<'_>, values: &OwnedKVList) -> bool {
         // Counted before it can be written: the count never misses a line that waits.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = Place::take(&self.waiting);
         let pushed = self.core.log(record, values).is_ok();
-        if !pushed {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if pushed {
+            std::mem::forget(place);
         }
         pushed
     }
@@ -59,6 +59,22 @@ impl Queue {
         if count > 0 && !self.push(&record!(slog::Level::Error, "", &text, b!("count" => count)), values) {
             self.lost.fetch_add(count, Ordering::Relaxed);
         }
+    }
+}
+
+/// A line's place in the count, given back when dropped: a value that is put into words may panic.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

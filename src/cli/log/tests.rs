@@ -94,13 +94,44 @@ fn lines_lost_to_a_full_disk_are_counted() {
             Ok(())
         }
     }
-    let mut lines = Lines::new(Disk(2, Vec::new()));
+    let mut lines = Lines::new(Disk(2, Vec::new()), Arc::default());
     for (line, written) in [("one\n", false), ("two\n", false), ("three\n", true)] {
         assert!(lines.write_all(line.as_bytes()).is_ok());
         assert_eq!(lines.flush().is_ok(), written);
     }
-    let text = String::from_utf8(lines.out.1).expect("text");
+    let text = String::from_utf8(std::mem::take(&mut lines.out.1)).expect("text");
     assert!(text.ends_with(" ERRO lines of the log were lost, count: 2\nthree\n"), "{text}");
+}
+
+#[test]
+fn lines_that_come_together_are_written_together_and_none_stays_behind() {
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<String>>>);
+    impl Write for Writes {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().push(String::from_utf8_lossy(octets).into_owned());
+            Ok(octets.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let (writes, waiting) = (Writes::default(), Arc::new(AtomicUsize::new(0)));
+    let mut lines = Lines::new(writes.clone(), Arc::clone(&waiting));
+    let long = format!("{}\n", "long".repeat(1000));
+    for (line, left) in [("one\n", 3), ("two\n", 2), ("three\n", 1), ("four\n", 1), (&*long, 9), (&*long, 9)]
+    {
+        waiting.store(left, Ordering::Relaxed);
+        lines.write_all(line.as_bytes()).expect("room");
+        lines.flush().expect("room");
+    }
+    assert_eq!(
+        *writes.0.lock().unwrap(),
+        ["one\ntwo\nthree\n", "four\n", &*long],
+        "no more than a pipe takes at once"
+    );
+    drop(lines);
+    assert_eq!(writes.0.lock().unwrap()[3..], [long], "what was counted came too late");
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Drain for Lines {
 /// A log, what ends it, and what it writes. It begins to write when `begin` says so.
 fn log(begin: Option<Receiver<()>>) -> (Logger, AsyncGuard, Receiver<String>) {
     let (out, written) = channel();
-    let (queue, guard) = Queue::new(Lines { begin: Mutex::new(begin), out: Mutex::new(out) });
+    let (queue, guard) = Queue::new(Lines { begin: Mutex::new(begin), out: Mutex::new(out) }, Arc::default());
     (Logger::root(queue.ignore_res(), o!()), guard, written)
 }
 
@@ -88,4 +88,24 @@ fn a_busy_log_rests_only_when_nothing_waits() {
     // A rest after each line would take four seconds.
     assert!(began_at.elapsed() < Duration::from_secs(2), "{:?}", began_at.elapsed());
     drop((log, guard));
+}
+
+#[test]
+fn a_value_that_panics_holds_up_no_later_line() {
+    struct Bad;
+    impl std::fmt::Display for Bad {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no words");
+        }
+    }
+    let (out, written) = channel();
+    let waiting = Arc::<AtomicUsize>::default();
+    let lines = Lines { begin: Mutex::default(), out: Mutex::new(out) };
+    let (queue, guard) = Queue::new(lines, Arc::clone(&waiting));
+    let log = Logger::root(queue.ignore_res(), o!());
+    assert!(std::panic::catch_unwind(|| info!(log, "bad"; "value" => %Bad)).is_err());
+    assert_eq!(waiting.load(Ordering::Relaxed), 0);
+    info!(log, "good");
+    drop((log, guard));
+    assert_eq!(written.try_iter().collect::<Vec<_>>(), ["good"]);
 }
