@@ -91,7 +91,7 @@ impl SessionSupervisor {
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
     fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Result<Addr<Session>, Fault> {
-        let link = UdpLink::from_socket(Arc::clone(&lease.socket))
+        let link = UdpLink::from_bound(Arc::clone(&lease.socket), lease.local)
             .map_err(|error| Fault::new(Failure::Busy, error))?;
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), self.registry.clone());

@@ -62,6 +62,14 @@ impl UdpLink {
     /// When the runtime can't register the socket.
     pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
         let local_addr = socket.local_addr()?;
+        Self::from_bound(socket, local_addr)
+    }
+
+    /// The same for a socket of which it is known that it is bound to `local_addr`.
+    ///
+    /// # Errors
+    /// As [`from_socket`](Self::from_socket).
+    pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> io::Result<Self> {
         Ok(Self { readiness: Readiness::new(socket)?, local_addr, segments: true })
     }
 
