@@ -51,6 +51,11 @@ impl Part {
     }
 
     #[inline]
+    pub(crate) fn strikes(&self, _: &'static str) -> bool {
+        false
+    }
+
+    #[inline]
     pub(crate) fn seam(&self, _: &'static str) -> Seam {
         Seam
     }

@@ -54,6 +54,11 @@ impl Part {
         Self(self.0.as_ref().map(|own| own.named(actor)))
     }
 
+    /// Whether `actor` of this one's subject is to fail: where it is done without as a rule, it has to be there.
+    pub(crate) fn strikes(&self, actor: &'static str) -> bool {
+        self.0.as_ref().is_some_and(|own| own.chaos.strikes(actor, &own.subject))
+    }
+
     /// What the actor asks where it calls others.
     pub(crate) fn seam(&self, name: &'static str) -> Seam {
         self.0.as_ref().map_or_else(|| Chaos::default().seam(name), |own| own.named(name))

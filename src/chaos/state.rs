@@ -160,6 +160,11 @@ impl Chaos {
         self.0.planned.load(Ordering::Acquire) != 0 && self.state().waits_for(owner, step, subject)
     }
 
+    /// Whether a fault is planned for that actor.
+    pub(super) fn strikes(&self, owner: &str, subject: &str) -> bool {
+        self.0.planned.load(Ordering::Acquire) != 0 && self.state().strikes(owner, subject)
+    }
+
     /// Wakes when there is a plan that needs it.
     pub(super) fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
@@ -266,6 +271,10 @@ impl State {
         let armed = |armed: &Armed| armed.is_for(subject) && armed.target.is(owner, step);
         let storm = |storm: &Blowing| storm.targets.iter().any(|target| target.is(owner, step));
         self.armed.iter().any(armed) || self.storms.iter().any(storm)
+    }
+
+    fn strikes(&self, owner: &str, subject: &str) -> bool {
+        self.armed.iter().any(|armed| armed.is_for(subject) && armed.target.owner == owner)
     }
 
     fn needs_waking(&self) -> bool {

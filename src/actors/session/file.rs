@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context, Handler};
+use actix::{Addr, AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 
 use super::{Assignment, Session};
@@ -13,17 +13,19 @@ use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
-use crate::store::Source;
-use crate::supervision::{ChildExited, Exit, start_temporary};
+use crate::store::{Slab, Source};
+use crate::supervision::{ChildExited, Exit, caught, start_temporary};
 use crate::transfer::Input;
 use crate::wire::{Direction, decimal};
 
-/// The actor that has the file.
+/// Who has the file.
 #[derive(Debug, Default)]
 pub(super) enum File {
-    /// None yet.
+    /// Nobody yet.
     #[default]
     None,
+    /// The session itself: it needs no reader for as long as nothing has to be waited for.
+    Open(Arc<dyn Source>),
     /// A reader.
     Reading(Addr<Reader>),
     /// A writer, and what it works on.
@@ -65,6 +67,11 @@ impl Drop for File {
     }
 }
 
+/// The machine wants octets of a file that is open here. A message, so that a slab has a turn of its own, as it has with a reader.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct ReadCached;
+
 impl Session {
     /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
     /// ERROR after an OACK would leave PXELINUX waiting.
@@ -76,7 +83,10 @@ impl Session {
         match self.lease.assignment.request.direction {
             Direction::Read => {
                 let is_open = source.is_some();
-                self.start_reader(ctx, source);
+                match source {
+                    Some(source) if !self.chaos.strikes("reader") => self.file = File::Open(source),
+                    _ => self.start_reader(ctx, source),
+                }
                 if is_open && !has_begun {
                     self.begin(ctx);
                 }
@@ -153,11 +163,34 @@ impl Handler<Read> for Session {
                 self.lease.hold().set_opened(opened);
                 self.begin(ctx);
             }
-            Read::Fetched(slab) => {
-                self.wanted = None;
-                self.feed(ctx, Input::Slab { bytes: slab.bytes, end: slab.end });
-            }
+            Read::Fetched(slab) => self.on_slab(slab, ctx),
             Read::Failed(fault) => self.fail(ctx, fault),
+        }
+    }
+}
+
+impl Handler<ReadCached> for Session {
+    type Result = ();
+
+    /// Reads what the page cache has. For whatever may mean to wait there is a reader from now on; and also if the store panics, which
+    /// counts as if it had done so in one.
+    fn handle(&mut self, _: ReadCached, ctx: &mut Self::Context) {
+        self.chaos.at("handle", ctx);
+        let (Some((offset, octets)), File::Open(source)) = (self.wanted, &self.file) else { return };
+        let seam = self.chaos.seam("store");
+        let read = caught(|| {
+            seam.at("fetch_cached");
+            source.fetch_cached(offset, octets)
+        });
+        match read {
+            Ok(Ok(Some(slab))) => self.on_slab(slab, ctx),
+            Ok(Ok(None)) => {
+                let source = Arc::clone(source);
+                self.start_reader(ctx, Some(source));
+                self.file.fetch(offset, octets);
+            }
+            Ok(Err(fault)) => self.fail(ctx, fault),
+            Err(panic) => self.on_reader_exited(&Exit::Panicked(panic), ctx),
         }
     }
 }
@@ -179,7 +212,7 @@ impl Handler<ChildExited> for Session {
         self.chaos.at("handle", ctx);
         match (&self.file, &exit) {
             // With the arbiter, as this session does: another goes on elsewhere.
-            (_, Exit::Killed) | (File::None, _) => {}
+            (_, Exit::Killed) | (File::None | File::Open(_), _) => {}
             (File::Reading(_), _) => self.on_reader_exited(&exit, ctx),
             (File::Writing { upload, .. }, _) => {
                 self.tell_crash("writer", &exit);
@@ -190,6 +223,11 @@ impl Handler<ChildExited> for Session {
 }
 
 impl Session {
+    fn on_slab(&mut self, Slab { bytes, end }: Slab, ctx: &mut Context<Self>) {
+        self.wanted = None;
+        self.feed(ctx, Input::Slab { bytes, end });
+    }
+
     /// Another one goes on where it was, in the same open file.
     fn on_reader_exited(&mut self, exit: &Exit, ctx: &mut Context<Self>) {
         self.tell_crash("reader", exit);

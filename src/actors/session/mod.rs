@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use tokio::time::Instant;
 
 use self::datagrams::Pump;
-use self::file::File;
+use self::file::{File, ReadCached};
 use self::polling::AtWork;
 use super::lease::{Held, Lease, Summary, Transfer};
 use super::registry::{Finished, Progressed, Started};
@@ -48,9 +48,9 @@ pub(super) struct Session {
     service: Arc<Service>,
     registry: Addr<super::Registry>,
     link: Box<dyn Link>,
-    /// The reader or the writer.
+    /// The open file, its reader or its writer.
     file: File,
-    /// What the reader was asked for last, until it has answered.
+    /// What of the file was asked for last, until it is here.
     wanted: Option<(u64, usize)>,
     timer: Timer,
     /// Datagrams were left in the socket when this session's turn ended.
@@ -207,7 +207,7 @@ impl Session {
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.lease.set_over();
         self.at_work = None;
-        // The reader has the file too, and is the last to let go of it.
+        // The session or its reader has the file too, and is the last to let go of it.
         let source = self.lease.hold().source.0.take();
         drop(source);
         ctx.stop();
@@ -226,7 +226,7 @@ impl Session {
             lease.peer_state.set_answered();
         }
         while let Some(action) = drain.next() {
-            over |= self.act(summary, action);
+            over |= self.act(ctx, summary, action);
         }
         self.is_lock_step = machine.is_lock_step();
         let tally = machine.tally();
@@ -247,7 +247,7 @@ impl Session {
     }
 
     /// Does one thing that the machine asks for. `true` if it was the last.
-    fn act(&mut self, summary: &mut Summary, action: Action<'_>) -> bool {
+    fn act(&mut self, ctx: &mut Context<Self>, summary: &mut Summary, action: Action<'_>) -> bool {
         match action {
             Action::Transmit(transmit) => {
                 if let Err(detail) = self.send(&transmit) {
@@ -256,7 +256,10 @@ impl Session {
             }
             Action::Want { offset, octets } => {
                 self.wanted = Some((offset, octets));
-                self.file.fetch(offset, octets);
+                match self.file {
+                    File::Open(_) => ctx.notify(ReadCached),
+                    _ => self.file.fetch(offset, octets),
+                }
             }
             Action::Store(slab) => {
                 *summary.size.get_or_insert(0) += slab.len() as u64;
