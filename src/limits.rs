@@ -222,6 +222,8 @@ pub const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
 pub const STRANGERS_ANSWERED_MAX: u32 = 32;
 /// Least time between two reports of progress from one session to the registry.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// So many transfers of which the registry knows how far they are make it look which of them are over.
+pub const PROGRESS_PRUNED_AT: usize = 1024;
 /// Finished transfers that the registry remembers.
 pub const HISTORY_MAX: usize = 256;
 /// Messages that may wait for a session, its reader or its writer: each asks the other for one thing at a time.

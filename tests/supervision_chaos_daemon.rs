@@ -179,7 +179,7 @@ fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
 #[test]
 fn files_arrive_while_sessions_readers_listener_and_registry_panic_all_the_time() {
     // (A restart is forgotten soon, so that the pauses before the next ones stay short.)
-    let plans = "seed=42; session|reader=panic every 20ms; listener|registry=panic every 50ms; \
+    let plans = "seed=42; session|reader=panic every 20ms; listener|registry.future=panic every 50ms; \
                  restarts=1000 within 100ms";
     let served = served(plans);
     let until = Instant::now() + 3 * PATIENCE;

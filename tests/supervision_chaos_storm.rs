@@ -27,7 +27,7 @@ const STORM: Duration = Duration::from_secs(30);
 /// Sessions that only answer repeats, and timers that have begun, have their time. Generous: a loaded machine is not a fault.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 /// What panics. Restarts a second apart are not in a row, so the pauses before them stay short.
-const CHAOS: &str = "session|reader=panic every 5ms; listener=panic every 1s; registry=panic every 1s; restarts=1000 within 1s";
+const CHAOS: &str = "session|reader=panic every 5ms; listener=panic every 1s; registry.future=panic every 1s; restarts=1000 within 1s";
 /// Files to be read, of each kind.
 const FILES: usize = 8;
 /// Of a hundred transfers that were hit as often as a session or a reader is replaced, so many must be none the worse for it.

@@ -256,6 +256,8 @@ impl Run {
                 plan();
                 // What is wrong with it is asked for later: here the transfer goes on in any case.
                 let _ = self.next_is_served();
+                // (Nothing but a question wakes the registry.)
+                let _ = self.table.listed();
                 let _ = self.table.wait_for_hits(wanted);
             }));
         } else {

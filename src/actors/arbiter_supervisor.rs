@@ -92,7 +92,7 @@ impl ArbiterSupervisor {
         let ended = children.len();
         self.service.observe(&Fact::ArbiterReplaced { arbiter: worker.number, why, moved: 0, ended });
         for child in &children {
-            child.lease.bury(&self.service, &self.registry, Failure::Internal, "its arbiter was blocked");
+            child.lease.bury(&self.service, Failure::Internal, "its arbiter was blocked");
         }
         self.abandoned.push(worker.number);
         // What it has not begun is nobody's fault.

@@ -4,18 +4,16 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use actix::Addr;
 use tokio::time::Instant;
 
 use super::live_peers::PeerState;
-use super::registry::{Finished, Registry};
 use super::service::Service;
 use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::Upload;
 use crate::error::{Failure, Fault};
 use crate::net::{Link, UdpLink};
-use crate::observe::{Fact, Report};
+use crate::observe::Report;
 use crate::store::Source;
 use crate::transfer::{
     Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
@@ -173,7 +171,7 @@ impl Lease {
 
     /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it from the same TID, nothing of an upload is
     /// left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
-    pub(super) fn bury(&self, service: &Service, registry: &Addr<Registry>, failure: Failure, why: &str) {
+    pub(super) fn bury(&self, service: &Service, failure: Failure, why: &str) {
         self.next_life();
         self.upload.close(Fault::new(failure, why));
         self.set_over();
@@ -184,12 +182,11 @@ impl Lease {
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
-        if let Ok(mut link) = UdpLink::from_socket(Arc::clone(&self.socket)) {
+        if let Ok(mut link) = UdpLink::from_bound(Arc::clone(&self.socket), self.local) {
             // Whether it arrives or not, there is nothing left to try.
             let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
         }
-        service.observe(&Fact::Finished(&report));
-        let _ = registry.try_send(Finished(report));
+        service.finish(report);
         self.peer_state.set_over();
     }
 }

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Supervised};
+use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 use slog::trace;
 use tokio::time::Instant;
 
 use super::blocking::StoreCaller;
 use super::lease::Opened;
 use super::live_peers::{Claim, LivePeers, Ticket};
-use super::registry::{Finished, Registry};
 use super::roster::Serve;
 use super::service::Service;
 use super::session::{Again, Assignment};
@@ -36,7 +35,6 @@ pub struct Listener {
     service: Arc<Service>,
     live_peers: Arc<LivePeers>,
     workers: Arc<Workers>,
-    registry: Addr<Registry>,
     /// `None` until started, and once paused.
     requests: Option<RequestSocket>,
     refusals: Refusals,
@@ -63,7 +61,6 @@ impl Listener {
         service: Arc<Service>,
         live_peers: Arc<LivePeers>,
         workers: Arc<Workers>,
-        registry: Addr<Registry>,
     ) -> Self {
         // One more than the longest request, to recognise those that are longer.
         let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
@@ -73,7 +70,6 @@ impl Listener {
             service,
             live_peers,
             workers,
-            registry,
             requests: None,
             refusals,
             buffer,
@@ -190,9 +186,7 @@ impl Listener {
         let local = *sent.as_ref().unwrap_or(&to);
         let mut report = assignment.report(local, Outcome::Failed(fault.failure));
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
-        self.service.observe(&Fact::Finished(&report));
-        // A registry that has no room for it misses a line of its history.
-        let _ = self.registry.try_send(Finished(report));
+        self.service.finish(report);
         drop(ticket);
     }
 

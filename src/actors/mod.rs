@@ -16,6 +16,7 @@
 
 mod arbiter_supervisor;
 mod blocking;
+mod history;
 mod lease;
 mod listener;
 mod live_peers;
@@ -32,6 +33,7 @@ mod workers;
 mod writer;
 
 pub use self::arbiter_supervisor::ArbiterSupervisor;
+pub use self::history::History;
 pub use self::listener::{Listener, Pause};
 pub use self::live_peers::LivePeers;
 pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};

@@ -1,10 +1,11 @@
 //! The actor that knows what is live, and what was.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, Supervised};
 
+use super::history::History;
 use super::roster::Live;
 use super::service::Service;
 use super::session::End;
@@ -14,22 +15,19 @@ use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
-/// Knows every live transfer and the last ones that ended. It hears of them; it never stands between a packet and its answer.
+/// Tells every live transfer and the last ones that ended, when it is asked. It never stands between a packet and its answer.
 ///
-/// What it knows can be lost: after a crash, and whenever it is asked, it compares with what the arbiters have.
+/// What it tells it looks up: who is live in the rosters of the arbiters, who was in the [`History`]. Nobody has to send it a message for
+/// each transfer, and it has nothing to lose but how far those were that are at work in the moment of the question.
 #[derive(Debug)]
 pub struct Registry {
     workers: Arc<Workers>,
-    live: BTreeMap<TransferId, Entry>,
-    history: VecDeque<Report>,
+    history: Arc<History>,
+    /// How far transfers were, as they told last.
+    heard: BTreeMap<TransferId, u64>,
+    /// So many of them make it worth to look for those that are over.
+    prune_at: usize,
     chaos: Part,
-}
-
-#[derive(Debug)]
-struct Entry {
-    transfer: LiveTransfer,
-    /// `None` between two sessions of a transfer.
-    session: Option<Recipient<End>>,
 }
 
 /// A transfer that is under way.
@@ -41,14 +39,6 @@ pub struct LiveTransfer {
     pub octets: u64,
 }
 
-/// A session has begun, the transfer's first or another.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Started {
-    pub(super) report: Report,
-    pub(super) session: Recipient<End>,
-}
-
 /// How far a transfer is.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -56,11 +46,6 @@ pub(super) struct Progressed {
     pub(super) id: TransferId,
     pub(super) octets: u64,
 }
-
-/// A transfer is over.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Finished(pub(super) Report);
 
 /// Everything the registry knows. Answered by a [`Snapshot`].
 #[derive(Debug, Message)]
@@ -90,18 +75,23 @@ impl Registry {
     /// A registry of what the arbiters of `workers` do.
     #[must_use]
     pub fn new(service: &Service, workers: Arc<Workers>) -> Self {
-        let chaos = service.chaos().part("registry", "");
-        Self { workers, live: BTreeMap::new(), history: VecDeque::new(), chaos }
+        let (history, chaos) = (Arc::clone(&service.history), service.chaos().part("registry", ""));
+        Self { workers, history, heard: BTreeMap::new(), prune_at: limits::PROGRESS_PRUNED_AT, chaos }
     }
 
-    /// Sees to it that it knows exactly the transfers that are live: news may have been lost, here by a panic or on the way by want of room.
-    fn reconcile(&mut self) {
-        let mut known = std::mem::take(&mut self.live);
-        for Live { report, octets, session } in self.workers.live() {
-            let heard = known.remove(&report.id).map_or(0, |entry| entry.transfer.octets);
-            let transfer = LiveTransfer { octets: octets.unwrap_or(heard), report };
-            self.live.insert(transfer.report.id, Entry { transfer, session });
-        }
+    /// The transfers that are live, the oldest first. What was heard of others is forgotten.
+    fn live(&mut self) -> Vec<(LiveTransfer, Option<Recipient<End>>)> {
+        let mut heard = std::mem::take(&mut self.heard);
+        let mut found = self.workers.live();
+        found.sort_by_key(|live| live.report.id);
+        let live = found.into_iter().map(|Live { report, octets, session }| {
+            let last = heard.remove(&report.id);
+            self.heard.extend(last.map(|octets| (report.id, octets)));
+            (LiveTransfer { octets: octets.or(last).unwrap_or(0), report }, session)
+        });
+        let live = live.collect();
+        self.prune_at = limits::PROGRESS_PRUNED_AT.max(2 * self.heard.len());
+        live
     }
 }
 
@@ -111,26 +101,13 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
-        self.reconcile();
     }
 }
 
 impl Supervised for Registry {
-    /// What is live is looked up again; what was is lost.
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
-        self.live.clear();
-        self.history.clear();
-    }
-}
-
-impl Handler<Started> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Started { report, session }: Started, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        let (id, transfer) = (report.id, LiveTransfer { report, octets: 0 });
-        self.live.insert(id, Entry { transfer, session: Some(session) });
+        self.heard.clear();
     }
 }
 
@@ -139,22 +116,10 @@ impl Handler<Progressed> for Registry {
 
     fn handle(&mut self, Progressed { id, octets }: Progressed, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
-        if let Some(entry) = self.live.get_mut(&id) {
-            entry.transfer.octets = octets;
+        self.heard.insert(id, octets);
+        if self.heard.len() >= self.prune_at {
+            self.live();
         }
-    }
-}
-
-impl Handler<Finished> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Finished(report): Finished, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        self.live.remove(&report.id);
-        if self.history.len() == limits::HISTORY_MAX {
-            self.history.pop_front();
-        }
-        self.history.push_back(report);
     }
 }
 
@@ -163,9 +128,8 @@ impl Handler<List> for Registry {
 
     fn handle(&mut self, _: List, ctx: &mut Self::Context) -> Self::Result {
         self.chaos.at("handle", ctx);
-        self.reconcile();
-        let live = self.live.values().map(|entry| entry.transfer.clone()).collect();
-        MessageResult(Snapshot { live, history: self.history.iter().cloned().collect() })
+        let live = self.live().into_iter().map(|(transfer, _)| transfer).collect();
+        MessageResult(Snapshot { live, history: self.history.all() })
     }
 }
 
@@ -174,8 +138,7 @@ impl Handler<Describe> for Registry {
 
     fn handle(&mut self, Describe(id): Describe, ctx: &mut Self::Context) -> Self::Result {
         self.chaos.at("handle", ctx);
-        self.reconcile();
-        self.live.get(&id).map(|entry| entry.transfer.clone())
+        self.live().into_iter().map(|(transfer, _)| transfer).find(|transfer| transfer.report.id == id)
     }
 }
 
@@ -184,8 +147,9 @@ impl Handler<Cancel> for Registry {
 
     fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> bool {
         self.chaos.at("handle", ctx);
-        self.reconcile();
-        let session = self.live.get(&id).and_then(|entry| entry.session.as_ref());
-        session.is_some_and(|session| session.try_send(End(Failure::Cancelled)).is_ok())
+        let found = self.live().into_iter().find(|(transfer, _)| transfer.report.id == id);
+        found
+            .and_then(|(_, session)| session)
+            .is_some_and(|session| session.try_send(End(Failure::Cancelled)).is_ok())
     }
 }

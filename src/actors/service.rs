@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use slog::Logger;
 
+use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
 use crate::net::PortRange;
-use crate::observe::{Fact, Observer, TransferId};
+use crate::observe::{Fact, Observer, Report, TransferId};
 use crate::policy::Rules;
 use crate::store::Store;
 use crate::supervision::{RestartLimit, caught, contained};
@@ -40,6 +41,8 @@ pub struct Service {
     pub packet_log: Option<Logger>,
     /// Number of the last transfer.
     pub last_transfer: AtomicU64,
+    /// What the registry tells of transfers that have ended.
+    pub history: Arc<History>,
     /// Faults that tests plan.
     #[cfg(feature = "chaos")]
     pub chaos: Chaos,
@@ -63,6 +66,12 @@ impl Service {
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
         let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
         RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
+    }
+
+    /// A transfer is over: tells everybody who wants to know.
+    pub(super) fn finish(&self, report: Report) {
+        self.observe(&Fact::Finished(&report));
+        self.history.push(report);
     }
 
     /// Tells the observers. One that panics loses this fact; the others hear that it did.

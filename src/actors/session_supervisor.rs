@@ -1,5 +1,7 @@
 //! The parent of an arbiter's sessions.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
@@ -8,7 +10,7 @@ use super::lease::Lease;
 use super::registry::Registry;
 use super::roster::{Child, Roster, Serve};
 use super::service::Service;
-use super::session::{End, Session};
+use super::session::{Assignment, End, Session};
 use super::workers::Pulse;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
@@ -63,19 +65,13 @@ impl SessionSupervisor {
     }
 
     fn serve(&self, serve: Serve, ctx: &Context<Self>) {
-        let mut report = serve.assignment.report(serve.local, Outcome::Failed(Failure::Busy));
-        if let Err(fault) = self.start_transfer(serve, ctx) {
-            // Nobody can be told without a socket: the client repeats its request, and there may be one then.
-            report.detail = fault.detail;
-            self.service.observe(&Fact::Finished(&report));
-        }
-    }
-
-    fn start_transfer(&self, serve: Serve, ctx: &Context<Self>) -> Result<(), Fault> {
         let Serve { assignment, local, opened, ticket } = serve;
-        let busy = |error| Fault::new(Failure::Busy, error);
-        let socket = UdpLink::open(local, self.service.ports).map_err(busy)?;
-        let local = socket.local_addr().map_err(busy)?;
+        let opened_socket = UdpLink::open(local, self.service.ports)
+            .and_then(|socket| socket.local_addr().map(|local| (socket, local)));
+        let (socket, local) = match opened_socket {
+            Ok(bound) => bound,
+            Err(error) => return self.refuse(&assignment, local, &error),
+        };
         if !assignment.request.options.is_empty() {
             // Without any it is 516 octets at a time, which every buffer holds.
             UdpLink::widen(&socket);
@@ -84,15 +80,24 @@ impl SessionSupervisor {
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
         }
-        let session = self.start_session(&lease, ctx)?;
-        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
-        Ok(())
+        match self.start_session(&lease, ctx) {
+            Ok(session) => {
+                self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
+            }
+            Err(error) => self.refuse(&lease.assignment, local, &error),
+        }
+    }
+
+    /// Nobody can be told without a socket: the client repeats its request, and there may be one then.
+    fn refuse(&self, assignment: &Assignment, local: SocketAddr, error: &io::Error) {
+        let mut report = assignment.report(local, Outcome::Failed(Failure::Busy));
+        report.detail = Some(error.to_string().into());
+        self.service.finish(report);
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
-    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Result<Addr<Session>, Fault> {
-        let link = UdpLink::from_bound(Arc::clone(&lease.socket), lease.local)
-            .map_err(|error| Fault::new(Failure::Busy, error))?;
+    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> io::Result<Addr<Session>> {
+        let link = UdpLink::from_bound(Arc::clone(&lease.socket), lease.local)?;
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), self.registry.clone());
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
@@ -139,14 +144,14 @@ impl SessionSupervisor {
                 child.session = Some(session);
                 self.keep(child);
             }
-            Err(fault) => self.bury(&child, &fault.to_string()),
+            Err(error) => self.bury(&child, &Fault::new(Failure::Busy, error).to_string()),
         }
     }
 
     /// Says what a failed session no longer can.
     fn bury(&self, child: &Child, why: &str) {
         let failure = if self.roster.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
-        child.lease.bury(&self.service, &self.registry, failure, why);
+        child.lease.bury(&self.service, failure, why);
     }
 
     fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {

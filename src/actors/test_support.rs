@@ -49,6 +49,7 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         poll: Duration::ZERO,
         packet_log: None,
         last_transfer: 0.into(),
+        history: Arc::default(),
         #[cfg(feature = "chaos")]
         chaos: crate::chaos::Chaos::default(),
     };

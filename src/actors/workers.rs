@@ -178,11 +178,11 @@ impl Workers {
     }
 
     /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
-    pub(crate) fn end(&self, service: &Service, registry: &Addr<Registry>) {
+    pub(crate) fn end(&self, service: &Service) {
         for worker in self.write().drain(..) {
             let (children, _) = worker.roster.close();
             for child in &children {
-                child.lease.bury(service, registry, Failure::ShuttingDown, "it did not end in time");
+                child.lease.bury(service, Failure::ShuttingDown, "it did not end in time");
             }
             worker.arbiter.stop();
         }

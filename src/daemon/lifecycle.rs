@@ -100,7 +100,7 @@ impl Server {
         self.supervisor.stop();
         // Whoever doesn't end in time ends with its arbiter.
         let _ = timeout(limits::STOP_WITHIN + limits::STOP_WITHIN, self.supervisor.ended()).await;
-        self.workers.end(&self.service, &self.registry);
+        self.workers.end(&self.service);
         self.sockets.clear();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,

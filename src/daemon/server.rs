@@ -113,6 +113,7 @@ impl Server {
             poll: settings.poll,
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
             last_transfer: 0.into(),
+            history: Arc::default(),
             #[cfg(feature = "chaos")]
             chaos: settings.chaos.clone(),
         };
@@ -173,7 +174,7 @@ impl Server {
         );
         let count = capacity.arbiters.max(1);
         if let Err(error) = workers.start_all(count, &service, &registry, &arbiter_supervisor) {
-            workers.end(&service, &registry);
+            workers.end(&service);
             supervisor.stop();
             return Err(StartError::Runtime(error));
         }
@@ -200,8 +201,8 @@ impl Server {
     fn listen(&mut self, socket: Arc<UdpSocket>, address: SocketAddr, restarts: RestartLimit) {
         self.sockets.push(Arc::clone(&socket));
         let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
-        let (workers, registry) = (Arc::clone(&self.workers), self.registry.clone());
-        let make = move |_: &mut _| Listener::new(socket, service, peers, workers, registry);
+        let workers = Arc::clone(&self.workers);
+        let make = move |_: &mut _| Listener::new(socket, service, peers, workers);
         self.listeners
             .push(self.supervisor.start_child(ChildSpec::permanent("listener", make).limit(restarts)));
         self.addresses.push(address);

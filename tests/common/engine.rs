@@ -153,6 +153,7 @@ impl Engine {
             poll: stagecoach::limits::POLL_DEFAULT,
             packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
             last_transfer: 0.into(),
+            history: Arc::default(),
             #[cfg(feature = "chaos")]
             chaos: stagecoach::chaos::Chaos::default(),
         };

@@ -161,7 +161,7 @@ impl Table {
     }
 
     /// The ports of the clients whose transfers the registry lists; none if the question is lost in a panic.
-    fn listed(&self) -> Vec<u16> {
+    pub(crate) fn listed(&self) -> Vec<u16> {
         let (registry, (answer, answered)) = (self.running.registry.clone(), mpsc::channel());
         self.running.arbiter.spawn(async move { drop(answer.send(registry.send(List).await)) });
         let snapshot = answered.recv_timeout(PATIENCE).expect("the server's arbiter answers");

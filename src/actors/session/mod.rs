@@ -14,13 +14,13 @@ use self::datagrams::Pump;
 use self::file::{File, ReadCached};
 use self::polling::AtWork;
 use super::lease::{Held, Lease, Summary, Transfer};
-use super::registry::{Finished, Progressed, Started};
+use super::registry::Progressed;
 use super::service::Service;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Link, Received};
-use crate::observe::{Fact, Report, TransferId};
+use crate::observe::{Report, TransferId};
 use crate::store::Name;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
@@ -318,9 +318,7 @@ impl Session {
     /// The outcome is known: tells everybody, once.
     fn report(&self, held: &mut Held, outcome: Outcome) {
         let Some(report) = self.lease.report(held, outcome) else { return };
-        self.service.observe(&Fact::Finished(&report));
-        // A registry that has no room finds out for itself: the session's address closes.
-        let _ = self.registry.try_send(Finished(report));
+        self.service.finish(report);
         self.lease.peer_state.set_over();
     }
 }
@@ -353,10 +351,6 @@ impl Actor for Session {
         self.chaos.at("started", ctx);
         self.at_work = Some(AtWork::new());
         self.lease.peer_state.set_session(ctx.address().recipient());
-        // A registry that has no room learns of the transfer when it next asks the sessions.
-        let _ = self
-            .registry
-            .try_send(Started { report: self.lease.beginning(), session: ctx.address().recipient() });
         self.open(ctx);
         ctx.spawn(Pump);
     }
