@@ -41,6 +41,10 @@ pub const NAME_OCTETS_MAX: usize = 4095;
 
 /// Unit in which readers fetch and writers store: about 46 blocks of an Ethernet frame each.
 pub const SLAB_OCTETS: usize = 64 << 10;
+/// Octets of a file that a session holds at least beyond its window, so that the disk is ahead of the network.
+pub const READ_AHEAD_OCTETS_MIN: u64 = SLAB_OCTETS as u64 / 4;
+/// Most of them: a session holds its next window, but not of the largest. Two of the largest blocks, or 91 that fill an Ethernet frame.
+pub const READ_AHEAD_OCTETS_MAX: u64 = SLAB_OCTETS as u64 * 2;
 /// Slabs of files with several readers that a directory keeps when nobody needs them at the moment, the oldest out: 16 MiB, a kernel or
 /// much of an initial file system.
 pub const SLABS_KEPT_MAX: usize = 256;

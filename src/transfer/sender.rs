@@ -6,7 +6,7 @@ use super::tid::error_packet;
 use super::timing::Timing;
 use super::{Action, Input, Machine, Moment, Opening, Outcome, Tally, Terms, Timeouts, Transmit};
 use crate::error::Failure;
-use crate::limits;
+use crate::limits::{self, READ_AHEAD_OCTETS_MAX, READ_AHEAD_OCTETS_MIN};
 use crate::wire::Packet;
 
 /// Sends a file, block by block (RFC 1350) or window by window (RFC 7440).
@@ -272,8 +272,8 @@ impl Sender {
         self.at.highest = self.at.highest.max(last);
     }
 
-    /// Asks for the next slab when less than the window and some read-ahead is here. A peer that hasn't answered gets
-    /// memory for one block at most.
+    /// Asks for the next slab when less than the window in flight and most of the one after it is here: an ACK is to find its answer in
+    /// memory, or the file would be read while the peer waits. A peer that hasn't answered gets memory for one block at most.
     fn want_more(&mut self) {
         if self.wanted || self.buffer.is_ended() {
             return;
@@ -281,7 +281,7 @@ impl Sender {
         let held = self.buffer.octets_from(self.offset_of_unacked());
         let window = u64::from(self.terms.blksize) * u64::from(self.terms.windowsize);
         let enough = match (self.at.proven, self.at.offering) {
-            (true, _) => window + READ_AHEAD_OCTETS,
+            (true, _) => window + window.clamp(READ_AHEAD_OCTETS_MIN, READ_AHEAD_OCTETS_MAX),
             (false, false) => self.terms.blksize.into(),
             (false, true) => 0,
         };
@@ -344,9 +344,6 @@ impl Sender {
         self.ending.close();
     }
 }
-
-/// Octets fetched beyond the window, so that the disk is ahead of the network.
-const READ_AHEAD_OCTETS: u64 = limits::SLAB_OCTETS as u64 / 4;
 
 impl Machine for Sender {
     fn take(&mut self, now: Moment, input: Input<'_>) {

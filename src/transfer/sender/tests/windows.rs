@@ -19,6 +19,24 @@ fn r7440_03_12_windows_go_out_whole_and_the_last_may_be_short() {
 }
 
 #[test]
+fn a_client_never_waits_for_a_window_to_be_read_that_could_have_been_read_before() {
+    for (blksize, windowsize) in [(512, 1), (1428, 1), (65464, 1), (1428, 16), (1428, 64), (8192, 8)] {
+        let window_octets = usize::from(blksize) * usize::from(windowsize);
+        let windows = (300 * limits::SLAB_OCTETS).div_ceil(window_octets) as u16;
+        let mut script = agreed(terms(blksize, windowsize), (windows * windowsize).into());
+        script.ack(0);
+        for acked in (1..windows).map(|window| window * windowsize) {
+            let file = script.file.take();
+            let (first, last) = (acked + 1, acked + windowsize);
+            let whole = if first == last { format!("DATA {first}") } else { format!("DATA {first}-{last}") };
+            assert_eq!(script.ack(acked), [whole], "blocks of {blksize}, windows of {windowsize}");
+            script.file = file;
+            assert_eq!(script.read(), NOTHING);
+        }
+    }
+}
+
+#[test]
 fn r7440_05_a_timeout_starts_the_window_again_after_the_last_ack() {
     let mut script = agreed(terms(8, 4), 30);
     script.ack(0);
