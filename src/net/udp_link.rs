@@ -164,12 +164,7 @@ impl Link for UdpLink {
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
-        if !self.readiness.errors {
-            return None;
-        }
-        let unreachable = sys::take_unreachable(self.raw());
-        self.readiness.errors = unreachable.is_some();
-        unreachable
+        if self.readiness.errors { sys::take_unreachable(self.raw()) } else { None }
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct SendBuffer {
     file_octets: VecDeque<usize>,
     /// Where the first slab starts.
     start: Anchor,
+    /// Stream offset after the first slab, zero if there is none: so that it need not be looked at for each block.
+    first_end: u64,
     /// Stream offset after the last octet of the last slab.
     end: u64,
     /// Offset in the file (not on the wire) after what was read.
@@ -42,6 +44,7 @@ impl SendBuffer {
             slabs: VecDeque::new(),
             file_octets: VecDeque::new(),
             start: Anchor::default(),
+            first_end: 0,
             end: 0,
             file_end: 0,
             ended: false,
@@ -71,20 +74,22 @@ impl SendBuffer {
         if !encoded.is_empty() {
             self.slabs.push_back(encoded);
             self.file_octets.push_back(file_octets);
+            self.note_first();
         }
     }
 
     /// Lets go of what lies before stream offset `until`.
     pub(super) fn release(&mut self, until: u64) {
-        while let (Some(slab), Some(&file_octets)) = (self.slabs.front(), self.file_octets.front()) {
-            let slab_end = self.start.stream + slab.len() as u64;
-            if slab_end > until {
-                break;
-            }
-            self.start = Anchor { stream: slab_end, file: self.start.file + file_octets as u64 };
+        while (1..=until).contains(&self.first_end) {
+            let file_octets = self.file_octets.pop_front().unwrap_or(0);
+            self.start = Anchor { stream: self.first_end, file: self.start.file + file_octets as u64 };
             self.slabs.pop_front();
-            self.file_octets.pop_front();
+            self.note_first();
         }
+    }
+
+    fn note_first(&mut self) {
+        self.first_end = self.slabs.front().map_or(0, |slab| self.start.stream + slab.len() as u64);
     }
 
     /// What is here now can be had again.
@@ -96,6 +101,7 @@ impl SendBuffer {
     pub(super) fn rewind(&mut self) {
         self.slabs.clear();
         self.file_octets.clear();
+        self.first_end = 0;
         (self.start, self.stream_end) = self.committed;
         (self.end, self.file_end, self.ended) = (self.start.stream, self.start.file, false);
     }

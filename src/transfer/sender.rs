@@ -24,6 +24,11 @@ pub struct Sender {
     at: Place,
     /// Where [`Input::Resumed`] goes back to.
     committed: Place,
+    /// The last block sent; below `highest` while blocks are repeated.
+    sent: u64,
+    last_sent_at: Moment,
+    timing: Timing,
+    duplicates: Duplicates,
     wanted: bool,
     outbox: Outbox,
     ending: Ending,
@@ -31,21 +36,18 @@ pub struct Sender {
     uncommitted: bool,
 }
 
-/// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again.
-#[derive(Debug, Clone, Copy)]
+/// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again. It is copied for each packet, and
+/// so has nothing in it that can be done without or begun anew.
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    /// The OACK has not been answered by ACK 0 yet.
-    offering: bool,
-    timing: Timing,
-    proven: bool,
+    acked: u64,
+    highest: u64,
+    tally: Tally,
     /// Datagrams sent to a peer that hasn't answered.
     unproven_datagrams: u32,
-    last_sent_at: Moment,
-    acked: u64,
-    sent: u64,
-    highest: u64,
-    duplicates: Duplicates,
-    tally: Tally,
+    proven: bool,
+    /// The OACK has not been answered by ACK 0 yet.
+    offering: bool,
 }
 
 /// What a duplicate ACK may mean (RFC 7440 §4 and protocol lore): the first block of the window was lost, or it is only the echo of something
@@ -74,25 +76,18 @@ impl Sender {
     pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts) -> Self {
         let proven = opening == Opening::Answered;
         let oack = if let Opening::Oack(oack) = opening { oack } else { Vec::new() };
-        let at = Place {
-            offering: !oack.is_empty(),
-            timing: Timing::new(timeouts, terms.interval),
-            proven,
-            unproven_datagrams: 0,
-            last_sent_at: Moment::default(),
-            acked: 0,
-            sent: 0,
-            highest: 0,
-            duplicates: Duplicates::default(),
-            tally: Tally::default(),
-        };
+        let at = Place { offering: !oack.is_empty(), proven, ..Place::default() };
         Self {
             buffer: SendBuffer::new(terms.netascii),
+            timing: Timing::new(timeouts, terms.interval),
             terms,
             oack,
             error: Vec::new(),
             at,
             committed: at,
+            sent: 0,
+            last_sent_at: Moment::default(),
+            duplicates: Duplicates::default(),
             wanted: false,
             outbox: Outbox::default(),
             ending: Ending::default(),
@@ -148,8 +143,8 @@ impl Sender {
         self.at.offering = false;
         self.at.proven = true;
         // A peer to whom both OACKs came accepts both.
-        self.at.duplicates.echoes = self.at.unproven_datagrams.saturating_sub(1);
-        self.at.timing.progress(now);
+        self.duplicates.echoes = self.at.unproven_datagrams.saturating_sub(1);
+        self.timing.progress(now);
     }
 
     fn on_ack(&mut self, now: Moment, block: u16) {
@@ -165,13 +160,13 @@ impl Sender {
     /// repeated, of which the rest is still under way. A receiver that answers every block would get each one many times over.
     fn on_progress(&mut self, now: Moment, position: u64) {
         self.at.proven = true;
-        self.at.timing.progress(now);
-        let is_under_way = self.at.duplicates.resends > 0 || !self.may_answer_last_run(now);
+        self.timing.progress(now);
+        let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
         // A receiver may answer each block that it has already, as EDK2 does.
-        let echoes = self.at.duplicates.resends.saturating_mul(self.terms.windowsize.into());
-        self.at.duplicates = Duplicates { restarted: false, resends: 0, echoes };
+        let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
+        self.duplicates = Duplicates { restarted: false, resends: 0, echoes };
         self.at.acked = position;
-        self.at.sent = if is_under_way { self.at.sent.max(position) } else { position };
+        self.sent = if is_under_way { self.sent.max(position) } else { position };
         let released = self.offset_of_unacked();
         self.at.tally.octets = released.min(self.buffer.stream_end().unwrap_or(released));
         self.buffer.release(released);
@@ -185,25 +180,24 @@ impl Sender {
     /// may tell that the first block was lost, and restarts it once; unless the ACK is an echo.
     fn on_duplicate(&mut self, now: Moment) {
         self.at.tally.ignored += 1;
-        if self.at.duplicates.echoes > 0 {
-            self.at.duplicates.echoes -= 1;
-            self.at.timing.echoed();
-        } else if self.terms.windowsize > 1 && !self.at.duplicates.restarted && self.may_answer_last_run(now)
-        {
-            self.at.duplicates.restarted = true;
+        if self.duplicates.echoes > 0 {
+            self.duplicates.echoes -= 1;
+            self.timing.echoed();
+        } else if self.terms.windowsize > 1 && !self.duplicates.restarted && self.may_answer_last_run(now) {
+            self.duplicates.restarted = true;
             self.repeat(now);
         }
     }
 
     fn may_answer_last_run(&self, now: Moment) -> bool {
-        now - self.at.last_sent_at >= self.at.timing.least_round_trip() / 2
+        now - self.last_sent_at >= self.timing.least_round_trip() / 2
     }
 
     fn on_deadline(&mut self, now: Moment) {
         if self.ending.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if now >= self.at.timing.give_up_at(self.at.proven) {
+        if now >= self.timing.give_up_at(self.at.proven) {
             self.give_up(if self.at.proven { Outcome::TimedOut } else { Outcome::Unanswered });
         } else if self.may_send() {
             self.repeat(now);
@@ -220,19 +214,19 @@ impl Sender {
 
     /// The window starts again at the first unacknowledged block; before the first ACK, the first packet is repeated.
     fn repeat(&mut self, now: Moment) {
-        self.at.timing.repeated(now);
+        self.timing.repeated(now);
         if self.at.offering {
             self.offer(now);
         } else {
-            self.at.duplicates.resends += 1;
-            self.at.sent = self.at.acked;
+            self.duplicates.resends += 1;
+            self.sent = self.at.acked;
         }
     }
 
     fn offer(&mut self, now: Moment) {
         self.at.tally.repeats += u64::from(self.at.unproven_datagrams > 0);
         self.at.unproven_datagrams += 1;
-        self.at.last_sent_at = now;
+        self.last_sent_at = now;
         self.outbox.control = true;
     }
 
@@ -243,8 +237,8 @@ impl Sender {
 
     /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
     fn on_repeated(&mut self, now: Moment) {
-        let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
-        let sent_something = self.at.offering || self.at.sent > self.at.acked;
+        let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
+        let sent_something = self.at.offering || self.sent > self.at.acked;
         if !self.at.proven && sent_something && !crossed && self.may_send() {
             self.repeat(now);
         }
@@ -256,19 +250,19 @@ impl Sender {
             return;
         }
         let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
-        if last <= self.at.sent {
+        if last <= self.sent {
             return;
         }
-        let first = self.at.sent + 1;
+        let first = self.sent + 1;
         self.outbox.run = Some((first, last));
         self.at.unproven_datagrams += u32::from(!self.at.proven);
         self.at.tally.repeats += (self.at.highest.min(last) + 1).saturating_sub(first);
         self.at.tally.blocks += last.saturating_sub(self.at.highest);
         if first > self.at.highest {
-            self.at.timing.sent(now);
+            self.timing.sent(now);
         }
-        self.at.last_sent_at = now;
-        self.at.sent = last;
+        self.last_sent_at = now;
+        self.sent = last;
         self.at.highest = self.at.highest.max(last);
     }
 
@@ -303,17 +297,17 @@ impl Sender {
         if self.ending.is_over() {
             return;
         }
-        let owed = self.at.offering || (self.at.sent > self.at.acked && self.at.sent == self.window_end());
+        let owed = self.at.offering || (self.sent > self.at.acked && self.sent == self.window_end());
         if !owed || self.ending.deadline().is_none() {
             // Time that the server itself spends never counts against the peer.
-            self.at.timing.restart(now);
+            self.timing.restart(now);
         }
         if !owed {
             self.ending.arm(None);
             return;
         }
-        let give_up = self.at.timing.give_up_at(self.at.proven);
-        let repeat = self.at.last_sent_at + self.at.timing.interval();
+        let give_up = self.timing.give_up_at(self.at.proven);
+        let repeat = self.last_sent_at + self.timing.interval();
         self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
     }
 
@@ -328,11 +322,13 @@ impl Sender {
     /// Goes on at the last commit. The octets are read again: what was in flight is repeated as soon as they are here.
     fn resume(&mut self, now: Moment) {
         self.at = self.committed;
+        self.sent = self.at.highest;
+        self.duplicates = Duplicates::default();
         self.buffer.rewind();
         self.error.clear();
         (self.wanted, self.outbox, self.ending) = (false, Outbox::default(), Ending::default());
-        self.at.timing.restart(now);
-        if (self.at.offering || self.at.sent > self.at.acked) && self.may_send() {
+        self.timing.restart(now);
+        if (self.at.offering || self.sent > self.at.acked) && self.may_send() {
             self.repeat(now);
         }
     }
@@ -354,9 +350,9 @@ impl Machine for Sender {
         let mut hold = false;
         match input {
             Input::Start => {
-                self.at.timing.restart(now);
+                self.timing.restart(now);
                 if self.at.offering {
-                    self.at.timing.sent(now);
+                    self.timing.sent(now);
                     self.offer(now);
                 }
             }

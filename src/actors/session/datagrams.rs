@@ -90,10 +90,10 @@ impl Session {
     }
 
     /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
-    fn take_errors(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn take_errors(&mut self, ctx: &mut Context<Self>) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
-                Some(gone) if gone == self.lease.assignment.peer => {
+                Some(gone) if gone == self.peer => {
                     self.feed(ctx, Input::PeerGone);
                 }
                 Some(_) => {}
@@ -157,7 +157,7 @@ impl Session {
         more: bool,
     ) -> bool {
         self.log_received(from, octets);
-        if from != self.lease.assignment.peer {
+        if from != self.peer {
             self.answer_stranger(from, octets);
             return false;
         }

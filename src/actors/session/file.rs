@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
-use crate::actors::lease::Opened;
+use crate::actors::lease::{Opened, Transfer};
 use crate::actors::reader::{Fetch, Open, Read, Reader};
 use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
@@ -139,7 +139,7 @@ impl Session {
             self.begin(ctx);
         }
         let (stored, published) = self.lease.upload.done();
-        let known = self.lease.hold().machine.as_ref().map_or(stored, |machine| machine.stored());
+        let known = self.lease.hold().machine.as_ref().map_or(stored, Transfer::stored);
         for _ in known..stored {
             self.feed(ctx, Input::Stored);
         }

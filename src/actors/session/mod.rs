@@ -43,6 +43,9 @@ pub(super) struct Assignment {
 pub(super) struct Session {
     /// The transfer itself.
     lease: Arc<Lease>,
+    peer: SocketAddr,
+    /// The peer has answered, and whoever has to know was told.
+    is_proven: bool,
     /// Number of this session among those of the transfer.
     life: u32,
     service: Arc<Service>,
@@ -122,6 +125,8 @@ impl Session {
     ) -> Self {
         let chaos = service.chaos().part("session", lease.assignment.request.filename());
         Self {
+            peer: lease.assignment.peer,
+            is_proven: false,
             lease,
             life,
             service,
@@ -156,7 +161,7 @@ impl Session {
             let mut held = self.lease.hold();
             held.window = Some(self.service.windows.take(&agreement.terms));
             held.summary.options = agreement.accepted.to_string();
-            held.machine = Some(Box::new(machine));
+            held.machine = Some(machine);
         }
         self.feed(ctx, Input::Start);
     }
@@ -165,9 +170,9 @@ impl Session {
         let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
         let (terms, timeouts) = (agreement.terms, self.service.timeouts);
         match self.lease.assignment.request.direction {
-            Direction::Read => Transfer::Sending(Sender::new(terms, opening, timeouts)),
+            Direction::Read => Transfer::Sending(Box::new(Sender::new(terms, opening, timeouts))),
             Direction::Write => {
-                Transfer::Receiving(Receiver::new(terms, opening, timeouts, self.service.on_abort))
+                Transfer::Receiving(Box::new(Receiver::new(terms, opening, timeouts, self.service.on_abort)))
             }
         }
     }
@@ -221,7 +226,8 @@ impl Session {
         let (now, blocks) = (Instant::now(), machine.tally().blocks);
         let mut over = false;
         let mut drain = machine.handle(self.moment(now), input);
-        if drain.is_proven() {
+        if !self.is_proven && drain.is_proven() {
+            self.is_proven = true;
             // Before the peer hears of it: its next request may be here sooner than this handler ends.
             lease.peer_state.set_answered();
         }
@@ -285,11 +291,10 @@ impl Session {
         if !self.lease.is_life(self.life) {
             return Ok(());
         }
-        let peer = self.lease.assignment.peer;
-        self.log_sent(peer, transmit);
+        self.log_sent(self.peer, transmit);
         self.awaits_answer = true;
         self.chaos.seam("link").at("send");
-        self.link.send(peer, transmit).map_err(|error| error.to_string().into())
+        self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
     }
 
     /// Sees to it that a message comes when the deadline passes, or earlier.
@@ -388,6 +393,7 @@ impl Handler<DeadlinePassed> for Session {
         let now = Instant::now();
         if self.timer.deadline.is_some_and(|deadline| deadline <= now) {
             // The answer may lie in the socket, behind what was of no use.
+            self.take_errors(ctx);
             self.take_datagrams(ctx);
             self.feed(ctx, Input::Deadline);
         } else {
