@@ -76,6 +76,17 @@ impl PeerState {
         self.answered.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
     }
 
+    /// Tells the session of a request that came again. `false` if that had its answer by now, and makes it a new one.
+    fn tell_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
+        let Some(session) = &*lock(&self.session) else { return true };
+        let returned = Returned { listener: listener(), again };
+        let Err(unsent) = session.try_send(Repeated(Some(returned))) else { return true };
+        unsent.into_inner().0 = None;
+        // A full mailbox means that the session has enough to do, a closed one that another takes its place: the request is answered anyway. Unless it
+        // closed because the transfer got its answer in this very moment.
+        !self.is_settled()
+    }
+
     /// Repeated requests go to `session`.
     pub(super) fn set_session(&self, session: Recipient<Repeated>) {
         *lock(&self.session) = Some(session);
@@ -144,15 +155,10 @@ impl LivePeers {
         if let Some(entry) = table.peers.get(&key)
             && entry.request == *request
             && !entry.session.is_settled()
+            && entry
+                .session
+                .tell_repeated(Again { received: *received, request: request.clone().into_owned() }, listener)
         {
-            if let Some(session) = &*lock(&entry.session.session) {
-                let again = Again { received: *received, request: request.clone().into_owned() };
-                let returned = Returned { listener: listener(), again };
-                if let Err(unsent) = session.try_send(Repeated(Some(returned))) {
-                    // A full mailbox means that the session has enough to do, a closed one that another takes its place: it is answered anyway.
-                    unsent.into_inner().0 = None;
-                }
-            }
             return Claim::Repeat;
         }
         if table.live >= self.transfers_max {
