@@ -141,12 +141,17 @@ pub const REQUESTS_PER_TURN: usize = 64;
 pub const REQUESTS_WAITING_MAX: usize = 4096;
 /// Mailbox of an actor that hears from many others.
 pub const MAILBOX_BUSY: usize = 4096;
-/// Lines that wait for the log's own thread; those beyond are dropped and their number is logged.
-pub const LOG_LINES_QUEUED: usize = 8192;
-/// Octets of several lines that it writes in one call: what a pipe takes as a whole (`PIPE_BUF`).
+/// Octets of lines that wait for the log's own thread, some 10,000 lines; those beyond are dropped and their number is logged.
+pub const LOG_OCTETS_QUEUED: usize = 2 << 20;
+/// Octets of that buffer that are kept when so many don't wait any more.
+pub const LOG_OCTETS_KEPT: usize = 64 << 10;
+/// Octets of several lines that it writes in one call, unless it is to a file: what a pipe takes as a whole (`PIPE_BUF`). The longest line
+/// that a thread keeps the memory of.
 pub const LOG_OCTETS_AT_ONCE: usize = 4096;
-/// How long that thread rests when no line waits: at 100,000 lines a second, 200 wait then, and nobody sees the delay.
+/// How long that thread rests after it wrote: at 100,000 lines a second, 200 wait then, and nobody sees the delay.
 pub const LOG_REST: Duration = Duration::from_millis(2);
+/// How long the end of the program waits for that thread: a pager that is stopped takes no line, and holds up nothing else.
+pub const LOG_CLOSE_MAX: Duration = Duration::from_secs(3);
 
 /// Largest payload of a UDP datagram over IPv4 (65535 less the IP and UDP headers); one segmented send holds no more either.
 pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;

@@ -3,22 +3,21 @@
 //! A record is always one line, whatever text a client or a panic puts into it:
 //! `2026-11-22T18:00:00.123Z INFO message, key: value, key: value`.
 
+mod line;
 mod queue;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slog::{Drain, Level, LevelFilter, Logger, OwnedKVList, Record, error, o};
-use slog_async::AsyncGuard;
-use slog_term::{Decorator, FullFormat, PlainDecorator, RecordDecorator, TermDecorator};
+use slog::{Drain, Level, LevelFilter, Logger, error, o};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use self::queue::Queue;
+use self::line::{formatter, wants_colours};
+use self::queue::{Closing, Queue};
 use crate::limits;
 use crate::supervision::is_told;
 
@@ -30,28 +29,24 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 pub(super) struct Log {
     logger: Logger,
     file: Option<LogFile>,
-    /// Dropped after the logger, so that the number of lost lines is among what it writes.
-    guard: AsyncGuard,
+    closing: Closing,
 }
 
 impl Log {
     /// A log to `file`, which is appended to or made, or else to stderr. `verbose` shows every packet.
     ///
     /// # Errors
-    /// That of opening the file.
+    /// That of opening the file, or of starting the thread.
     pub(super) fn open(file: Option<&Path>, verbose: bool) -> io::Result<Self> {
         let file = file.map(LogFile::open).transpose()?;
-        let lines_waiting = Arc::<AtomicUsize>::default();
-        let waiting = || Arc::clone(&lines_waiting);
-        let (drain, guard) = match &file {
-            Some(file) => queue(PlainDecorator::new(Lines::new(file.clone(), waiting())), waiting()),
-            None if io::stderr().is_terminal() => queue(TermDecorator::new().stderr().build(), waiting()),
-            None => queue(PlainDecorator::new(Lines::new(io::stderr(), waiting())), waiting()),
+        let (queue, closing) = match &file {
+            Some(file) => Queue::start(Lines::new(file.clone(), file.octets_at_once()?))?,
+            None => Queue::start(Lines::new(io::stderr(), limits::LOG_OCTETS_AT_ONCE))?,
         };
+        let colours = file.is_none() && io::stderr().is_terminal() && wants_colours();
         let level = if verbose { Level::Trace } else { Level::Info };
-        // Not `fuse`, which panics: whoever still logs after `close` is late, not wrong.
-        let logger = Logger::root(LevelFilter::new(drain.ignore_res(), level).ignore_res(), o!());
-        Ok(Self { logger, file, guard })
+        let drain = LevelFilter::new(formatter(queue, colours), level).ignore_res();
+        Ok(Self { logger: Logger::root(drain, o!()), file, closing })
     }
 
     /// What the server logs to.
@@ -91,27 +86,14 @@ impl Log {
         }));
     }
 
-    /// Writes what is queued, and ends.
+    /// Writes what is queued, and ends. Whoever still logs then is late, not wrong.
     pub(super) fn close(self) {
-        let Self { logger, file: _, guard } = self;
-        drop(logger);
-        drop(guard);
+        drop(self.closing);
     }
 }
 
-/// The thread that writes lines of this form, and the queue before it.
-fn queue<D: Decorator + Send + 'static>(decorator: D, waiting: Arc<AtomicUsize>) -> (Queue, AsyncGuard) {
-    let format = FullFormat::new(OneLine(decorator))
-        .use_custom_timestamp(timestamp)
-        .use_original_order()
-        .build()
-        .ignore_res();
-    Queue::new(format, waiting)
-}
-
 fn timestamp(out: &mut dyn Write) -> io::Result<()> {
-    let now = OffsetDateTime::now_utc().format(TIMESTAMP).map_err(io::Error::other)?;
-    out.write_all(now.as_bytes())
+    OffsetDateTime::now_utc().format_into(out, TIMESTAMP).map(drop).map_err(io::Error::other)
 }
 
 /// A file that can be opened anew while it is written to.
@@ -131,6 +113,12 @@ impl LogFile {
     fn reopen(&self) -> io::Result<()> {
         *self.lock() = append(&self.path)?;
         Ok(())
+    }
+
+    /// What is appended to a regular file stays together, however long it is; only a pipe would take it in parts.
+    fn octets_at_once(&self) -> io::Result<usize> {
+        let is_file = self.lock().metadata()?.is_file();
+        Ok(if is_file { usize::MAX } else { limits::LOG_OCTETS_AT_ONCE })
     }
 
     fn lock(&self) -> MutexGuard<'_, File> {
@@ -155,50 +143,72 @@ impl Write for LogFile {
     }
 }
 
-/// Passes lines on, each of them in one write, so that lines of several processes don't mix; together with those that wait behind it. Counts
-/// those that were lost to a full disk.
+/// Passes lines on, never a part of one in a write, so that lines of several processes don't mix. Counts those that were lost to a full disk.
 struct Lines<W: Write> {
-    text: Vec<u8>,
-    /// Octets of it that are whole lines.
-    whole: usize,
-    lost: usize,
-    /// Lines that are to come, and the one that has just ended.
-    waiting: Arc<AtomicUsize>,
     out: W,
+    /// Octets of several lines that may go in one write.
+    at_once: usize,
+    lost: usize,
+    /// What was written last is a part of a line.
+    torn: bool,
 }
 
 impl<W: Write> Lines<W> {
-    fn new(out: W, waiting: Arc<AtomicUsize>) -> Self {
-        Self { text: Vec::new(), whole: 0, lost: 0, waiting, out }
+    fn new(out: W, at_once: usize) -> Self {
+        Self { out, at_once, lost: 0, torn: false }
     }
 
-    /// Passes on what the first `octets` of the text are.
-    fn pass_on(&mut self, octets: usize) -> io::Result<()> {
-        if octets == 0 {
-            return Ok(());
+    /// Writes `text`, which is whole lines.
+    fn pass_on(&mut self, mut text: &[u8]) -> io::Result<()> {
+        let mut result = Ok(());
+        while !text.is_empty() {
+            let (together, rest) = text.split_at(lines_within(text, self.at_once));
+            let mut passed = 0;
+            let written =
+                self.report_lost().and_then(|()| write_counting(&mut self.out, together, &mut passed));
+            if passed > 0 {
+                self.torn = together[passed - 1] != b'\n';
+            }
+            if written.is_err() {
+                self.lost += together[passed..].iter().filter(|octet| **octet == b'\n').count();
+                result = written;
+            }
+            text = rest;
         }
-        let mut passed = 0;
-        let written = self
-            .report_lost()
-            .and_then(|()| write_counting(&mut self.out, &self.text[..octets], &mut passed));
-        if written.is_err() {
-            self.lost += self.text[passed..octets].iter().filter(|octet| **octet == b'\n').count();
-        }
-        self.text.drain(..octets);
-        self.whole = self.text.len();
-        written
+        result
     }
 
     fn report_lost(&mut self) -> io::Result<()> {
         if self.lost > 0 {
-            let mut report = Vec::new();
-            timestamp(&mut report)?;
-            writeln!(report, " ERRO lines of the log were lost, count: {}", self.lost)?;
-            self.out.write_all(&report)?;
-            self.lost = 0;
+            let (torn, count) = (self.torn, self.lost);
+            self.out.write_all(&loss("were lost", count, torn)?)?;
+            (self.lost, self.torn) = (0, false);
         }
         Ok(())
     }
+
+    /// Writes that `count` lines never came.
+    fn tell_of(&mut self, what: &str, count: usize) -> io::Result<()> {
+        self.pass_on(&loss(what, count, false)?)
+    }
+}
+
+/// A line that says what became of others, and ends a torn one.
+fn loss(what: &str, count: usize, torn: bool) -> io::Result<Vec<u8>> {
+    let mut line = if torn { b"\n".to_vec() } else { Vec::new() };
+    timestamp(&mut line)?;
+    writeln!(line, " ERRO lines of the log {what}, count: {count}")?;
+    Ok(line)
+}
+
+/// How many octets of `text` are whole lines and no more than `octets_max`; or the first line, if that alone is more.
+fn lines_within(text: &[u8], octets_max: usize) -> usize {
+    if text.len() <= octets_max {
+        return text.len();
+    }
+    let is_end = |octet: &u8| *octet == b'\n';
+    let last = text[..octets_max].iter().rposition(is_end).or_else(|| text.iter().position(is_end));
+    last.map_or(text.len(), |end| end + 1)
 }
 
 /// Writes all of `text`, or as much of it as `written` says then.
@@ -212,117 +222,6 @@ fn write_counting(out: &mut impl Write, text: &[u8], written: &mut usize) -> io:
         }
     }
     Ok(())
-}
-
-impl<W: Write> Write for Lines<W> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.text.extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    /// A line has ended.
-    fn flush(&mut self) -> io::Result<()> {
-        let before = std::mem::replace(&mut self.whole, self.text.len());
-        let passed = if self.text.len() > limits::LOG_OCTETS_AT_ONCE { self.pass_on(before) } else { Ok(()) };
-        if self.waiting.load(Ordering::Relaxed) > 1 {
-            return passed;
-        }
-        passed.and(self.pass_on(self.whole))
-    }
-}
-
-impl<W: Write> Drop for Lines<W> {
-    /// What was to come may have come too late.
-    fn drop(&mut self) {
-        let _ = self.pass_on(self.whole);
-    }
-}
-
-/// Keeps every record on one line: control characters in messages and values are escaped.
-struct OneLine<D>(D);
-
-impl<D: Decorator> Decorator for OneLine<D> {
-    fn with_record<F>(&self, record: &Record<'_>, values: &OwnedKVList, f: F) -> io::Result<()>
-    where
-        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
-    {
-        self.0.with_record(record, values, |inner| f(&mut OneLineRecord { inner, escape: false }))
-    }
-}
-
-struct OneLineRecord<'a> {
-    inner: &'a mut dyn RecordDecorator,
-    escape: bool,
-}
-
-impl Write for OneLineRecord<'_> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~');
-        if !self.escape || octets.iter().all(is_plain) {
-            return self.inner.write(octets);
-        }
-        for piece in String::from_utf8_lossy(octets).split_inclusive(char::is_control) {
-            let mut chars = piece.chars();
-            match chars.next_back() {
-                Some(last) if last.is_control() => {
-                    write!(self.inner, "{}{}", chars.as_str(), last.escape_default())?;
-                }
-                _ => self.inner.write_all(piece.as_bytes())?,
-            }
-        }
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl RecordDecorator for OneLineRecord<'_> {
-    fn reset(&mut self) -> io::Result<()> {
-        self.escape = false;
-        self.inner.reset()
-    }
-
-    fn start_whitespace(&mut self) -> io::Result<()> {
-        self.escape = false;
-        self.inner.start_whitespace()
-    }
-
-    fn start_msg(&mut self) -> io::Result<()> {
-        self.escape = true;
-        self.inner.start_msg()
-    }
-
-    fn start_timestamp(&mut self) -> io::Result<()> {
-        self.inner.start_timestamp()
-    }
-
-    fn start_level(&mut self) -> io::Result<()> {
-        self.inner.start_level()
-    }
-
-    fn start_comma(&mut self) -> io::Result<()> {
-        self.escape = false;
-        self.inner.start_comma()
-    }
-
-    fn start_key(&mut self) -> io::Result<()> {
-        self.inner.start_key()
-    }
-
-    fn start_value(&mut self) -> io::Result<()> {
-        self.escape = true;
-        self.inner.start_value()
-    }
-
-    fn start_location(&mut self) -> io::Result<()> {
-        self.inner.start_location()
-    }
-
-    fn start_separator(&mut self) -> io::Result<()> {
-        self.inner.start_separator()
-    }
 }
 
 #[cfg(test)]

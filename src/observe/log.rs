@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use slog::{KV, Level, Logger, OwnedKV, Record, Serializer, debug, error, info, warn};
+use slog::{KV, Level, Logger, Record, Serializer, debug, error, info, warn};
 
 use super::{Fact, Observer, Report};
 use crate::error::Failure;
@@ -22,21 +22,20 @@ impl LogObserver {
     }
 
     fn finished(&self, report: &Report) {
-        let fields = OwnedKV(Fields(report.clone()));
-        let log = self.log.new(fields);
+        let (log, fields) = (&self.log, Fields(report));
         let (direction, outcome) = (report.direction, report.outcome.as_str());
         match level(&report.outcome) {
-            Level::Error => error!(log, "{direction} {outcome}"),
-            Level::Warning => warn!(log, "{direction} {outcome}"),
-            _ => info!(log, "{direction} {outcome}"),
+            Level::Error => error!(log, "{direction} {outcome}"; fields),
+            Level::Warning => warn!(log, "{direction} {outcome}"; fields),
+            _ => info!(log, "{direction} {outcome}"; fields),
         }
     }
 }
 
-/// What a line tells of a transfer. It is put into words by whoever writes the line, which is not the thread that serves.
-struct Fields(Report);
+/// What a line tells of a transfer.
+struct Fields<'a>(&'a Report);
 
-impl KV for Fields {
+impl KV for Fields<'_> {
     /// The last comes first, as of `o!`.
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         let Self(report) = self;

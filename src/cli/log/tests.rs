@@ -94,44 +94,68 @@ fn lines_lost_to_a_full_disk_are_counted() {
             Ok(())
         }
     }
-    let mut lines = Lines::new(Disk(2, Vec::new()), Arc::default());
+    let mut lines = Lines::new(Disk(2, Vec::new()), 4096);
     for (line, written) in [("one\n", false), ("two\n", false), ("three\n", true)] {
-        assert!(lines.write_all(line.as_bytes()).is_ok());
-        assert_eq!(lines.flush().is_ok(), written);
+        assert_eq!(lines.pass_on(line.as_bytes()).is_ok(), written);
     }
     let text = String::from_utf8(std::mem::take(&mut lines.out.1)).expect("text");
     assert!(text.ends_with(" ERRO lines of the log were lost, count: 2\nthree\n"), "{text}");
 }
 
 #[test]
-fn lines_that_come_together_are_written_together_and_none_stays_behind() {
-    #[derive(Clone, Default)]
-    struct Writes(Arc<Mutex<Vec<String>>>);
+fn a_line_that_a_full_disk_tore_spoils_no_other() {
+    /// Has room for so many octets, then for none, once; and then for all.
+    struct Disk(usize, bool, Vec<u8>);
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 && !std::mem::replace(&mut self.1, true) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let room = if self.1 { octets.len() } else { octets.len().min(self.0) };
+            self.0 -= room.min(self.0);
+            self.2.extend_from_slice(&octets[..room]);
+            Ok(room)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut lines = Lines::new(Disk(6, false, Vec::new()), 4096);
+    assert!(lines.pass_on(b"one\ntwo\nthree\n").is_err());
+    assert!(lines.pass_on(b"four\n").is_ok());
+    let text = String::from_utf8(std::mem::take(&mut lines.out.2)).expect("text");
+    let (before, after) = text.split_once(" ERRO ").expect("told");
+    assert!(before.starts_with("one\ntw\n2"), "{text}");
+    assert_eq!(after, "lines of the log were lost, count: 2\nfour\n");
+}
+
+#[test]
+fn lines_that_come_together_are_written_together_and_none_in_parts() {
+    #[derive(Default)]
+    struct Writes(Vec<String>);
     impl Write for Writes {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().push(String::from_utf8_lossy(octets).into_owned());
+            self.0.push(String::from_utf8_lossy(octets).into_owned());
             Ok(octets.len())
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
-    let (writes, waiting) = (Writes::default(), Arc::new(AtomicUsize::new(0)));
-    let mut lines = Lines::new(writes.clone(), Arc::clone(&waiting));
-    let long = format!("{}\n", "long".repeat(1000));
-    for (line, left) in [("one\n", 3), ("two\n", 2), ("three\n", 1), ("four\n", 1), (&*long, 9), (&*long, 9)]
-    {
-        waiting.store(left, Ordering::Relaxed);
-        lines.write_all(line.as_bytes()).expect("room");
-        lines.flush().expect("room");
+    let (long, longer) = (format!("{}\n", "long".repeat(600)), format!("{}\n", "longer".repeat(1000)));
+    let mut lines = Lines::new(Writes::default(), 4096);
+    for text in ["one\ntwo\nthree\n", &[&*long, "a\n", "b\n", &long, &longer, "end\n"].concat()] {
+        lines.pass_on(text.as_bytes()).expect("room");
     }
+    let together = format!("{long}a\nb\n");
     assert_eq!(
-        *writes.0.lock().unwrap(),
-        ["one\ntwo\nthree\n", "four\n", &*long],
+        lines.out.0,
+        ["one\ntwo\nthree\n", &together, &long, &longer, "end\n"],
         "no more than a pipe takes at once"
     );
-    drop(lines);
-    assert_eq!(writes.0.lock().unwrap()[3..], [long], "what was counted came too late");
+    let mut file = Lines::new(Writes::default(), usize::MAX);
+    file.pass_on(longer.repeat(10).as_bytes()).expect("room");
+    assert_eq!(file.out.0.len(), 1);
 }
 
 #[test]

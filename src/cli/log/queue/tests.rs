@@ -1,111 +1,142 @@
-use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
-
-use slog::{Logger, info};
 
 use super::*;
 
-/// Passes the text of each line on, once it may begin.
-struct Lines {
-    begin: Mutex<Option<Receiver<()>>>,
-    out: Mutex<Sender<String>>,
+/// Passes on what is written, once it may begin.
+struct Out {
+    begin: Option<Receiver<()>>,
+    written: Sender<String>,
 }
 
-impl Drain for Lines {
-    type Ok = ();
-    type Err = Never;
-
-    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
-        if let Some(begin) = self.begin.lock().unwrap().take() {
+impl Write for Out {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if let Some(begin) = self.begin.take() {
             let _ = begin.recv();
         }
-        self.out.lock().unwrap().send(record.msg().to_string()).unwrap();
+        let _ = self.written.send(String::from_utf8_lossy(octets).into_owned());
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// A log, what ends it, and what it writes. It begins to write when `begin` says so.
-fn log(begin: Option<Receiver<()>>) -> (Logger, AsyncGuard, Receiver<String>) {
-    let (out, written) = channel();
-    let (queue, guard) = Queue::new(Lines { begin: Mutex::new(begin), out: Mutex::new(out) }, Arc::default());
-    (Logger::root(queue.ignore_res(), o!()), guard, written)
+/// A queue, what ends it, and what is written. It begins to write when `begin` says so.
+fn queue(begin: Option<Receiver<()>>) -> (Arc<Queue>, Closing, Receiver<String>) {
+    let (to, written) = channel();
+    let (queue, closing) = Queue::start(Lines::new(Out { begin, written: to }, usize::MAX)).unwrap();
+    (queue, closing, written)
 }
 
 #[test]
 fn an_operator_sees_a_line_at_once() {
-    let (log, guard, written) = log(None);
+    let (queue, closing, written) = queue(None);
     for _ in 0..20 {
         let asked_at = Instant::now();
-        info!(log, "line");
-        written.recv_timeout(Duration::from_secs(5)).unwrap();
+        queue.push(b"line\n");
+        assert_eq!(written.recv_timeout(Duration::from_secs(5)).unwrap(), "line\n");
         assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
     }
-    drop((log, guard));
+    drop(closing);
 }
 
 #[test]
 fn lines_that_come_while_it_rests_are_all_written_in_order_before_the_end() {
-    let (log, guard, written) = log(None);
+    let (queue, closing, written) = queue(None);
+    let expected: String = (0..5000).map(|number| format!("{number}\n")).collect();
     for number in 0..5000 {
-        info!(log, "{number}");
+        queue.push(format!("{number}\n").as_bytes());
     }
-    drop((log, guard));
-    let written: Vec<String> = written.try_iter().collect();
-    assert_eq!(written, (0..5000).map(|number| number.to_string()).collect::<Vec<_>>());
+    drop(closing);
+    assert_eq!(written.try_iter().collect::<String>(), expected);
 }
 
 #[test]
-fn lines_that_find_no_room_are_counted_and_the_log_goes_on() {
-    let (begin, begun) = channel();
-    let (log, guard, written) = log(Some(begun));
-    // The first may be in the thread's hands already.
-    let room = limits::LOG_LINES_QUEUED + 1;
-    for _ in 0..room + 10 {
-        info!(log, "line");
-    }
-    begin.send(()).unwrap();
-    let mut lines: Vec<String> = (0..limits::LOG_LINES_QUEUED).map(|_| written.recv().unwrap()).collect();
-    info!(log, "after");
-    drop((log, guard));
-    lines.extend(written.try_iter());
-    assert!((room..=room + 2).contains(&lines.len()), "{}", lines.len());
-    let told = "slog-async: logger dropped messages due to channel overflow";
-    assert_eq!(lines.iter().filter(|line| *line == told).count(), 1);
-    assert_eq!(lines.last().unwrap(), "after");
-}
-
-#[test]
-fn a_busy_log_rests_only_when_nothing_waits() {
-    let (log, guard, written) = log(None);
-    let began_at = Instant::now();
-    for _ in 0..2000 {
-        info!(log, "line");
-    }
-    for _ in 0..2000 {
-        written.recv_timeout(Duration::from_secs(5)).unwrap();
-    }
-    // A rest after each line would take four seconds.
-    assert!(began_at.elapsed() < Duration::from_secs(2), "{:?}", began_at.elapsed());
-    drop((log, guard));
-}
-
-#[test]
-fn a_value_that_panics_holds_up_no_later_line() {
-    struct Bad;
-    impl std::fmt::Display for Bad {
-        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            panic!("no words");
+fn lines_that_several_threads_write_come_whole_and_together() {
+    let (queue, closing, written) = queue(None);
+    thread::scope(|scope| {
+        for name in ["one", "two", "three"] {
+            let (queue, line) = (&queue, format!("{name} {name}\n"));
+            scope.spawn(move || (0..2000).for_each(|_| queue.push(line.as_bytes())));
         }
+    });
+    drop(closing);
+    let writes: Vec<String> = written.try_iter().collect();
+    assert!(writes.len() < 3000, "{} writes for 6000 lines", writes.len());
+    let text = writes.concat();
+    for name in ["one", "two", "three"] {
+        assert_eq!(text.lines().filter(|line| *line == format!("{name} {name}")).count(), 2000);
     }
-    let (out, written) = channel();
-    let waiting = Arc::<AtomicUsize>::default();
-    let lines = Lines { begin: Mutex::default(), out: Mutex::new(out) };
-    let (queue, guard) = Queue::new(lines, Arc::clone(&waiting));
-    let log = Logger::root(queue.ignore_res(), o!());
-    assert!(std::panic::catch_unwind(|| info!(log, "bad"; "value" => %Bad)).is_err());
-    assert_eq!(waiting.load(Ordering::Relaxed), 0);
-    info!(log, "good");
-    drop((log, guard));
-    assert_eq!(written.try_iter().collect::<Vec<_>>(), ["good"]);
+    assert_eq!(text.lines().count(), 6000);
+}
+
+#[test]
+fn a_pager_that_stops_costs_lines_that_are_counted_and_holds_nobody_up() {
+    let (begin, begun) = channel();
+    let (queue, closing, written) = queue(Some(begun));
+    let line = [&*vec![b'x'; 1023], b"\n"].concat();
+    queue.push(&line);
+    // It is in the thread's hands now, and goes no further.
+    while !queue.lock().text.is_empty() {
+        thread::yield_now();
+    }
+    let room = limits::LOG_OCTETS_QUEUED / line.len();
+    for _ in 0..room + 10 {
+        queue.push(&line);
+    }
+    queue.push(b"short, but after those\n");
+    begin.send(()).unwrap();
+    while queue.lock().lost > 0 {
+        thread::yield_now();
+    }
+    queue.push(b"after\n");
+    drop(closing);
+    let text: String = written.try_iter().collect();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 1 + room + 2);
+    let told = lines[1 + room];
+    assert!(told.ends_with(" ERRO lines of the log found no room in its queue, count: 11"), "{told}");
+    assert_eq!(lines[2 + room], "after");
+}
+
+#[test]
+fn a_line_too_long_for_any_queue_is_told_of_at_once() {
+    let (queue, closing, written) = queue(None);
+    queue.push(&vec![b'x'; limits::LOG_OCTETS_QUEUED + 1]);
+    let told = written.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(told.ends_with("count: 1\n"), "{told}");
+    drop(closing);
+}
+
+#[test]
+fn the_end_waits_for_no_rest_and_not_for_ever_for_a_pager() {
+    let (begin, begun) = channel();
+    let (stopped, closing, _written) = queue(Some(begun));
+    stopped.push(b"line\n");
+    let asked_at = Instant::now();
+    drop(closing);
+    assert!(asked_at.elapsed() < limits::LOG_CLOSE_MAX + Duration::from_secs(5), "{:?}", asked_at.elapsed());
+    drop(begin);
+    let (_queue, closing, _written) = queue(None);
+    let asked_at = Instant::now();
+    drop(closing);
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "{:?}", asked_at.elapsed());
+}
+
+#[test]
+fn nobody_is_woken_for_a_line_while_it_rests_nor_without_one() {
+    let (queue, closing, written) = queue(None);
+    queue.push(b"first\n");
+    written.recv_timeout(Duration::from_secs(5)).unwrap();
+    // It goes to sleep when nothing came during its rest, and no sooner than it wrote what did.
+    while !queue.lock().asleep {
+        thread::yield_now();
+    }
+    assert!(written.try_recv().is_err());
+    queue.push(b"second\n");
+    assert!(!queue.lock().asleep, "it is being woken, once");
+    drop(closing);
+    assert_eq!(written.try_iter().collect::<String>(), "second\n");
 }

@@ -1,0 +1,194 @@
+//! A record as a line of text, put into words by whoever logs it: nothing of it has to outlive the call.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+
+use slog::{Drain, Level, Never, OwnedKVList, Record};
+use slog_term::{Decorator, FullFormat, RecordDecorator, TermDecorator};
+
+use super::queue::Queue;
+use super::timestamp;
+use crate::limits;
+
+/// Formats records, and appends them to `queue`; with `colours` for a terminal.
+pub(super) fn formatter(
+    queue: Arc<Queue>,
+    colours: bool,
+) -> impl Drain<Ok = (), Err = Never> + Send + Sync + std::panic::RefUnwindSafe {
+    // slog hands fields over with the last first. slog-term's own way to turn them round makes two strings of each; `Line` needs none.
+    let format = FullFormat::new(Queued { queue, colours }).use_custom_timestamp(timestamp);
+    format.build().ignore_res()
+}
+
+/// Colours for a terminal that knows them and an operator who doesn't mind (<https://no-color.org/>).
+pub(super) fn wants_colours() -> bool {
+    let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    value("TERM").is_some_and(|term| term != "dumb") && value("NO_COLOR").is_none()
+}
+
+struct Queued {
+    queue: Arc<Queue>,
+    colours: bool,
+}
+
+thread_local! {
+    /// Taken while a line is formatted: a value that logs or panics meanwhile finds, and leaves, another.
+    static LINE: Cell<Line> = const { Cell::new(Line::new()) };
+}
+
+impl Decorator for Queued {
+    fn with_record<F>(&self, record: &Record<'_>, _: &OwnedKVList, format: F) -> io::Result<()>
+    where
+        F: FnOnce(&mut dyn RecordDecorator) -> io::Result<()>,
+    {
+        let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+        line.begin(self.colours.then(|| record.level()));
+        format(&mut line)?;
+        self.queue.push(line.in_order());
+        if line.text.capacity() <= limits::LOG_OCTETS_AT_ONCE {
+            // A thread that is ending has no place for it any more.
+            let _ = LINE.try_with(|kept| kept.set(line));
+        }
+        Ok(())
+    }
+}
+
+/// A record that is being formatted, on one line: control characters in messages and values are escaped.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    /// Where its fields are, the last of them first.
+    fields: Vec<Range<usize>>,
+    /// Fields in their order.
+    ordered: Vec<u8>,
+    /// What comes now is a message or a value.
+    escape: bool,
+    /// The record's level, if there are to be colours.
+    colours: Option<Level>,
+    coloured: bool,
+}
+
+impl Line {
+    const fn new() -> Self {
+        Self {
+            text: Vec::new(),
+            fields: Vec::new(),
+            ordered: Vec::new(),
+            escape: false,
+            colours: None,
+            coloured: false,
+        }
+    }
+
+    fn begin(&mut self, colours: Option<Level>) {
+        self.text.clear();
+        self.fields.clear();
+        (self.escape, self.colours, self.coloured) = (false, colours, false);
+    }
+
+    /// The finished line, with its fields as they were written in the code.
+    fn in_order(&mut self) -> &[u8] {
+        if let [first, .., last] = &*self.fields {
+            let all = first.start..last.end;
+            self.ordered.clear();
+            for (place, field) in self.fields.iter().rev().enumerate() {
+                self.ordered.extend_from_slice(&self.text[field.clone()]);
+                if let Some(next) = self.fields.get(place + 1) {
+                    self.ordered.extend_from_slice(&self.text[self.fields[place].end..next.start]);
+                }
+            }
+            self.text[all].copy_from_slice(&self.ordered);
+        }
+        &self.text
+    }
+
+    fn style(&mut self, code: std::fmt::Arguments<'_>) -> io::Result<()> {
+        if self.colours.is_some() {
+            self.coloured = true;
+            write!(self.text, "\x1b[{code}m")?;
+        }
+        Ok(())
+    }
+
+    /// What came until now was a field.
+    fn end_field(&mut self) {
+        if let Some(field) = self.fields.last_mut() {
+            field.end = self.text.len();
+        }
+    }
+}
+
+impl Write for Line {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~');
+        if !self.escape || octets.iter().all(is_plain) {
+            self.text.extend_from_slice(octets);
+            return Ok(octets.len());
+        }
+        for piece in String::from_utf8_lossy(octets).split_inclusive(char::is_control) {
+            let mut chars = piece.chars();
+            match chars.next_back() {
+                Some(last) if last.is_control() => {
+                    write!(self.text, "{}{}", chars.as_str(), last.escape_default())?;
+                }
+                _ => self.text.extend_from_slice(piece.as_bytes()),
+            }
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl RecordDecorator for Line {
+    fn reset(&mut self) -> io::Result<()> {
+        self.escape = false;
+        if std::mem::take(&mut self.coloured) {
+            self.text.extend_from_slice(b"\x1b[0m");
+        }
+        Ok(())
+    }
+
+    /// Comes after a colon too, where the value is still to come, and before the end of the line.
+    fn start_whitespace(&mut self) -> io::Result<()> {
+        self.reset()?;
+        self.end_field();
+        Ok(())
+    }
+
+    fn start_level(&mut self) -> io::Result<()> {
+        match self.colours {
+            Some(level) => self.style(format_args!("3{}", TermDecorator::level_to_color(level))),
+            None => Ok(()),
+        }
+    }
+
+    fn start_msg(&mut self) -> io::Result<()> {
+        self.escape = true;
+        self.style(format_args!("1"))
+    }
+
+    fn start_comma(&mut self) -> io::Result<()> {
+        self.reset()?;
+        self.end_field();
+        Ok(())
+    }
+
+    fn start_key(&mut self) -> io::Result<()> {
+        self.fields.push(self.text.len()..self.text.len());
+        self.style(format_args!("1"))
+    }
+
+    fn start_value(&mut self) -> io::Result<()> {
+        self.reset()?;
+        self.escape = true;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
