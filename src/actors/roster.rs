@@ -28,6 +28,8 @@ pub(super) struct Roster {
 struct Entries {
     waiting: VecDeque<Box<Serve>>,
     children: HashMap<TransferId, Child>,
+    /// The supervisor is about to look for what waits.
+    woken: bool,
     closed: bool,
 }
 
@@ -71,7 +73,7 @@ impl Roster {
     /// A roster that goes on for another. The children are without a session until one is started.
     pub(super) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<Serve>>) -> Self {
         let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
-        let entries = Entries { waiting, children: children.collect(), closed: false };
+        let entries = Entries { waiting, children: children.collect(), ..Entries::default() };
         let load = AtomicUsize::new(entries.load());
         Self { entries: Mutex::new(entries), load, stopping: AtomicBool::new(false) }
     }
@@ -89,22 +91,26 @@ impl Roster {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// A request for the next session.
+    /// A request for the next session. `true` if the supervisor is to be woken for it: once, until it has found that none waits.
     ///
     /// # Errors
     /// The request, if there is no room, or the arbiter has been given up.
-    pub(super) fn push_waiting(&self, serve: Box<Serve>) -> Result<(), Box<Serve>> {
+    pub(super) fn push_waiting(&self, serve: Box<Serve>) -> Result<bool, Box<Serve>> {
         self.change(|entries| {
             if entries.closed || entries.waiting.len() >= limits::REQUESTS_WAITING_MAX {
                 return Err(serve);
             }
             entries.waiting.push_back(serve);
-            Ok(())
+            Ok(!std::mem::replace(&mut entries.woken, true))
         })
     }
 
     pub(super) fn next_waiting(&self) -> Option<Box<Serve>> {
-        self.change(|entries| entries.waiting.pop_front())
+        self.change(|entries| {
+            let next = entries.waiting.pop_front();
+            entries.woken = next.is_some();
+            next
+        })
     }
 
     /// Keeps a child.

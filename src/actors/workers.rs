@@ -107,9 +107,11 @@ impl Workers {
         // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
         for worker in least_busy.into_iter().chain(workers.iter()) {
             match worker.roster.push_waiting(serve) {
-                Ok(()) => {
-                    // One that has no room for it has others like it, and each makes the supervisor look for all there is.
-                    let _ = worker.supervisor.try_send(Wake);
+                Ok(is_to_wake) => {
+                    if is_to_wake {
+                        // Not `try_send`: a mailbox without room would leave the request waiting. There is one such message at most.
+                        worker.supervisor.do_send(Wake);
+                    }
                     return Ok(());
                 }
                 Err(refused) => serve = refused,
