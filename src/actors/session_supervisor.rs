@@ -1,7 +1,7 @@
 //! The parent of an arbiter's sessions.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
@@ -66,16 +66,10 @@ impl SessionSupervisor {
 
     fn serve(&self, serve: Serve, ctx: &Context<Self>) {
         let Serve { assignment, local, opened, ticket } = serve;
-        let opened_socket = UdpLink::open(local, self.service.ports)
-            .and_then(|socket| socket.local_addr().map(|local| (socket, local)));
-        let (socket, local) = match opened_socket {
+        let (socket, local) = match self.open_socket(&assignment, local) {
             Ok(bound) => bound,
             Err(error) => return self.refuse(&assignment, local, &error),
         };
-        if !assignment.request.options.is_empty() {
-            // Without any it is 516 octets at a time, which every buffer holds.
-            UdpLink::widen(&socket);
-        }
         let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
@@ -86,6 +80,20 @@ impl SessionSupervisor {
             }
             Err(error) => self.refuse(&lease.assignment, local, &error),
         }
+    }
+
+    /// A socket for a transfer, and the address that it has.
+    fn open_socket(
+        &self,
+        assignment: &Assignment,
+        local: SocketAddr,
+    ) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+        let socket = UdpLink::open(local, self.service.ports)?;
+        if !assignment.request.options.is_empty() {
+            UdpLink::widen(&socket, local)?;
+        }
+        let local = socket.local_addr()?;
+        Ok((socket, local))
     }
 
     /// Nobody can be told without a socket: the client repeats its request, and there may be one then.

@@ -34,7 +34,7 @@ impl UdpLink {
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
     pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
         let socket = Self::open(local, ports)?;
-        Self::widen(&socket);
+        Self::widen(&socket, local)?;
         Self::from_socket(socket)
     }
 
@@ -47,12 +47,18 @@ impl UdpLink {
         Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
     }
 
-    /// Asks for buffers that hold whole windows and the largest blocks. The kernel grants what its limits allow; a smaller buffer only
-    /// loses more when it is full.
-    pub fn widen(socket: &UdpSocket) {
+    /// Makes a socket at `local` fit for whole windows and the largest blocks, which a path may have to carry in fragments. Without options it is 516
+    /// octets at a time: they fit every path and every buffer. The kernel grants what buffers its limits allow; a smaller one only loses
+    /// more when it is full.
+    ///
+    /// # Errors
+    /// When the kernel refuses to send fragments.
+    pub fn widen(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
+        sys::let_fragment(socket, &local)?;
         let socket = SockRef::from(socket);
         let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
         let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
+        Ok(())
     }
 
     /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. Must be called

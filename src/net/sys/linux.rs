@@ -33,13 +33,21 @@ pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))
 }
 
-/// Turns the error queue on, and "don't fragment" off: a block larger than the path's MTU goes as fragments.
+/// Turns the error queue on.
 pub(in crate::net) fn prepare_transfer_socket(socket: &Socket, local: &SocketAddr) -> io::Result<()> {
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
-        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
     } else {
         setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments.
+pub(in crate::net) fn let_fragment(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
+    if local.is_ipv6() {
+        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
+    } else {
         set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
     }
     Ok(())

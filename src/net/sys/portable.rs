@@ -19,6 +19,11 @@ pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io:
     Ok(())
 }
 
+/// Fragments are up to the system.
+pub(in crate::net) fn let_fragment(_: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
+    Ok(())
+}
+
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
     // What the kernel doesn't grant is done without.
     let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);
