@@ -10,6 +10,7 @@ use rustix::fs::Stat;
 
 use super::slabs::{Kept, SharedSlab, Slabs};
 use crate::limits;
+use crate::store::Name;
 
 /// The open files of a directory.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub(super) struct OpenFiles(Arc<Mutex<Table>>);
 /// A file that is open, for all who began to read it while it was the same.
 #[derive(Debug)]
 pub(super) struct OpenFile {
+    name: Name,
     pub(super) descriptor: OwnedFd,
     /// The file as it was at open: its size is what is served.
     pub(super) opened: Stat,
@@ -30,6 +32,8 @@ pub(super) struct OpenFile {
 #[derive(Debug, Default)]
 struct Table {
     files: HashMap<Identity, Weak<OpenFile>>,
+    /// Under which names they were opened.
+    names: HashMap<Name, Weak<OpenFile>>,
     kept: Kept<Identity>,
 }
 
@@ -50,11 +54,22 @@ impl OpenFiles {
         lock(&self.0).files.get(&Identity::of(stat))?.upgrade()
     }
 
-    /// Takes in a file that was opened. Others share it, if its times would tell of any change.
-    pub(super) fn add(&self, descriptor: OwnedFd, opened: Stat) -> Arc<OpenFile> {
+    /// The file that was opened under a name, if somebody reads it and it is still what `look` finds there.
+    pub(super) fn find_named(
+        &self,
+        name: &Name,
+        look: impl FnOnce(&Name) -> Option<Stat>,
+    ) -> Option<Arc<OpenFile>> {
+        let file = lock(&self.0).names.get(name)?.upgrade()?;
+        let is_same = look(name).is_some_and(|stat| Identity::of(&stat) == Identity::of(&file.opened));
+        is_same.then_some(file)
+    }
+
+    /// Takes in a file that was opened under `name`. Others share it, if its times would tell of any change.
+    pub(super) fn add(&self, name: &Name, descriptor: OwnedFd, opened: Stat) -> Arc<OpenFile> {
         let (slabs, never_cached) = (Slabs::default(), AtomicBool::new(false));
-        let file = OpenFile { descriptor, opened, slabs, never_cached, table: Arc::clone(&self.0) };
-        let file = Arc::new(file);
+        let (name, table) = (name.clone(), Arc::clone(&self.0));
+        let file = Arc::new(OpenFile { name, descriptor, opened, slabs, never_cached, table });
         if is_settled(&opened, now()) {
             let mut table = lock(&self.0);
             let known = table.files.entry(Identity::of(&opened)).or_default();
@@ -64,6 +79,7 @@ impl OpenFiles {
                 return first;
             }
             *known = Arc::downgrade(&file);
+            table.names.insert(file.name.clone(), Arc::downgrade(&file));
         }
         file
     }
@@ -84,6 +100,9 @@ impl Drop for OpenFile {
         let identity = Identity::of(&self.opened);
         let mut table = lock(&self.table);
         // It may be another's by now, or never have been this one's.
+        if table.names.get(&self.name).is_some_and(|file| file.strong_count() == 0) {
+            table.names.remove(&self.name);
+        }
         if table.files.get(&identity).is_some_and(|file| file.strong_count() == 0) {
             table.files.remove(&identity);
             let kept = table.kept.forget(&identity);

@@ -44,6 +44,11 @@ impl DirectorySource {
         lookup: Lookup,
         path: String,
     ) -> Result<Self, Fault> {
+        if lookup == Lookup::Cached
+            && let Some(file) = files.find_named(name, |name| tree.look_again(name))
+        {
+            return Ok(Self { file, path });
+        }
         let fault = |error| io_fault(&error, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
@@ -54,7 +59,7 @@ impl DirectorySource {
         // Looked at again: only what was opened counts, the name may lead elsewhere by now (SAFE-09).
         let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
         refuse_special(&opened, &path)?;
-        Ok(Self { file: files.add(descriptor, opened), path })
+        Ok(Self { file: files.add(name, descriptor, opened), path })
     }
 
     /// How much of the file a call for `length` octets at `offset` is due. A file whose size is 0 is an empty file,
@@ -203,6 +208,8 @@ impl Source for DirectorySource {
         let private = || Ok(self.read_cached(offset, due)?.map(|octets| self.slab(offset, octets.into())));
         let Some(piece) = self.piece(offset, due) else { return private() };
         let shared = match self.file.slabs.find(piece.number) {
+            // All of the file, from a reading that was verified: it can be no mixture, whatever has become of the file since.
+            Found::Here(shared) if size(&self.file.opened) == due as u64 => shared,
             Found::Here(shared) => {
                 self.verify()?;
                 shared

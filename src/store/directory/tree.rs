@@ -70,6 +70,15 @@ impl Tree {
         }
     }
 
+    /// What stands under a name that leads to an open file, or did. To look there waits for no disk: the kernel has the names of open files at hand, and the
+    /// directory too if that has just changed. `None` where more than one step may lead there: those are for [`look`](Self::look).
+    pub(super) fn look_again(&self, name: &Name) -> Option<Stat> {
+        if name.parents().next().is_some() {
+            return None;
+        }
+        statat(&self.root, name.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()
+    }
+
     /// Opens a file to be read.
     pub(super) fn open_file(&self, name: &Name, lookup: Lookup) -> io::Result<OwnedFd> {
         self.resolve(name, lookup, READ)

@@ -34,7 +34,8 @@ fn a_file_from_the_future_is_not_shared() {
 fn a_file_is_forgotten_with_its_last_reader_and_what_was_kept_of_it_too() {
     let files = OpenFiles::default();
     let stat = changed_before(NOW / 2, 1_000_000);
-    let add = || files.add(tempfile::tempfile().unwrap().into(), stat);
+    let name = Name::from_request(b"file").unwrap();
+    let add = || files.add(&name, tempfile::tempfile().unwrap().into(), stat);
     let (first, second) = (add(), add());
     assert!(Arc::ptr_eq(&first, &second));
     let slab = first.slabs.add(0, vec![1; 8]);
@@ -45,5 +46,22 @@ fn a_file_is_forgotten_with_its_last_reader_and_what_was_kept_of_it_too() {
     drop(second);
     assert!(held.upgrade().is_none());
     assert!(files.find(&stat).is_none());
-    assert!(lock(&files.0).files.is_empty());
+    assert!(files.find_named(&name, |_| Some(stat)).is_none());
+    assert!(lock(&files.0).files.is_empty() && lock(&files.0).names.is_empty());
+}
+
+#[test]
+fn a_name_that_leads_to_another_file_by_now_is_looked_up_anew() {
+    let files = OpenFiles::default();
+    let name = Name::from_request(b"file").unwrap();
+    let stat = changed_before(NOW / 2, 1_000_000);
+    let first = files.add(&name, tempfile::tempfile().unwrap().into(), stat);
+    let found = |stat| files.find_named(&name, |_| stat);
+    assert!(found(Some(stat)).is_some_and(|file| Arc::ptr_eq(&file, &first)));
+    let replaced = changed_before(NOW / 2, 1_000_000);
+    assert!(found(Some(replaced)).is_none());
+    assert!(found(None).is_none());
+    let second = files.add(&name, tempfile::tempfile().unwrap().into(), replaced);
+    drop(first);
+    assert!(found(Some(replaced)).is_some_and(|file| Arc::ptr_eq(&file, &second)));
 }
