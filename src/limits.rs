@@ -57,6 +57,8 @@ pub const FILE_TIME_STEP_MAX: Duration = Duration::from_millis(100);
 pub const FILE_TIME_STEP_COARSE_MAX: Duration = Duration::from_secs(2);
 /// Slabs of one upload that may be under way to its writer before the peer has to wait for its ACK.
 pub const SLABS_UNSTORED_MAX: usize = 4;
+/// Slabs of one upload that may wait for its writer: these, and those of the largest window, which was under way before the peer had to wait.
+pub const SLABS_WAITING_MAX: usize = SLABS_UNSTORED_MAX + WINDOW_OCTETS_MAX / SLAB_OCTETS;
 
 /// First retransmission interval (`--ack-timeout`), until the round trip has been measured.
 pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::process::Command;
 use std::time::Duration;
 
 use common::raw::{Client, Packet, ack, data};
@@ -264,5 +265,31 @@ fn the_largest_blocks_are_granted_a_smaller_window() {
     let window: usize = granted[0].1.parse().unwrap();
     assert!((1..=64).contains(&window) && window * 65464 <= 4 << 20, "{granted:?}");
     client.send(&common::raw::error(0, "thank you"));
+    served.still_serves();
+}
+
+/// The program's own client sends a run of blocks in one system call, and both ends may take several in one.
+#[test]
+fn whole_windows_arrive_in_both_directions_whatever_their_size() {
+    let served = Served::new(&[]);
+    let sent = content(3_000_001);
+    served.file("sent", &sent);
+    for (blksize, windowsize) in
+        [("1428", "64"), ("1428", "2"), ("512", "64"), ("8192", "64"), ("65464", "8")]
+    {
+        let stagecoach = |verb: &str, args: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_stagecoach"));
+            command.args([verb, "--blksize", blksize, "--windowsize", windowsize]).args(args);
+            let output = command.output().expect("the program runs");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{verb} {windowsize} of {blksize}: {text}");
+        };
+        let (server, name) = (served.daemon.addr().to_string(), format!("put{windowsize}of{blksize}"));
+        let (local, got) = (served.path("sent"), served.path(&format!("got{windowsize}of{blksize}")));
+        stagecoach("put", &["--remote", &name, &server, local.to_str().expect("a path")]);
+        assert!(served.contents(&name).as_ref() == Some(&sent), "{name}");
+        stagecoach("get", &["--output", got.to_str().expect("a path"), &server, &name]);
+        assert!(std::fs::read(&got).expect("got") == sent, "{}", got.display());
+    }
     served.still_serves();
 }

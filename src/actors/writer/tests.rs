@@ -251,6 +251,21 @@ fn of_an_upload_that_is_closed_nothing_appears_whatever_its_job_was_at() {
 }
 
 #[test]
+fn a_window_of_the_largest_blocks_may_wait_for_the_writer() {
+    let upload = Upload::default();
+    let window = (limits::WINDOW_OCTETS_MAX / limits::SLAB_OCTETS) as u64;
+    for _ in 0..limits::SLABS_UNSTORED_MAX as u64 + window {
+        upload.append(Bytes::from_static(b"slab"));
+    }
+    assert_eq!(upload.fault(), None);
+    // Nobody who acknowledges no more than is written gets here.
+    for _ in 0..2 {
+        upload.append(Bytes::from_static(b"slab"));
+    }
+    assert_eq!(upload.fault(), Some(Failure::Internal.into()));
+}
+
+#[test]
 fn an_upload_that_is_closed_between_two_jobs_leaves_nothing() {
     let _system = System::new();
     let stage = Stage::new();

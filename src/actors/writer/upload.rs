@@ -101,7 +101,7 @@ impl Upload {
         if state.fault.is_some() {
             return false;
         }
-        if state.slabs.len() > limits::SLABS_UNSTORED_MAX {
+        if state.slabs.len() > limits::SLABS_WAITING_MAX {
             drop(state);
             self.close(Failure::Internal.into());
             return false;
