@@ -63,7 +63,7 @@ impl Rng {
 fn thousands_of_random_datagrams_change_nothing() {
     let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3", "--max-transfers", "200"]);
     served.still_serves();
-    let descriptors = served.daemon.open_descriptors();
+    let descriptors = served.descriptors_at_rest();
     let mut rng = Rng(0x5747_4147_4543_4f41);
     let mut memory = 0;
     for round in 0..6 {
@@ -99,7 +99,7 @@ fn thousands_of_random_datagrams_change_nothing() {
 fn random_datagrams_from_the_client_itself_never_break_the_server() {
     let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3"]);
     served.still_serves();
-    let descriptors = served.daemon.open_descriptors();
+    let descriptors = served.descriptors_at_rest();
     let mut rng = Rng(0x4a8e_11fa_57c0_ac85);
     for round in 0..60 {
         let request = if round % 2 == 0 { rrq(GOOD, "octet", &[]) } else { wrq("never", "netascii", &[]) };
@@ -132,7 +132,7 @@ fn thousands_of_aborted_requests_leave_neither_descriptors_nor_memory() {
         wrq("../up", "octet", &[]),
     ];
     served.still_serves();
-    let descriptors = served.daemon.open_descriptors();
+    let descriptors = served.descriptors_at_rest();
     let mut memory = 0;
     for round in 0..5 {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use stagecoach::limits::SLAB_OCTETS;
-use stagecoach::net::{Link, MemoryLink};
+use stagecoach::net::{Arrived, Link, MemoryLink};
 use stagecoach::transfer::{
     Action, Input, Machine, Moment, OnAbort, Opening, Receiver, Sender, Terms, Timeouts,
 };
@@ -68,7 +68,7 @@ impl<M: Machine> End<M> {
 
     fn receive_all(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        while let Ok((octets, _)) = self.link.receive(&mut buffer) {
+        while let Ok(Arrived { octets, .. }) = self.link.receive(&mut buffer) {
             self.feed(Input::Datagram { octets: &buffer[..octets], more: false });
         }
         self.buffer = buffer;

@@ -17,7 +17,7 @@ use crate::store::Slab;
 use crate::transfer::{
     Action, Client, Input, Machine, Moment, Outcome, Tally, Terms, Tid, Timeouts, Transmit, stranger_answer,
 };
-use crate::wire::{Packet, Request, decimal};
+use crate::wire::{Direction, Packet, Request, decimal};
 
 /// The file at this end. A [`Fault`]'s detail names it.
 pub(super) trait Local {
@@ -137,6 +137,8 @@ pub(super) async fn exchange_with(
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let exchange = Exchange {
+        reads: request.direction == Direction::Read,
+        awaits_answer: false,
         client: Client::new(request, timeouts),
         link: UdpLink::bind(SocketAddr::new(any, 0), None)?,
         tid: Tid::unknown(server),
@@ -158,7 +160,7 @@ pub(super) struct Scratch(RefCell<Vec<u8>>);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(RefCell::new(vec![0; limits::UDP_PAYLOAD_OCTETS_MAX]))
+        Self(RefCell::new(vec![0; limits::DATAGRAM_OCTETS_MAX]))
     }
 }
 
@@ -167,6 +169,9 @@ struct Exchange<'a> {
     link: UdpLink,
     tid: Tid<SocketAddr>,
     local: &'a mut dyn Local,
+    reads: bool,
+    /// Something was sent to the server since it was last heard.
+    awaits_answer: bool,
     began: Instant,
     deadline: Option<Moment>,
     /// What the file said to the machine's wishes, and the machine hasn't heard yet.
@@ -227,26 +232,45 @@ impl Exchange<'_> {
         }
     }
 
+    /// Takes what has come, up to what gets the transfer on and is answered: the server has nothing to add before it sees our answer. What lies there
+    /// all the same is taken with what comes next, or before a deadline is.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        let blocks = self.client.tally().blocks;
         while !self.closed {
-            let (octets, from) = match self.link.receive(buffer) {
-                // No UDP datagram is longer than the buffer.
-                Ok((length, from)) => (&buffer[..length.min(buffer.len())], from),
+            let arrived = match self.link.receive(buffer) {
+                Ok(arrived) => arrived,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
-            if self.tid.admit(from, |server, from| server.ip() == from.ip()) {
-                if self.answered_after.is_none() {
-                    self.answered_after = Some(self.began.elapsed());
-                }
-                if self.client.terms().is_none() {
-                    self.announced = announced(octets);
-                }
-                self.feed(Input::Datagram { octets, more: false })?;
-            } else if let Some(answer) = stranger_answer(octets) {
+            for octets in arrived.datagrams(buffer) {
+                self.on_datagram(arrived.from, octets)?;
+            }
+            if self.awaits_answer && self.client.tally().blocks > blocks {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, octets: &[u8]) -> io::Result<()> {
+        if !self.tid.admit(from, |server, from| server.ip() == from.ip()) {
+            if let Some(answer) = stranger_answer(octets) {
                 // What becomes of it is the stranger's concern.
                 let _ = self.link.send(from, &Transmit::Packet(&answer));
             }
+            return Ok(());
+        }
+        self.awaits_answer = false;
+        if self.answered_after.is_none() {
+            self.answered_after = Some(self.began.elapsed());
+        }
+        if self.client.terms().is_some() {
+            return self.feed(Input::Datagram { octets, more: false });
+        }
+        self.announced = announced(octets);
+        self.feed(Input::Datagram { octets, more: false })?;
+        if self.reads && self.client.terms().is_some_and(|terms| terms.windowsize > 1) {
+            self.link.expect_runs();
         }
         Ok(())
     }
@@ -271,6 +295,7 @@ impl Exchange<'_> {
         while let Some(action) = drain.next() {
             let answer = match action {
                 Action::Transmit(transmit) => {
+                    self.awaits_answer = true;
                     self.link.send(self.tid.peer(), &transmit)?;
                     continue;
                 }

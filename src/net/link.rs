@@ -23,12 +23,16 @@ pub trait Link: fmt::Debug + 'static {
     /// When the runtime's reactor is gone.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Takes one datagram without waiting. The length returned is the datagram's own: when larger
-    /// than `buffer`, its tail was cut off.
+    /// The peer sends many datagrams of one length: from now on one [`receive`](Self::receive) may take several of them, where the
+    /// kernel can. To ask again changes nothing.
+    fn expect_runs(&mut self) {}
+
+    /// Takes one datagram without waiting, or a run of them after [`expect_runs`](Self::expect_runs): then `buffer` should have
+    /// room for [`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX).
     ///
     /// # Errors
     /// `WouldBlock` when there is none. A pending error of an earlier send is cleared and the call tried again.
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived>;
 
     /// Sends one packet, or a run of DATA blocks, in as few system calls as the kernel allows. What the socket
     /// buffer has no room for is dropped, as any network may: the retransmission timer heals it.
@@ -40,3 +44,34 @@ pub trait Link: fmt::Debug + 'static {
     /// The next peer that the network reported unreachable (ICMP), by the address that our datagram was sent to.
     fn take_error(&mut self) -> Option<SocketAddr>;
 }
+
+/// What one [`Link::receive`] took: a datagram, or a run of them from one sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// Octets in all, also those that the buffer had no room for.
+    pub octets: usize,
+    /// Octets of each datagram; the last may be shorter.
+    pub segment: usize,
+    /// Whose they are.
+    pub from: SocketAddr,
+}
+
+impl Arrived {
+    /// One datagram.
+    #[must_use]
+    pub const fn one(octets: usize, from: SocketAddr) -> Self {
+        Self { octets, segment: octets, from }
+    }
+
+    /// The datagrams, which lie in the `buffer` that they were received in. One is there at least; what the buffer had no room
+    /// for is missing.
+    pub fn datagrams<'b>(&self, buffer: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
+        let taken = &buffer[..self.octets.min(buffer.len())];
+        // Apart from the others, for it may be empty.
+        let (first, rest) = taken.split_at(self.segment.min(taken.len()));
+        std::iter::once(first).chain(rest.chunks(self.segment.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::mpsc;
 
-use super::Link;
+use super::{Arrived, Link};
 use crate::limits::MEMORY_LINK_DATAGRAMS;
 use crate::transfer::Transmit;
 
@@ -72,12 +72,12 @@ impl Link for MemoryLink {
         Poll::Ready(Ok(()))
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let taken = self.waiting.take().or_else(|| self.incoming.try_recv().ok());
         let packet = taken.ok_or(io::ErrorKind::WouldBlock)?;
         let octets = packet.len().min(buffer.len());
         buffer[..octets].copy_from_slice(&packet[..octets]);
-        Ok((packet.len(), self.peer_addr))
+        Ok(Arrived::one(packet.len(), self.peer_addr))
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {

@@ -15,7 +15,7 @@ mod udp_link;
 #[cfg(test)]
 mod test_support;
 
-pub use self::link::Link;
+pub use self::link::{Arrived, Link};
 pub use self::memory_link::MemoryLink;
 pub use self::port_range::{ParsePortRangeError, PortRange};
 pub use self::refusals::Refusals;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
-use super::{Link, PortRange, sys};
+use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
     COPIED_OCTETS_MAX, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX,
     TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS, UDP_PAYLOAD_OCTETS_MAX,
@@ -24,6 +24,8 @@ pub struct UdpLink {
     /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
     /// doesn't fit the path's MTU, or the device can't: it is not asked again then.
     segments: bool,
+    /// Whether the kernel may give several datagrams at once (`UDP_GRO`).
+    runs: bool,
 }
 
 impl UdpLink {
@@ -76,7 +78,7 @@ impl UdpLink {
     /// # Errors
     /// As [`from_socket`](Self::from_socket).
     pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> io::Result<Self> {
-        Ok(Self { readiness: Readiness::new(socket)?, local_addr, segments: true })
+        Ok(Self { readiness: Readiness::new(socket)?, local_addr, segments: true, runs: false })
     }
 
     /// The socket itself, for those who must speak from this TID when the session no longer can.
@@ -158,8 +160,16 @@ impl Link for UdpLink {
         self.readiness.poll_event(cx)
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        Ok(sys::receive(self.raw(), buffer)?)
+    fn expect_runs(&mut self) {
+        self.runs = self.runs || sys::expect_runs(self.raw());
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        if self.runs {
+            return Ok(sys::receive_run(self.raw(), buffer)?);
+        }
+        let (octets, from) = sys::receive(self.raw(), buffer)?;
+        Ok(Arrived::one(octets, from))
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {

@@ -134,6 +134,14 @@ impl Served {
         assert!(!log.contains("panicked"), "{log}");
     }
 
+    /// The descriptors that it holds, those among them that it keeps once it has refused requests.
+    pub(crate) fn descriptors_at_rest(&self) -> usize {
+        for _ in 0..8 {
+            self.ask(&raw::rrq("nobody has this", "octet", &[])).expect_error(1);
+        }
+        self.daemon.open_descriptors()
+    }
+
     /// Waits until no more descriptors are open than there were.
     pub(crate) fn descriptors_fall_to(&self, at_most: usize) {
         let until = Instant::now() + PATIENCE;

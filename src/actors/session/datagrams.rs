@@ -12,8 +12,9 @@ use slog::trace;
 use super::Session;
 use crate::error::Failure;
 use crate::limits;
+use crate::net::Arrived;
 use crate::transfer::{Input, Transmit, stranger_answer};
-use crate::wire::{DecodeError, Packet};
+use crate::wire::{DecodeError, Direction, Packet};
 
 /// Wakes the session whenever its socket has something.
 #[derive(Debug)]
@@ -55,12 +56,6 @@ impl Scratch {
     pub(super) fn give_back(self: Box<Self>) {
         SCRATCH.set(Some(self));
     }
-}
-
-/// A datagram that lies in a buffer.
-pub(super) struct Arrived {
-    pub(super) octets: usize,
-    pub(super) from: SocketAddr,
 }
 
 impl Session {
@@ -105,7 +100,7 @@ impl Session {
     /// Takes what has come, a turn's worth.
     pub(super) fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
         let mut scratch = Scratch::take();
-        self.backlog = if self.is_lock_step {
+        self.backlog = if self.is_lock_step || self.is_receiver() {
             self.take_answer(&mut scratch, ctx)
         } else {
             self.take_window(&mut scratch, ctx)
@@ -113,13 +108,32 @@ impl Session {
         scratch.give_back();
     }
 
-    /// Takes datagrams up to the one that gets the transfer on: the peer has nothing to add before it sees our answer, and to look for more would cost a
-    /// system call a packet. What lies there all the same, doubled by the network or sent by a stranger, is taken with the next answer, or before
-    /// the transfer repeats itself. `true` if there may be more that is wanted.
+    /// Whether the peer sends windows, and this end one answer to each.
+    fn is_receiver(&self) -> bool {
+        self.lease.assignment.request.direction == Direction::Write
+    }
+
+    /// Lets the kernel give several blocks of a window at once, if windows of more than one were agreed on.
+    pub(super) fn expect_runs(&mut self) {
+        if self.is_receiver() && !self.is_lock_step {
+            self.link.expect_runs();
+        }
+    }
+
+    /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
+    /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
+    /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
     fn take_answer(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
-        for _ in 0..limits::DATAGRAMS_PER_TURN {
-            let Some(Arrived { octets, from }) = self.receive(&mut scratch.current) else { return false };
-            if self.on_datagram(ctx, from, &scratch.current[..octets], false) {
+        let mut taken = 0;
+        while taken < limits::DATAGRAMS_PER_TURN {
+            let Some(arrived) = self.receive(&mut scratch.current) else { return false };
+            let mut is_answered = false;
+            for octets in arrived.datagrams(&scratch.current) {
+                taken += 1;
+                let got_on = self.on_datagram(ctx, arrived.from, octets, false);
+                is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
+            }
+            if is_answered {
                 return false;
             }
         }
@@ -130,22 +144,22 @@ impl Session {
     fn take_window(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
         let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
-            let Some(Arrived { octets, from }) = arrived else { return false };
+            let Some(Arrived { octets, from, .. }) = arrived else { return false };
             let following = self.receive(&mut scratch.next);
             let more = following.as_ref().is_some_and(|following| following.from == from);
             self.on_datagram(ctx, from, &scratch.current[..octets], more);
             std::mem::swap(&mut scratch.current, &mut scratch.next);
             arrived = following;
         }
-        let Some(Arrived { octets, from }) = arrived else { return false };
+        let Some(Arrived { octets, from, .. }) = arrived else { return false };
         self.on_datagram(ctx, from, &scratch.current[..octets], false);
         true
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
         self.chaos.seam("link").at("receive");
-        let (octets, from) = self.link.receive(buffer).ok()?;
-        Some(Arrived { octets: octets.min(buffer.len()), from })
+        let arrived = self.link.receive(buffer).ok()?;
+        Some(Arrived { octets: arrived.octets.min(buffer.len()), ..arrived })
     }
 
     /// `true` if it got the transfer on, or ended it.

@@ -95,6 +95,7 @@ impl Session {
         }
         if has_begun {
             self.feed(ctx, Input::Resumed);
+            self.expect_runs();
         }
         self.read_upload(ctx);
     }

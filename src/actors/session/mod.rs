@@ -164,6 +164,7 @@ impl Session {
             held.machine = Some(machine);
         }
         self.feed(ctx, Input::Start);
+        self.expect_runs();
     }
 
     fn machine_for(&self, agreement: &Agreement) -> Transfer {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use actix::Context;
 
 use super::Session;
-use super::datagrams::{Arrived, Scratch};
+use super::datagrams::Scratch;
 use crate::limits;
+use crate::net::Arrived;
 
 thread_local! {
     static ARBITER: Cell<Habit> = const { Cell::new(Habit::NEW) };
@@ -129,8 +130,10 @@ impl Session {
         {
             let mut scratch = Scratch::take();
             let found = self.look(&mut scratch.current, now + self.service.poll);
-            if let Some(Arrived { octets, from }) = &found {
-                self.on_datagram(ctx, *from, &scratch.current[..*octets], false);
+            if let Some(arrived) = &found {
+                for octets in arrived.datagrams(&scratch.current) {
+                    self.on_datagram(ctx, arrived.from, octets, false);
+                }
             }
             scratch.give_back();
             if found.is_none() {
@@ -151,9 +154,9 @@ impl Session {
 
     fn look(&mut self, buffer: &mut [u8], until: Instant) -> Option<Arrived> {
         loop {
-            if let Ok((octets, from)) = self.link.receive(buffer) {
+            if let Ok(arrived) = self.link.receive(buffer) {
                 self.chaos.seam("link").at("receive");
-                return Some(Arrived { octets: octets.min(buffer.len()), from });
+                return Some(arrived);
             }
             if Instant::now() >= until {
                 return None;

@@ -22,9 +22,10 @@ async fn datagrams_arrive_in_virtual_time() {
     };
     let ((), blocks) = tokio::join!(event(&mut client), delivery);
     let mut buffer = [0; 516];
-    assert_eq!(client.receive(&mut buffer[..3]).unwrap(), (6, server.local_addr()), "the length is its own");
+    let expected = Arrived::one(6, server.local_addr());
+    assert_eq!(client.receive(&mut buffer[..3]).unwrap(), expected, "the length is its own");
     for block in blocks {
-        let (octets, _) = client.receive(&mut buffer).unwrap();
+        let Arrived { octets, .. } = client.receive(&mut buffer).unwrap();
         assert_eq!(buffer[..octets], block);
     }
     assert_eq!(client.receive(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);

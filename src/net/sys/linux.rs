@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Arrival, past_pending, without_label};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+use crate::net::Arrived;
 
 /// Room for control messages, aligned as their headers want it.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,32 @@ pub(in crate::net) fn send_segments(
     let to = SockaddrStorage::from(*to);
     let segments = [ControlMessage::UdpGsoSegments(&segment)];
     sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
+}
+
+/// Lets [`receive_run`] take several datagrams at once. `false` where the kernel can't (before Linux 5.0).
+pub(in crate::net) fn expect_runs(socket: &UdpSocket) -> bool {
+    setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
+}
+
+/// Takes one datagram, or several of one length that came together (only the last may be shorter).
+pub(in crate::net) fn receive_run(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrived> {
+    past_pending(|| {
+        let room = buffer.len();
+        let mut control = ControlBuffer::new();
+        let mut slices = [IoSliceMut::new(buffer)];
+        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
+        let octets = own_length(message.bytes, room, message.flags);
+        let segment = message.cmsgs().ok().and_then(|mut all| all.find_map(|one| segment(&one)));
+        let from = socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?;
+        Ok(Arrived { octets, segment: segment.unwrap_or(octets), from })
+    })
+}
+
+/// Octets of each datagram of a run.
+fn segment(message: &ControlMessageOwned) -> Option<usize> {
+    let ControlMessageOwned::UdpGroSegments(octets) = message else { return None };
+    usize::try_from(*octets).ok().filter(|octets| *octets > 0)
 }
 
 /// The next destination in the error queue whose host answered that nobody listens on that port.

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, receive};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+use crate::net::Arrived;
 
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
@@ -37,6 +38,15 @@ pub(in crate::net) fn send_segments(
     _: u16,
 ) -> nix::Result<()> {
     Err(Errno::EOPNOTSUPP)
+}
+
+pub(in crate::net) fn expect_runs(_: &UdpSocket) -> bool {
+    false
+}
+
+pub(in crate::net) fn receive_run(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrived> {
+    let (octets, from) = receive(socket, buffer)?;
+    Ok(Arrived::one(octets, from))
 }
 
 pub(in crate::net) fn take_unreachable(_: &UdpSocket) -> Option<SocketAddr> {

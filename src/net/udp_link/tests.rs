@@ -6,6 +6,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_discover, ipv6_mtu_discover};
 
 use super::*;
+use crate::limits::DATAGRAM_OCTETS_MAX;
 use crate::net::test_support::{block_on, event, in_namespace, packets, peer, slabs, take, whole_run};
 use crate::transfer::Rollover;
 
@@ -168,7 +169,7 @@ async fn a_stranger_who_left_disturbs_no_packet_for_the_peer() {
             link.send(gone, &Transmit::Packet(b"\0\x05\0\x05\0")).unwrap();
             client.send_to(b"ack", link.local_addr()).unwrap();
             let mut buffer = [0; 16];
-            assert_eq!(link.receive(&mut buffer).unwrap(), (3, to));
+            assert_eq!(link.receive(&mut buffer).unwrap(), Arrived::one(3, to));
             assert_eq!(link.receive(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         }
         event(&mut link).await;
@@ -211,9 +212,52 @@ async fn data_wakes_and_an_oversize_datagram_tells_its_length() {
         client.send_to(&vec![7; octets], link.local_addr()).unwrap();
         event(&mut link).await;
         let mut buffer = [0; 16];
-        assert_eq!(link.receive(&mut buffer).unwrap(), (octets, client.local_addr().unwrap()));
+        let expected = Arrived::one(octets, client.local_addr().unwrap());
+        assert_eq!(link.receive(&mut buffer).unwrap(), expected);
         assert!(buffer[..octets.min(16)].iter().all(|octet| *octet == 7));
         assert_eq!(link.receive(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+    assert_quiet(&mut link).await;
+}
+
+#[tokio::test]
+async fn a_window_arrives_in_as_few_calls_as_it_left_in() {
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let (mut sender, mut receiver) = (link(local), link(local));
+        receiver.expect_runs();
+        receiver.expect_runs();
+        let slabs = slabs(&[65536, 65536]);
+        let mut buffer = vec![0; DATAGRAM_OCTETS_MAX];
+        for (offset, blksize, calls) in
+            [(130_000, 1428, 1), (107_600, 1428, 1), (0, 1428, 3), (0, 65464, 3), (129_072, 8, 4)]
+        {
+            let blocks = whole_run(&slabs, offset, blksize, 1);
+            sender.send(receiver.local_addr(), &Transmit::Blocks(blocks)).unwrap();
+            event(&mut receiver).await;
+            let mut received: Vec<Vec<u8>> = Vec::new();
+            for _ in 0..calls {
+                let arrived = receiver.receive(&mut buffer).unwrap();
+                assert_eq!(arrived.from, sender.local_addr());
+                received.extend(arrived.datagrams(&buffer).map(<[u8]>::to_vec));
+            }
+            assert!(received == packets(blocks), "blksize {blksize} from {offset}");
+            assert_eq!(receiver.receive(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    }
+}
+
+#[tokio::test]
+async fn datagrams_that_came_apart_stay_apart_where_runs_are_expected() {
+    let mut link = link("127.0.0.1:0");
+    link.expect_runs();
+    let clients = [peer("127.0.0.1:0"), peer("127.0.0.1:0")];
+    for octets in [600, 600, 0, 0, 16, 65507] {
+        for client in &clients {
+            client.send_to(&vec![7; octets], link.local_addr()).unwrap();
+            event(&mut link).await;
+            let expected = Arrived::one(octets, client.local_addr().unwrap());
+            assert_eq!(link.receive(&mut [0; 16]).unwrap(), expected);
+        }
     }
     assert_quiet(&mut link).await;
 }
@@ -253,7 +297,7 @@ async fn a_socket_is_resumed_by_another_link_with_what_had_arrived() {
     assert_eq!(resumed.local_addr(), tid);
     event(&mut resumed).await;
     let mut buffer = [0; 32];
-    assert_eq!(resumed.receive(&mut buffer).unwrap().0, 17);
+    assert_eq!(resumed.receive(&mut buffer).unwrap().octets, 17);
 }
 
 #[test]
@@ -327,7 +371,7 @@ fn a_link_local_peer_is_answered_on_its_own_interface() {
             client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             client.send_to(b"ack", link.local_addr()).unwrap();
             event(&mut link).await;
-            let (_, from) = link.receive(&mut [0; 8]).unwrap();
+            let Arrived { from, .. } = link.receive(&mut [0; 8]).unwrap();
             assert_eq!(from, client.local_addr().unwrap());
             link.send(from, &Transmit::Packet(b"data")).unwrap();
             assert_eq!(client.recv_from(&mut [0; 8]).unwrap(), (4, link.local_addr()));

@@ -136,12 +136,12 @@ impl Link for FarBed {
         Poll::Ready(Ok(()))
     }
 
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         self.looks += 1;
         let block = self.block.take_if(|_| self.looks >= LOOKS_BEFORE_ANSWER);
         let ack = Packet::Ack { block: block.ok_or(io::ErrorKind::WouldBlock)? }.to_bytes();
         buffer[..ack.len()].copy_from_slice(&ack);
-        Ok((ack.len(), self.peer))
+        Ok(Arrived::one(ack.len(), self.peer))
     }
 
     fn send(&mut self, _: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
