@@ -99,6 +99,10 @@ impl Session {
 
     /// Takes what has come, a turn's worth.
     pub(super) fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
+        if self.is_receiver() && self.lease.upload.has_stored() {
+            // Before a window ends: its ACK waits for the writer, as far as is known.
+            self.read_upload(ctx);
+        }
         let mut scratch = Scratch::take();
         self.backlog = if self.is_lock_step || self.is_receiver() {
             self.take_answer(&mut scratch, ctx)

@@ -130,7 +130,7 @@ impl Session {
     }
 
     /// Takes in what has been done for the upload. Each of it is taken in once, however often this is called and by whom.
-    fn read_upload(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn read_upload(&mut self, ctx: &mut Context<Self>) {
         if self.lease.is_over() {
             return;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
 use bytes::Bytes;
 
-use super::{Upload, Work, Writer};
+use super::{Upload, Work, Writer, Written};
 use crate::actors::blocking::StoreCaller;
 use crate::actors::test_support::{
     Crashes, Parent, Press, in_virtual_time, pass, service, turn_until, wait_until,
@@ -263,6 +263,46 @@ fn a_window_of_the_largest_blocks_may_wait_for_the_writer() {
         upload.append(Bytes::from_static(b"slab"));
     }
     assert_eq!(upload.fault(), Some(Failure::Internal.into()));
+}
+
+/// Counts how often a session is woken.
+struct Woken(Sender<()>);
+
+impl Actor for Woken {
+    type Context = Context<Self>;
+}
+
+impl Handler<Written> for Woken {
+    type Result = ();
+
+    fn handle(&mut self, _: Written, _: &mut Self::Context) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn a_session_is_woken_by_what_is_written_only_if_it_may_keep_its_peer_waiting() {
+    let system = System::new();
+    let (tell, woken) = mpsc::channel();
+    let upload = Upload::default();
+    let session = system.block_on(async { Woken(tell).start() });
+    upload.set_session(session.clone().recipient());
+    let wakes = |upload: &Upload| {
+        upload.note_stored(1);
+        // Whatever is in the mailbox before this is handled before it.
+        system.block_on(session.send(Written)).unwrap();
+        woken.try_iter().count() - 1
+    };
+    for _ in 1..limits::SLABS_UNSTORED_MAX {
+        upload.append(Bytes::from_static(b"slab"));
+    }
+    assert_eq!(wakes(&upload), 0);
+    assert!(upload.has_stored());
+    upload.append(Bytes::from_static(b"slab"));
+    assert_eq!(wakes(&upload), 1, "it hasn't asked: for all it knows, nothing is written");
+    assert_eq!(upload.done(), (2, false));
+    assert!(!upload.has_stored());
+    assert_eq!(wakes(&upload), 0);
 }
 
 #[test]

@@ -29,11 +29,15 @@ struct State {
     wanted: Option<(Name, Option<u64>)>,
     /// Slabs that no job has taken yet.
     slabs: VecDeque<Bytes>,
+    /// Slabs so far.
+    appended: u64,
     publication: Publication,
     /// Path of the file, once the upload may begin.
     created: Option<String>,
     /// Slabs that are written.
     stored: u64,
+    /// Of those, slabs that the session has asked about.
+    told: u64,
     /// The upload is over, and nothing is left of it.
     fault: Option<Fault>,
     /// The file, while no job is at work.
@@ -107,6 +111,7 @@ impl Upload {
             return false;
         }
         state.slabs.push_back(slab);
+        state.appended += 1;
         state.job.is_none()
     }
 
@@ -127,8 +132,15 @@ impl Upload {
 
     /// How many slabs are written, and whether the file is there.
     pub(in crate::actors) fn done(&self) -> (u64, bool) {
-        let state = self.state();
+        let mut state = self.state();
+        state.told = state.stored;
         (state.stored, state.publication == Publication::Done)
+    }
+
+    /// Whether slabs are written that [`done`](Self::done) has not told of yet.
+    pub(in crate::actors) fn has_stored(&self) -> bool {
+        let state = self.state();
+        state.stored > state.told
     }
 
     /// Why the upload is over.
@@ -217,9 +229,16 @@ impl Upload {
         self.note(|state| state.created = Some(path));
     }
 
-    /// So many more slabs are written.
+    /// So many more slabs are written. The session looks for that by itself whenever it takes blocks: it is woken only if, for all it knows, so
+    /// many are not written that it lets its peer wait.
     pub(super) fn note_stored(&self, slabs: u64) {
-        self.note(|state| state.stored += slabs);
+        let mut state = self.state();
+        if state.fault.is_none() {
+            state.stored += slabs;
+            if state.appended - state.told >= limits::SLABS_UNSTORED_MAX as u64 {
+                state.tell_session();
+            }
+        }
     }
 
     /// The file is there.
