@@ -10,6 +10,8 @@ use crate::wire::netascii;
 pub(super) struct ReceiveBuffer {
     slab: BytesMut,
     decoder: Option<netascii::Decoder>,
+    /// Octets of the slab before: the next one gets room for as many at once, instead of growing with each block.
+    slab_octets: usize,
     /// Length of the slab, and the decoder, that [`rewind`](Self::rewind) goes back to.
     committed: (usize, Option<netascii::Decoder>),
 }
@@ -17,7 +19,7 @@ pub(super) struct ReceiveBuffer {
 impl ReceiveBuffer {
     pub(super) fn new(netascii: bool) -> Self {
         let decoder = netascii.then(netascii::Decoder::default);
-        Self { slab: BytesMut::new(), committed: (0, decoder.clone()), decoder }
+        Self { slab: BytesMut::new(), slab_octets: 0, committed: (0, decoder.clone()), decoder }
     }
 
     /// What is here now stays.
@@ -36,6 +38,9 @@ impl ReceiveBuffer {
 
     /// Appends a block's payload.
     pub(super) fn push(&mut self, payload: &[u8]) {
+        if self.slab.is_empty() {
+            self.slab.reserve(self.slab_octets);
+        }
         match &mut self.decoder {
             None => self.slab.extend_from_slice(payload),
             Some(decoder) => decoder.decode(payload, &mut self.slab),
@@ -61,6 +66,7 @@ impl ReceiveBuffer {
 
     /// Takes what is here, if anything.
     pub(super) fn take(&mut self) -> Option<Bytes> {
+        self.slab_octets = self.slab.len();
         (!self.slab.is_empty()).then(|| std::mem::take(&mut self.slab).freeze())
     }
 }
