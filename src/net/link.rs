@@ -17,7 +17,6 @@ pub trait Link: fmt::Debug + 'static {
     /// Ready when there may be something to [`receive`](Self::receive) or an error to
     /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock` and take errors
     /// until `None`, or wake the task yourself. What is left nevertheless is told of again when something more comes.
-    /// Where there was an error before, another one alone may not be told of: look for it when the peer has been silent for long.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.

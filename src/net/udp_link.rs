@@ -180,7 +180,12 @@ impl Link for UdpLink {
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
-        if self.readiness.errors { sys::take_unreachable(self.raw()) } else { None }
+        if !self.readiness.errors {
+            return None;
+        }
+        let unreachable = sys::take_unreachable(self.raw());
+        self.readiness.errors = unreachable.is_some();
+        unreachable
     }
 }
 

@@ -85,7 +85,7 @@ impl Session {
     }
 
     /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
-    pub(super) fn take_errors(&mut self, ctx: &mut Context<Self>) {
+    fn take_errors(&mut self, ctx: &mut Context<Self>) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
                 Some(gone) if gone == self.peer => {

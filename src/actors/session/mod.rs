@@ -394,7 +394,6 @@ impl Handler<DeadlinePassed> for Session {
         let now = Instant::now();
         if self.timer.deadline.is_some_and(|deadline| deadline <= now) {
             // The answer may lie in the socket, behind what was of no use.
-            self.take_errors(ctx);
             self.take_datagrams(ctx);
             self.feed(ctx, Input::Deadline);
         } else {
