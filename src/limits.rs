@@ -125,6 +125,8 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// Sockets of an arbiter that are served before timers and messages have their turn.
+pub const SOCKETS_PER_TURN: usize = 128;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.

@@ -188,10 +188,9 @@ impl Lease {
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
-        if let Ok(mut link) = UdpLink::from_bound(Arc::clone(&self.socket), self.local) {
-            // Whether it arrives or not, there is nothing left to try.
-            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
-        }
+        let mut link = UdpLink::from_bound(Arc::clone(&self.socket), self.local);
+        // Whether it arrives or not, there is nothing left to try.
+        let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
         service.finish(report);
         self.peer_state.set_over();
     }

@@ -26,6 +26,7 @@ mod roster;
 mod service;
 mod session;
 mod session_supervisor;
+mod switchboard;
 #[cfg(test)]
 mod test_support;
 mod window_budget;

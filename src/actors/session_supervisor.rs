@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
@@ -11,9 +12,10 @@ use super::registry::Registry;
 use super::roster::{Child, Roster, Serve};
 use super::service::Service;
 use super::session::{Assignment, End, Session};
+use super::switchboard::Switchboard;
 use super::workers::Pulse;
 use crate::chaos::Part;
-use crate::error::{Failure, Fault};
+use crate::error::Failure;
 use crate::limits;
 use crate::net::UdpLink;
 use crate::observe::{Fact, TransferId};
@@ -28,6 +30,8 @@ pub struct SessionSupervisor {
     registry: Addr<Registry>,
     roster: Arc<Roster>,
     pulse: Arc<Pulse>,
+    /// It outlives a restart, for the sessions do.
+    switchboard: Rc<Switchboard>,
     said_goodbye: bool,
     chaos: Part,
 }
@@ -50,7 +54,8 @@ impl SessionSupervisor {
         pulse: Arc<Pulse>,
     ) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
-        Self { service, registry, roster, pulse, said_goodbye: false, chaos }
+        let switchboard = Switchboard::start(&service);
+        Self { service, registry, roster, pulse, switchboard, said_goodbye: false, chaos }
     }
 
     /// Serves what waits, a turn's worth.
@@ -74,12 +79,8 @@ impl SessionSupervisor {
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
         }
-        match self.start_session(&lease, ctx) {
-            Ok(session) => {
-                self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
-            }
-            Err(error) => self.refuse(&lease.assignment, local, &error),
-        }
+        let session = self.start_session(&lease, ctx);
+        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
     }
 
     /// A socket for a transfer, and the address that it has.
@@ -104,14 +105,15 @@ impl SessionSupervisor {
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
-    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> io::Result<Addr<Session>> {
-        let link = UdpLink::from_bound(Arc::clone(&lease.socket), lease.local)?;
+    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Addr<Session> {
+        let link = Box::new(UdpLink::from_bound(Arc::clone(&lease.socket), lease.local));
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), self.registry.clone());
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
-        Ok(start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {
-            Session::new(lease, life, service, registry, Box::new(link))
-        }))
+        let switchboard = Rc::clone(&self.switchboard);
+        start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {
+            Session::new(lease, life, service, registry, link, switchboard)
+        })
     }
 
     fn keep(&self, child: Child) {
@@ -147,13 +149,8 @@ impl SessionSupervisor {
     }
 
     fn replace(&self, mut child: Child, ctx: &Context<Self>) {
-        match self.start_session(&child.lease, ctx) {
-            Ok(session) => {
-                child.session = Some(session);
-                self.keep(child);
-            }
-            Err(error) => self.bury(&child, &Fault::new(Failure::Busy, error).to_string()),
-        }
+        child.session = Some(self.start_session(&child.lease, ctx));
+        self.keep(child);
     }
 
     /// Says what a failed session no longer can.

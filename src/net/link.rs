@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::task::{Context, Poll};
 
 use crate::transfer::Transmit;
@@ -19,8 +19,16 @@ pub trait Link: fmt::Debug + 'static {
     /// until `None`, or wake the task yourself. What is left nevertheless is told of again when something more comes.
     ///
     /// # Errors
-    /// When the runtime's reactor is gone.
+    /// When there is no runtime to wait in, or its reactor is gone.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The socket that is behind it, to be waited for in a [`SocketSet`](super::SocketSet) instead of by [`poll_event`](Self::poll_event), which costs more.
+    fn socket(&self) -> Option<&UdpSocket> {
+        None
+    }
+
+    /// There may be errors to [`take`](Self::take_error), says the set.
+    fn expect_errors(&mut self) {}
 
     /// The peer sends many datagrams of one length: from now on one [`receive`](Self::receive) may take several of them, where the
     /// kernel can. To ask again changes nothing.

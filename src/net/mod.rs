@@ -9,6 +9,7 @@ mod port_range;
 mod readiness;
 mod refusals;
 mod request_socket;
+mod socket_set;
 mod sys;
 mod udp_link;
 
@@ -20,4 +21,5 @@ pub use self::memory_link::MemoryLink;
 pub use self::port_range::{ParsePortRangeError, PortRange};
 pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};
+pub use self::socket_set::{SocketEvent, SocketSet};
 pub use self::udp_link::UdpLink;

@@ -93,7 +93,8 @@ impl RequestSocket {
     /// # Errors
     /// When the runtime's reactor is gone.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.readiness.poll_event(cx)
+        // Nothing is known here of the sender of what an error tells of: receiving clears it.
+        self.readiness.poll_event(cx).map_ok(drop)
     }
 
     /// Takes one datagram without waiting.

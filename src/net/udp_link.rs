@@ -1,9 +1,10 @@
 //! A transfer's own socket. It is not connected in the kernel: a stranger must get ERROR 5 (RFC 1350 §4).
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
 use socket2::{Domain, SockRef, Socket};
@@ -19,8 +20,12 @@ use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
 /// A [`Link`] over a UDP socket of its own.
 #[derive(Debug)]
 pub struct UdpLink {
-    readiness: Readiness,
+    socket: Arc<UdpSocket>,
+    /// Once it is waited for by itself. (In a box, as most are not: what a packet touches is then one line of the processor's cache.)
+    readiness: Option<Box<Readiness>>,
     local_addr: SocketAddr,
+    /// An event said that there is something in the error queue: without one it isn't asked, which saves a system call a packet.
+    errors: bool,
     /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
     /// doesn't fit the path's MTU, or the device can't: it is not asked again then.
     segments: bool,
@@ -30,7 +35,7 @@ pub struct UdpLink {
 
 impl UdpLink {
     /// A new socket at the address that the request was sent to, so that replies come from there (its port is
-    /// ignored), on a random port of the kernel's choice or of `ports`. Must be called inside a tokio runtime.
+    /// ignored), on a random port of the kernel's choice or of `ports`.
     ///
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
@@ -63,32 +68,26 @@ impl UdpLink {
         Ok(())
     }
 
-    /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. Must be called
-    /// inside a tokio runtime; a link of the same socket on the same runtime must have been dropped.
+    /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. It can be waited for
+    /// once that other one has been dropped.
     ///
     /// # Errors
-    /// When the runtime can't register the socket.
+    /// When the kernel doesn't know what the socket is bound to.
     pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
         let local_addr = socket.local_addr()?;
-        Self::from_bound(socket, local_addr)
+        Ok(Self::from_bound(socket, local_addr))
     }
 
     /// The same for a socket of which it is known that it is bound to `local_addr`.
-    ///
-    /// # Errors
-    /// As [`from_socket`](Self::from_socket).
-    pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> io::Result<Self> {
-        Ok(Self { readiness: Readiness::new(socket)?, local_addr, segments: true, runs: false })
+    #[must_use]
+    pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
+        Self { socket, local_addr, readiness: None, errors: false, segments: true, runs: false }
     }
 
     /// The socket itself, for those who must speak from this TID when the session no longer can.
     #[must_use]
-    pub fn socket(&self) -> Arc<UdpSocket> {
-        Arc::clone(self.readiness.socket())
-    }
-
-    fn raw(&self) -> &UdpSocket {
-        self.readiness.socket()
+    pub fn shared_socket(&self) -> Arc<UdpSocket> {
+        Arc::clone(&self.socket)
     }
 
     fn send_blocks(&mut self, to: &SocketAddr, mut blocks: Blocks<'_>) -> io::Result<()> {
@@ -99,7 +98,7 @@ impl UdpLink {
             if run.count < 2 {
                 break;
             }
-            match run.send(self.raw(), to, segment) {
+            match run.send(&self.socket, to, segment) {
                 Err(
                     Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
                 ) => {
@@ -117,8 +116,7 @@ impl UdpLink {
     fn send_block(&self, to: &SocketAddr, block: &DataBlock<'_>) -> io::Result<()> {
         let octets = DATA_HEADER_OCTETS + block.payload_octets();
         if octets <= COPIED_OCTETS_MAX {
-            let mut packet = [0; COPIED_OCTETS_MAX];
-            return self.send_packet(to, together(block, &mut packet[..octets]));
+            return PACKET.with_borrow_mut(|room| self.send_packet(to, together(block, &mut room[..octets])));
         }
         let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
         let mut pieces = block.payload();
@@ -129,14 +127,19 @@ impl UdpLink {
             filled += 1;
         }
         if pieces.next().is_none() {
-            return lost_is_fine(twice(|| sys::send_slices(self.raw(), to, &slices[..filled])));
+            return lost_is_fine(twice(|| sys::send_slices(&self.socket, to, &slices[..filled])));
         }
         self.send_packet(to, together(block, &mut vec![0; octets]))
     }
 
     fn send_packet(&self, to: &SocketAddr, packet: &[u8]) -> io::Result<()> {
-        lost_is_fine(twice(|| sys::send(self.raw(), to, packet)))
+        lost_is_fine(twice(|| sys::send(&self.socket, to, packet)))
     }
+}
+
+thread_local! {
+    /// Room for a packet that is copied together, and sent before the next one is.
+    static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
 }
 
 /// Copies a block into `packet`, which has its length.
@@ -157,18 +160,31 @@ impl Link for UdpLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.readiness.poll_event(cx)
+        let readiness = match &mut self.readiness {
+            Some(readiness) => readiness,
+            none => none.insert(Box::new(Readiness::new(Arc::clone(&self.socket))?)),
+        };
+        self.errors |= ready!(readiness.poll_event(cx))?;
+        Poll::Ready(Ok(()))
+    }
+
+    fn socket(&self) -> Option<&UdpSocket> {
+        Some(&self.socket)
+    }
+
+    fn expect_errors(&mut self) {
+        self.errors = true;
     }
 
     fn expect_runs(&mut self) {
-        self.runs = self.runs || sys::expect_runs(self.raw());
+        self.runs = self.runs || sys::expect_runs(&self.socket);
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         if self.runs {
-            return Ok(sys::receive_run(self.raw(), buffer)?);
+            return Ok(sys::receive_run(&self.socket, buffer)?);
         }
-        let (octets, from) = sys::receive(self.raw(), buffer)?;
+        let (octets, from) = sys::receive(&self.socket, buffer)?;
         Ok(Arrived::one(octets, from))
     }
 
@@ -180,11 +196,11 @@ impl Link for UdpLink {
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
-        if !self.readiness.errors {
+        if !self.errors {
             return None;
         }
-        let unreachable = sys::take_unreachable(self.raw());
-        self.readiness.errors = unreachable.is_some();
+        let unreachable = sys::take_unreachable(&self.socket);
+        self.errors = unreachable.is_some();
         unreachable
     }
 }

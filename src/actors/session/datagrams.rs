@@ -10,13 +10,14 @@ use actix::fut::ActorFuture;
 use slog::trace;
 
 use super::Session;
+use super::driver::Driver;
 use crate::error::Failure;
 use crate::limits;
 use crate::net::Arrived;
 use crate::transfer::{Input, Transmit, stranger_answer};
-use crate::wire::{DecodeError, Direction, Packet};
+use crate::wire::{DecodeError, Packet};
 
-/// Wakes the session whenever its socket has something.
+/// Wakes the session whenever its link has something, where no [`Switchboard`](crate::actors::switchboard::Switchboard) does that.
 #[derive(Debug)]
 pub(super) struct Pump;
 
@@ -29,8 +30,9 @@ impl ActorFuture<Session> for Pump {
         ctx: &mut Context<Session>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        session.chaos.at("future", ctx);
-        session.turn(ctx, task)
+        let mut pumped = Poll::Pending;
+        session.attend(ctx, |driver, _| pumped = driver.pump(task));
+        pumped
     }
 }
 
@@ -58,38 +60,53 @@ impl Scratch {
     }
 }
 
-impl Session {
-    /// Takes what has come, until there is no more or this turn is over.
-    fn turn(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+impl Driver {
+    /// Takes turns until the link has no more, or this turn is over.
+    fn pump(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             if !self.backlog {
                 match self.link.poll_event(task) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => {
-                        self.fail(ctx, Failure::Internal.into());
+                        self.fail(Failure::Internal.into());
                         return Poll::Ready(());
                     }
                 }
             }
-            self.take_errors(ctx);
-            self.take_datagrams(ctx);
+            self.turn();
+            if self.errands.stop {
+                return Poll::Ready(());
+            }
             if self.backlog {
                 // Others on this arbiter have their turn first.
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // Nothing is ready again before the reactor has run: however this ends, others have their turn after it.
-            self.poll_datagrams(ctx);
         }
     }
 
+    /// Takes what has come, a turn's worth. `true` if there may be more, which nobody tells of again.
+    pub(in crate::actors) fn turn(&mut self) -> bool {
+        self.chaos.at("future", &mut self.errands);
+        if self.errands.stop {
+            return false;
+        }
+        self.take_errors();
+        self.take_datagrams();
+        if !self.backlog {
+            // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
+            self.poll_datagrams();
+        }
+        self.backlog
+    }
+
     /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
-    fn take_errors(&mut self, ctx: &mut Context<Self>) {
+    fn take_errors(&mut self) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
                 Some(gone) if gone == self.peer => {
-                    self.feed(ctx, Input::PeerGone);
+                    self.feed(Input::PeerGone);
                 }
                 Some(_) => {}
                 None => break,
@@ -98,28 +115,23 @@ impl Session {
     }
 
     /// Takes what has come, a turn's worth.
-    pub(super) fn take_datagrams(&mut self, ctx: &mut Context<Self>) {
-        if self.is_receiver() && self.lease.upload.has_stored() {
+    pub(super) fn take_datagrams(&mut self) {
+        if self.is_receiver && self.lease.upload.has_stored() {
             // Before a window ends: its ACK waits for the writer, as far as is known.
-            self.read_upload(ctx);
+            self.read_upload();
         }
         let mut scratch = Scratch::take();
-        self.backlog = if self.is_lock_step || self.is_receiver() {
-            self.take_answer(&mut scratch, ctx)
+        self.backlog = if self.is_lock_step || self.is_receiver {
+            self.take_answer(&mut scratch)
         } else {
-            self.take_window(&mut scratch, ctx)
+            self.take_window(&mut scratch)
         };
         scratch.give_back();
     }
 
-    /// Whether the peer sends windows, and this end one answer to each.
-    fn is_receiver(&self) -> bool {
-        self.lease.assignment.request.direction == Direction::Write
-    }
-
     /// Lets the kernel give several blocks of a window at once, if windows of more than one were agreed on.
     pub(super) fn expect_runs(&mut self) {
-        if self.is_receiver() && !self.is_lock_step {
+        if self.is_receiver && !self.is_lock_step {
             self.link.expect_runs();
         }
     }
@@ -127,14 +139,14 @@ impl Session {
     /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
-    fn take_answer(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
+    fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
         let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
             let Some(arrived) = self.receive(&mut scratch.current) else { return false };
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;
-                let got_on = self.on_datagram(ctx, arrived.from, octets, false);
+                let got_on = self.on_datagram(arrived.from, octets, false);
                 is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
             }
             if is_answered {
@@ -145,18 +157,18 @@ impl Session {
     }
 
     /// Takes datagrams until there are none, each with the news of whether another one follows. `true` if there may be more.
-    fn take_window(&mut self, scratch: &mut Scratch, ctx: &mut Context<Self>) -> bool {
+    fn take_window(&mut self, scratch: &mut Scratch) -> bool {
         let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(Arrived { octets, from, .. }) = arrived else { return false };
             let following = self.receive(&mut scratch.next);
             let more = following.as_ref().is_some_and(|following| following.from == from);
-            self.on_datagram(ctx, from, &scratch.current[..octets], more);
+            self.on_datagram(from, &scratch.current[..octets], more);
             std::mem::swap(&mut scratch.current, &mut scratch.next);
             arrived = following;
         }
         let Some(Arrived { octets, from, .. }) = arrived else { return false };
-        self.on_datagram(ctx, from, &scratch.current[..octets], false);
+        self.on_datagram(from, &scratch.current[..octets], false);
         true
     }
 
@@ -167,13 +179,7 @@ impl Session {
     }
 
     /// `true` if it got the transfer on, or ended it.
-    pub(super) fn on_datagram(
-        &mut self,
-        ctx: &mut Context<Self>,
-        from: SocketAddr,
-        octets: &[u8],
-        more: bool,
-    ) -> bool {
+    pub(super) fn on_datagram(&mut self, from: SocketAddr, octets: &[u8], more: bool) -> bool {
         self.log_received(from, octets);
         if from != self.peer {
             self.answer_stranger(from, octets);
@@ -181,10 +187,10 @@ impl Session {
         }
         self.awaits_answer = false;
         if self.service.rules.strict && is_illegal(octets) {
-            self.fail(ctx, Failure::IllegalOperation.into());
+            self.fail(Failure::IllegalOperation.into());
             return true;
         }
-        self.feed(ctx, Input::Datagram { octets, more })
+        self.feed(Input::Datagram { octets, more })
     }
 
     /// ERROR 5 to whoever isn't the peer; the transfer is not disturbed (RFC 1350 §4).

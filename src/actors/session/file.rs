@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context, Handler, Message};
+use actix::{Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
+use super::driver::Driver;
+use super::polling::AtWork;
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
 use crate::actors::lease::{Opened, Transfer};
@@ -67,15 +69,12 @@ impl Drop for File {
     }
 }
 
-/// The machine wants octets of a file that is open here. A message, so that a slab has a turn of its own, as it has with a reader.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct ReadCached;
-
-impl Session {
+impl Driver {
     /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
     /// ERROR after an OACK would leave PXELINUX waiting.
-    pub(super) fn open(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn start(&mut self, session: &Addr<Session>) {
+        self.at_work = Some(AtWork::new());
+        self.lease.peer_state.set_session(session.clone().recipient());
         let (source, has_begun) = {
             let held = self.lease.hold();
             (held.source.0.clone(), held.machine.is_some())
@@ -85,25 +84,25 @@ impl Session {
                 let is_open = source.is_some();
                 match source {
                     Some(source) if !self.chaos.strikes("reader") => self.file = File::Open(source),
-                    _ => self.start_reader(ctx, source),
+                    _ => self.start_reader(session, source),
                 }
                 if is_open && !has_begun {
-                    self.begin(ctx);
+                    self.begin();
                 }
             }
-            Direction::Write => self.start_writer(ctx),
+            Direction::Write => self.start_writer(session),
         }
         if has_begun {
-            self.feed(ctx, Input::Resumed);
+            self.feed(Input::Resumed);
             self.expect_runs();
         }
-        self.read_upload(ctx);
+        self.read_upload();
     }
 
     /// Starts a reader of the file that is open, or else has it opened.
-    fn start_reader(&mut self, ctx: &Context<Self>, source: Option<Arc<dyn Source>>) {
+    fn start_reader(&mut self, session: &Addr<Session>, source: Option<Arc<dyn Source>>) {
         let caller = StoreCaller::new(&self.service, self.lease.assignment.id, self.chaos.seam("store"));
-        let (session, parent) = (ctx.address().recipient(), ctx.address().recipient::<ChildExited>());
+        let (parent, session) = (session.clone().recipient::<ChildExited>(), session.clone().recipient());
         let is_open = source.is_some();
         let chaos = self.chaos.child("reader");
         let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source, chaos);
@@ -116,67 +115,48 @@ impl Session {
     }
 
     /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
-    fn start_writer(&mut self, ctx: &Context<Self>) {
+    fn start_writer(&mut self, session: &Addr<Session>) {
         let Assignment { id, request, name, .. } = &self.lease.assignment;
         let upload = Arc::clone(&self.lease.upload);
         let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
-        upload.set_session(ctx.address().recipient());
+        upload.set_session(session.clone().recipient());
         let caller = StoreCaller::new(&self.service, *id, self.chaos.seam("store"));
         let (shared, chaos) = (Arc::clone(&upload), self.chaos.child("writer"));
         let make = move |_: &mut Context<Writer>| Writer::new(caller, shared, chaos);
-        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, ctx.address().recipient(), make);
+        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, session.clone().recipient(), make);
         self.file = File::Writing { writer, upload };
     }
 
     /// Takes in what has been done for the upload. Each of it is taken in once, however often this is called and by whom.
-    pub(super) fn read_upload(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn read_upload(&mut self) {
         if self.lease.is_over() {
             return;
         }
         let has_begun = self.lease.hold().machine.is_some();
         if !has_begun && let Some(path) = self.lease.upload.created() {
             self.lease.hold().summary.path = Some(path);
-            self.begin(ctx);
+            self.begin();
         }
         let (stored, published) = self.lease.upload.done();
         let known = self.lease.hold().machine.as_ref().map_or(stored, Transfer::stored);
         for _ in known..stored {
-            self.feed(ctx, Input::Stored);
+            self.feed(Input::Stored);
         }
         if published {
-            self.feed(ctx, Input::Published);
+            self.feed(Input::Published);
         }
         if let Some(fault) = self.lease.upload.fault() {
-            self.fail(ctx, fault);
+            self.fail(fault);
         }
     }
-}
 
-impl Handler<Read> for Session {
-    type Result = ();
-
-    fn handle(&mut self, answer: Read, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        match answer {
-            Read::Opened(source) => {
-                let opened = Opened::new(source);
-                self.lease.hold().set_opened(opened);
-                self.begin(ctx);
-            }
-            Read::Fetched(slab) => self.on_slab(slab, ctx),
-            Read::Failed(fault) => self.fail(ctx, fault),
+    /// Reads what the page cache has, if the machine wants something. For whatever may mean to wait there is a reader from now on; and also if the
+    /// store panics, which counts as if it had done so in one.
+    pub(super) fn read_cached(&mut self, session: &Addr<Session>) {
+        if !std::mem::take(&mut self.errands.read) {
+            return;
         }
-    }
-}
-
-impl Handler<ReadCached> for Session {
-    type Result = ();
-
-    /// Reads what the page cache has. For whatever may mean to wait there is a reader from now on; and also if the store panics, which
-    /// counts as if it had done so in one.
-    fn handle(&mut self, _: ReadCached, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
         let (Some((offset, octets)), File::Open(source)) = (self.wanted, &self.file) else { return };
         let seam = self.chaos.seam("store");
         let read = caught(|| {
@@ -184,53 +164,49 @@ impl Handler<ReadCached> for Session {
             source.fetch_cached(offset, octets)
         });
         match read {
-            Ok(Ok(Some(slab))) => self.on_slab(slab, ctx),
+            Ok(Ok(Some(slab))) => self.on_slab(slab),
             Ok(Ok(None)) => {
                 let source = Arc::clone(source);
-                self.start_reader(ctx, Some(source));
+                self.start_reader(session, Some(source));
                 self.file.fetch(offset, octets);
             }
-            Ok(Err(fault)) => self.fail(ctx, fault),
-            Err(panic) => self.on_reader_exited(&Exit::Panicked(panic), ctx),
+            Ok(Err(fault)) => self.fail(fault),
+            Err(panic) => self.on_reader_exited(session, &Exit::Panicked(panic)),
         }
     }
-}
 
-impl Handler<Written> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Written, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        self.read_upload(ctx);
+    fn on_slab(&mut self, Slab { bytes, end }: Slab) {
+        self.wanted = None;
+        self.feed(Input::Slab { bytes, end });
     }
-}
 
-impl Handler<ChildExited> for Session {
-    type Result = ();
+    fn on_read(&mut self, answer: Read) {
+        match answer {
+            Read::Opened(source) => {
+                let opened = Opened::new(source);
+                self.lease.hold().set_opened(opened);
+                self.begin();
+            }
+            Read::Fetched(slab) => self.on_slab(slab),
+            Read::Failed(fault) => self.fail(fault),
+        }
+    }
 
     /// Neither a reader nor a writer stops by itself while its session lives.
-    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        match (&self.file, &exit) {
+    fn on_child_exited(&mut self, session: &Addr<Session>, exit: &Exit) {
+        match (&self.file, exit) {
             // With the arbiter, as this session does: another goes on elsewhere.
             (_, Exit::Killed) | (File::None | File::Open(_), _) => {}
-            (File::Reading(_), _) => self.on_reader_exited(&exit, ctx),
+            (File::Reading(_), _) => self.on_reader_exited(session, exit),
             (File::Writing { upload, .. }, _) => {
-                self.tell_crash("writer", &exit);
+                self.tell_crash("writer", exit);
                 upload.close(Fault::new(Failure::Internal, "the writer died"));
             }
         }
     }
-}
-
-impl Session {
-    fn on_slab(&mut self, Slab { bytes, end }: Slab, ctx: &mut Context<Self>) {
-        self.wanted = None;
-        self.feed(ctx, Input::Slab { bytes, end });
-    }
 
     /// Another one goes on where it was, in the same open file.
-    fn on_reader_exited(&mut self, exit: &Exit, ctx: &mut Context<Self>) {
+    fn on_reader_exited(&mut self, session: &Addr<Session>, exit: &Exit) {
         self.tell_crash("reader", exit);
         let (source, replaced) = {
             let mut held = self.lease.hold();
@@ -238,9 +214,9 @@ impl Session {
             (held.source.0.clone(), held.readers_replaced)
         };
         if replaced > limits::READERS_REPLACED_MAX {
-            return self.fail(ctx, Fault::new(Failure::Internal, "the reader died too often"));
+            return self.fail(Fault::new(Failure::Internal, "the reader died too often"));
         }
-        self.start_reader(ctx, source);
+        self.start_reader(session, source);
         if let Some((offset, octets)) = self.wanted {
             self.file.fetch(offset, octets);
         }
@@ -251,6 +227,39 @@ impl Session {
             let transfer = Some(self.lease.assignment.id);
             self.service.observe(&Fact::Crashed { actor, transfer, panic });
         }
+    }
+}
+
+impl Handler<Read> for Session {
+    type Result = ();
+
+    fn handle(&mut self, answer: Read, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.on_read(answer);
+        });
+    }
+}
+
+impl Handler<Written> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Written, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.read_upload();
+        });
+    }
+}
+
+impl Handler<ChildExited> for Session {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.on_child_exited(&ctx.address(), &exit);
+        });
     }
 }
 

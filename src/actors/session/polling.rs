@@ -3,10 +3,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use actix::Context;
-
-use super::Session;
 use super::datagrams::Scratch;
+use super::driver::Driver;
 use crate::limits;
 use crate::net::Arrived;
 
@@ -115,11 +113,12 @@ impl Drop for AtWork {
     }
 }
 
-impl Session {
+impl Driver {
     /// Waits for answers without sleep, while they come soon enough. Timers, messages and sockets of this arbiter wait meanwhile,
     /// so it is for a session that is alone, and soon over.
-    pub(super) fn poll_datagrams(&mut self, ctx: &mut Context<Self>) {
-        if !self.may_poll() {
+    pub(super) fn poll_datagrams(&mut self) {
+        // First what all sessions share: with company there is nothing to be looked up of this one.
+        if ARBITER.get().at_work > 1 || !self.may_poll() {
             return;
         }
         let began = Instant::now();
@@ -132,7 +131,7 @@ impl Session {
             let found = self.look(&mut scratch.current, now + self.service.poll);
             if let Some(arrived) = &found {
                 for octets in arrived.datagrams(&scratch.current) {
-                    self.on_datagram(ctx, arrived.from, octets, false);
+                    self.on_datagram(arrived.from, octets, false);
                 }
             }
             scratch.give_back();

@@ -1,22 +1,64 @@
 //! What Linux can do beyond sending and receiving.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
+use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Arrival, past_pending, without_label};
-use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
-use crate::net::Arrived;
+use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN};
+use crate::net::{Arrived, SocketEvent};
+
+/// A set of sockets that are waited for together, each told of once for everything that comes (edge-triggered).
+#[derive(Debug)]
+pub(in crate::net) struct Epoll(OwnedFd);
+
+impl Epoll {
+    pub(in crate::net) fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    pub(in crate::net) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.0, socket, epoll::EventData::new_u64(token), events)?)
+    }
+
+    pub(in crate::net) fn remove(&self, socket: &UdpSocket) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, socket)?)
+    }
+
+    /// Those that have something now, [`SOCKETS_PER_TURN`] at most.
+    pub(in crate::net) fn take_ready(&self, ready: &mut Vec<SocketEvent>) -> io::Result<()> {
+        let mut room = [MaybeUninit::uninit(); SOCKETS_PER_TURN];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let (events, _) = match epoll::wait(&self.0, &mut room[..], Some(&at_once)) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            taken => taken?,
+        };
+        ready.extend(events.iter().map(|event| {
+            let (data, flags) = (event.data, event.flags);
+            SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }
+        }));
+        Ok(())
+    }
+}
+
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
 
 /// Room for control messages, aligned as their headers want it.
 #[derive(Debug, Clone, Copy)]

@@ -17,13 +17,13 @@ use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::{
-    expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket, receive_request,
-    receive_run, send_segments, take_unreachable,
+    Epoll, expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket,
+    receive_request, receive_run, send_segments, take_unreachable,
 };
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::portable::{
-    expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket, receive_request,
-    receive_run, send_segments, take_unreachable,
+    Epoll, expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket,
+    receive_request, receive_run, send_segments, take_unreachable,
 };
 
 /// Asks for a datagram's own length, also when the buffer is shorter.

@@ -2,13 +2,42 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, receive};
 use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
-use crate::net::Arrived;
+use crate::net::{Arrived, SocketEvent};
+
+/// A set of sockets that are waited for together: there is none, each is waited for by itself.
+#[derive(Debug)]
+pub(in crate::net) enum Epoll {}
+
+impl Epoll {
+    pub(in crate::net) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::net) fn add(&self, _: &UdpSocket, _: u64) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(in crate::net) fn remove(&self, _: &UdpSocket) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(in crate::net) fn take_ready(&self, _: &mut Vec<SocketEvent>) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> RawFd {
+        match *self {}
+    }
+}
 
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;

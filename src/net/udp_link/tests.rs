@@ -1,5 +1,6 @@
 use std::io::ErrorKind;
 use std::net::{Ipv6Addr, SocketAddrV6};
+use std::task::Waker;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -99,9 +100,9 @@ async fn a_transfer_over_ipv6_takes_no_ipv4() {
 #[tokio::test]
 async fn routers_may_fragment_what_we_send() {
     // With "don't fragment", a smaller MTU on the way would lose every first large block (RFC 2348 has no remedy).
-    let v4 = link("127.0.0.1:0").socket();
+    let v4 = link("127.0.0.1:0").shared_socket();
     assert_eq!(ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::DONT);
-    let v6 = link("[::1]:0").socket();
+    let v6 = link("[::1]:0").shared_socket();
     assert_eq!(ipv6_mtu_discover(&v6).unwrap(), Ipv6PathMtuDiscovery::DONT);
 }
 
@@ -116,7 +117,7 @@ async fn slabs_of_a_few_octets_only_cost_copies() {
 #[tokio::test]
 async fn a_window_of_the_largest_blocks_fits_the_send_buffer() {
     let link = link("127.0.0.1:0");
-    let octets = socket2::SockRef::from(&*link.socket()).send_buffer_size().unwrap();
+    let octets = socket2::SockRef::from(&*link.shared_socket()).send_buffer_size().unwrap();
     let limit: usize =
         std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
     assert!(octets >= TRANSFER_SEND_BUFFER_OCTETS.min(limit), "{octets} octets where {limit} are allowed");
@@ -285,7 +286,7 @@ fn a_host_that_can_not_be_reached_for_now_is_not_a_peer_that_is_gone() {
 async fn a_socket_is_resumed_by_another_link_with_what_had_arrived() {
     let link = link("127.0.0.1:0");
     let client = peer("127.0.0.1:0");
-    let (socket, tid) = (link.socket(), link.local_addr());
+    let (socket, tid) = (link.shared_socket(), link.local_addr());
     client.send_to(b"between two lives", tid).unwrap();
     drop(link);
     socket.send_to(b"still here", client.local_addr().unwrap()).unwrap();
@@ -300,7 +301,11 @@ async fn a_socket_is_resumed_by_another_link_with_what_had_arrived() {
 #[test]
 fn a_socket_can_be_made_outside_a_runtime_but_not_waited_for() {
     let socket = UdpLink::open("127.0.0.1:0".parse().unwrap(), None).unwrap();
-    assert!(UdpLink::from_socket(socket).unwrap_err().to_string().contains("tokio runtime"));
+    let mut link = UdpLink::from_socket(socket).unwrap();
+    let Poll::Ready(Err(error)) = link.poll_event(&mut Context::from_waker(Waker::noop())) else {
+        panic!("waited for")
+    };
+    assert!(error.to_string().contains("tokio runtime"));
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use crate::actors::lease::Lease;
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::actors::registry::Registry;
 use crate::actors::service::Service;
+use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
 use crate::limits;
 use crate::net::{Received, UdpLink};
@@ -62,7 +63,9 @@ impl Stage {
             let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
             let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
             let registry = Registry::new(&service, Arc::default()).start();
-            let make = move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link));
+            let switchboard = Switchboard::start(&service);
+            let make =
+                move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link), switchboard);
             start_temporary(1, limits::MAILBOX_SESSION, parent, make);
         }
     }

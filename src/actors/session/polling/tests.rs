@@ -14,6 +14,8 @@ use crate::actors::live_peers::{Claim, LivePeers};
 use crate::actors::registry::Registry;
 use crate::actors::service::Service;
 use crate::actors::session::Assignment;
+use crate::actors::session::Session;
+use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::service;
 use crate::net::{Link, Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name};
@@ -183,7 +185,8 @@ async fn read(service: Arc<Service>, name: Name) -> u32 {
     let link = FarBed { peer, block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
     let registry = Registry::new(&service, Arc::default()).start();
     let life = lease.next_life();
-    Session::new(Arc::clone(&lease), life, service, registry, Box::new(link)).start();
+    let switchboard = Switchboard::start(&service);
+    Session::new(Arc::clone(&lease), life, service, registry, Box::new(link), switchboard).start();
     while !lease.is_over() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

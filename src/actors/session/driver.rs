@@ -1,0 +1,343 @@
+//! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix::{ActorContext, ActorState, Addr};
+use tokio::time::Instant;
+
+use super::Assignment;
+use super::file::File;
+use super::polling::AtWork;
+use crate::actors::lease::{Held, Lease, Summary, Transfer};
+use crate::actors::registry::{Progressed, Registry};
+use crate::actors::service::Service;
+use crate::chaos::Part;
+use crate::error::Fault;
+use crate::limits;
+use crate::net::Link;
+use crate::transfer::{
+    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
+    error_packet, negotiate,
+};
+use crate::wire::Direction;
+
+/// A session but for its mailbox and its timer. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
+/// touches nothing else: what only an actor can do it leaves to the session as an errand.
+///
+/// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`Lease`], every line of the
+/// processor's cache is waited for.
+#[derive(Debug)]
+#[repr(C)]
+pub(in crate::actors) struct Driver {
+    /// The transfer itself.
+    pub(in crate::actors) lease: Arc<Lease>,
+    pub(in crate::actors) link: Box<dyn Link>,
+    pub(super) service: Arc<Service>,
+    pub(super) peer: SocketAddr,
+    /// Number of this session among those of the transfer.
+    pub(super) life: u32,
+    /// The peer has answered, and whoever has to know was told.
+    is_proven: bool,
+    /// Datagrams were left in the socket when this session's turn ended.
+    pub(super) backlog: bool,
+    /// The peer sends windows, and this end one answer to each.
+    pub(super) is_receiver: bool,
+    /// Each block waits for the answer to the one before it.
+    pub(super) is_lock_step: bool,
+    /// Something was sent to the peer since it was last heard.
+    pub(super) awaits_answer: bool,
+    pub(super) errands: Errands,
+    /// The machine's epoch: when the request arrived.
+    epoch: Instant,
+    /// When the machine wants to hear that time has passed.
+    pub(super) deadline: Option<Instant>,
+    /// When the switchboard will look at the deadline.
+    looks_at: Option<Instant>,
+    /// What of the file was asked for last, until it is here.
+    pub(super) wanted: Option<(u64, usize)>,
+    registry: Addr<Registry>,
+    /// The open file, its reader or its writer.
+    pub(super) file: File,
+    /// While the transfer has no outcome.
+    pub(super) at_work: Option<AtWork>,
+    pub(super) chaos: Part,
+}
+
+/// What is left to the session.
+#[derive(Debug, Default)]
+pub(in crate::actors) struct Errands {
+    /// It is no longer needed.
+    pub(super) stop: bool,
+    /// The machine wants octets of a file that is open here.
+    pub(super) read: bool,
+    /// The driver panicked in the hands of the switchboard: the session has to, in its stead.
+    panic: Option<Box<str>>,
+    /// The session has been told, and not looked yet.
+    told: bool,
+}
+
+/// For faults that are planned where packets are taken, which may stop a session.
+impl ActorContext for Errands {
+    fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    fn terminate(&mut self) {
+        self.stop = true;
+    }
+
+    fn state(&self) -> ActorState {
+        ActorState::Running
+    }
+}
+
+impl Driver {
+    pub(super) fn new(
+        lease: Arc<Lease>,
+        life: u32,
+        service: Arc<Service>,
+        registry: Addr<Registry>,
+        link: Box<dyn Link>,
+    ) -> Self {
+        let chaos = service.chaos().part("session", lease.assignment.request.filename());
+        let Assignment { peer, received_at, request, .. } = &lease.assignment;
+        Self {
+            peer: *peer,
+            epoch: *received_at,
+            is_receiver: request.direction == Direction::Write,
+            lease,
+            link,
+            service,
+            life,
+            is_proven: false,
+            backlog: false,
+            is_lock_step: false,
+            awaits_answer: false,
+            errands: Errands::default(),
+            deadline: None,
+            looks_at: None,
+            wanted: None,
+            registry,
+            file: File::default(),
+            at_work: None,
+            chaos,
+        }
+    }
+
+    /// The deadline, if nobody would look in time: from now on somebody has to.
+    pub(in crate::actors) fn look_earlier(&mut self) -> Option<Instant> {
+        let is_late = |deadline: &Instant| self.looks_at.is_none_or(|looks_at| looks_at > *deadline);
+        let deadline = self.deadline.filter(is_late)?;
+        self.looks_at = Some(deadline);
+        Some(deadline)
+    }
+
+    /// Somebody looks, as was asked for at `at`. `true` if the deadline has passed: then the session hears of it, and nobody looks before it has.
+    pub(in crate::actors) fn on_look(&mut self, at: Instant, now: Instant) -> bool {
+        if self.looks_at != Some(at) {
+            // An earlier look has been asked for since.
+            return false;
+        }
+        let has_passed = self.deadline.is_some_and(|deadline| deadline <= now);
+        if !has_passed {
+            self.looks_at = None;
+        }
+        has_passed
+    }
+
+    /// The session has heard that the deadline has passed.
+    pub(super) fn on_deadline(&mut self) {
+        self.looks_at = None;
+        // The answer may lie in the socket, behind what was of no use.
+        self.take_datagrams();
+        self.feed(Input::Deadline);
+    }
+
+    /// The session attends to the errands. The panic that it has to repeat, if there is one.
+    pub(super) fn attended(&mut self) -> Option<Box<str>> {
+        self.errands.told = false;
+        self.errands.panic.take()
+    }
+
+    /// Whether the session has to be told that there are errands, which it hasn't been yet.
+    pub(in crate::actors) fn is_to_tell(&mut self) -> bool {
+        let Errands { stop, read, panic, .. } = &self.errands;
+        let any = *stop || *read || panic.is_some();
+        any && !std::mem::replace(&mut self.errands.told, true)
+    }
+
+    /// It panicked in the hands of somebody who isn't the session.
+    pub(in crate::actors) fn set_panicked(&mut self, panic: String) {
+        self.errands.panic = Some(panic.into());
+    }
+
+    /// Time since the request arrived, as the machine is told it.
+    fn moment(&self, now: Instant) -> Moment {
+        Moment::new(now.saturating_duration_since(self.epoch))
+    }
+
+    /// The file is open: agree on options and begin.
+    pub(super) fn begin(&mut self) {
+        let offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
+        let size = self.lease.hold().summary.size;
+        let agreement = match negotiate(&self.lease.assignment.request, &offer, size) {
+            Ok(agreement) => agreement,
+            Err(failure) => return self.refuse(failure.into()),
+        };
+        let machine = self.machine_for(&agreement);
+        {
+            let mut held = self.lease.hold();
+            held.window = Some(self.service.windows.take(&agreement.terms));
+            held.summary.options = agreement.accepted.to_string();
+            held.machine = Some(machine);
+        }
+        self.feed(Input::Start);
+        self.expect_runs();
+    }
+
+    fn machine_for(&self, agreement: &Agreement) -> Transfer {
+        let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
+        let (terms, timeouts) = (agreement.terms, self.service.timeouts);
+        match self.lease.assignment.request.direction {
+            Direction::Read => Transfer::Sending(Box::new(Sender::new(terms, opening, timeouts))),
+            Direction::Write => {
+                Transfer::Receiving(Box::new(Receiver::new(terms, opening, timeouts, self.service.on_abort)))
+            }
+        }
+    }
+
+    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2).
+    fn refuse(&mut self, fault: Fault) {
+        let packet = error_packet(fault.failure);
+        let sent = self.send(&Transmit::Packet(&packet));
+        {
+            let mut held = self.lease.hold();
+            held.summary.detail = fault.detail.or(sent.err());
+            self.report(&mut held, Outcome::Failed(fault.failure));
+        }
+        self.end();
+    }
+
+    /// This end can't go on.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        if self.lease.is_over() {
+            return;
+        }
+        let has_begun = {
+            let mut held = self.lease.hold();
+            if held.machine.is_some() && !self.lease.is_reported() {
+                held.summary.detail.clone_from(&fault.detail);
+            }
+            held.machine.is_some()
+        };
+        if has_begun {
+            self.feed(Input::Failed(fault.failure));
+        } else {
+            self.refuse(fault);
+        }
+    }
+
+    /// The session is no longer needed, and no other will be.
+    fn end(&mut self) {
+        self.lease.set_over();
+        self.at_work = None;
+        // The session or its reader has the file too, and is the last to let go of it.
+        let source = self.lease.hold().source.0.take();
+        drop(source);
+        self.errands.stop = true;
+    }
+
+    /// Gives the machine one input, and does what it says. `true` if the transfer got on by a block, or is over.
+    pub(super) fn feed(&mut self, input: Input<'_>) -> bool {
+        let lease = Arc::clone(&self.lease);
+        let mut held = lease.hold();
+        let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
+        let (now, blocks) = (Instant::now(), machine.tally().blocks);
+        let mut over = false;
+        let mut drain = machine.handle(self.moment(now), input);
+        if !self.is_proven && drain.is_proven() {
+            self.is_proven = true;
+            // Before the peer hears of it: its next request may be here sooner than this handler ends.
+            lease.peer_state.set_answered();
+        }
+        while let Some(action) = drain.next() {
+            over |= self.act(summary, action);
+        }
+        self.is_lock_step = machine.is_lock_step();
+        let tally = machine.tally();
+        match summary.outcome.take() {
+            Some(outcome) => {
+                self.at_work = None;
+                self.report(&mut held, outcome);
+            }
+            None => self.tell_progress(summary, tally, now),
+        }
+        drop(held);
+        if over {
+            self.end();
+        }
+        over || tally.blocks > blocks
+    }
+
+    /// Does one thing that the machine asks for. `true` if it was the last.
+    fn act(&mut self, summary: &mut Summary, action: Action<'_>) -> bool {
+        match action {
+            Action::Transmit(transmit) => {
+                if let Err(detail) = self.send(&transmit) {
+                    summary.detail = Some(detail);
+                }
+            }
+            Action::Want { offset, octets } => {
+                self.wanted = Some((offset, octets));
+                match self.file {
+                    File::Open(_) => self.errands.read = true,
+                    _ => self.file.fetch(offset, octets),
+                }
+            }
+            Action::Store(slab) => {
+                *summary.size.get_or_insert(0) += slab.len() as u64;
+                self.file.append(slab);
+            }
+            Action::Publish => {
+                summary.size.get_or_insert(0);
+                self.file.publish();
+            }
+            Action::Arm(deadline) => {
+                self.deadline = deadline.map(|moment| self.epoch + moment.since_epoch());
+            }
+            Action::Finished(outcome) => summary.outcome = Some(outcome),
+            Action::Close => return true,
+        }
+        false
+    }
+
+    /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
+    /// repeat it, and give up in time. The operator reads why.
+    fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
+        if !self.lease.is_life(self.life) {
+            return Ok(());
+        }
+        self.log_sent(self.peer, transmit);
+        self.awaits_answer = true;
+        self.chaos.seam("link").at("send");
+        self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
+    }
+
+    /// Tells the registry how far the transfer is, once in a while.
+    fn tell_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
+        let due = *summary.progress_at.get_or_insert(now + limits::PROGRESS_EVERY);
+        if now >= due {
+            summary.progress_at = Some(now + limits::PROGRESS_EVERY);
+            // The next report makes good for one that finds no room.
+            let _ = self.registry.try_send(Progressed { id: self.lease.assignment.id, octets: tally.octets });
+        }
+    }
+
+    /// The outcome is known: tells everybody, once.
+    fn report(&self, held: &mut Held, outcome: Outcome) {
+        let Some(report) = self.lease.report(held, outcome) else { return };
+        self.service.finish(report);
+        self.lease.peer_state.set_over();
+    }
+}

@@ -1,0 +1,285 @@
+//! What wakes the sessions of an arbiter: one set of their sockets, instead of a task for each.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use actix::{Addr, Arbiter, Handler, Message};
+use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::service::Service;
+use super::session::{Attend, DeadlinePassed, Driver, Session};
+use crate::limits;
+use crate::net::{SocketEvent, SocketSet};
+use crate::observe::Fact;
+use crate::supervision::caught;
+
+/// Has the driver of a session take what its socket has, and sends the session a message when its deadline passes. A packet of a transfer touches its
+/// driver, its lease and its machine, and nothing of the actor around them: neither a task, nor a mailbox, nor a timer. (With a thousand sessions none of
+/// these is in the processor's cache when a packet comes.)
+///
+/// A panic in a driver is its session's: that one is told, and panics with the same words; no other session notices.
+pub(super) struct Switchboard {
+    /// `None` where sockets can't be waited for together: each session has to look after its own.
+    set: Option<SocketSet>,
+    lines: RefCell<SlotMap<DefaultKey, Line>>,
+    schedule: RefCell<Schedule>,
+}
+
+struct Line {
+    driver: Rc<RefCell<Driver>>,
+    session: Addr<Session>,
+}
+
+/// When to look whose deadline has passed. One that moves away is left where it is, and found to be early; so a transfer that gets on costs nothing here.
+#[derive(Default)]
+struct Schedule {
+    looks: BinaryHeap<Reverse<(Instant, DefaultKey)>>,
+    /// The board's task, which sleeps until the first of them.
+    waker: Option<Waker>,
+}
+
+/// A session's line, given back when dropped.
+pub(super) struct Connection {
+    switchboard: Rc<Switchboard>,
+    line: DefaultKey,
+    /// The board hears of what the socket has.
+    pub(super) has_socket: bool,
+}
+
+/// What the board's task has at hand.
+struct Desk {
+    events: Vec<SocketEvent>,
+    /// Those who had more to take than fits a turn.
+    again: Vec<DefaultKey>,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Switchboard {
+    /// A board for the sessions of this arbiter, which works until the arbiter ends.
+    /// If it fails itself, which no session can make it do, the arbiter ends: its sessions go on elsewhere.
+    pub(super) fn start(service: &Arc<Service>) -> Rc<Self> {
+        let switchboard = Rc::new(Self {
+            set: SocketSet::new().ok(),
+            lines: RefCell::default(),
+            schedule: RefCell::default(),
+        });
+        let (board, service) = (Rc::clone(&switchboard), Arc::clone(service));
+        actix::spawn(async move {
+            let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
+            let mut desk = Desk { events, again: Vec::new(), sleep: Box::pin(sleep_until(Instant::now())) };
+            let turn = |cx: &mut Context<'_>| match caught(|| board.poll(cx, &mut desk)) {
+                Ok(turn) => turn.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            };
+            if let Err(panic) = poll_fn(turn).await {
+                service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
+                Arbiter::current().stop();
+            }
+        });
+        switchboard
+    }
+
+    /// From now on the driver is told of what comes, and the session of its errands.
+    pub(super) fn connect(
+        self: &Rc<Self>,
+        driver: &Rc<RefCell<Driver>>,
+        session: Addr<Session>,
+    ) -> Connection {
+        let line = self.lines.borrow_mut().insert(Line { driver: Rc::clone(driver), session });
+        let added = self
+            .set
+            .as_ref()
+            .zip(driver.borrow().link.socket())
+            .map(|(set, socket)| set.add(socket, token(line)));
+        let has_socket = added.is_some_and(|added| added.is_ok());
+        Connection { switchboard: Rc::clone(self), line, has_socket }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
+        for line in std::mem::take(&mut desk.again) {
+            self.serve(line, false, &mut desk.again);
+        }
+        let more = match &self.set {
+            Some(set) => match self.serve_ready(set, cx, desk) {
+                Ok(more) => more,
+                // The reactor is gone, and everything with it.
+                Err(_) => return Poll::Ready(()),
+            },
+            None => false,
+        };
+        self.look(cx, &mut desk.sleep);
+        if more || !desk.again.is_empty() {
+            // Timers and messages have their turn first.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Serves the sockets that have something, a turn's worth. `true` if there may be more.
+    fn serve_ready(&self, set: &SocketSet, cx: &mut Context<'_>, desk: &mut Desk) -> io::Result<bool> {
+        loop {
+            let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
+            let more = polled?;
+            for event in &desk.events {
+                self.serve(line(event.token), event.error, &mut desk.again);
+            }
+            if more {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Has one driver take its turn.
+    fn serve(&self, line: DefaultKey, has_error: bool, again: &mut Vec<DefaultKey>) {
+        let Some(driver) = self.driver(line) else { return };
+        let mut driver = driver.borrow_mut();
+        let turn = caught(|| {
+            if has_error {
+                driver.link.expect_errors();
+            }
+            driver.turn()
+        });
+        match turn {
+            Ok(more) => again.extend(more.then_some(line)),
+            Err(panic) => driver.set_panicked(panic),
+        }
+        self.follow_up(line, &mut driver);
+    }
+
+    /// Sees to what a driver can't do itself, after whatever it did.
+    fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
+        if let Some(at) = driver.look_earlier() {
+            self.schedule.borrow_mut().add(at, line);
+        }
+        if driver.is_to_tell() {
+            self.tell(line, Attend);
+        }
+    }
+
+    /// Looks whose deadline has passed, and sleeps until it may be another's.
+    fn look(&self, cx: &mut Context<'_>, sleep: &mut Pin<Box<Sleep>>) {
+        loop {
+            let now = Instant::now();
+            self.look_at_due(now);
+            let mut schedule = self.schedule.borrow_mut();
+            let Some(next) = schedule.next() else { return schedule.note(cx) };
+            if sleep.deadline() != next {
+                sleep.as_mut().reset(next);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return schedule.note(cx);
+            }
+        }
+    }
+
+    fn look_at_due(&self, now: Instant) {
+        loop {
+            let due = self.schedule.borrow_mut().take_due(now);
+            let Some((at, line)) = due else { return };
+            self.look_at(line, at, now);
+        }
+    }
+
+    fn look_at(&self, line: DefaultKey, at: Instant, now: Instant) {
+        let Some(driver) = self.driver(line) else { return };
+        let mut driver = driver.borrow_mut();
+        if driver.on_look(at, now) {
+            // The driver asks for no other look before the session has had this.
+            self.tell(line, DeadlinePassed);
+        }
+        self.follow_up(line, &mut driver);
+    }
+
+    fn driver(&self, line: DefaultKey) -> Option<Rc<RefCell<Driver>>> {
+        // What is told of a socket, or asked for, may still be on its way when its session is gone.
+        self.lines.borrow().get(line).map(|line| Rc::clone(&line.driver))
+    }
+
+    /// Not by `try_send`: who calls this sees to it that there is one such message at most.
+    fn tell<M>(&self, line: DefaultKey, message: M)
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Session: Handler<M>,
+    {
+        if let Some(line) = self.lines.borrow().get(line) {
+            line.session.do_send(message);
+        }
+    }
+}
+
+impl Schedule {
+    fn add(&mut self, at: Instant, line: DefaultKey) {
+        let is_first = self.next().is_none_or(|next| at < next);
+        self.looks.push(Reverse((at, line)));
+        if is_first && let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.looks.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<(Instant, DefaultKey)> {
+        self.next().filter(|at| *at <= now)?;
+        self.looks.pop().map(|Reverse(look)| look)
+    }
+
+    /// An earlier look wakes this task.
+    fn note(&mut self, cx: &Context<'_>) {
+        if self.waker.is_none() {
+            self.waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl Connection {
+    /// Sees to what the session's driver can't do itself.
+    pub(super) fn follow_up(&self, driver: &mut Driver) {
+        self.switchboard.follow_up(self.line, driver);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(line) = self.switchboard.lines.borrow_mut().remove(self.line) else { return };
+        let driver = line.driver.borrow();
+        // A socket that nobody wants any more leaves the set when it is closed, which is soon.
+        if self.has_socket
+            && !driver.lease.is_over()
+            && let (Some(set), Some(socket)) = (&self.switchboard.set, driver.link.socket())
+        {
+            let _ = set.remove(socket);
+        }
+    }
+}
+
+/// A line, as the set of sockets knows it.
+fn token(line: DefaultKey) -> u64 {
+    line.data().as_ffi()
+}
+
+fn line(token: u64) -> DefaultKey {
+    KeyData::from_ffi(token).into()
+}
+
+impl fmt::Debug for Switchboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Switchboard").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("line", &self.line).finish_non_exhaustive()
+    }
+}
