@@ -98,7 +98,11 @@ pub struct Fault {
 impl Fault {
     /// A fault with a word for the operator.
     pub fn new(failure: Failure, detail: impl fmt::Display) -> Self {
-        Self { failure, detail: Some(detail.to_string().into_boxed_str()) }
+        // A path and an errno's text: room for most of them at once, for boot loaders ask for many files that aren't there.
+        let mut text = String::with_capacity(128);
+        // Writing to a string doesn't fail, unless what is written says so; then what came until there has to do.
+        let _ = fmt::Write::write_fmt(&mut text, format_args!("{detail}"));
+        Self { failure, detail: Some(text.into_boxed_str()) }
     }
 }
 

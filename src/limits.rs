@@ -125,6 +125,13 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// Looks at deadlines that may be noted for each session of an arbiter before those that mean nothing any more are forgotten.
+pub const LOOKS_PER_SESSION_MAX: usize = 4;
+/// Octets of a file whose transfer is short: a configuration or a boot menu, eight of the smallest usual blocks.
+pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
+/// Short transfers that are served at once on the thread where their requests arrive: those of some racks. More of them are for the arbiters, so that
+/// requests are still read in time.
+pub const TRANSFERS_AT_HOME_MAX: usize = 64;
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.

@@ -15,6 +15,7 @@ use common::raw::{Client, ack, data, rrq, wrq};
 use common::served::{GOOD, SLOW, Served, directory, read_from};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
+use stagecoach::limits::SHORT_TRANSFER_OCTETS_MAX;
 use tempfile::TempDir;
 
 /// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
@@ -253,13 +254,16 @@ fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
     let mut command = activated_under(&before, passed, root.path(), &["--arbiters", "2"]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
     let served = Served::at(root, Daemon::spawn_with_its_stdin(command));
+    // Too long to be served on the thread of the listeners.
+    let long = vec![7; 2 * usize::try_from(SHORT_TRANSFER_OCTETS_MAX).expect("a size")];
+    fs::write(served.path("long"), &long).expect("a file");
     let fed = || {
         let mut buffer = [0; 4096];
         let length = manager.recv(&mut buffer).unwrap_or_else(|e| panic!("no message: {e}"));
         buffer[..length] == *b"WATCHDOG=1\n"
     };
     assert!(!fed() && fed() && fed(), "it is ready, then alive");
-    let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
+    let mut reader = served.ask(&rrq("long", "octet", &[]));
     let silent = "the watchdog is not fed, silent: 1, of: 2";
     assert!(served.daemon.wait_for_log(PATIENCE, |line| line.contains(silent)).is_some());
     // What was sent before the arbiter was blocked is there already; then there is a gap.
@@ -270,7 +274,7 @@ fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
     });
     let longest = longest.max().expect("six of them");
     assert!(longest > BLOCKED / 2, "fed at least every {longest:?}");
-    assert_eq!(read_from(&mut reader), served.contents(GOOD).expect("the good file"));
+    assert_eq!(read_from(&mut reader), long);
 }
 
 #[test]

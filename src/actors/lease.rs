@@ -209,6 +209,11 @@ impl Opened {
         let (size, path) = (source.size(), source.path().to_owned());
         Self { source: HeldSource(Some(source)), size, path }
     }
+
+    /// Octets of the file, if that is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
+    }
 }
 
 impl Held {

@@ -44,6 +44,14 @@ pub(super) struct Serve {
     pub(super) ticket: Ticket,
 }
 
+impl Serve {
+    /// Whether it is done after a few packets, and waits for nothing on the way.
+    pub(super) fn is_short(&self) -> bool {
+        let size = self.opened.as_ref().and_then(Opened::size);
+        size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
+    }
+}
+
 /// A transfer that has a session, or is to get another.
 #[derive(Debug)]
 pub(super) struct Child {

@@ -27,7 +27,7 @@ use crate::transfer::Outcome;
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
-    registry: Addr<Registry>,
+    registry: Rc<Addr<Registry>>,
     roster: Arc<Roster>,
     pulse: Arc<Pulse>,
     /// It outlives a restart, for the sessions do.
@@ -55,7 +55,7 @@ impl SessionSupervisor {
     ) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let switchboard = Switchboard::start(&service);
-        Self { service, registry, roster, pulse, switchboard, said_goodbye: false, chaos }
+        Self { service, registry: Rc::new(registry), roster, pulse, switchboard, said_goodbye: false, chaos }
     }
 
     /// Serves what waits, a turn's worth.
@@ -108,7 +108,7 @@ impl SessionSupervisor {
     fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Addr<Session> {
         let link = Box::new(UdpLink::from_bound(Arc::clone(&lease.socket), lease.local));
         let (lease, life) = (Arc::clone(lease), lease.next_life());
-        let (service, registry) = (Arc::clone(&self.service), self.registry.clone());
+        let (service, registry) = (Arc::clone(&self.service), Rc::clone(&self.registry));
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
         let switchboard = Rc::clone(&self.switchboard);
         start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {

@@ -106,7 +106,9 @@ impl Switchboard {
 
     fn poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
         for line in std::mem::take(&mut desk.again) {
-            self.serve(line, false, &mut desk.again);
+            if let Some(driver) = self.driver(line) {
+                self.serve(line, &mut driver.borrow_mut(), &mut desk.again);
+            }
         }
         let more = match &self.set {
             Some(set) => match self.serve_ready(set, cx, desk) {
@@ -130,7 +132,7 @@ impl Switchboard {
             let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
             let more = polled?;
             for event in &desk.events {
-                self.serve(line(event.token), event.error, &mut desk.again);
+                self.on_event(*event, &mut desk.again);
             }
             if more {
                 return Ok(true);
@@ -138,27 +140,36 @@ impl Switchboard {
         }
     }
 
-    /// Has one driver take its turn.
-    fn serve(&self, line: DefaultKey, has_error: bool, again: &mut Vec<DefaultKey>) {
+    fn on_event(&self, event: SocketEvent, again: &mut Vec<DefaultKey>) {
+        let line = line(event.token);
         let Some(driver) = self.driver(line) else { return };
         let mut driver = driver.borrow_mut();
-        let turn = caught(|| {
-            if has_error {
-                driver.link.expect_errors();
-            }
-            driver.turn()
-        });
-        match turn {
+        if event.error {
+            driver.link.expect_errors();
+        }
+        // One that is to have another turn has it then, and takes what has come since.
+        if !driver.backlog {
+            self.serve(line, &mut driver, again);
+        }
+    }
+
+    /// Has one driver take its turn.
+    fn serve(&self, line: DefaultKey, driver: &mut Driver, again: &mut Vec<DefaultKey>) {
+        match caught(|| driver.turn()) {
             Ok(more) => again.extend(more.then_some(line)),
             Err(panic) => driver.set_panicked(panic),
         }
-        self.follow_up(line, &mut driver);
+        self.follow_up(line, driver);
     }
 
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
         if let Some(at) = driver.look_earlier() {
-            self.schedule.borrow_mut().add(at, line);
+            let (mut schedule, lines) = (self.schedule.borrow_mut(), self.lines.borrow());
+            schedule.add(at, line);
+            if schedule.looks.len() > limits::LOOKS_PER_SESSION_MAX * (lines.len() + 1) {
+                schedule.prune(&lines);
+            }
         }
         if driver.is_to_tell() {
             self.tell(line, Attend);
@@ -234,6 +245,18 @@ impl Schedule {
         self.looks.pop().map(|Reverse(look)| look)
     }
 
+    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone.
+    fn prune(&mut self, lines: &SlotMap<DefaultKey, Line>) {
+        self.looks.retain(|Reverse((at, line))| {
+            let line = lines.get(*line);
+            // One that is lent just now is as good as its look.
+            line.is_some_and(|line| {
+                line.driver.try_borrow().map_or(true, |driver| driver.looks_at() == Some(*at))
+            })
+        });
+        self.looks.shrink_to(lines.len());
+    }
+
     /// An earlier look wakes this task.
     fn note(&mut self, cx: &Context<'_>) {
         if self.waker.is_none() {
@@ -283,3 +306,6 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("line", &self.line).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

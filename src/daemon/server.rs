@@ -172,6 +172,7 @@ impl Server {
             .limit(capacity.restarts)
             .stop_within(limits::STOP_WITHIN),
         );
+        workers.start_home(&service, &registry, &supervisor);
         let count = capacity.arbiters.max(1);
         if let Err(error) = workers.start_all(count, &service, &registry, &arbiter_supervisor) {
             workers.end(&service);

@@ -60,8 +60,11 @@ impl SocketSet {
     pub fn poll_events(&self, cx: &mut Context<'_>, events: &mut Vec<SocketEvent>) -> Poll<io::Result<bool>> {
         events.clear();
         let mut readiness = ready!(self.0.poll_read_ready(cx))?;
-        readiness.get_inner().take_ready(events)?;
-        let more = events.len() >= SOCKETS_PER_TURN;
+        let more = match readiness.get_inner().take_ready(events) {
+            // (Taken for "nothing", it would leave what is there until something else comes.)
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN)?,
+        };
         if !more {
             // (What came since is a new edge, which the reactor hasn't heard of yet.)
             readiness.clear_ready();
@@ -69,3 +72,6 @@ impl SocketSet {
         Poll::Ready(Ok(more))
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

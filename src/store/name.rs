@@ -41,15 +41,15 @@ impl Name {
             return Err(Failure::Forbidden);
         }
         // Mapped before anything is split, so that `..\` can't pass as part of a component (SAFE-06).
-        let written: Vec<&[u8]> = bytes.split(|octet| matches!(octet, b'/' | b'\\')).collect();
-        let components = resolve(&written)?;
-        if components.is_empty() {
+        let mut written = bytes.split(|octet| matches!(octet, b'/' | b'\\'));
+        let name = resolve(written.clone(), bytes.len())?;
+        if name.is_empty() {
             return Err(Failure::Forbidden);
         }
-        if matches!(written.last(), Some(&(b"" | b"." | b".."))) {
+        if matches!(written.next_back(), Some(b"" | b"." | b"..")) {
             return Err(Failure::NotFound);
         }
-        Ok(Self(components.join(&b'/').into_boxed_slice()))
+        Ok(Self(name.into_boxed_slice()))
     }
 
     /// The components, from the root down.
@@ -83,26 +83,36 @@ impl Name {
     }
 }
 
-/// Walks the components as written, by the letter: `.` and nothing stay, `..` goes up.
-fn resolve<'a>(written: &[&'a [u8]]) -> Result<Vec<&'a [u8]>, Failure> {
-    let mut components = Vec::with_capacity(written.len());
-    for &component in written {
+/// Walks the components as written, by the letter: `.` and nothing stay, `..` goes up. They are joined in a name of `octets` at most.
+fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result<Vec<u8>, Failure> {
+    let mut name = Vec::with_capacity(octets);
+    for component in written {
         match component {
             b"" | b"." => {}
-            b".." => {
-                components.pop().ok_or(Failure::Forbidden)?;
-            }
+            b".." if name.is_empty() => return Err(Failure::Forbidden),
+            b".." => name.truncate(name.iter().rposition(|octet| *octet == b'/').unwrap_or(0)),
             _ if component.len() > NAME_COMPONENT_OCTETS_MAX => return Err(Failure::NotFound),
             _ if is_temporary_name(component) => return Err(Failure::NotFound),
-            _ => components.push(component),
+            _ => {
+                if !name.is_empty() {
+                    name.push(b'/');
+                }
+                name.extend_from_slice(component);
+            }
         }
     }
-    Ok(components)
+    Ok(name)
 }
 
 /// For logs: text that can't be printed, or could draw a wrong line in a terminal, is escaped (MAL-08).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
+        if let Ok(text) = std::str::from_utf8(&self.0)
+            && self.0.iter().all(is_plain)
+        {
+            return f.write_str(text);
+        }
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
                 match c {

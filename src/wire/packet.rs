@@ -113,7 +113,8 @@ impl<'a> Packet<'a> {
     /// The packet's octets.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        // Room for all but DATA, long requests and long OACKs.
+        let mut out = Vec::with_capacity(64);
         self.encode(&mut out);
         out
     }

@@ -1,6 +1,7 @@
 //! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{ActorContext, ActorState, Addr};
@@ -40,7 +41,7 @@ pub(in crate::actors) struct Driver {
     /// The peer has answered, and whoever has to know was told.
     is_proven: bool,
     /// Datagrams were left in the socket when this session's turn ended.
-    pub(super) backlog: bool,
+    pub(in crate::actors) backlog: bool,
     /// The peer sends windows, and this end one answer to each.
     pub(super) is_receiver: bool,
     /// Each block waits for the answer to the one before it.
@@ -56,7 +57,7 @@ pub(in crate::actors) struct Driver {
     looks_at: Option<Instant>,
     /// What of the file was asked for last, until it is here.
     pub(super) wanted: Option<(u64, usize)>,
-    registry: Addr<Registry>,
+    registry: Rc<Addr<Registry>>,
     /// The open file, its reader or its writer.
     pub(super) file: File,
     /// While the transfer has no outcome.
@@ -97,7 +98,7 @@ impl Driver {
         lease: Arc<Lease>,
         life: u32,
         service: Arc<Service>,
-        registry: Addr<Registry>,
+        registry: Rc<Addr<Registry>>,
         link: Box<dyn Link>,
     ) -> Self {
         let chaos = service.chaos().part("session", lease.assignment.request.filename());
@@ -131,6 +132,11 @@ impl Driver {
         let deadline = self.deadline.filter(is_late)?;
         self.looks_at = Some(deadline);
         Some(deadline)
+    }
+
+    /// When somebody will look.
+    pub(in crate::actors) fn looks_at(&self) -> Option<Instant> {
+        self.looks_at
     }
 
     /// Somebody looks, as was asked for at `at`. `true` if the deadline has passed: then the session hears of it, and nobody looks before it has.

@@ -153,7 +153,7 @@ impl Driver {
 
     /// Reads what the page cache has, if the machine wants something. For whatever may mean to wait there is a reader from now on; and also if the
     /// store panics, which counts as if it had done so in one.
-    pub(super) fn read_cached(&mut self, session: &Addr<Session>) {
+    pub(super) fn read_cached(&mut self, session: impl FnOnce() -> Addr<Session>) {
         if !std::mem::take(&mut self.errands.read) {
             return;
         }
@@ -167,11 +167,11 @@ impl Driver {
             Ok(Ok(Some(slab))) => self.on_slab(slab),
             Ok(Ok(None)) => {
                 let source = Arc::clone(source);
-                self.start_reader(session, Some(source));
+                self.start_reader(&session(), Some(source));
                 self.file.fetch(offset, octets);
             }
             Ok(Err(fault)) => self.fail(fault),
-            Err(panic) => self.on_reader_exited(session, &Exit::Panicked(panic)),
+            Err(panic) => self.on_reader_exited(&session(), &Exit::Panicked(panic)),
         }
     }
 

@@ -96,7 +96,7 @@ impl Session {
         lease: Arc<Lease>,
         life: u32,
         service: Arc<Service>,
-        registry: Addr<Registry>,
+        registry: Rc<Addr<Registry>>,
         link: Box<dyn Link>,
         switchboard: Rc<Switchboard>,
     ) -> Self {
@@ -148,15 +148,17 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let connection = self.switchboard.connect(&self.driver, ctx.address());
+        // (Each address that is made is two allocations.)
+        let address = ctx.address();
+        let connection = self.switchboard.connect(&self.driver, address.clone());
         if !connection.has_socket {
             ctx.spawn(Pump);
         }
         self.connection = Some(connection);
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("started", ctx);
-            driver.start(&ctx.address());
-            driver.read_cached(&ctx.address());
+            driver.start(&address);
+            driver.read_cached(|| address);
         });
     }
 }
@@ -167,7 +169,7 @@ impl Handler<Attend> for Session {
     fn handle(&mut self, _: Attend, ctx: &mut Self::Context) {
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("handle", ctx);
-            driver.read_cached(&ctx.address());
+            driver.read_cached(|| ctx.address());
         });
     }
 }

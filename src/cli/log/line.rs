@@ -1,6 +1,7 @@
 //! A record as a line of text, put into words by whoever logs it: nothing of it has to outlive the call.
 
 use std::cell::Cell;
+use std::fmt;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -120,10 +121,10 @@ impl Line {
     }
 }
 
+/// Each method that slog-term calls is here, since those that come with the trait go a longer way: a line is made of some hundred pieces.
 impl Write for Line {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~');
-        if !self.escape || octets.iter().all(is_plain) {
+        if !self.escape || is_plain(octets) {
             self.text.extend_from_slice(octets);
             return Ok(octets.len());
         }
@@ -139,8 +140,33 @@ impl Write for Line {
         Ok(octets.len())
     }
 
+    fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.write(octets).map(drop)
+    }
+
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        match arguments.as_str() {
+            Some(text) => self.write_all(text.as_bytes()),
+            None => fmt::Write::write_fmt(&mut Pieces(self), arguments).map_err(io::Error::other),
+        }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Whether there is nothing to escape. (No early end: so it is done for many octets at once.)
+fn is_plain(octets: &[u8]) -> bool {
+    octets.iter().fold(true, |plain, octet| plain & matches!(octet, b' '..=b'~'))
+}
+
+/// A line as it is written to by what formats itself.
+struct Pieces<'a>(&'a mut Line);
+
+impl fmt::Write for Pieces<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write_all(text.as_bytes()).map_err(|_| fmt::Error)
     }
 }
 

@@ -42,10 +42,7 @@ impl Epoll {
     pub(in crate::net) fn take_ready(&self, ready: &mut Vec<SocketEvent>) -> io::Result<()> {
         let mut room = [MaybeUninit::uninit(); SOCKETS_PER_TURN];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (events, _) = match epoll::wait(&self.0, &mut room[..], Some(&at_once)) {
-            Err(rustix::io::Errno::INTR) => return Ok(()),
-            taken => taken?,
-        };
+        let (events, _) = epoll::wait(&self.0, &mut room[..], Some(&at_once))?;
         ready.extend(events.iter().map(|event| {
             let (data, flags) = (event.data, event.flags);
             SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }

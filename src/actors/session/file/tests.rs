@@ -1,6 +1,7 @@
 //! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees them.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl Stage {
         move || {
             let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
             let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
-            let registry = Registry::new(&service, Arc::default()).start();
+            let registry = Rc::new(Registry::new(&service, Arc::default()).start());
             let switchboard = Switchboard::start(&service);
             let make =
                 move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link), switchboard);

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context as TaskContext, Poll};
@@ -183,7 +184,7 @@ async fn read(service: Arc<Service>, name: Name) -> u32 {
     let lease = Arc::new(Lease::new(assignment, socket, peer, Arc::clone(&ticket.state)));
     let sleeps = Arc::<AtomicU32>::default();
     let link = FarBed { peer, block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
-    let registry = Registry::new(&service, Arc::default()).start();
+    let registry = Rc::new(Registry::new(&service, Arc::default()).start());
     let life = lease.next_life();
     let switchboard = Switchboard::start(&service);
     Session::new(Arc::clone(&lease), life, service, registry, Box::new(link), switchboard).start();

@@ -1,0 +1,181 @@
+//! A switchboard, sessions at it, and their clients.
+
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use tokio::time::Instant;
+
+use super::{BLOCKS, MILLISECOND};
+use crate::actors::lease::{Lease, Opened};
+use crate::actors::live_peers::{Claim, LivePeers, Ticket};
+use crate::actors::registry::Registry;
+use crate::actors::service::Service;
+use crate::actors::session::{Assignment, Session};
+use crate::actors::switchboard::Switchboard;
+use crate::actors::test_support::{Parent, pass, service, turn_until};
+use crate::limits;
+use crate::net::{Link, Received, UdpLink};
+use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::supervision::{Exit, start_temporary};
+use crate::transfer::Timeouts;
+use crate::wire::Packet;
+
+/// An arbiter's board, and what its sessions share.
+pub(super) struct Stage {
+    pub(super) board: Rc<Switchboard>,
+    store: Memory,
+    pub(super) service: Arc<Service>,
+    registry: Addr<Registry>,
+    peers: Arc<LivePeers>,
+    tell: Sender<Exit>,
+    exits: Receiver<Exit>,
+}
+
+/// A transfer whose client is the test.
+pub(super) struct Transfer {
+    pub(super) client: UdpSocket,
+    pub(super) lease: Arc<Lease>,
+    pub(super) _ticket: Ticket,
+}
+
+impl Stage {
+    /// A client that doesn't answer gets its first packet again after `ack`.
+    pub(super) fn new(ack: Duration) -> Self {
+        let store = Memory::new(MemoryOptions::default());
+        let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
+        store.insert(Name::from_request(b"file").unwrap(), content);
+        let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
+        service.timeouts = Timeouts { ack, ..service.timeouts };
+        let service = Arc::new(service);
+        let (tell, exits) = mpsc::channel();
+        Self {
+            board: Switchboard::start(&service),
+            registry: Registry::new(&service, Arc::default()).start(),
+            store,
+            service,
+            peers: LivePeers::new(10),
+            tell,
+            exits,
+        }
+    }
+
+    /// What a client asks for, before there is a session.
+    pub(super) fn request(&self, request: &[u8]) -> Transfer {
+        self.request_at(UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap(), request)
+    }
+
+    /// The file is open already: no other thread has a part in what follows.
+    pub(super) fn request_at(&self, socket: Arc<UdpSocket>, request: &[u8]) -> Transfer {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
+        let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
+        let name = Name::from_request(request.filename().as_bytes()).unwrap();
+        let local = socket.local_addr().unwrap();
+        let Claim::New(ticket) = self.peers.claim(
+            &Received { octets: 0, from: peer, to: local, to_broadcast: false },
+            &request,
+            || unreachable!("it is no repeat"),
+            || self.service.next_transfer(),
+        ) else {
+            panic!("no place")
+        };
+        client.connect(local).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let source = Opened::new(self.store.open(&name).unwrap());
+        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
+        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        lease.hold().set_opened(source);
+        Transfer { client, lease, _ticket: ticket }
+    }
+
+    /// Starts the next session of a transfer.
+    pub(super) fn start(&self, transfer: &Transfer) {
+        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        self.start_with(transfer, Box::new(link));
+    }
+
+    pub(super) fn start_with(&self, transfer: &Transfer, link: Box<dyn Link>) {
+        let (lease, service, registry) =
+            (Arc::clone(&transfer.lease), Arc::clone(&self.service), Rc::new(self.registry.clone()));
+        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let parent = Parent(self.tell.clone()).start().recipient();
+        let make = move |_: &mut _| Session::new(lease, life, service, registry, link, board);
+        start_temporary(1, limits::MAILBOX_SESSION, parent, make);
+    }
+
+    pub(super) fn started(&self, request: &[u8]) -> Transfer {
+        let transfer = self.request(request);
+        self.start(&transfer);
+        transfer
+    }
+
+    pub(super) fn lines(&self) -> usize {
+        self.board.lines.borrow().len()
+    }
+
+    /// Whether the board waits for this socket: it can be added only once.
+    pub(super) fn waits_for(&self, socket: &UdpSocket) -> bool {
+        let set = self.board.set.as_ref().unwrap();
+        match set.add(socket, 0) {
+            Ok(()) => {
+                set.remove(socket).unwrap();
+                false
+            }
+            Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
+        }
+    }
+
+    pub(super) async fn expect_exit(&self, is_so: impl Fn(&Exit) -> bool) {
+        turn_until(|| self.exits.try_iter().any(|exit| is_so(&exit))).await;
+    }
+}
+
+impl Transfer {
+    pub(super) fn send(&self, packet: &[u8]) {
+        self.client.send(packet).unwrap();
+    }
+
+    /// What has arrived.
+    pub(super) fn arrived(&self) -> Vec<Vec<u8>> {
+        let mut buffer = [0; 600];
+        let mut packets = Vec::new();
+        while let Ok(octets) = self.client.recv(&mut buffer) {
+            packets.push(buffer[..octets].to_vec());
+        }
+        packets
+    }
+
+    /// The next that arrives is this packet, and nothing else. Time stands still.
+    #[track_caller]
+    pub(super) fn expect(&self, packet: &[u8]) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            pass(Duration::ZERO).await;
+            turn_until(|| self.client.peek(&mut [0; 600]).is_ok()).await;
+            assert!(self.arrived() == [packet], "{:?} at {place}", &packet[..4]);
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn expect_nothing(&self) {
+        let headers: Vec<_> = self.arrived().iter().map(|packet| packet[..4].to_vec()).collect();
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    /// The interval after which the last packet is repeated is what is said, no less and no more.
+    #[track_caller]
+    pub(super) fn expect_repeat(&self, packet: &[u8], interval: Duration) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            pass(interval - MILLISECOND).await;
+            assert!(self.arrived().is_empty(), "too early, at {place}");
+            pass(MILLISECOND).await;
+            assert!(self.arrived() == [packet], "not repeated, at {place}");
+        }
+    }
+}
