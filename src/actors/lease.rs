@@ -34,6 +34,8 @@ pub(super) struct Lease {
     over: AtomicBool,
     /// The outcome is known, and was told.
     reported: AtomicBool,
+    /// It was that all arrived, and the peer said so.
+    complete: AtomicBool,
     held: Mutex<Held>,
     pub(super) assignment: Assignment,
     /// The TID.
@@ -101,6 +103,7 @@ impl Lease {
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
             reported: AtomicBool::new(false),
+            complete: AtomicBool::new(false),
             held: Mutex::default(),
             assignment,
             socket,
@@ -135,6 +138,11 @@ impl Lease {
         self.reported.load(Ordering::Acquire)
     }
 
+    /// Whether all of it arrived, and the peer said so.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
     /// Octets that have arrived, unless somebody is at work on the transfer in this moment.
     pub(super) fn octets(&self) -> Option<u64> {
         Some(self.try_hold()?.machine.as_ref()?.tally().octets)
@@ -164,6 +172,7 @@ impl Lease {
         if self.reported.swap(true, Ordering::AcqRel) {
             return None;
         }
+        self.complete.store(matches!(outcome, Outcome::Complete), Ordering::Relaxed);
         let mut report = self.assignment.report(self.local, outcome);
         let summary = &mut held.summary;
         report.path = summary.path.take();

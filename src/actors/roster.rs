@@ -60,6 +60,8 @@ pub(super) struct Child {
     pub(super) session: Option<Addr<Session>>,
     /// How often a session that failed was replaced.
     pub(super) resumptions: u32,
+    /// Those who were answered from its socket, in transfers before this; `None` if there is to be none after it.
+    pub(super) met: Option<Vec<SocketAddr>>,
     /// Held until the transfer is buried.
     pub(super) _ticket: Ticket,
 }

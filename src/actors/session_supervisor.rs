@@ -1,11 +1,13 @@
 //! The parent of an arbiter's sessions.
 
+use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
+use tokio::time::Instant;
 
 use super::lease::Lease;
 use super::registry::Registry;
@@ -17,7 +19,7 @@ use super::workers::Pulse;
 use crate::chaos::Part;
 use crate::error::Failure;
 use crate::limits;
-use crate::net::UdpLink;
+use crate::net::{Spare, SpareSockets, UdpLink};
 use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::Outcome;
@@ -32,6 +34,7 @@ pub struct SessionSupervisor {
     pulse: Arc<Pulse>,
     /// It outlives a restart, for the sessions do.
     switchboard: Rc<Switchboard>,
+    spares: RefCell<SpareSockets>,
     said_goodbye: bool,
     chaos: Part,
 }
@@ -40,6 +43,11 @@ pub struct SessionSupervisor {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Wake;
+
+/// It is time to look for sockets that nobody wants.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Tidy;
 
 /// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
 #[derive(Debug, Clone, Copy, Message)]
@@ -55,7 +63,16 @@ impl SessionSupervisor {
     ) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let switchboard = Switchboard::start(&service);
-        Self { service, registry: Rc::new(registry), roster, pulse, switchboard, said_goodbye: false, chaos }
+        Self {
+            service,
+            registry: Rc::new(registry),
+            roster,
+            pulse,
+            switchboard,
+            spares: RefCell::default(),
+            said_goodbye: false,
+            chaos,
+        }
     }
 
     /// Serves what waits, a turn's worth.
@@ -70,31 +87,51 @@ impl SessionSupervisor {
     }
 
     fn serve(&self, serve: Serve, ctx: &Context<Self>) {
+        let is_common =
+            self.wants_spares() && serve.is_short() && serve.assignment.request.options.is_empty();
         let Serve { assignment, local, opened, ticket } = serve;
-        let (socket, local) = match self.open_socket(&assignment, local) {
-            Ok(bound) => bound,
-            Err(error) => return self.refuse(&assignment, local, &error),
-        };
+        let spare = if is_common { self.spares.borrow_mut().take(local, assignment.peer) } else { None };
+        let Spare { socket, local, met } =
+            match spare.map_or_else(|| self.open_socket(&assignment, local), Ok) {
+                Ok(found) => found,
+                Err(error) => return self.refuse(&assignment, local, &error),
+            };
         let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
         }
         let session = self.start_session(&lease, ctx);
-        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
+        let met = is_common.then_some(met);
+        self.keep(Child { session: Some(session), lease, resumptions: 0, met, _ticket: ticket });
     }
 
-    /// A socket for a transfer, and the address that it has.
-    fn open_socket(
-        &self,
-        assignment: &Assignment,
-        local: SocketAddr,
-    ) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+    /// Whether there are so many transfers at once that their sockets are worth to be kept, and many ports to choose from.
+    fn wants_spares(&self) -> bool {
+        self.roster.load() >= limits::SPARE_SOCKETS_LOAD_MIN && self.service.ports.is_none()
+    }
+
+    /// A socket for a transfer.
+    fn open_socket(&self, assignment: &Assignment, local: SocketAddr) -> io::Result<Spare> {
         let socket = UdpLink::open(local, self.service.ports)?;
         if !assignment.request.options.is_empty() {
             UdpLink::widen(&socket, local)?;
         }
         let local = socket.local_addr()?;
-        Ok((socket, local))
+        Ok(Spare { socket, local, met: Vec::new() })
+    }
+
+    /// A transfer is over, and so is its session.
+    fn on_over(&self, child: Child, ctx: &mut Context<Self>) {
+        let Child { lease, met: Some(mut met), .. } = child else { return };
+        // After one that failed, more may come for it.
+        if lease.is_complete() && self.wants_spares() {
+            met.push(lease.assignment.peer);
+            let (socket, local) = (Arc::clone(&lease.socket), lease.local);
+            drop(lease);
+            if self.spares.borrow_mut().give_back(Spare { socket, local, met }, Instant::now()) {
+                ctx.notify_later(Tidy, limits::SPARE_SOCKET_REST_MAX);
+            }
+        }
     }
 
     /// Nobody can be told without a socket: the client repeats its request, and there may be one then.
@@ -159,7 +196,7 @@ impl SessionSupervisor {
         child.lease.bury(&self.service, failure, why);
     }
 
-    fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
+    fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &mut Context<Self>) {
         if let Exit::Panicked(panic) = exit {
             self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
         }
@@ -174,6 +211,8 @@ impl SessionSupervisor {
                 "the session stopped"
             };
             self.on_failed(child, why, ctx);
+        } else {
+            self.on_over(child, ctx);
         }
     }
 
@@ -213,6 +252,8 @@ impl Supervised for SessionSupervisor {
     /// The sessions live on, and so does the roster of them; `started` looks after those that ended meanwhile.
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
+        // Nobody would look after them.
+        self.spares.take();
     }
 }
 
@@ -222,6 +263,17 @@ impl Handler<Wake> for SessionSupervisor {
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         self.serve_waiting(ctx);
+    }
+}
+
+impl Handler<Tidy> for SessionSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Tidy, ctx: &mut Self::Context) {
+        self.chaos.at("scheduled", ctx);
+        if self.spares.get_mut().close_rested(Instant::now()) {
+            ctx.notify_later(Tidy, limits::SPARE_SOCKET_REST_MAX);
+        }
     }
 }
 

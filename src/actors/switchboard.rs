@@ -276,9 +276,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let Some(line) = self.switchboard.lines.borrow_mut().remove(self.line) else { return };
         let driver = line.driver.borrow();
-        // A socket that nobody wants any more leaves the set when it is closed, which is soon.
         if self.has_socket
-            && !driver.lease.is_over()
             && let (Some(set), Some(socket)) = (&self.switchboard.set, driver.link.socket())
         {
             let _ = set.remove(socket);

@@ -10,6 +10,7 @@ mod readiness;
 mod refusals;
 mod request_socket;
 mod socket_set;
+mod spare_sockets;
 mod sys;
 mod udp_link;
 
@@ -22,4 +23,5 @@ pub use self::port_range::{ParsePortRangeError, PortRange};
 pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};
 pub use self::socket_set::{SocketEvent, SocketSet};
+pub use self::spare_sockets::{Spare, SpareSockets};
 pub use self::udp_link::UdpLink;
