@@ -30,19 +30,23 @@ use crate::supervision::caught;
 pub(super) struct Switchboard {
     /// `None` where sockets can't be waited for together: each session has to look after its own.
     set: Option<SocketSet>,
-    lines: RefCell<SlotMap<DefaultKey, Line>>,
+    lines: RefCell<Lines>,
     schedule: RefCell<Schedule>,
 }
+
+type Lines = SlotMap<DefaultKey, Line>;
 
 struct Line {
     driver: Rc<RefCell<Driver>>,
     session: Addr<Session>,
 }
 
-/// When to look whose deadline has passed. One that moves away is left where it is, and found to be early; so a transfer that gets on costs nothing here.
+/// What the board's task has to do besides the sockets. When to look whose deadline has passed: one that moves away is left where it is, and found to be early; so a transfer that gets on costs nothing here.
 #[derive(Default)]
 struct Schedule {
     looks: BinaryHeap<Reverse<(Instant, DefaultKey)>>,
+    /// Those who had more to take than fits a turn, each once.
+    again: Vec<DefaultKey>,
     /// The board's task, which sleeps until the first of them.
     waker: Option<Waker>,
 }
@@ -58,8 +62,6 @@ pub(super) struct Connection {
 /// What the board's task has at hand.
 struct Desk {
     events: Vec<SocketEvent>,
-    /// Those who had more to take than fits a turn.
-    again: Vec<DefaultKey>,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -75,7 +77,7 @@ impl Switchboard {
         let (board, service) = (Rc::clone(&switchboard), Arc::clone(service));
         actix::spawn(async move {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
-            let mut desk = Desk { events, again: Vec::new(), sleep: Box::pin(sleep_until(Instant::now())) };
+            let mut desk = Desk { events, sleep: Box::pin(sleep_until(Instant::now())) };
             let turn = |cx: &mut Context<'_>| match caught(|| board.poll(cx, &mut desk)) {
                 Ok(turn) => turn.map(Ok),
                 Err(panic) => Poll::Ready(Err(panic)),
@@ -105,9 +107,12 @@ impl Switchboard {
     }
 
     fn poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
-        for line in std::mem::take(&mut desk.again) {
+        let again = std::mem::take(&mut self.schedule.borrow_mut().again);
+        for line in again {
             if let Some(driver) = self.driver(line) {
-                self.serve(line, &mut driver.borrow_mut(), &mut desk.again);
+                let mut driver = driver.borrow_mut();
+                driver.is_queued = false;
+                self.serve(line, &mut driver);
             }
         }
         let more = match &self.set {
@@ -119,7 +124,7 @@ impl Switchboard {
             None => false,
         };
         self.look(cx, &mut desk.sleep);
-        if more || !desk.again.is_empty() {
+        if more || !self.schedule.borrow().again.is_empty() {
             // Timers and messages have their turn first.
             cx.waker().wake_by_ref();
         }
@@ -132,7 +137,7 @@ impl Switchboard {
             let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
             let more = polled?;
             for event in &desk.events {
-                self.on_event(*event, &mut desk.again);
+                self.on_event(*event);
             }
             if more {
                 return Ok(true);
@@ -140,7 +145,7 @@ impl Switchboard {
         }
     }
 
-    fn on_event(&self, event: SocketEvent, again: &mut Vec<DefaultKey>) {
+    fn on_event(&self, event: SocketEvent) {
         let line = line(event.token);
         let Some(driver) = self.driver(line) else { return };
         let mut driver = driver.borrow_mut();
@@ -148,16 +153,15 @@ impl Switchboard {
             driver.link.expect_errors();
         }
         // One that is to have another turn has it then, and takes what has come since.
-        if !driver.backlog {
-            self.serve(line, &mut driver, again);
+        if !driver.is_queued {
+            self.serve(line, &mut driver);
         }
     }
 
     /// Has one driver take its turn.
-    fn serve(&self, line: DefaultKey, driver: &mut Driver, again: &mut Vec<DefaultKey>) {
-        match caught(|| driver.turn()) {
-            Ok(more) => again.extend(more.then_some(line)),
-            Err(panic) => driver.set_panicked(panic),
+    fn serve(&self, line: DefaultKey, driver: &mut Driver) {
+        if let Err(panic) = caught(|| driver.turn()) {
+            driver.set_panicked(panic);
         }
         self.follow_up(line, driver);
     }
@@ -165,11 +169,10 @@ impl Switchboard {
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
         if let Some(at) = driver.look_earlier() {
-            let (mut schedule, lines) = (self.schedule.borrow_mut(), self.lines.borrow());
-            schedule.add(at, line);
-            if schedule.looks.len() > limits::LOOKS_PER_SESSION_MAX * (lines.len() + 1) {
-                schedule.prune(&lines);
-            }
+            self.schedule.borrow_mut().add(at, line, &self.lines.borrow());
+        }
+        if driver.backlog && !std::mem::replace(&mut driver.is_queued, true) {
+            self.schedule.borrow_mut().add_again(line);
         }
         if driver.is_to_tell() {
             self.tell(line, Attend);
@@ -228,10 +231,24 @@ impl Switchboard {
 }
 
 impl Schedule {
-    fn add(&mut self, at: Instant, line: DefaultKey) {
+    fn add(&mut self, at: Instant, line: DefaultKey, lines: &Lines) {
         let is_first = self.next().is_none_or(|next| at < next);
         self.looks.push(Reverse((at, line)));
-        if is_first && let Some(waker) = self.waker.take() {
+        if self.looks.len() > limits::LOOKS_PER_SESSION_MAX * lines.len() {
+            self.prune(at, line, lines);
+        }
+        if is_first {
+            self.wake();
+        }
+    }
+
+    fn add_again(&mut self, line: DefaultKey) {
+        self.again.push(line);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -245,14 +262,16 @@ impl Schedule {
         self.looks.pop().map(|Reverse(look)| look)
     }
 
-    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone.
-    fn prune(&mut self, lines: &SlotMap<DefaultKey, Line>) {
+    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone. `own`, which is lent just now, is
+    /// to be looked at `own_at`.
+    fn prune(&mut self, own_at: Instant, own: DefaultKey, lines: &Lines) {
         self.looks.retain(|Reverse((at, line))| {
-            let line = lines.get(*line);
-            // One that is lent just now is as good as its look.
-            line.is_some_and(|line| {
-                line.driver.try_borrow().map_or(true, |driver| driver.looks_at() == Some(*at))
-            })
+            let wanted = match lines.get(*line) {
+                Some(_) if *line == own => Some(own_at),
+                Some(line) => line.driver.borrow().looks_at(),
+                None => None,
+            };
+            wanted == Some(*at)
         });
         self.looks.shrink_to(lines.len());
     }

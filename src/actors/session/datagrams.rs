@@ -86,11 +86,12 @@ impl Driver {
         }
     }
 
-    /// Takes what has come, a turn's worth. `true` if there may be more, which nobody tells of again.
-    pub(in crate::actors) fn turn(&mut self) -> bool {
+    /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
+    pub(in crate::actors) fn turn(&mut self) {
         self.chaos.at("future", &mut self.errands);
         if self.errands.stop {
-            return false;
+            self.backlog = false;
+            return;
         }
         self.take_errors();
         self.take_datagrams();
@@ -98,7 +99,6 @@ impl Driver {
             // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
             self.poll_datagrams();
         }
-        self.backlog
     }
 
     /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.

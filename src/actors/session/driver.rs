@@ -42,6 +42,8 @@ pub(in crate::actors) struct Driver {
     is_proven: bool,
     /// Datagrams were left in the socket when this session's turn ended.
     pub(in crate::actors) backlog: bool,
+    /// The switchboard has noted that.
+    pub(in crate::actors) is_queued: bool,
     /// The peer sends windows, and this end one answer to each.
     pub(super) is_receiver: bool,
     /// Each block waits for the answer to the one before it.
@@ -113,6 +115,7 @@ impl Driver {
             life,
             is_proven: false,
             backlog: false,
+            is_queued: false,
             is_lock_step: false,
             awaits_answer: false,
             errands: Errands::default(),

@@ -1,5 +1,7 @@
+mod looks;
 mod stage;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -288,5 +290,93 @@ fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_a
         assert!(stage.waits_for(&transfer.lease.socket));
         transfer.send(&ack(2));
         transfer.expect(&data(3)).await;
+    });
+}
+
+/// Never runs dry: for each datagram that is taken another one comes, which raises an edge.
+#[derive(Debug)]
+struct Flooded {
+    link: UdpLink,
+    client: UdpSocket,
+    taken: Rc<Cell<usize>>,
+}
+
+impl Link for Flooded {
+    fn local_addr(&self) -> SocketAddr {
+        self.link.local_addr()
+    }
+
+    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        unreachable!("the board waits for the socket")
+    }
+
+    fn socket(&self) -> Option<&UdpSocket> {
+        self.link.socket()
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        let arrived = self.link.receive(buffer)?;
+        self.taken.update(|taken| taken + 1);
+        self.client.send(&ack(0))?;
+        Ok(arrived)
+    }
+
+    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.link.send(to, transmit)
+    }
+
+    fn take_error(&mut self) -> Option<SocketAddr> {
+        self.link.take_error()
+    }
+}
+
+#[test]
+fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_however_long_it_lasts() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND * 3600);
+        let (beside, transfer) = (stage.started(READ), stage.request(READ));
+        beside.expect(&data(1)).await;
+        let (taken, most, turns) = <(Rc<Cell<usize>>, Rc<Cell<usize>>, Rc<Cell<usize>>)>::default();
+        // Another on the arbiter, who is always ready: it has its turn whenever it can have one.
+        let (taken_before, most_seen, turns_had) = (Rc::clone(&taken), Rc::clone(&most), Rc::clone(&turns));
+        let other = actix::spawn(poll_fn(move |cx| {
+            most_seen.set(most_seen.get().max(taken_before.take()));
+            turns_had.update(|turns| turns + 1);
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        }));
+        (0..limits::DATAGRAMS_PER_TURN / 2).for_each(|_| transfer.send(&ack(0)));
+        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        let client = transfer.client.try_clone().unwrap();
+        stage.start_with(&transfer, Box::new(Flooded { link, client, taken }));
+        turn_until(|| most.get() > 0).await;
+        let until = turns.get() + 500;
+        turn_until(|| turns.get() > until).await;
+        beside.send(&ack(1));
+        turn_until(|| beside.client.peek(&mut [0; 600]).is_ok()).await;
+        other.abort();
+        assert_eq!(most.get(), limits::DATAGRAMS_PER_TURN);
+        assert!(beside.arrived() == [data(2)] && transfer.arrived() == [data(1)]);
+    });
+}
+
+#[test]
+fn an_answer_that_comes_after_a_repeat_is_heard_though_much_of_no_use_lay_before_it() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let transfer = stage.started(READ_EACH_SECOND);
+        transfer.expect(OACK).await;
+        for block in 0..10 {
+            transfer.send(&ack(block));
+            transfer.expect(&data(block + 1)).await;
+        }
+        // The answer, and behind it more of no use than fits a turn: it is left in the socket.
+        transfer.send(&ack(10));
+        (0..limits::DATAGRAMS_PER_TURN * 2).for_each(|_| transfer.send(&ack(0)));
+        transfer.expect(&data(11)).await;
+        // The deadline takes a turn's worth of it.
+        transfer.expect_repeat(&data(11), SECOND).await;
+        transfer.send(&ack(11));
+        transfer.expect(&data(12)).await;
     });
 }
