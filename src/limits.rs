@@ -125,6 +125,8 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
+/// How long a switchboard rests that panicked: the log is not to be filled by one that does so again and again.
+pub const SWITCHBOARD_PAUSE: Duration = Duration::from_millis(100);
 /// Looks at deadlines that may be noted for each session of an arbiter before those that mean nothing any more are forgotten.
 pub const LOOKS_PER_SESSION_MAX: usize = 4;
 /// Sockets of short transfers that a supervisor of sessions keeps for transfers to come.

@@ -11,9 +11,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use actix::{Addr, Arbiter, Handler, Message};
+use actix::{Addr, Handler, Message};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::service::Service;
 use super::session::{Attend, DeadlinePassed, Driver, Session};
@@ -41,7 +41,8 @@ struct Line {
     session: Addr<Session>,
 }
 
-/// What the board's task has to do besides the sockets. When to look whose deadline has passed: one that moves away is left where it is, and found to be early; so a transfer that gets on costs nothing here.
+/// What the board's task has to do besides the sockets. Above all, when to look whose deadline has passed: one that moves away is left where it is, and
+/// found to be early; so a transfer that gets on costs nothing here.
 #[derive(Default)]
 struct Schedule {
     looks: BinaryHeap<Reverse<(Instant, DefaultKey)>>,
@@ -66,8 +67,8 @@ struct Desk {
 }
 
 impl Switchboard {
-    /// A board for the sessions of this arbiter, which works until the arbiter ends.
-    /// If it fails itself, which no session can make it do, the arbiter ends: its sessions go on elsewhere.
+    /// A board for the sessions of this arbiter, which works until the arbiter ends. If it panics itself, which no session can make it do, it goes on
+    /// after a pause; what it had in hand is then like a lost packet.
     pub(super) fn start(service: &Arc<Service>) -> Rc<Self> {
         let switchboard = Rc::new(Self {
             set: SocketSet::new().ok(),
@@ -78,13 +79,9 @@ impl Switchboard {
         actix::spawn(async move {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
             let mut desk = Desk { events, sleep: Box::pin(sleep_until(Instant::now())) };
-            let turn = |cx: &mut Context<'_>| match caught(|| board.poll(cx, &mut desk)) {
-                Ok(turn) => turn.map(Ok),
-                Err(panic) => Poll::Ready(Err(panic)),
-            };
-            if let Err(panic) = poll_fn(turn).await {
+            while let Err(panic) = poll_fn(|cx| board.caught_poll(cx, &mut desk)).await {
                 service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
-                Arbiter::current().stop();
+                sleep(limits::SWITCHBOARD_PAUSE).await;
             }
         });
         switchboard
@@ -106,13 +103,20 @@ impl Switchboard {
         Connection { switchboard: Rc::clone(self), line, has_socket }
     }
 
+    fn caught_poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<Result<(), String>> {
+        match caught(|| self.poll(cx, desk)) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+
     fn poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<()> {
         let again = std::mem::take(&mut self.schedule.borrow_mut().again);
         for line in again {
             if let Some(driver) = self.driver(line) {
                 let mut driver = driver.borrow_mut();
                 driver.is_queued = false;
-                self.serve(line, &mut driver);
+                self.serve(line, &mut driver, Driver::turn);
             }
         }
         let more = match &self.set {
@@ -149,18 +153,20 @@ impl Switchboard {
         let line = line(event.token);
         let Some(driver) = self.driver(line) else { return };
         let mut driver = driver.borrow_mut();
-        if event.error {
-            driver.link.expect_errors();
-        }
-        // One that is to have another turn has it then, and takes what has come since.
-        if !driver.is_queued {
-            self.serve(line, &mut driver);
-        }
+        self.serve(line, &mut driver, |driver| {
+            if event.error {
+                driver.link.expect_errors();
+            }
+            // One that is to have another turn has it then, and takes what has come since.
+            if !driver.is_queued {
+                driver.turn();
+            }
+        });
     }
 
-    /// Has one driver take its turn.
-    fn serve(&self, line: DefaultKey, driver: &mut Driver) {
-        if let Err(panic) = caught(|| driver.turn()) {
+    /// Has one driver take a step, which may panic.
+    fn serve(&self, line: DefaultKey, driver: &mut Driver, step: impl FnOnce(&mut Driver)) {
+        if let Err(panic) = caught(|| step(driver)) {
             driver.set_panicked(panic);
         }
         self.follow_up(line, driver);

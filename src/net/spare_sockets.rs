@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::udp_link::with_port;
 use crate::limits::{SPARE_SOCKET_REST_MAX, SPARE_SOCKET_USES_MAX, SPARE_SOCKETS_MAX, SPARE_SOCKETS_MIN};
 
 /// Sockets that short transfers have left behind. To make a socket, bind and close it is a quarter of what a file of one block costs.
@@ -46,7 +47,9 @@ impl SpareSockets {
     /// A socket at `local`'s address, whatever its port, that `peer` hasn't met.
     pub fn take(&mut self, local: SocketAddr, peer: SocketAddr) -> Option<Spare> {
         while self.0.len() >= SPARE_SOCKETS_MIN {
-            let fits = |spare: &Spare| spare.local.ip() == local.ip() && !spare.met.contains(&peer);
+            // (A link-local address is one with its interface.)
+            let is_there = |spare: &Spare| spare.local == with_port(local, spare.local.port());
+            let fits = |spare: &Spare| is_there(spare) && !spare.met.contains(&peer);
             let at = self.0.iter().position(|resting| fits(&resting.spare))?;
             let Resting { spare, .. } = self.0.remove(at)?;
             if spare.is_quiet() {
@@ -56,7 +59,8 @@ impl SpareSockets {
         None
     }
 
-    /// Keeps a socket, if there is room, and nobody else has it. `true` for the first that is kept: from now on somebody has to [`close_rested`](Self::close_rested).
+    /// Keeps a socket, if there is room, and nobody else has it. `true` for the first that is kept: from now on somebody has to
+    /// [`close_rested`](Self::close_rested).
     pub fn give_back(&mut self, spare: Spare, now: Instant) -> bool {
         let is_worn = spare.met.len() >= SPARE_SOCKET_USES_MAX;
         if is_worn || Arc::strong_count(&spare.socket) > 1 || self.0.len() >= SPARE_SOCKETS_MAX {

@@ -23,7 +23,7 @@ use crate::transfer::{
 };
 use crate::wire::Direction;
 
-/// A session but for its mailbox and its timer. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
+/// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
 /// touches nothing else: what only an actor can do it leaves to the session as an errand.
 ///
 /// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`Lease`], every line of the

@@ -1,4 +1,4 @@
-//! The actor that owns one transfer: its socket (the TID), its machine, and one timer.
+//! The actor that owns one transfer: its socket (the TID) and its machine.
 
 mod datagrams;
 mod driver;
