@@ -163,10 +163,14 @@ impl Driver {
         self.feed(Input::Deadline);
     }
 
-    /// The session attends to the errands. The panic that it has to repeat, if there is one.
-    pub(super) fn attended(&mut self) -> Option<Box<str>> {
-        self.errands.told = false;
+    /// The panic that the session has to repeat, if there is one.
+    pub(super) fn take_panic(&mut self) -> Option<Box<str>> {
         self.errands.panic.take()
+    }
+
+    /// The session has heard that there are errands: of the next it is told anew.
+    pub(super) fn on_told(&mut self) {
+        self.errands.told = false;
     }
 
     /// Whether the session has to be told that there are errands, which it hasn't been yet.

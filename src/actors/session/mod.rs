@@ -110,7 +110,7 @@ impl Session {
     /// If the step does; or if the driver did before, where nobody but the session was to suffer from it.
     fn attend(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Driver, &mut Context<Self>)) {
         let mut driver = self.driver.borrow_mut();
-        if let Some(panic) = driver.attended() {
+        if let Some(panic) = driver.take_panic() {
             drop(driver);
             std::panic::resume_unwind(Box::new(String::from(panic)));
         }
@@ -168,6 +168,7 @@ impl Handler<Attend> for Session {
 
     fn handle(&mut self, _: Attend, ctx: &mut Self::Context) {
         self.attend(ctx, |driver, ctx| {
+            driver.on_told();
             driver.chaos.at("handle", ctx);
             driver.read_cached(|| ctx.address());
         });
