@@ -24,7 +24,7 @@ const FOR_ALL: [&str; 2] = ["limits", "error"];
 const LINES_MAX: usize = 450;
 
 /// What the protocol's layers may use besides `std`.
-const PROTOCOL_CRATES: [&str; 2] = ["bytes", "thiserror"];
+const PROTOCOL_CRATES: [&str; 3] = ["bytes", "smallvec", "thiserror"];
 
 /// What of `std` has no place in them: they are told the time, and handed octets.
 const NOT_FOR_PROTOCOL: [&str; 7] = ["env", "fs", "io", "net", "os", "process", "thread"];

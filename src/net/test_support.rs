@@ -1,6 +1,5 @@
 //! What the tests of this layer share.
 
-use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
@@ -39,13 +38,13 @@ pub(super) fn block_on(future: impl Future<Output = ()>) {
 }
 
 /// Slabs of `sizes`, filled with octets that tell where they lie.
-pub(super) fn slabs(sizes: &[usize]) -> VecDeque<Bytes> {
+pub(super) fn slabs(sizes: &[usize]) -> Vec<Bytes> {
     let mut octets = (0u32..).map(|n| (n % 251) as u8);
     sizes.iter().map(|size| octets.by_ref().take(*size).collect()).collect()
 }
 
 /// The run of all blocks of `slabs` from `offset` on, with its short last block, which may be empty.
-pub(super) fn whole_run(slabs: &VecDeque<Bytes>, offset: usize, blksize: usize, first: u64) -> Blocks<'_> {
+pub(super) fn whole_run(slabs: &[Bytes], offset: usize, blksize: usize, first: u64) -> Blocks<'_> {
     let octets = slabs.iter().map(Bytes::len).sum::<usize>() - offset;
     let count = (octets / blksize + 1) as u64;
     Blocks::new(slabs, offset, octets, blksize, first, count, Rollover::Zero)

@@ -136,7 +136,7 @@ impl Requesting {
     }
 
     fn arm(&mut self) {
-        let repeat = self.last_sent_at + self.timing.interval();
+        let repeat = self.timing.repeat_at(self.last_sent_at);
         self.ending.arm(Some(repeat.min(self.timing.give_up_at(false))));
     }
 

@@ -218,13 +218,16 @@ impl<M: Machine> Drain<'_, M> {
     }
 }
 
-/// The part of every machine that ends it and tells the time.
+/// The part of every machine that ends it and tells the time. What no packet touches comes first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Ending {
+    outcome: Option<Outcome>,
     /// The moment that should be armed, and the one that is.
     deadline: Option<Moment>,
     armed: Option<Moment>,
-    outcome: Option<Outcome>,
+    /// The outcome is known, and wasn't told yet.
+    finished: bool,
     close: bool,
     over: bool,
 }
@@ -250,7 +253,7 @@ impl Ending {
 
     /// The outcome is known; the machine goes on (a receiver dallies).
     pub(super) fn finish(&mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
+        (self.outcome, self.finished) = (Some(outcome), true);
     }
 
     /// Nothing more will happen.
@@ -263,8 +266,8 @@ impl Ending {
             self.armed = self.deadline;
             return Some(Action::Arm(self.armed));
         }
-        if let Some(outcome) = self.outcome.take() {
-            return Some(Action::Finished(outcome));
+        if std::mem::take(&mut self.finished) {
+            return self.outcome.take().map(Action::Finished);
         }
         std::mem::take(&mut self.close).then_some(Action::Close)
     }

@@ -366,7 +366,7 @@ impl Receiver {
             Phase::Receiving if self.at.ack_held => self.ending.arm(None),
             Phase::Receiving => {
                 let give_up = self.at.timing.give_up_at(self.at.proven);
-                let repeat = self.at.timing.last_activity(self.at.last_sent_at) + self.at.timing.interval();
+                let repeat = self.at.timing.repeat_at(self.at.timing.last_activity(self.at.last_sent_at));
                 self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
             }
             Phase::Publishing | Phase::Keeping(_) => {

@@ -1,34 +1,46 @@
 //! The octets that a sender may still have to send, as they go on the wire.
 
-use std::collections::VecDeque;
-
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use super::{Blocks, Rollover};
 use crate::wire::netascii;
 
+/// Where slabs lie: two of them, which is what a transfer in lock-step has, in the buffer itself.
+pub(super) type Slabs = SmallVec<[Bytes; 2]>;
+
 /// The slabs that hold the blocks in flight and those read ahead. Retransmissions repeat the very same octets, for netascii is converted
 /// once, when a slab comes in.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct SendBuffer {
-    slabs: VecDeque<Bytes>,
-    /// Octets of the file in each slab: fewer than on the wire, if line ends were converted.
-    file_octets: VecDeque<usize>,
     /// Where the first slab starts.
     start: Anchor,
     /// Stream offset after the first slab, zero if there is none: so that it need not be looked at for each block.
     first_end: u64,
     /// Stream offset after the last octet of the last slab.
     end: u64,
-    /// Offset in the file (not on the wire) after what was read.
-    file_end: u64,
-    /// What was read reaches the end of the file.
-    ended: bool,
     /// Length of the whole stream, once it is known.
     stream_end: Option<u64>,
+    /// What was read reaches the end of the file.
+    ended: bool,
+    /// There is something to commit.
+    uncommitted: bool,
+    slabs: Slabs,
+    /// Offset in the file (not on the wire) after what was read.
+    file_end: u64,
     /// Where [`rewind`](Self::rewind) goes back to.
     committed: (Anchor, Option<u64>),
-    encoder: Option<netascii::Encoder>,
+    netascii: Option<Box<Netascii>>,
+}
+
+/// What only a transfer with converted line ends needs.
+#[derive(Debug, Default)]
+struct Netascii {
+    encoder: netascii::Encoder,
+    /// Octets of the file in each slab: fewer than on the wire.
+    file_octets: VecDeque<usize>,
 }
 
 /// A place in the file, and where it is on the wire. The conversion has no state, so that it can begin at any of them.
@@ -41,39 +53,33 @@ struct Anchor {
 impl SendBuffer {
     pub(super) fn new(netascii: bool) -> Self {
         Self {
-            slabs: VecDeque::new(),
-            file_octets: VecDeque::new(),
             start: Anchor::default(),
             first_end: 0,
             end: 0,
-            file_end: 0,
-            ended: false,
             stream_end: None,
+            ended: false,
+            uncommitted: false,
+            slabs: Slabs::new(),
+            file_end: 0,
             committed: (Anchor::default(), None),
-            encoder: netascii.then(netascii::Encoder::default),
+            netascii: netascii.then(Box::default),
         }
     }
 
     /// Appends what was read at [`file_end`](Self::file_end).
     pub(super) fn push(&mut self, octets: Bytes, end: bool) {
-        let file_octets = octets.len();
-        self.file_end += file_octets as u64;
+        self.file_end += octets.len() as u64;
         self.ended = end;
-        let encoded = match &mut self.encoder {
+        let encoded = match &mut self.netascii {
             None => octets,
-            Some(encoder) => {
-                let mut out = BytesMut::with_capacity(octets.len() + octets.len() / 16);
-                encoder.encode(&octets, &mut out);
-                out.freeze()
-            }
+            Some(netascii) => netascii.encode(&octets),
         };
         self.end += encoded.len() as u64;
         if end {
-            self.stream_end = Some(self.end);
+            (self.stream_end, self.uncommitted) = (Some(self.end), true);
         }
         if !encoded.is_empty() {
-            self.slabs.push_back(encoded);
-            self.file_octets.push_back(file_octets);
+            self.slabs.push(encoded);
             self.note_first();
         }
     }
@@ -81,27 +87,35 @@ impl SendBuffer {
     /// Lets go of what lies before stream offset `until`.
     pub(super) fn release(&mut self, until: u64) {
         while (1..=until).contains(&self.first_end) {
-            let file_octets = self.file_octets.pop_front().unwrap_or(0);
+            let slab = self.slabs.remove(0);
+            let file_octets = match &mut self.netascii {
+                None => slab.len(),
+                Some(netascii) => netascii.file_octets.pop_front().unwrap_or(0),
+            };
+            self.uncommitted = true;
             self.start = Anchor { stream: self.first_end, file: self.start.file + file_octets as u64 };
-            self.slabs.pop_front();
             self.note_first();
         }
     }
 
     fn note_first(&mut self) {
-        self.first_end = self.slabs.front().map_or(0, |slab| self.start.stream + slab.len() as u64);
+        self.first_end = self.slabs.first().map_or(0, |slab| self.start.stream + slab.len() as u64);
     }
 
     /// What is here now can be had again.
     pub(super) fn commit(&mut self) {
-        self.committed = (self.start, self.stream_end);
+        if std::mem::take(&mut self.uncommitted) {
+            self.committed = (self.start, self.stream_end);
+        }
     }
 
     /// Forgets all octets, so that they are read again from where the first slab started at the last commit.
     pub(super) fn rewind(&mut self) {
         self.slabs.clear();
-        self.file_octets.clear();
-        self.first_end = 0;
+        if let Some(netascii) = &mut self.netascii {
+            netascii.file_octets.clear();
+        }
+        (self.first_end, self.uncommitted) = (0, false);
         (self.start, self.stream_end) = self.committed;
         (self.end, self.file_end, self.ended) = (self.start.stream, self.start.file, false);
     }
@@ -145,5 +159,16 @@ impl SendBuffer {
             last + 1 - first,
             rollover,
         )
+    }
+}
+
+impl Netascii {
+    fn encode(&mut self, octets: &Bytes) -> Bytes {
+        let mut out = BytesMut::with_capacity(octets.len() + octets.len() / 16);
+        self.encoder.encode(octets, &mut out);
+        if !out.is_empty() {
+            self.file_octets.push_back(octets.len());
+        }
+        out.freeze()
     }
 }

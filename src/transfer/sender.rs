@@ -13,27 +13,30 @@ use crate::wire::Packet;
 ///
 /// Positions count blocks from 1 with 64 bits; the numbers on the wire wrap. What lies in flight is `acked + 1..=sent`;
 /// `highest` is the last block ever sent, since after a repeat began at `acked + 1` a late ACK may still tell of later ones.
+///
+/// What each packet touches comes first and together: with a thousand transfers every line of the processor's cache is waited for.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Sender {
+    at: Place,
+    /// The last block sent; below `highest` while blocks are repeated.
+    sent: u64,
+    /// Where [`Input::Resumed`] goes back to.
+    committed: Place,
+    last_sent_at: Moment,
+    buffer: SendBuffer,
+    ending: Ending,
+    outbox: Outbox,
+    duplicates: Duplicates,
+    wanted: bool,
+    /// What was taken in is not committed yet.
+    uncommitted: bool,
     terms: Terms,
+    timing: Timing,
     /// The OACK that is offered first; empty if there is none.
     oack: Vec<u8>,
     /// The ERROR that ended the transfer; empty until then.
     error: Vec<u8>,
-    buffer: SendBuffer,
-    at: Place,
-    /// Where [`Input::Resumed`] goes back to.
-    committed: Place,
-    /// The last block sent; below `highest` while blocks are repeated.
-    sent: u64,
-    last_sent_at: Moment,
-    timing: Timing,
-    duplicates: Duplicates,
-    wanted: bool,
-    outbox: Outbox,
-    ending: Ending,
-    /// What was taken in is not committed yet.
-    uncommitted: bool,
 }
 
 /// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again. It is copied for each packet, and
@@ -190,7 +193,7 @@ impl Sender {
     }
 
     fn may_answer_last_run(&self, now: Moment) -> bool {
-        now - self.last_sent_at >= self.timing.least_round_trip() / 2
+        now.ns_since(self.last_sent_at) >= self.timing.least_round_trip_ns() / 2
     }
 
     fn on_deadline(&mut self, now: Moment) {
@@ -307,7 +310,7 @@ impl Sender {
             return;
         }
         let give_up = self.timing.give_up_at(self.at.proven);
-        let repeat = self.last_sent_at + self.timing.interval();
+        let repeat = self.timing.repeat_at(self.last_sent_at);
         self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
     }
 

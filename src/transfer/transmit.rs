@@ -1,7 +1,5 @@
 //! What a machine wants sent: one packet, or a run of consecutive DATA blocks that borrow the slabs they lie in.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::Rollover;
@@ -22,7 +20,7 @@ pub enum Transmit<'a> {
 /// payload lies in. Iterating yields the packets in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Blocks<'a> {
-    slabs: &'a VecDeque<Bytes>,
+    slabs: &'a [Bytes],
     slab: usize,
     offset: usize,
     octets: usize,
@@ -40,7 +38,7 @@ impl<'a> Blocks<'a> {
     /// The last two are asserted in debug builds.
     #[must_use]
     pub fn new(
-        slabs: &'a VecDeque<Bytes>,
+        slabs: &'a [Bytes],
         offset: usize,
         octets: usize,
         blksize: usize,
@@ -124,7 +122,7 @@ impl<'a> DataBlock<'a> {
 /// The slices that make up a payload, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Pieces<'a> {
-    slabs: &'a VecDeque<Bytes>,
+    slabs: &'a [Bytes],
     slab: usize,
     offset: usize,
     octets: usize,

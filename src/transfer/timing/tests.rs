@@ -12,6 +12,12 @@ fn at(at_ms: u64) -> Moment {
     Moment::new(ms(at_ms))
 }
 
+impl Timing {
+    fn interval(&self) -> Duration {
+        self.repeat_at(at(0)) - at(0)
+    }
+}
+
 fn timing() -> Timing {
     let mut timing = Timing::new(Timeouts::default(), None);
     timing.restart(at(0));

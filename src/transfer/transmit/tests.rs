@@ -1,5 +1,3 @@
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +5,7 @@ use proptest::prelude::*;
 use super::{Blocks, DataBlock};
 use crate::transfer::Rollover;
 
-fn slabs<const N: usize>(slabs: [&'static [u8]; N]) -> VecDeque<Bytes> {
+fn slabs<const N: usize>(slabs: [&'static [u8]; N]) -> Vec<Bytes> {
     slabs.into_iter().map(Bytes::from_static).collect()
 }
 
@@ -141,7 +139,7 @@ fn a_run_of_more_octets_than_its_blocks_take_is_a_bug() {
 /// A run: slabs of a counting stream, where it starts in the first, and how it is cut into blocks.
 #[derive(Debug)]
 struct Run {
-    slabs: VecDeque<Bytes>,
+    slabs: Vec<Bytes>,
     offset: usize,
     octets: usize,
     blksize: usize,
@@ -162,7 +160,7 @@ impl Run {
 }
 
 /// Slabs whose octets tell where in the stream they are: a prime period, so that no block size hides a shift.
-fn counting_slabs(lengths: &[usize]) -> VecDeque<Bytes> {
+fn counting_slabs(lengths: &[usize]) -> Vec<Bytes> {
     let mut stream = (0..251_u8).cycle();
     lengths.iter().map(|&length| stream.by_ref().take(length).collect()).collect()
 }
