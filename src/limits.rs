@@ -146,6 +146,10 @@ pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
 pub const TRANSFERS_AT_HOME_MAX: usize = 64;
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
+/// Sockets of an arbiter that are received from before the first of their sessions is served.
+pub const SOCKETS_AT_ONCE: usize = 16;
+/// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
+pub const ANSWER_OCTETS_MAX: usize = 1024;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.

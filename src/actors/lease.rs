@@ -66,7 +66,6 @@ pub(super) struct Held {
 #[repr(C)]
 pub(super) struct Summary {
     pub(super) progress_at: Option<Instant>,
-    pub(super) outcome: Option<Outcome>,
     pub(super) path: Option<String>,
     pub(super) size: Option<u64>,
     pub(super) options: String,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::service::Service;
 use super::session::{Attend, DeadlinePassed, Driver, Session};
 use crate::limits;
-use crate::net::{SocketEvent, SocketSet};
+use crate::net::{Arrived, SocketEvent, SocketSet};
 use crate::observe::Fact;
 use crate::supervision::caught;
 
@@ -63,7 +63,14 @@ pub(super) struct Connection {
 /// What the board's task has at hand.
 struct Desk {
     events: Vec<SocketEvent>,
+    hands: Vec<Hand>,
     sleep: Pin<Box<Sleep>>,
+}
+
+/// What was received for a session whose turn comes.
+struct Hand {
+    arrived: Option<Arrived>,
+    octets: [u8; limits::ANSWER_OCTETS_MAX],
 }
 
 impl Switchboard {
@@ -78,7 +85,9 @@ impl Switchboard {
         let (board, service) = (Rc::clone(&switchboard), Arc::clone(service));
         actix::spawn(async move {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
-            let mut desk = Desk { events, sleep: Box::pin(sleep_until(Instant::now())) };
+            let hand = || Hand { arrived: None, octets: [0; limits::ANSWER_OCTETS_MAX] };
+            let hands = std::iter::repeat_with(hand).take(limits::SOCKETS_AT_ONCE).collect();
+            let mut desk = Desk { events, hands, sleep: Box::pin(sleep_until(Instant::now())) };
             while let Err(panic) = poll_fn(|cx| board.caught_poll(cx, &mut desk)).await {
                 service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
                 sleep(limits::SWITCHBOARD_PAUSE).await;
@@ -116,7 +125,7 @@ impl Switchboard {
             if let Some(driver) = self.driver(line) {
                 let mut driver = driver.borrow_mut();
                 driver.is_queued = false;
-                self.serve(line, &mut driver, Driver::turn);
+                self.serve(line, &mut driver, |driver| driver.turn(None));
             }
         }
         let more = match &self.set {
@@ -140,8 +149,11 @@ impl Switchboard {
         loop {
             let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
             let more = polled?;
-            for event in &desk.events {
-                self.on_event(*event);
+            for events in desk.events.chunks(limits::SOCKETS_AT_ONCE) {
+                match events {
+                    [event] => self.on_event(*event, None),
+                    events => self.on_events(events, &mut desk.hands),
+                }
             }
             if more {
                 return Ok(true);
@@ -149,7 +161,33 @@ impl Switchboard {
         }
     }
 
-    fn on_event(&self, event: SocketEvent) {
+    /// Receives for all of them before it serves the first: the code for either is then at hand for all but one, and what belongs to the sessions is fetched
+    /// meanwhile. (With a thousand of them, 0.5 µs of 6 for each packet.)
+    fn on_events(&self, events: &[SocketEvent], hands: &mut [Hand]) {
+        self.prefetch(events);
+        for (event, hand) in events.iter().zip(&mut *hands) {
+            hand.arrived = None;
+            let line = line(event.token);
+            let Some(driver) = self.driver(line) else { continue };
+            let mut driver = driver.borrow_mut();
+            if !event.error {
+                self.serve(line, &mut driver, |driver| hand.arrived = driver.take_ahead(&mut hand.octets));
+            }
+        }
+        for (event, hand) in events.iter().zip(hands) {
+            self.on_event(*event, hand.arrived.map(|arrived| (arrived, &hand.octets[..])));
+        }
+    }
+
+    /// Has the processor fetch what belongs to these sessions, all at once instead of one after the other.
+    fn prefetch(&self, events: &[SocketEvent]) {
+        let lines = self.lines.borrow();
+        for line in events.iter().filter_map(|event| lines.get(line(event.token))) {
+            line.driver.borrow().prefetch();
+        }
+    }
+
+    fn on_event(&self, event: SocketEvent, first: Option<(Arrived, &[u8])>) {
         let line = line(event.token);
         let Some(driver) = self.driver(line) else { return };
         let mut driver = driver.borrow_mut();
@@ -159,7 +197,7 @@ impl Switchboard {
             }
             // One that is to have another turn has it then, and takes what has come since.
             if !driver.is_queued {
-                driver.turn();
+                driver.turn(first);
             }
         });
     }

@@ -74,7 +74,7 @@ impl Driver {
                     }
                 }
             }
-            self.turn();
+            self.turn(None);
             if self.errands.stop {
                 return Poll::Ready(());
             }
@@ -86,15 +86,24 @@ impl Driver {
         }
     }
 
-    /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
-    pub(in crate::actors) fn turn(&mut self) {
+    /// Receives what the next turn begins with, if that is all that `room` is needed for: the answer to what this end sends.
+    pub(in crate::actors) fn take_ahead(&mut self, room: &mut [u8]) -> Option<Arrived> {
+        if self.is_receiver || self.is_queued || self.errands.stop {
+            return None;
+        }
+        self.receive(room)
+    }
+
+    /// Takes what has come, a turn's worth, after what was [taken ahead](Self::take_ahead). If there may be more, which nobody tells of again, there is a
+    /// backlog.
+    pub(in crate::actors) fn turn(&mut self, first: Option<(Arrived, &[u8])>) {
         self.chaos.at("future", &mut self.errands);
         if self.errands.stop {
             self.backlog = false;
             return;
         }
         self.take_errors();
-        self.take_datagrams();
+        self.take_datagrams(first);
         if !self.backlog {
             // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
             self.poll_datagrams();
@@ -115,16 +124,20 @@ impl Driver {
     }
 
     /// Takes what has come, a turn's worth.
-    pub(super) fn take_datagrams(&mut self) {
+    pub(super) fn take_datagrams(&mut self, first: Option<(Arrived, &[u8])>) {
         if self.is_receiver && self.lease.upload.has_stored() {
             // Before a window ends: its ACK waits for the writer, as far as is known.
             self.read_upload();
         }
         let mut scratch = Scratch::take();
+        let first = first.map(|(arrived, octets)| {
+            scratch.current[..arrived.octets].copy_from_slice(&octets[..arrived.octets]);
+            arrived
+        });
         self.backlog = if self.is_lock_step || self.is_receiver {
-            self.take_answer(&mut scratch)
+            self.take_answer(first, &mut scratch)
         } else {
-            self.take_window(&mut scratch)
+            self.take_window(first, &mut scratch)
         };
         scratch.give_back();
     }
@@ -139,10 +152,11 @@ impl Driver {
     /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
-    fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
+    fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
         let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
-            let Some(arrived) = self.receive(&mut scratch.current) else { return false };
+            let arrived = first.take().or_else(|| self.receive(&mut scratch.current));
+            let Some(arrived) = arrived else { return false };
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;
@@ -157,8 +171,8 @@ impl Driver {
     }
 
     /// Takes datagrams until there are none, each with the news of whether another one follows. `true` if there may be more.
-    fn take_window(&mut self, scratch: &mut Scratch) -> bool {
-        let mut arrived = self.receive(&mut scratch.current);
+    fn take_window(&mut self, first: Option<Arrived>, scratch: &mut Scratch) -> bool {
+        let mut arrived = first.or_else(|| self.receive(&mut scratch.current));
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(Arrived { octets, from, .. }) = arrived else { return false };
             let following = self.receive(&mut scratch.next);

@@ -1,5 +1,6 @@
 //! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
 
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -137,6 +138,13 @@ impl Driver {
         Some(deadline)
     }
 
+    /// Has the processor fetch what a turn needs first, and waits for nothing.
+    pub(in crate::actors) fn prefetch(&self) {
+        black_box((self.life, self.awaits_answer, self.deadline, self.looks_at, self.at_work.is_some()));
+        black_box(self.lease.is_over());
+        self.link.prefetch();
+    }
+
     /// When somebody will look.
     pub(in crate::actors) fn looks_at(&self) -> Option<Instant> {
         self.looks_at
@@ -159,7 +167,7 @@ impl Driver {
     pub(super) fn on_deadline(&mut self) {
         self.looks_at = None;
         // The answer may lie in the socket, behind what was of no use.
-        self.take_datagrams();
+        self.take_datagrams(None);
         self.feed(Input::Deadline);
     }
 
@@ -267,7 +275,7 @@ impl Driver {
         let mut held = lease.hold();
         let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
         let (now, blocks) = (Instant::now(), machine.tally().blocks);
-        let mut over = false;
+        let (mut outcome, mut over) = (None, false);
         let mut drain = machine.handle(self.moment(now), input);
         if !self.is_proven && drain.is_proven() {
             self.is_proven = true;
@@ -275,11 +283,15 @@ impl Driver {
             lease.peer_state.set_answered();
         }
         while let Some(action) = drain.next() {
-            over |= self.act(summary, action);
+            match action {
+                Action::Finished(known) => outcome = Some(known),
+                Action::Close => over = true,
+                action => self.act(summary, action),
+            }
         }
         self.is_lock_step = machine.is_lock_step();
         let tally = machine.tally();
-        match summary.outcome.take() {
+        match outcome {
             Some(outcome) => {
                 self.at_work = None;
                 self.report(&mut held, outcome);
@@ -293,8 +305,8 @@ impl Driver {
         over || tally.blocks > blocks
     }
 
-    /// Does one thing that the machine asks for. `true` if it was the last.
-    fn act(&mut self, summary: &mut Summary, action: Action<'_>) -> bool {
+    /// Does one thing that the machine asks for.
+    fn act(&mut self, summary: &mut Summary, action: Action<'_>) {
         match action {
             Action::Transmit(transmit) => {
                 if let Err(detail) = self.send(&transmit) {
@@ -319,10 +331,8 @@ impl Driver {
             Action::Arm(deadline) => {
                 self.deadline = deadline.map(|moment| self.epoch + moment.since_epoch());
             }
-            Action::Finished(outcome) => summary.outcome = Some(outcome),
-            Action::Close => return true,
+            Action::Finished(_) | Action::Close => {}
         }
-        false
     }
 
     /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will

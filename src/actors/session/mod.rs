@@ -182,7 +182,7 @@ impl Handler<Repeated> for Session {
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("handle", ctx);
             // An answer that was sent before the request may still lie in the socket.
-            driver.take_datagrams();
+            driver.take_datagrams(None);
             if !driver.lease.peer_state.is_settled() {
                 repeated.0 = None;
                 driver.feed(Input::Repeated);

@@ -58,7 +58,7 @@ impl Stage {
             registry: Registry::new(&service, Arc::default()).start(),
             store,
             service,
-            peers: LivePeers::new(10),
+            peers: LivePeers::new(100),
             tell,
             exits,
         }
