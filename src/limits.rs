@@ -289,3 +289,7 @@ pub const CHAOS_SKIP_MAX: u32 = 15;
 /// How often a point is passed where nobody would without a plan for it.
 #[cfg(feature = "chaos")]
 pub const CHAOS_PASS_EVERY: Duration = Duration::from_millis(5);
+/// Packets, or runs of them, that a session sends before its socket is dedicated to its peer, which costs as much as some twenty of them save.
+pub const SENDS_BEFORE_DEDICATION: u32 = 64;
+/// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
+pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;

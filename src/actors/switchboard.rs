@@ -170,7 +170,7 @@ impl Switchboard {
             let line = line(event.token);
             let Some(driver) = self.driver(line) else { continue };
             let mut driver = driver.borrow_mut();
-            if !event.error {
+            if !event.error && !event.strangers {
                 self.serve(line, &mut driver, |driver| hand.arrived = driver.take_ahead(&mut hand.octets));
             }
         }
@@ -195,6 +195,9 @@ impl Switchboard {
             if event.error {
                 driver.link.expect_errors();
             }
+            if event.strangers {
+                driver.link.expect_strangers();
+            }
             // One that is to have another turn has it then, and takes what has come since.
             if !driver.is_queued {
                 driver.turn(first);
@@ -212,6 +215,12 @@ impl Switchboard {
 
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
+        if std::mem::take(&mut driver.has_new_socket)
+            && let (Some(set), Some(strangers)) = (&self.set, driver.link.strangers())
+        {
+            // (If the kernel has no room for it, strangers get no answer; the transfer goes on.)
+            let _ = set.add_beside(strangers, token(line));
+        }
         if let Some(at) = driver.look_earlier() {
             self.schedule.borrow_mut().add(at, line, &self.lines.borrow());
         }

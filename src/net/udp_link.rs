@@ -1,4 +1,4 @@
-//! A transfer's own socket. It is not connected in the kernel: a stranger must get ERROR 5 (RFC 1350 §4).
+//! A transfer's own socket. A stranger must get ERROR 5 (RFC 1350 §4): it is connected only when another socket hears strangers.
 
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
@@ -20,12 +21,18 @@ use crate::limits::{
 use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
 
 /// A [`Link`] over a UDP socket of its own.
+///
+/// What each packet touches comes first, and in one line of the processor's cache.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct UdpLink {
     socket: Arc<UdpSocket>,
-    /// Once it is waited for by itself. (In a box, as most are not: what a packet touches is then one line of the processor's cache.)
-    readiness: Option<Box<Readiness>>,
-    local_addr: SocketAddr,
+    /// Whom the socket is connected to, once it is [dedicated](Link::dedicate).
+    peer: Option<SocketAddr>,
+    /// Hears the others then.
+    strangers: Option<UdpSocket>,
+    /// It may have something.
+    strangers_came: bool,
     /// An event said that there is something in the error queue: without one it isn't asked, which saves a system call a packet.
     errors: bool,
     /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
@@ -33,6 +40,9 @@ pub struct UdpLink {
     segments: bool,
     /// Whether the kernel may give several datagrams at once (`UDP_GRO`).
     runs: bool,
+    /// Once it is waited for by itself.
+    readiness: Option<Box<Readiness>>,
+    local_addr: SocketAddr,
 }
 
 impl UdpLink {
@@ -83,13 +93,34 @@ impl UdpLink {
     /// The same for a socket of which it is known that it is bound to `local_addr`.
     #[must_use]
     pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
-        Self { socket, local_addr, readiness: None, errors: false, segments: true, runs: false }
+        Self {
+            socket,
+            peer: None,
+            strangers: None,
+            strangers_came: false,
+            errors: false,
+            segments: true,
+            runs: false,
+            readiness: None,
+            local_addr,
+        }
     }
 
     /// The socket itself, for those who must speak from this TID when the session no longer can.
     #[must_use]
     pub fn shared_socket(&self) -> Arc<UdpSocket> {
         Arc::clone(&self.socket)
+    }
+
+    /// The address that a datagram to `to` needs: none, if the socket is connected to it.
+    fn address<'a>(&self, to: &'a SocketAddr) -> Option<&'a SocketAddr> {
+        (self.peer != Some(*to)).then_some(to)
+    }
+
+    fn receive_from_strangers(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
+        let received = self.strangers.as_ref().and_then(|socket| sys::receive(socket, buffer).ok());
+        self.strangers_came = received.is_some();
+        received.map(|(octets, from)| Arrived::one(octets, from))
     }
 
     fn send_blocks(&mut self, to: &SocketAddr, mut blocks: Blocks<'_>) -> io::Result<()> {
@@ -100,7 +131,7 @@ impl UdpLink {
             if run.count < 2 {
                 break;
             }
-            match run.send(&self.socket, to, segment) {
+            match run.send(&self.socket, self.address(to), segment) {
                 Err(
                     Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
                 ) => {
@@ -129,13 +160,15 @@ impl UdpLink {
             filled += 1;
         }
         if pieces.next().is_none() {
-            return lost_is_fine(twice(|| sys::send_slices(&self.socket, to, &slices[..filled])));
+            return lost_is_fine(twice(|| {
+                sys::send_slices(&self.socket, self.address(to), &slices[..filled])
+            }));
         }
         self.send_packet(to, together(block, &mut vec![0; octets]))
     }
 
     fn send_packet(&self, to: &SocketAddr, packet: &[u8]) -> io::Result<()> {
-        lost_is_fine(twice(|| sys::send(&self.socket, to, packet)))
+        lost_is_fine(twice(|| sys::send(&self.socket, self.address(to), packet)))
     }
 }
 
@@ -186,7 +219,33 @@ impl Link for UdpLink {
         self.runs = self.runs || sys::expect_runs(&self.socket);
     }
 
+    fn dedicate(&mut self, peer: SocketAddr) -> bool {
+        if self.local_addr.ip().is_unspecified() {
+            // To connect would choose one of several addresses that the peer may send to.
+            return false;
+        }
+        let Ok(beside) = sys::stand_beside(&self.socket, self.local_addr) else { return false };
+        if !has_descriptors_to_spare(&beside) || self.socket.connect(peer).is_err() {
+            return false;
+        }
+        (self.peer, self.strangers) = (Some(peer), Some(beside));
+        true
+    }
+
+    fn strangers(&self) -> Option<&UdpSocket> {
+        self.strangers.as_ref()
+    }
+
+    fn expect_strangers(&mut self) {
+        self.strangers_came = true;
+    }
+
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        if self.strangers_came
+            && let Some(arrived) = self.receive_from_strangers(buffer)
+        {
+            return Ok(arrived);
+        }
         if self.runs {
             return Ok(sys::receive_run(&self.socket, buffer)?);
         }
@@ -209,6 +268,12 @@ impl Link for UdpLink {
         self.errors = unreachable.is_some();
         unreachable
     }
+}
+
+/// Descriptors are given out from below: while this one is in the lower half of those that the process may have, new transfers have room.
+fn has_descriptors_to_spare(socket: &UdpSocket) -> bool {
+    let number = u64::try_from(socket.as_raw_fd()).unwrap_or(u64::MAX);
+    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| number < soft / 2)
 }
 
 /// A socket at `local`'s address, whatever its port, made ready by `prepare`.
@@ -277,7 +342,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    fn send(&self, socket: &UdpSocket, to: &SocketAddr, segment: usize) -> nix::Result<()> {
+    fn send(&self, socket: &UdpSocket, to: Option<&SocketAddr>, segment: usize) -> nix::Result<()> {
         let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
         let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
         let mut filled = 0;

@@ -51,6 +51,10 @@ pub(in crate::actors) struct Driver {
     pub(super) is_lock_step: bool,
     /// Something was sent to the peer since it was last heard.
     pub(super) awaits_answer: bool,
+    /// The link has a second socket that nobody waits for yet.
+    pub(in crate::actors) has_new_socket: bool,
+    /// Packets, or runs of them, until the link is dedicated to the peer; none, if it is, or won't be.
+    sends_left: u32,
     pub(super) errands: Errands,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
@@ -119,6 +123,8 @@ impl Driver {
             is_queued: false,
             is_lock_step: false,
             awaits_answer: false,
+            has_new_socket: false,
+            sends_left: 0,
             errands: Errands::default(),
             deadline: None,
             looks_at: None,
@@ -206,6 +212,10 @@ impl Driver {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
         };
+        if size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX) {
+            // (And its socket may be another's after it.)
+            self.sends_left = 0;
+        }
         let machine = self.machine_for(&agreement);
         {
             let mut held = self.lease.hold();
@@ -343,8 +353,23 @@ impl Driver {
         }
         self.log_sent(self.peer, transmit);
         self.awaits_answer = true;
+        self.count_send();
         self.chaos.seam("link").at("send");
         self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
+    }
+
+    /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a
+    /// later one may find that the first socket is connected already.
+    pub(super) fn may_dedicate(&mut self) {
+        self.sends_left = if self.life == 1 { limits::SENDS_BEFORE_DEDICATION } else { 1 };
+    }
+
+    /// The peer waits for what is sent next: if the link is to be dedicated, then now.
+    fn count_send(&mut self) {
+        if self.sends_left == 1 {
+            self.has_new_socket = self.link.dedicate(self.peer);
+        }
+        self.sends_left = self.sends_left.saturating_sub(1);
     }
 
     /// Tells the registry how far the transfer is, once in a while.

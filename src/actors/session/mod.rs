@@ -151,7 +151,9 @@ impl Actor for Session {
         // (Each address that is made is two allocations.)
         let address = ctx.address();
         let connection = self.switchboard.connect(&self.driver, address.clone());
-        if !connection.has_socket {
+        if connection.has_socket {
+            self.driver.borrow_mut().may_dedicate();
+        } else {
             ctx.spawn(Pump);
         }
         self.connection = Some(connection);

@@ -1,3 +1,4 @@
+mod dedication;
 mod looks;
 mod stage;
 

@@ -14,10 +14,10 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, past_pending, without_label};
-use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN};
+use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, STRANGERS_RECEIVE_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
 /// A set of sockets that are waited for together, each told of once for everything that comes (edge-triggered).
@@ -30,7 +30,17 @@ impl Epoll {
     }
 
     pub(in crate::net) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        self.add_for(socket, token, epoll::EventFlags::IN)
+    }
+
+    /// Adds a socket that only hears strangers.
+    pub(in crate::net) fn add_beside(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
+        // Both flags say the same, that there is something to be received; which of them are told is what was asked for.
+        self.add_for(socket, token, epoll::EventFlags::IN | BESIDE)
+    }
+
+    fn add_for(&self, socket: &UdpSocket, token: u64, events: epoll::EventFlags) -> io::Result<()> {
+        let events = events | epoll::EventFlags::ET;
         Ok(epoll::add(&self.0, socket, epoll::EventData::new_u64(token), events)?)
     }
 
@@ -45,7 +55,11 @@ impl Epoll {
         let (events, _) = epoll::wait(&self.0, &mut room[..], Some(&at_once))?;
         ready.extend(events.iter().map(|event| {
             let (data, flags) = (event.data, event.flags);
-            SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }
+            SocketEvent {
+                token: data.u64(),
+                error: flags.contains(epoll::EventFlags::ERR),
+                strangers: flags.contains(BESIDE),
+            }
         }));
         Ok(())
     }
@@ -56,6 +70,9 @@ impl AsRawFd for Epoll {
         self.0.as_raw_fd()
     }
 }
+
+/// What marks a socket that only hears strangers.
+const BESIDE: epoll::EventFlags = epoll::EventFlags::RDNORM;
 
 /// Room for control messages, aligned as their headers want it.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +98,24 @@ pub(in crate::net) fn prepare_transfer_socket(socket: &Socket, local: &SocketAdd
         setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     }
     Ok(())
+}
+
+/// A socket at the very address of `socket`, `local`: it hears whoever isn't the peer of that, once that has one.
+pub(in crate::net) fn stand_beside(socket: &UdpSocket, local: SocketAddr) -> io::Result<UdpSocket> {
+    let beside = open_socket(Domain::for_address(local))?;
+    if local.is_ipv6() {
+        beside.set_only_v6(true)?;
+    }
+    beside.set_recv_buffer_size(STRANGERS_RECEIVE_BUFFER_OCTETS)?;
+    let share = |shared| {
+        SockRef::from(socket).set_reuse_address(shared).and_then(|()| beside.set_reuse_address(shared))
+    };
+    share(true)?;
+    let bound = beside.bind(&local.into());
+    // From here on the address is nobody else's again.
+    share(false)?;
+    bound?;
+    Ok(beside.into())
 }
 
 /// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments.
@@ -112,13 +147,13 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketA
 /// Sends `slices` as datagrams of `segment` octets each, and one of what is left.
 pub(in crate::net) fn send_segments(
     socket: &UdpSocket,
-    to: &SocketAddr,
+    to: Option<&SocketAddr>,
     slices: &[IoSlice<'_>],
     segment: u16,
 ) -> nix::Result<()> {
-    let to = SockaddrStorage::from(*to);
+    let to = to.copied().map(SockaddrStorage::from);
     let segments = [ControlMessage::UdpGsoSegments(&segment)];
-    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
+    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
 }
 
 /// Lets [`receive_run`] take several datagrams at once. `false` where the kernel can't (before Linux 5.0).

@@ -18,12 +18,12 @@ use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::{
     Epoll, expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket,
-    receive_request, receive_run, send_segments, take_unreachable,
+    receive_request, receive_run, send_segments, stand_beside, take_unreachable,
 };
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::portable::{
     Epoll, expect_runs, let_fragment, open_socket, prepare_request_socket, prepare_transfer_socket,
-    receive_request, receive_run, send_segments, take_unreachable,
+    receive_request, receive_run, send_segments, stand_beside, take_unreachable,
 };
 
 /// Asks for a datagram's own length, also when the buffer is shorter.
@@ -42,15 +42,23 @@ pub(super) struct Arrival {
     pub(super) to_broadcast: bool,
 }
 
-/// Sends `packet` as one datagram.
-pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {
-    sendto(socket, packet, SendFlags::DONTWAIT, to).map(drop).map_err(errno)
+/// Sends `packet` as one datagram; without `to`, to whom the socket is connected to.
+pub(super) fn send(socket: &UdpSocket, to: Option<&SocketAddr>, packet: &[u8]) -> nix::Result<()> {
+    let sent = match to {
+        Some(to) => sendto(socket, packet, SendFlags::DONTWAIT, to),
+        None => rustix::net::send(socket, packet, SendFlags::DONTWAIT),
+    };
+    sent.map(drop).map_err(errno)
 }
 
-/// Sends `slices` as one datagram. A short one is cheaper copied together: [`send`].
-pub(super) fn send_slices(socket: &UdpSocket, to: &SocketAddr, slices: &[IoSlice<'_>]) -> nix::Result<()> {
-    let to = SockaddrStorage::from(*to);
-    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
+/// Sends `slices` as one datagram, as [`send`] does. A short one is cheaper copied together.
+pub(super) fn send_slices(
+    socket: &UdpSocket,
+    to: Option<&SocketAddr>,
+    slices: &[IoSlice<'_>],
+) -> nix::Result<()> {
+    let to = to.copied().map(SockaddrStorage::from);
+    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
 }
 
 /// Takes one datagram: its own length (where the kernel doesn't tell, the buffer's if it is longer) and its sender.

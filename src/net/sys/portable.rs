@@ -24,6 +24,10 @@ impl Epoll {
         match *self {}
     }
 
+    pub(in crate::net) fn add_beside(&self, _: &UdpSocket, _: u64) -> io::Result<()> {
+        match *self {}
+    }
+
     pub(in crate::net) fn remove(&self, _: &UdpSocket) -> io::Result<()> {
         match *self {}
     }
@@ -45,6 +49,11 @@ pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Whether two sockets may have one address, and which of them hears what, differs from system to system.
+pub(in crate::net) fn stand_beside(_: &UdpSocket, _: SocketAddr) -> io::Result<UdpSocket> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
     Ok(())
 }
@@ -62,7 +71,7 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr)
 
 pub(in crate::net) fn send_segments(
     _: &UdpSocket,
-    _: &SocketAddr,
+    _: Option<&SocketAddr>,
     _: &[IoSlice<'_>],
     _: u16,
 ) -> nix::Result<()> {

@@ -11,6 +11,8 @@ use crate::limits::DATAGRAM_OCTETS_MAX;
 use crate::net::test_support::{block_on, event, in_namespace, packets, peer, slabs, take, whole_run};
 use crate::transfer::Rollover;
 
+mod dedicated;
+
 fn link(local: &str) -> UdpLink {
     UdpLink::bind(local.parse().unwrap(), None).unwrap()
 }

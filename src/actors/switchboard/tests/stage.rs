@@ -28,7 +28,7 @@ use crate::wire::Packet;
 /// An arbiter's board, and what its sessions share.
 pub(super) struct Stage {
     pub(super) board: Rc<Switchboard>,
-    store: Memory,
+    pub(super) store: Memory,
     pub(super) service: Arc<Service>,
     registry: Addr<Registry>,
     peers: Arc<LivePeers>,
