@@ -153,10 +153,15 @@ impl Driver {
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
     fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
-        let mut taken = 0;
+        let (mut taken, mut poll_until, mut has_run) = (0, None, false);
         while taken < limits::DATAGRAMS_PER_TURN {
-            let arrived = first.take().or_else(|| self.receive(&mut scratch.current));
-            let Some(arrived) = arrived else { return false };
+            let mut next = first.take().or_else(|| self.receive(&mut scratch.current));
+            if next.is_none() && !has_run {
+                // (A sender that hands out runs has sent the rest by the time that one of them is here, or needs long for it.)
+                next = self.look_for_more(&mut scratch.current, &mut poll_until);
+            }
+            let Some(arrived) = next else { return false };
+            has_run |= arrived.octets > arrived.segment;
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;
@@ -164,6 +169,7 @@ impl Driver {
                 is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
             }
             if is_answered {
+                self.note_window();
                 return false;
             }
         }

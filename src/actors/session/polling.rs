@@ -142,6 +142,33 @@ impl Driver {
         }
     }
 
+    /// Waits without sleep for the next datagram of a window that has begun to come, where that pays: no longer in all than until `poll_until`, which is decided on
+    /// when it is wanted.
+    pub(super) fn look_for_more(
+        &mut self,
+        buffer: &mut [u8],
+        poll_until: &mut Option<Instant>,
+    ) -> Option<Arrived> {
+        let Habit { at_work, polling, .. } = ARBITER.get();
+        if !polling || at_work > 1 || !self.has_windows_to_come() || self.awaits_answer {
+            return None;
+        }
+        let now = Instant::now();
+        let until = *poll_until.get_or_insert(now + limits::POLL_TURN);
+        if now < until { self.look(buffer, now + self.service.poll) } else { None }
+    }
+
+    /// A window has been answered: how long they take, with and without sleep, decides about the next ones.
+    pub(super) fn note_window(&self) {
+        if ARBITER.get().at_work == 1 && self.has_windows_to_come() {
+            Habit::change(|habit| habit.poll_next(Instant::now()));
+        }
+    }
+
+    fn has_windows_to_come(&self) -> bool {
+        self.is_receiver && !self.is_lock_step && self.at_work.is_some() && self.service.poll > Duration::ZERO
+    }
+
     /// Whether the peer is the one that is waited for: not the reader, nor anybody else on this arbiter.
     fn may_poll(&self) -> bool {
         self.awaits_answer

@@ -107,6 +107,8 @@ fn a_session_counts_from_its_start_to_its_end() {
     assert_eq!(count(), 0);
 }
 
+mod windows;
+
 /// Blocks of the file that the client of the link reads, the last of them empty.
 const BLOCKS: u32 = 1001;
 const LOOKS_BEFORE_ANSWER: u32 = 3;
@@ -165,15 +167,27 @@ impl Link for FarBed {
 fn sleeps(poll: Duration) -> u32 {
     let (store, name) = (Memory::new(MemoryOptions::default()), Name::from_request(b"file").unwrap());
     store.insert(name.clone(), vec![7; (BLOCKS as usize - 1) * 512]);
-    let (service, _) = service(Arc::new(store));
-    let mut service = Arc::into_inner(service).unwrap();
-    service.poll = poll;
-    System::new().block_on(read(Arc::new(service), name))
+    let sleeps = Arc::<AtomicU32>::default();
+    let link = FarBed { peer: peer(), block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
+    let lease = transfer(store, poll, b"\0\x01file\0octet\0", name, link);
+    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * 512));
+    sleeps.load(Ordering::Relaxed)
 }
 
-async fn read(service: Arc<Service>, name: Name) -> u32 {
-    let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { unreachable!() };
-    let (request, peer) = (request.into_owned(), SocketAddr::from((Ipv4Addr::LOCALHOST, 2000)));
+fn peer() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 2000))
+}
+
+/// Serves one request over a link, to its end.
+fn transfer(store: Memory, poll: Duration, request: &[u8], name: Name, link: impl Link) -> Arc<Lease> {
+    let mut service = Arc::into_inner(service(Arc::new(store)).0).unwrap();
+    service.poll = poll;
+    System::new().block_on(serve(Arc::new(service), request, name, Box::new(link)))
+}
+
+async fn serve(service: Arc<Service>, request: &[u8], name: Name, link: Box<dyn Link>) -> Arc<Lease> {
+    let Ok(Packet::Request(request)) = Packet::decode(request) else { unreachable!() };
+    let (request, peer) = (request.into_owned(), peer());
     let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
     let received = Received { octets: 0, from: peer, to: peer, to_broadcast: false };
     let no_repeat = || unreachable!("it is no repeat");
@@ -182,17 +196,15 @@ async fn read(service: Arc<Service>, name: Name) -> u32 {
     let received_at = tokio::time::Instant::now();
     let assignment = Assignment { id: ticket.id, peer, request, name, received_at };
     let lease = Arc::new(Lease::new(assignment, socket, peer, Arc::clone(&ticket.state)));
-    let sleeps = Arc::<AtomicU32>::default();
-    let link = FarBed { peer, block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
     let registry = Rc::new(Registry::new(&service, Arc::default()).start());
     let life = lease.next_life();
     let switchboard = Switchboard::start(&service);
-    Session::new(Arc::clone(&lease), life, service, registry, Box::new(link), switchboard).start();
-    while !lease.is_over() {
+    Session::new(Arc::clone(&lease), life, service, registry, link, switchboard).start();
+    while !lease.is_reported() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * 512));
-    sleeps.load(Ordering::Relaxed)
+    assert!(lease.is_complete());
+    lease
 }
 
 #[test]
