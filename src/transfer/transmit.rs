@@ -68,6 +68,13 @@ impl<'a> Blocks<'a> {
         self.left
     }
 
+    /// The ACK that says that all of what is left has arrived (RFC 1350 §5).
+    #[must_use]
+    pub fn ack(&self) -> [u8; 4] {
+        let [high, low] = self.rollover.wire_number((self.next + self.left).saturating_sub(1)).to_be_bytes();
+        [0, 4, high, low]
+    }
+
     /// Position of the next block in the file, from 1, however often the number on the wire wrapped.
     #[must_use]
     pub fn next_position(&self) -> u64 {

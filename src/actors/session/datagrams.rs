@@ -176,11 +176,16 @@ impl Driver {
         true
     }
 
-    /// Takes datagrams until there are none, each with the news of whether another one follows. `true` if there may be more.
+    /// Takes datagrams until there are none, each with the news of whether another one follows; or up to the ACK of all that was sent, after which the peer
+    /// has nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more.
     fn take_window(&mut self, first: Option<Arrived>, scratch: &mut Scratch) -> bool {
         let mut arrived = first.or_else(|| self.receive(&mut scratch.current));
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(Arrived { octets, from, .. }) = arrived else { return false };
+            if from == self.peer && scratch.current[..octets] == self.ack {
+                self.on_datagram(from, &scratch.current[..octets], false);
+                return false;
+            }
             let following = self.receive(&mut scratch.next);
             let more = following.as_ref().is_some_and(|following| following.from == from);
             self.on_datagram(from, &scratch.current[..octets], more);

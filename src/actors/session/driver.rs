@@ -51,6 +51,8 @@ pub(in crate::actors) struct Driver {
     pub(super) is_lock_step: bool,
     /// Something was sent to the peer since it was last heard.
     pub(super) awaits_answer: bool,
+    /// The ACK of all blocks that were sent last.
+    pub(super) ack: [u8; 4],
     /// The link has a second socket that nobody waits for yet.
     pub(in crate::actors) has_new_socket: bool,
     /// Packets, or runs of them, until the link is dedicated to the peer; none, if it is, or won't be.
@@ -123,6 +125,7 @@ impl Driver {
             is_queued: false,
             is_lock_step: false,
             awaits_answer: false,
+            ack: [0; 4],
             has_new_socket: false,
             sends_left: 0,
             errands: Errands::default(),
@@ -353,6 +356,9 @@ impl Driver {
         }
         self.log_sent(self.peer, transmit);
         self.awaits_answer = true;
+        if let Transmit::Blocks(blocks) = transmit {
+            self.ack = blocks.ack();
+        }
         self.count_send();
         self.chaos.seam("link").at("send");
         self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())

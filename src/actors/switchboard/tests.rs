@@ -1,6 +1,7 @@
 mod dedication;
 mod looks;
 mod stage;
+mod together;
 
 use std::cell::Cell;
 use std::io;
@@ -133,56 +134,6 @@ fn two_clients_of_one_arbiter_are_served_side_by_side() {
         transfers[0].send(&ack(20));
         transfers[0].expect(&data(21)).await;
         transfers[1].expect_nothing();
-    });
-}
-
-#[test]
-fn clients_of_whom_more_answer_at_once_than_are_received_from_at_once_get_each_their_own_block() {
-    const WINDOW: &[u8] = b"\0\x01file\0octet\0windowsize\x002\0";
-    in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfers: Vec<_> =
-            (0..limits::SOCKETS_AT_ONCE * 2 + 3).map(|_| stage.started(READ_EACH_SECOND)).collect();
-        let (windowed, stranger) =
-            (stage.started(WINDOW), UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        for transfer in &transfers {
-            transfer.expect(OACK).await;
-            transfer.send(&ack(0));
-            transfer.expect(&data(1)).await;
-        }
-        windowed.expect(b"\0\x06windowsize\x002\0").await;
-        for block in 1..20 {
-            windowed.send(&ack(block * 2 - 2));
-            for (number, transfer) in transfers.iter().enumerate() {
-                // Each has its own mixture in its socket.
-                if number % 3 == 0 {
-                    stranger.send_to(&ack(block), transfer.lease.local).unwrap();
-                }
-                if number % 4 == 0 {
-                    transfer.send(&ack(block - 1));
-                }
-                transfer.send(&ack(block));
-            }
-            for transfer in &transfers {
-                transfer.expect(&data(block + 1)).await;
-            }
-            assert!(windowed.arrived() == [data(block * 2 - 1), data(block * 2)]);
-        }
-    });
-}
-
-#[test]
-fn a_client_that_gives_up_at_great_length_among_others_is_understood() {
-    in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let (quitter, other) = (stage.started(READ), stage.started(READ));
-        quitter.expect(&data(1)).await;
-        other.expect(&data(1)).await;
-        other.send(&ack(1));
-        quitter.send(&[b"\0\x05\0\x03", &[b'x'; limits::ANSWER_OCTETS_MAX * 2][..], b"\0"].concat());
-        stage.expect_exit(|exit| *exit == Exit::Normal).await;
-        assert!(quitter.lease.is_over());
-        other.expect(&data(2)).await;
     });
 }
 

@@ -111,6 +111,7 @@ fn asking_what_is_left_uses_nothing_up() {
     // As a sender sees it that is handed a run to go on with.
     let blocks = &mut run;
     assert_eq!((blocks.remaining(), blocks.next_position(), blocks.blksize()), (2, 65536, 8));
+    assert_eq!(blocks.ack(), [0, 4, 0, 1], "the second of them is 65537, which wraps");
     assert_eq!(blocks.size_hint(), (2, Some(2)));
     assert_eq!(blocks.next().map(octets_of).as_deref(), Some(&b"abcdefgh"[..]));
     assert_eq!((blocks.remaining(), blocks.next_position(), blocks.blksize()), (1, 65537, 8));
