@@ -150,6 +150,10 @@ pub const SOCKETS_PER_TURN: usize = 128;
 pub const SOCKETS_AT_ONCE: usize = 16;
 /// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
 pub const ANSWER_OCTETS_MAX: usize = 1024;
+/// Packets, or runs of them, that a session sends before its socket is dedicated to its peer, which costs as much as some twenty of them save.
+pub const SENDS_BEFORE_DEDICATION: u32 = 64;
+/// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
+pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.
@@ -289,7 +293,3 @@ pub const CHAOS_SKIP_MAX: u32 = 15;
 /// How often a point is passed where nobody would without a plan for it.
 #[cfg(feature = "chaos")]
 pub const CHAOS_PASS_EVERY: Duration = Duration::from_millis(5);
-/// Packets, or runs of them, that a session sends before its socket is dedicated to its peer, which costs as much as some twenty of them save.
-pub const SENDS_BEFORE_DEDICATION: u32 = 64;
-/// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
-pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;

@@ -215,10 +215,6 @@ impl Driver {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
         };
-        if size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX) {
-            // (And its socket may be another's after it.)
-            self.sends_left = 0;
-        }
         let machine = self.machine_for(&agreement);
         {
             let mut held = self.lease.hold();
@@ -365,9 +361,16 @@ impl Driver {
     }
 
     /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a
-    /// later one may find that the first socket is connected already.
+    /// later one may find that the first socket is connected already. The socket of a short file may be another transfer's after it: it stays open to all,
+    /// whichever session has it.
     pub(super) fn may_dedicate(&mut self) {
-        self.sends_left = if self.life == 1 { limits::SENDS_BEFORE_DEDICATION } else { 1 };
+        let size = self.lease.hold().summary.size;
+        let is_short = size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX);
+        self.sends_left = match self.life {
+            _ if is_short => 0,
+            1 => limits::SENDS_BEFORE_DEDICATION,
+            _ => 1,
+        };
     }
 
     /// The peer waits for what is sent next: if the link is to be dedicated, then now.

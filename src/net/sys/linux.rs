@@ -110,8 +110,7 @@ pub(in crate::net) fn stand_beside(socket: &UdpSocket, local: SocketAddr) -> io:
     let share = |shared| {
         SockRef::from(socket).set_reuse_address(shared).and_then(|()| beside.set_reuse_address(shared))
     };
-    share(true)?;
-    let bound = beside.bind(&local.into());
+    let bound = share(true).and_then(|()| beside.bind(&local.into()));
     // From here on the address is nobody else's again.
     share(false)?;
     bound?;

@@ -146,5 +146,14 @@ fn the_socket_of_a_short_file_stays_open_for_whoever_has_it_next_however_small_t
             assert_eq!(transfer.arrived().len(), 1);
         }
         assert!(!is_dedicated(&transfer));
+        // Not even a session that takes over, which is not to wait with it, has it connected.
+        stage.crash().await;
+        stage.start(&transfer);
+        for block in 199..210 {
+            turn_until(|| transfer.client.peek(&mut [0; 600]).is_ok()).await;
+            assert_eq!(transfer.arrived().len(), 1);
+            transfer.send(&ack(block + 1));
+        }
+        assert!(!is_dedicated(&transfer));
     });
 }
