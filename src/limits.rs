@@ -150,8 +150,13 @@ pub const SOCKETS_PER_TURN: usize = 128;
 pub const SOCKETS_AT_ONCE: usize = 16;
 /// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
 pub const ANSWER_OCTETS_MAX: usize = 1024;
-/// Packets, or runs of them, that a session sends before its socket is dedicated to its peer, which costs as much as some twenty of them save.
+/// Packets, or runs of them, that a session has to send to a peer if its socket is to be dedicated to that: it costs as much as some twenty of them save.
+pub const SENDS_WORTH_DEDICATION: u64 = 64;
+/// Those that it sends first where it can't know how many there will be.
 pub const SENDS_BEFORE_DEDICATION: u32 = 64;
+/// Datagrams of its peer in a row, after which nothing is left in such a socket of what came before it was dedicated: more than a peer can have had under
+/// way that didn't answer what was sent since.
+pub const RECEIVED_BEFORE_UNMIXED: u8 = 16;
 /// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
 pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
@@ -188,6 +193,10 @@ pub const LOG_CLOSE_MAX: Duration = Duration::from_secs(3);
 pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;
 /// DATA packets that one system call sends: what every kernel with `UDP_SEGMENT` takes (newer ones take 128).
 pub const SEGMENTS_PER_CALL_MAX: usize = 64;
+/// Blocks of a window that are sent ahead of the others to a peer that is alone. A single one would not be a run, and cost more.
+pub const BLOCKS_SENT_AHEAD: u64 = 2;
+/// Blocks of the shortest window that is worth two system calls.
+pub const BLOCKS_SENT_SPLIT_MIN: u64 = 12;
 /// Slices that one system call gathers: a header and a payload for each segment, and room for payloads that straddle
 /// slabs. The array lies on the stack; the kernel would take 1024.
 pub const SLICES_PER_CALL_MAX: usize = 192;

@@ -229,6 +229,7 @@ def rows_of(case, results):
             "client_busy": statistics.median(one.get("client_cpu_s", 0) / (one.get("wall_s") or 1) for one in result),
             "pss_kb": median(name, "pss_kb"),
             "first_us_p50": median(name, "first_us_p50"), "done_us_p99": median(name, "done_us_p99"),
+            "rates": [one.get(unit) for one in result],
             "failed": sum(one.get("failed", 0) for one in result),
             "error": next((one["error"] for one in result if one.get("error")), ""),
         }

@@ -1,6 +1,6 @@
 //! What wakes the sessions of an arbiter: one set of their sockets, instead of a task for each.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
@@ -39,6 +39,10 @@ type Lines = SlotMap<DefaultKey, Line>;
 struct Line {
     driver: Rc<RefCell<Driver>>,
     session: Addr<Session>,
+    /// The driver's deadline, as it was last left.
+    deadline: Cell<Option<Instant>>,
+    /// When the board will look at that.
+    looks_at: Cell<Option<Instant>>,
 }
 
 /// What the board's task has to do besides the sockets. Above all, when to look whose deadline has passed: one that moves away is left where it is, and
@@ -102,7 +106,12 @@ impl Switchboard {
         driver: &Rc<RefCell<Driver>>,
         session: Addr<Session>,
     ) -> Connection {
-        let line = self.lines.borrow_mut().insert(Line { driver: Rc::clone(driver), session });
+        let line = self.lines.borrow_mut().insert(Line {
+            driver: Rc::clone(driver),
+            session,
+            deadline: Cell::default(),
+            looks_at: Cell::default(),
+        });
         let added = self
             .set
             .as_ref()
@@ -221,9 +230,7 @@ impl Switchboard {
             // (If the kernel has no room for it, strangers get no answer; the transfer goes on.)
             let _ = set.add_beside(strangers, token(line));
         }
-        if let Some(at) = driver.look_earlier() {
-            self.schedule.borrow_mut().add(at, line, &self.lines.borrow());
-        }
+        self.schedule_look(line, driver.deadline);
         if driver.backlog && !std::mem::replace(&mut driver.is_queued, true) {
             self.schedule.borrow_mut().add_again(line);
         }
@@ -256,14 +263,39 @@ impl Switchboard {
         }
     }
 
+    /// Whoever gets on has moved its deadline, and is not touched for this.
     fn look_at(&self, line: DefaultKey, at: Instant, now: Instant) {
-        let Some(driver) = self.driver(line) else { return };
-        let mut driver = driver.borrow_mut();
-        if driver.on_look(at, now) {
-            // The driver asks for no other look before the session has had this.
+        let deadline = {
+            let lines = self.lines.borrow();
+            // (If it isn't this look that counts, an earlier one has been asked for since.)
+            let Some(line) = lines.get(line).filter(|line| line.looks_at.get() == Some(at)) else { return };
+            line.deadline.get()
+        };
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            // There is no other look before the session has had this.
             self.tell(line, DeadlinePassed);
+        } else {
+            self.forget_look(line);
+            self.schedule_look(line, deadline);
         }
-        self.follow_up(line, &mut driver);
+    }
+
+    /// Sees to it that somebody looks in time.
+    fn schedule_look(&self, line: DefaultKey, deadline: Option<Instant>) {
+        let lines = self.lines.borrow();
+        let Some(entry) = lines.get(line) else { return };
+        entry.deadline.set(deadline);
+        let is_late = |deadline: &Instant| entry.looks_at.get().is_none_or(|looks_at| looks_at > *deadline);
+        if let Some(at) = deadline.filter(is_late) {
+            entry.looks_at.set(Some(at));
+            self.schedule.borrow_mut().add(at, line, &lines);
+        }
+    }
+
+    fn forget_look(&self, line: DefaultKey) {
+        if let Some(line) = self.lines.borrow().get(line) {
+            line.looks_at.set(None);
+        }
     }
 
     fn driver(&self, line: DefaultKey) -> Option<Rc<RefCell<Driver>>> {
@@ -288,7 +320,7 @@ impl Schedule {
         let is_first = self.next().is_none_or(|next| at < next);
         self.looks.push(Reverse((at, line)));
         if self.looks.len() > limits::LOOKS_PER_SESSION_MAX * lines.len() {
-            self.prune(at, line, lines);
+            self.prune(lines);
         }
         if is_first {
             self.wake();
@@ -315,16 +347,10 @@ impl Schedule {
         self.looks.pop().map(|Reverse(look)| look)
     }
 
-    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone. `own`, which is lent just now, is
-    /// to be looked at `own_at`.
-    fn prune(&mut self, own_at: Instant, own: DefaultKey, lines: &Lines) {
+    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone.
+    fn prune(&mut self, lines: &Lines) {
         self.looks.retain(|Reverse((at, line))| {
-            let wanted = match lines.get(*line) {
-                Some(_) if *line == own => Some(own_at),
-                Some(line) => line.driver.borrow().looks_at(),
-                None => None,
-            };
-            wanted == Some(*at)
+            lines.get(*line).is_some_and(|line| line.looks_at.get() == Some(*at))
         });
         self.looks.shrink_to(lines.len());
     }
@@ -341,6 +367,11 @@ impl Connection {
     /// Sees to what the session's driver can't do itself.
     pub(super) fn follow_up(&self, driver: &mut Driver) {
         self.switchboard.follow_up(self.line, driver);
+    }
+
+    /// The session has heard that the deadline has passed: its next one is looked at again.
+    pub(super) fn on_deadline_heard(&self) {
+        self.switchboard.forget_look(self.line);
     }
 }
 

@@ -15,8 +15,9 @@ use socket2::{Domain, SockRef, Socket};
 use super::readiness::Readiness;
 use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
-    COPIED_OCTETS_MAX, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX,
-    TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS, UDP_PAYLOAD_OCTETS_MAX,
+    COPIED_OCTETS_MAX, RECEIVED_BEFORE_UNMIXED, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX,
+    SLICES_PER_PACKET_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
+    UDP_PAYLOAD_OCTETS_MAX,
 };
 use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
 
@@ -29,6 +30,8 @@ pub struct UdpLink {
     socket: Arc<UdpSocket>,
     /// Whom the socket is connected to, once it is [dedicated](Link::dedicate).
     peer: Option<SocketAddr>,
+    /// Datagrams until all that came before that must have been taken, and nobody else's can follow.
+    mixed: u8,
     /// Hears the others then.
     strangers: Option<UdpSocket>,
     /// It may have something.
@@ -96,6 +99,7 @@ impl UdpLink {
         Self {
             socket,
             peer: None,
+            mixed: 0,
             strangers: None,
             strangers_came: false,
             errors: false,
@@ -228,7 +232,7 @@ impl Link for UdpLink {
         if !has_descriptors_to_spare(&beside) || self.socket.connect(peer).is_err() {
             return false;
         }
-        (self.peer, self.strangers) = (Some(peer), Some(beside));
+        (self.peer, self.strangers, self.mixed) = (Some(peer), Some(beside), RECEIVED_BEFORE_UNMIXED);
         true
     }
 
@@ -249,7 +253,13 @@ impl Link for UdpLink {
         if self.runs {
             return Ok(sys::receive_run(&self.socket, buffer)?);
         }
+        if let Some(peer) = self.peer.filter(|_| self.mixed == 0) {
+            return Ok(Arrived::one(sys::receive_from_peer(&self.socket, buffer)?, peer));
+        }
         let (octets, from) = sys::receive(&self.socket, buffer)?;
+        // What a stranger sent just before lies in the socket still, and what comes is in the order in which it came.
+        self.mixed =
+            if self.peer == Some(from) { self.mixed.saturating_sub(1) } else { RECEIVED_BEFORE_UNMIXED };
         Ok(Arrived::one(octets, from))
     }
 

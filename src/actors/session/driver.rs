@@ -40,7 +40,7 @@ pub(in crate::actors) struct Driver {
     /// Number of this session among those of the transfer.
     pub(super) life: u32,
     /// The peer has answered, and whoever has to know was told.
-    is_proven: bool,
+    pub(super) is_proven: bool,
     /// Datagrams were left in the socket when this session's turn ended.
     pub(in crate::actors) backlog: bool,
     /// The switchboard has noted that.
@@ -56,14 +56,12 @@ pub(in crate::actors) struct Driver {
     /// The link has a second socket that nobody waits for yet.
     pub(in crate::actors) has_new_socket: bool,
     /// Packets, or runs of them, until the link is dedicated to the peer; none, if it is, or won't be.
-    sends_left: u32,
+    pub(super) sends_left: u32,
     pub(super) errands: Errands,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
     /// When the machine wants to hear that time has passed.
-    pub(super) deadline: Option<Instant>,
-    /// When the switchboard will look at the deadline.
-    looks_at: Option<Instant>,
+    pub(in crate::actors) deadline: Option<Instant>,
     /// What of the file was asked for last, until it is here.
     pub(super) wanted: Option<(u64, usize)>,
     registry: Rc<Addr<Registry>>,
@@ -130,7 +128,6 @@ impl Driver {
             sends_left: 0,
             errands: Errands::default(),
             deadline: None,
-            looks_at: None,
             wanted: None,
             registry,
             file: File::default(),
@@ -139,42 +136,15 @@ impl Driver {
         }
     }
 
-    /// The deadline, if nobody would look in time: from now on somebody has to.
-    pub(in crate::actors) fn look_earlier(&mut self) -> Option<Instant> {
-        let is_late = |deadline: &Instant| self.looks_at.is_none_or(|looks_at| looks_at > *deadline);
-        let deadline = self.deadline.filter(is_late)?;
-        self.looks_at = Some(deadline);
-        Some(deadline)
-    }
-
     /// Has the processor fetch what a turn needs first, and waits for nothing.
     pub(in crate::actors) fn prefetch(&self) {
-        black_box((self.life, self.awaits_answer, self.deadline, self.looks_at, self.at_work.is_some()));
+        black_box((self.life, self.awaits_answer, self.deadline, self.at_work.is_some()));
         black_box(self.lease.is_over());
         self.link.prefetch();
     }
 
-    /// When somebody will look.
-    pub(in crate::actors) fn looks_at(&self) -> Option<Instant> {
-        self.looks_at
-    }
-
-    /// Somebody looks, as was asked for at `at`. `true` if the deadline has passed: then the session hears of it, and nobody looks before it has.
-    pub(in crate::actors) fn on_look(&mut self, at: Instant, now: Instant) -> bool {
-        if self.looks_at != Some(at) {
-            // An earlier look has been asked for since.
-            return false;
-        }
-        let has_passed = self.deadline.is_some_and(|deadline| deadline <= now);
-        if !has_passed {
-            self.looks_at = None;
-        }
-        has_passed
-    }
-
     /// The session has heard that the deadline has passed.
     pub(super) fn on_deadline(&mut self) {
-        self.looks_at = None;
         // The answer may lie in the socket, behind what was of no use.
         self.take_datagrams(None);
         self.feed(Input::Deadline);
@@ -222,6 +192,7 @@ impl Driver {
             held.summary.options = agreement.accepted.to_string();
             held.machine = Some(machine);
         }
+        self.expect_sends(size, &agreement.terms);
         self.feed(Input::Start);
         self.expect_runs();
     }
@@ -342,43 +313,6 @@ impl Driver {
             }
             Action::Finished(_) | Action::Close => {}
         }
-    }
-
-    /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
-    /// repeat it, and give up in time. The operator reads why.
-    fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
-        if !self.lease.is_life(self.life) {
-            return Ok(());
-        }
-        self.log_sent(self.peer, transmit);
-        self.awaits_answer = true;
-        if let Transmit::Blocks(blocks) = transmit {
-            self.ack = blocks.ack();
-        }
-        self.count_send();
-        self.chaos.seam("link").at("send");
-        self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
-    }
-
-    /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a
-    /// later one may find that the first socket is connected already. The socket of a short file may be another transfer's after it: it stays open to all,
-    /// whichever session has it.
-    pub(super) fn may_dedicate(&mut self) {
-        let size = self.lease.hold().summary.size;
-        let is_short = size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX);
-        self.sends_left = match self.life {
-            _ if is_short => 0,
-            1 => limits::SENDS_BEFORE_DEDICATION,
-            _ => 1,
-        };
-    }
-
-    /// The peer waits for what is sent next: if the link is to be dedicated, then now.
-    fn count_send(&mut self) {
-        if self.sends_left == 1 {
-            self.has_new_socket = self.link.dedicate(self.peer);
-        }
-        self.sends_left = self.sends_left.saturating_sub(1);
     }
 
     /// Tells the registry how far the transfer is, once in a while.

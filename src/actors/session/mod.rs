@@ -4,6 +4,7 @@ mod datagrams;
 mod driver;
 mod file;
 mod polling;
+mod sending;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -208,6 +209,9 @@ impl Handler<DeadlinePassed> for Session {
     type Result = ();
 
     fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
+        if let Some(connection) = &self.connection {
+            connection.on_deadline_heard();
+        }
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("scheduled", ctx);
             driver.on_deadline();

@@ -1,3 +1,4 @@
+mod ahead;
 mod dedication;
 mod looks;
 mod stage;

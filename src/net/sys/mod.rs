@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg};
-use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
+use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, sendto};
 
 use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
@@ -68,6 +68,11 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<(usi
         let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::EINTR)?;
         Ok((octets, without_label(from)))
     })
+}
+
+/// The same from a socket that is connected: its sender is known, and need not be told, which takes a fiftieth of an exchange.
+pub(super) fn receive_from_peer(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<usize> {
+    past_pending(|| recv(socket, &mut *buffer, RECEIVE).map(|(_, octets)| octets).map_err(errno))
 }
 
 fn errno(error: rustix::io::Errno) -> Errno {

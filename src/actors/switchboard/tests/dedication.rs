@@ -2,8 +2,10 @@
 
 use super::stage::{Stage, Transfer};
 use super::*;
-use crate::limits::SENDS_BEFORE_DEDICATION;
-use crate::store::Name;
+use crate::actors::lease::Opened;
+use crate::error::Fault;
+use crate::limits::{SENDS_BEFORE_DEDICATION, SENDS_WORTH_DEDICATION};
+use crate::store::{Name, Slab, Source, Store};
 
 const ERROR_5: &[u8] = b"\0\x05\0\x05";
 
@@ -28,11 +30,42 @@ impl Stranger {
     }
 }
 
+/// A file that doesn't say how long it is.
+#[derive(Debug)]
+struct Endless(Arc<dyn Source>);
+
+impl Source for Endless {
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        self.0.fetch(offset, length)
+    }
+
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        self.0.fetch_cached(offset, length)
+    }
+}
+
 fn is_dedicated(transfer: &Transfer) -> bool {
     transfer.lease.socket.peer_addr().is_ok()
 }
 
 impl Stage {
+    /// A transfer of which nobody knows how long it will be.
+    fn started_endless(&self, request: &[u8]) -> Transfer {
+        let transfer = self.request(request);
+        let source = self.store.open(&Name::from_request(b"file").unwrap()).unwrap();
+        transfer.lease.hold().set_opened(Opened::new(Arc::new(Endless(source))));
+        self.start(&transfer);
+        transfer
+    }
+
     /// Has the only session panic.
     async fn crash(&self) {
         let (line, driver) = {
@@ -59,7 +92,7 @@ async fn read(transfer: &Transfer, blocks: impl Iterator<Item = u8>) {
 fn a_stranger_is_told_so_however_long_the_transfer_lasts_and_the_client_does_not_notice() {
     in_virtual_time(async {
         let stage = Stage::new(SECOND);
-        let (transfer, stranger) = (stage.started(READ_EACH_SECOND), Stranger::new());
+        let (transfer, stranger) = (stage.started_endless(READ_EACH_SECOND), Stranger::new());
         transfer.expect(OACK).await;
         assert!(!is_dedicated(&transfer));
         for block in 1..BLOCKS {
@@ -74,6 +107,41 @@ fn a_stranger_is_told_so_however_long_the_transfer_lasts_and_the_client_does_not
         transfer.send(&ack(BLOCKS));
         stage.expect_exit(|exit| *exit == Exit::Normal).await;
         assert!(transfer.lease.is_complete());
+    });
+}
+
+#[test]
+fn a_client_of_a_file_that_is_known_to_be_long_is_served_that_way_once_it_has_answered() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let (transfer, stranger) = (stage.started(READ_EACH_SECOND), Stranger::new());
+        transfer.expect(OACK).await;
+        transfer.expect_repeat(OACK, SECOND).await;
+        assert!(!is_dedicated(&transfer), "the request may be forged");
+        for block in 1..BLOCKS {
+            read(&transfer, [block].into_iter()).await;
+            assert!(is_dedicated(&transfer));
+            if block % 10 == 0 {
+                stranger.expect_error(&transfer).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn one_of_a_file_that_is_known_to_take_less_is_not() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let full_blocks = u8::try_from(SENDS_WORTH_DEDICATION).unwrap() - 2;
+        stage.store.insert(Name::from_request(b"medium").unwrap(), vec![0; usize::from(full_blocks) * 512]);
+        let transfer = stage.started(b"\0\x01medium\0octet\0");
+        for block in 0..full_blocks {
+            turn_until(|| transfer.client.peek(&mut [0; 600]).is_ok()).await;
+            assert_eq!(transfer.arrived().len(), 1);
+            transfer.send(&ack(block + 1));
+        }
+        turn_until(|| transfer.client.peek(&mut [0; 600]).is_ok()).await;
+        assert!(!is_dedicated(&transfer));
     });
 }
 

@@ -69,6 +69,28 @@ async fn what_strangers_sent_before_is_not_taken_for_the_peers() {
 }
 
 #[tokio::test]
+async fn what_strangers_sent_before_is_known_as_theirs_behind_what_the_peer_sent_twice() {
+    let mut link = link("127.0.0.1:0");
+    let (client, stranger) = (peer("127.0.0.1:0"), peer("127.0.0.1:0"));
+    let (to, other) = (client.local_addr().unwrap(), stranger.local_addr().unwrap());
+    for _ in 1..RECEIVED_BEFORE_UNMIXED {
+        client.send_to(b"old", link.local_addr()).unwrap();
+    }
+    stranger.send_to(b"early", link.local_addr()).unwrap();
+    assert!(link.dedicate(to));
+    let heard = received(&mut link);
+    assert_eq!(heard.last(), Some(&(b"early".to_vec(), other)));
+    // From some time on nobody asks any more whose they are, and strangers are heard all the same.
+    for _ in 0..RECEIVED_BEFORE_UNMIXED * 3 {
+        client.send_to(b"ack", link.local_addr()).unwrap();
+        stranger.send_to(b"hm", link.local_addr()).unwrap();
+        link.expect_strangers();
+        assert_eq!(received(&mut link), [(b"hm".to_vec(), other), (b"ack".to_vec(), to)]);
+    }
+    assert_eq!(link.mixed, 0);
+}
+
+#[tokio::test]
 async fn nobody_else_can_have_the_port() {
     let (link, ..) = dedicated("127.0.0.1:0");
     for reuse in [false, true] {
