@@ -167,8 +167,10 @@ pub const POLL_US_MAX: u64 = 1000;
 pub const POLL_TURN: Duration = Duration::from_micros(500);
 /// Exchanges with a client that are timed together to tell whether polling pays: enough to even out a few pauses of a busy machine.
 pub const POLL_BATCH: u32 = 128;
-/// Batches after which a session that polls sleeps through one, to see what that takes by now.
-pub const POLL_BATCHES_MAX: u32 = 16;
+/// The same of windows, which take longer each.
+pub const POLL_BATCH_WINDOWS: u32 = 32;
+/// Batches after which a session that polls sleeps through one, to see what that takes by now: some 0.2 s.
+pub const POLL_BATCHES_MAX: u32 = 64;
 /// Most batches without a trial after trials that failed: a trial may take twice the time, so a hundredth is lost.
 pub const POLL_REST_MAX: u32 = 64;
 /// Sessions that an arbiter starts in one turn before those that it has get theirs.

@@ -134,7 +134,7 @@ impl Switchboard {
             if let Some(driver) = self.driver(line) {
                 let mut driver = driver.borrow_mut();
                 driver.is_queued = false;
-                self.serve(line, &mut driver, |driver| driver.turn(None));
+                self.serve(line, &mut driver, |driver| driver.turn(None, Instant::now()));
             }
         }
         let more = match &self.set {
@@ -160,7 +160,7 @@ impl Switchboard {
             let more = polled?;
             for events in desk.events.chunks(limits::SOCKETS_AT_ONCE) {
                 match events {
-                    [event] => self.on_event(*event, None),
+                    [event] => self.on_event(*event, None, Instant::now()),
                     events => self.on_events(events, &mut desk.hands),
                 }
             }
@@ -183,8 +183,10 @@ impl Switchboard {
                 self.serve(line, &mut driver, |driver| hand.arrived = driver.take_ahead(&mut hand.octets));
             }
         }
+        // (What is answered was sent before the first of these turns.)
+        let now = Instant::now();
         for (event, hand) in events.iter().zip(hands) {
-            self.on_event(*event, hand.arrived.map(|arrived| (arrived, &hand.octets[..])));
+            self.on_event(*event, hand.arrived.map(|arrived| (arrived, &hand.octets[..])), now);
         }
     }
 
@@ -196,7 +198,7 @@ impl Switchboard {
         }
     }
 
-    fn on_event(&self, event: SocketEvent, first: Option<(Arrived, &[u8])>) {
+    fn on_event(&self, event: SocketEvent, first: Option<(Arrived, &[u8])>, now: Instant) {
         let line = line(event.token);
         let Some(driver) = self.driver(line) else { return };
         let mut driver = driver.borrow_mut();
@@ -209,7 +211,7 @@ impl Switchboard {
             }
             // One that is to have another turn has it then, and takes what has come since.
             if !driver.is_queued {
-                driver.turn(first);
+                driver.turn(first, now);
             }
         });
     }

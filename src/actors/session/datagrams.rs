@@ -8,6 +8,7 @@ use std::task::{Context as TaskContext, Poll};
 use actix::Context;
 use actix::fut::ActorFuture;
 use slog::trace;
+use tokio::time::Instant;
 
 use super::Session;
 use super::driver::Driver;
@@ -74,7 +75,7 @@ impl Driver {
                     }
                 }
             }
-            self.turn(None);
+            self.turn(None, Instant::now());
             if self.errands.stop {
                 return Poll::Ready(());
             }
@@ -96,14 +97,16 @@ impl Driver {
 
     /// Takes what has come, a turn's worth, after what was [taken ahead](Self::take_ahead). If there may be more, which nobody tells of again, there is a
     /// backlog.
-    pub(in crate::actors) fn turn(&mut self, first: Option<(Arrived, &[u8])>) {
+    pub(in crate::actors) fn turn(&mut self, first: Option<(Arrived, &[u8])>, began: Instant) {
         self.chaos.at("future", &mut self.errands);
         if self.errands.stop {
             self.backlog = false;
             return;
         }
         self.take_errors();
+        self.turn_began = Some(began);
         self.take_datagrams(first);
+        self.turn_began = None;
         if !self.backlog {
             // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
             self.poll_datagrams();

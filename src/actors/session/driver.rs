@@ -58,6 +58,8 @@ pub(in crate::actors) struct Driver {
     /// Packets, or runs of them, until the link is dedicated to the peer; none, if it is, or won't be.
     pub(super) sends_left: u32,
     pub(super) errands: Errands,
+    /// The time, for the first input of a turn: that is read once for many sessions.
+    pub(super) turn_began: Option<Instant>,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
     /// When the machine wants to hear that time has passed.
@@ -127,6 +129,7 @@ impl Driver {
             has_new_socket: false,
             sends_left: 0,
             errands: Errands::default(),
+            turn_began: None,
             deadline: None,
             wanted: None,
             registry,
@@ -254,7 +257,8 @@ impl Driver {
         let lease = Arc::clone(&self.lease);
         let mut held = lease.hold();
         let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
-        let (now, blocks) = (Instant::now(), machine.tally().blocks);
+        let now = self.turn_began.take().unwrap_or_else(Instant::now);
+        let blocks = machine.tally().blocks;
         let (mut outcome, mut over) = (None, false);
         let mut drain = machine.handle(self.moment(now), input);
         if !self.is_proven && drain.is_proven() {

@@ -47,15 +47,15 @@ impl Habit {
         rest: 1,
     };
 
-    /// Whether to poll for the next answer.
-    fn poll_next(&mut self, now: Instant) -> bool {
+    /// Whether to poll for the next answer. So many of them are timed together.
+    fn poll_next(&mut self, now: Instant, batch: u32) -> bool {
         if self.at_work > 1 {
             self.began = None;
             return false;
         }
         self.exchanges += 1;
         match self.began {
-            Some(_) if self.exchanges < limits::POLL_BATCH => return self.polling,
+            Some(_) if self.exchanges < batch => return self.polling,
             Some(began) => self.judge(now - began),
             None => {}
         }
@@ -129,7 +129,7 @@ impl Driver {
         let began = Instant::now();
         let mut now = began;
         while self.may_poll()
-            && Habit::change(|habit| habit.poll_next(now))
+            && Habit::change(|habit| habit.poll_next(now, limits::POLL_BATCH))
             && now - began < limits::POLL_TURN
         {
             let mut scratch = Scratch::take();
@@ -166,7 +166,7 @@ impl Driver {
     /// A window has been answered: how long they take, with and without sleep, decides about the next ones.
     pub(super) fn note_window(&self) {
         if ARBITER.get().at_work == 1 && self.has_windows_to_come() {
-            Habit::change(|habit| habit.poll_next(Instant::now()));
+            Habit::change(|habit| habit.poll_next(Instant::now(), limits::POLL_BATCH_WINDOWS));
         }
     }
 

@@ -38,7 +38,7 @@ impl Clock {
         let mut habit = Habit::NEW;
         habit.change_sessions(1);
         let mut clock = Self { habit, now: Instant::now() };
-        assert!(!clock.habit.poll_next(clock.now));
+        assert!(!clock.habit.poll_next(clock.now, limits::POLL_BATCH));
         clock
     }
 
@@ -47,7 +47,7 @@ impl Clock {
         let polled = self.habit.polling;
         for left in (0..limits::POLL_BATCH).rev() {
             self.now += if polled { polling } else { asleep };
-            assert!(self.habit.poll_next(self.now) == polled || left == 0, "a batch is of one kind");
+            assert!(self.habit.poll_next(self.now, limits::POLL_BATCH) == polled || left == 0, "a batch is of one kind");
         }
         self.habit.polling
     }
@@ -88,7 +88,7 @@ fn a_transfer_that_has_company_is_not_polled_for() {
     clock.habit.change_sessions(2);
     assert_eq!(clock.polled_of(100, SLOW, QUICK), 0);
     clock.habit.change_sessions(1);
-    clock.habit.poll_next(clock.now);
+    clock.habit.poll_next(clock.now, limits::POLL_BATCH);
     assert!(clock.polled_of(100, SLOW, QUICK) > 80, "alone again");
 }
 
