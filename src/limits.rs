@@ -9,6 +9,9 @@ pub const BLKSIZE_MAX: u16 = 65464;
 /// Block size of a transfer that negotiated none (RFC 1350 §2).
 pub const BLKSIZE_DEFAULT: u16 = 512;
 
+/// What `--mtu` takes: from the least that IPv4 knows (RFC 791) to the longest packet.
+pub const MTU_OCTETS: std::ops::RangeInclusive<u16> = 68..=65535;
+
 /// Largest window that RFC 7440 can name.
 pub const WINDOWSIZE_MAX: u16 = 65535;
 /// Largest window granted by default: enough to fill a gigabit LAN, and what deployed clients can take.
@@ -66,8 +69,21 @@ pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
 pub const RTO_MARGIN_MIN: Duration = Duration::from_millis(10);
 /// Longest interval that backing off may reach when the peer negotiated none.
 pub const RTO_MAX: Duration = Duration::from_secs(8);
+/// Repeats of a window in a row, from which on a block beyond it asks the peer where it is: the first repeat heals the loss of the window's last block.
+pub const REPEATS_BEFORE_BEYOND: u32 = 2;
 /// Datagrams that a request may buy before its sender has answered once: forged requests reflect no more.
 pub const UNPROVEN_DATAGRAMS_MAX: u32 = 3;
+/// Octets of OACKs for each octet of a request, before its sender has answered.
+pub const UNPROVEN_OCTETS_RATIO: usize = 3;
+/// Transfers whose peers haven't answered, from which on such a peer gets one datagram for each request and nothing by itself: more than a rack has
+/// at a time, whose machines answer within milliseconds.
+pub const UNPROVEN_MANY: usize = 256;
+/// Transfers whose peers haven't answered, in all; beyond it the oldest give way. Each holds a socket and some 7 KB.
+pub const UNPROVEN_MAX: usize = 6144;
+/// Those of one prefix of addresses: a flood from there leaves room for others.
+pub const UNPROVEN_PER_PREFIX_MAX: usize = 4096;
+/// Prefixes that are told apart, by hash.
+pub const UNPROVEN_PREFIXES: usize = 256;
 /// A repeated request sooner than this after our last datagram is one that crossed it on the way.
 pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
 /// Without a first answer, a session gives up after this (`--timeout` sets it and the next).
@@ -221,6 +237,10 @@ pub const REFUSAL_SOCKETS: usize = 4;
 /// Refusals that one of these sends before another port takes its place: no port stands for long, and a new socket for each
 /// would cost more than all the rest of a refusal.
 pub const REFUSALS_PER_SOCKET: u32 = 256;
+/// Datagrams that may wait for a session in single-port mode: a window and its repeats.
+pub const INBOX_DATAGRAMS_MAX: usize = 1024;
+/// How long a client that is heard of is not believed to have begun anew when its request comes again to the single port: that may be late.
+pub const RESTART_QUIET: Duration = Duration::from_secs(1);
 /// Datagrams that an in-memory link holds for its reader; those beyond are lost, as in a full socket.
 pub const MEMORY_LINK_DATAGRAMS: usize = 1024;
 /// Calls that one receive makes before it reports nothing, while each of them only tells of an earlier datagram's

@@ -121,6 +121,7 @@ const PATIENT: Timeouts = Timeouts {
     unproven: Duration::from_secs(60),
     idle: Duration::from_secs(60),
     dally: Duration::ZERO,
+    fixed: false,
 };
 
 /// Panics whenever a transfer is over.

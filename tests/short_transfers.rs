@@ -43,7 +43,7 @@ impl Served {
             store.insert(Name::from_request(name.as_bytes()).unwrap(), vec![b'x'; octets]);
         }
         let (place, hour) = (Place::default(), Duration::from_secs(3600));
-        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour };
+        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
         let capacity = Capacity { arbiters: 1, ..Capacity::default() };
         let engine = Engine::with_observers(Arc::new(store), place.clone(), capacity, timeouts, Vec::new());
         Self { engine, place }

@@ -109,6 +109,50 @@ fn blksize_max_and_windowsize_max_are_the_most_that_is_granted() {
     served.still_serves();
 }
 
+/// R2348-03: a block fits a packet of so many octets, with the headers of the family that the client came by.
+#[test]
+fn mtu_bounds_blocks_and_nothing_that_fits() {
+    let granted = |served: &Served, asked: &str| {
+        let mut client = served.ask(&rrq(GOOD, "octet", &[("blksize", asked)]));
+        let oack = client.expect_oack();
+        client.send(&raw::error(0, "thank you"));
+        oack
+    };
+    let served = Served::new(&["--mtu", "1400"]);
+    for (asked, expected) in [("1428", "1368"), ("1368", "1368"), ("512", "512"), ("65464", "1368")] {
+        assert_eq!(granted(&served, asked), [("blksize".to_owned(), expected.to_owned())]);
+    }
+    assert_eq!(served.read(GOOD, "octet", &[]).len(), 1300, "without options nothing changes");
+    // What the loopback interface can send is more than any block.
+    let served = Served::new(&["--mtu", "auto"]);
+    assert_eq!(granted(&served, "65464"), [("blksize".to_owned(), "65464".to_owned())]);
+    served.still_serves();
+}
+
+/// RFC 1123 §4.2.3.3 wants an interval that adapts, and some firmware one that doesn't.
+#[test]
+fn fixed_timeout_repeats_every_so_often_whatever_the_round_trip() {
+    let served = Served::new(&["--fixed-timeout", "--ack-timeout", "0.4"]);
+    let mut client = served.ask(&rrq(GOOD, "octet", &[("blksize", "100")]));
+    client.expect_oack();
+    client.send(&ack(0));
+    for block in 1..=8 {
+        client.expect_data(block);
+        client.send(&ack(block));
+    }
+    client.expect_data(9);
+    // Adaptive, it would be here after some 10 ms, and ever later from then on.
+    let mut before = std::time::Instant::now();
+    for _ in 0..3 {
+        client.expect_data(9);
+        let interval = before.elapsed();
+        assert!(interval > std::time::Duration::from_millis(300), "{interval:?}");
+        before = std::time::Instant::now();
+    }
+    client.send(&raw::error(0, "thank you"));
+    served.still_serves();
+}
+
 /// LORE-04: for clients that don't say.
 #[test]
 fn rollover_is_the_number_after_65535_for_clients_that_do_not_ask() {

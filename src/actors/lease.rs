@@ -12,7 +12,7 @@ use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::Upload;
 use crate::error::{Failure, Fault};
-use crate::net::{Link, UdpLink};
+use crate::net::{Link, SharedLink, UdpLink};
 use crate::observe::Report;
 use crate::store::Source;
 use crate::transfer::{
@@ -38,7 +38,7 @@ pub(super) struct Lease {
     complete: AtomicBool,
     held: Mutex<Held>,
     pub(super) assignment: Assignment,
-    /// The TID.
+    /// The TID; in single-port mode the well-known port.
     pub(super) socket: Arc<UdpSocket>,
     pub(super) local: SocketAddr,
     pub(super) peer_state: Arc<PeerState>,
@@ -109,6 +109,17 @@ impl Lease {
             local,
             peer_state,
             upload: Arc::default(),
+        }
+    }
+
+    /// A link to the peer, from the transfer's port.
+    pub(super) fn link(&self) -> Box<dyn Link> {
+        let socket = Arc::clone(&self.socket);
+        match self.peer_state.inbox() {
+            Some(inbox) => {
+                Box::new(SharedLink::new(socket, Arc::clone(inbox), self.assignment.peer, self.local))
+            }
+            None => Box::new(UdpLink::from_bound(socket, self.local)),
         }
     }
 
@@ -196,7 +207,7 @@ impl Lease {
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
-        let mut link = UdpLink::from_bound(Arc::clone(&self.socket), self.local);
+        let mut link = self.link();
         // Whether it arrives or not, there is nothing left to try.
         let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
         service.finish(report);

@@ -1,5 +1,6 @@
 //! The actor at the well-known port.
 
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,9 +21,9 @@ use super::workers::Workers;
 use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
-use crate::net::{Received, Refusals, RequestSocket};
+use crate::net::{Received, Refusals, RequestSocket, send_from_port};
 use crate::observe::Fact;
-use crate::policy::unanswerable;
+use crate::policy::{OverLimit, unanswerable};
 use crate::transfer::{Outcome, error_packet};
 use crate::wire::{DecodeError, Direction, Packet, Request};
 
@@ -35,7 +36,7 @@ pub struct Listener {
     service: Arc<Service>,
     live_peers: Arc<LivePeers>,
     workers: Arc<Workers>,
-    /// `None` until started, and once paused.
+    /// `None` until started, and once paused; but in single-port mode packets of transfers still come.
     requests: Option<RequestSocket>,
     refusals: Refusals,
     buffer: Vec<u8>,
@@ -62,8 +63,7 @@ impl Listener {
         live_peers: Arc<LivePeers>,
         workers: Arc<Workers>,
     ) -> Self {
-        // One more than the longest request, to recognise those that are longer.
-        let buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
+        let buffer = vec![0; Self::buffer_octets(&service)];
         let (chaos, refusals) = (service.chaos().part("listener", ""), Refusals::new(service.ports));
         Self {
             socket,
@@ -79,11 +79,20 @@ impl Listener {
         }
     }
 
+    /// One more than the longest request, to recognise those that are longer; or the longest datagram, where blocks come too.
+    fn buffer_octets(service: &Service) -> usize {
+        if service.single_port { limits::DATAGRAM_OCTETS_MAX } else { limits::REQUEST_OCTETS_MAX + 1 }
+    }
+
     fn turn(&mut self, ctx: &Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
-            if !self.backlog && std::task::ready!(requests.poll_event(task)).is_err() {
-                return Poll::Ready(());
+            if !self.backlog {
+                match std::task::ready!(requests.poll_event(task)) {
+                    Ok(errors) if errors && self.service.single_port => self.take_errors(),
+                    Ok(_) => {}
+                    Err(_) => return Poll::Ready(()),
+                }
             }
             self.backlog = self.take_datagrams(ctx);
             if self.backlog {
@@ -91,6 +100,15 @@ impl Listener {
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Clients that closed their ports have ended their transfers.
+    fn take_errors(&mut self) {
+        for _ in 0..limits::DATAGRAMS_PER_TURN {
+            let gone = self.requests.as_mut().and_then(RequestSocket::take_error);
+            let Some(gone) = gone else { break };
+            self.live_peers.set_gone(gone);
         }
     }
 
@@ -119,6 +137,16 @@ impl Listener {
         if let Some(why) = unanswerable(peer, received.to) {
             return dropped(why);
         }
+        let is_request = matches!(octets, [0, 1 | 2, ..]);
+        if self.service.single_port && !is_request {
+            if !self.live_peers.deliver(peer, received.to, octets) {
+                dropped("it belongs to no transfer");
+            }
+            return;
+        }
+        if self.paused {
+            return dropped("the server is shutting down");
+        }
         match Packet::decode(octets) {
             Ok(Packet::Request(_)) if octets.len() > limits::REQUEST_OCTETS_MAX => {
                 let fault = Fault::new(Failure::Malformed, "longer than any request that is read");
@@ -136,6 +164,10 @@ impl Listener {
     fn on_request(&mut self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
         let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
+        if !self.service.access.allows(peer.ip(), request.direction) {
+            let fault = Fault::new(Failure::Forbidden, "not for clients at this address");
+            return self.refuse(received, Some(&request), &fault);
+        }
         let name = match self.service.rules.admit(&request) {
             Ok(name) => name,
             Err(fault) => return self.refuse(received, Some(&request), &fault),
@@ -146,7 +178,11 @@ impl Listener {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return,
             // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
-            Claim::Full => return dropped("the limit of transfers is reached"),
+            Claim::Flood => return dropped("too many clients have not answered yet"),
+            Claim::Full(why) if self.service.over_limit == OverLimit::Silence => return dropped(why),
+            Claim::Full(why) => {
+                return self.refuse(received, Some(&request), &Fault::new(Failure::Busy, why));
+            }
         };
         let request = request.into_owned();
         let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
@@ -155,7 +191,8 @@ impl Listener {
             Some(Ok(opened)) => Some(opened),
             None => None,
         };
-        let serve = Box::new(Serve { assignment, local: received.to, opened, ticket });
+        let port = self.service.single_port.then(|| Arc::clone(&self.socket));
+        let serve = Box::new(Serve { assignment, local: received.to, port, opened, ticket });
         if self.workers.hand_out(serve).is_err() {
             dropped("too many requests wait for a session");
         }
@@ -182,7 +219,7 @@ impl Listener {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.failure);
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
-        let sent = self.refusals.send(peer, to, &error_packet(fault.failure));
+        let sent = self.send_refusal(peer, to, &error_packet(fault.failure));
         let local = *sent.as_ref().unwrap_or(&to);
         let mut report = assignment.report(local, Outcome::Failed(fault.failure));
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
@@ -190,12 +227,20 @@ impl Listener {
         drop(ticket);
     }
 
-    /// Answers with one ERROR, from a port of its own as every answer is (RFC 1350 §4).
+    /// Sends an ERROR from a port of its own, as every answer is (RFC 1350 §4), unless there is but one.
+    fn send_refusal(&mut self, peer: SocketAddr, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
+        if self.service.single_port {
+            return send_from_port(&self.socket, to, peer, packet).map(|()| to);
+        }
+        self.refusals.send(peer, to, packet)
+    }
+
+    /// Answers with one ERROR.
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
         let packet = error_packet(fault.failure);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
-        let _ = self.refusals.send(peer, received.to, &packet);
+        let _ = self.send_refusal(peer, received.to, &packet);
         self.service.observe(&Fact::Refused { peer, request, fault });
     }
 }
@@ -207,11 +252,18 @@ impl Actor for Listener {
     /// When the socket can't be waited for: the supervisor tries again, and gives up in the end.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
-        if self.paused {
+        if self.paused && !self.service.single_port {
             return;
         }
         match RequestSocket::from_socket(Arc::clone(&self.socket)) {
-            Ok(requests) => self.requests = Some(requests),
+            Ok(requests) => {
+                if self.service.single_port
+                    && let Err(error) = requests.share()
+                {
+                    panic!("can't serve transfers from the port of requests: {error}");
+                }
+                self.requests = Some(requests);
+            }
             Err(error) => panic!("can't wait for requests: {error}"),
         }
         ctx.spawn(Pump);
@@ -225,7 +277,7 @@ impl Supervised for Listener {
         self.requests = None;
         self.refusals = Refusals::new(self.service.ports);
         self.backlog = false;
-        self.buffer = vec![0; limits::REQUEST_OCTETS_MAX + 1];
+        self.buffer = vec![0; Self::buffer_octets(&self.service)];
     }
 }
 
@@ -235,7 +287,9 @@ impl Handler<Pause> for Listener {
     fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         self.paused = true;
-        self.requests = None;
+        if !self.service.single_port {
+            self.requests = None;
+        }
     }
 }
 

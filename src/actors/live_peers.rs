@@ -1,15 +1,19 @@
 //! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, hash_map};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use actix::Recipient;
+use actix::{Addr, Recipient};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::session::{Again, Repeated, Returned};
-use crate::net::Received;
+use super::session::{Again, Forsaken, Repeated, Returned, Session, Superseded};
+use super::unproven::Unproven;
+use crate::limits;
+use crate::net::{Inbox, Received};
 use crate::observe::TransferId;
 use crate::wire::Request;
 
@@ -21,7 +25,12 @@ type Key = (SocketAddr, SocketAddr);
 pub struct LivePeers {
     table: Mutex<Table>,
     transfers_max: usize,
+    per_client_max: Option<usize>,
+    /// Packets of transfers come to the well-known port too.
+    single_port: bool,
+    began: Instant,
     unfinished: Arc<watch::Sender<usize>>,
+    unproven: Arc<Unproven>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +39,8 @@ struct Table {
     peers: HashMap<Key, Entry>,
     /// All live transfers: a peer may have more than one.
     live: usize,
+    /// Those of each client, if they are bounded.
+    clients: HashMap<IpAddr, usize>,
 }
 
 #[derive(Debug)]
@@ -48,27 +59,57 @@ pub(super) struct PeerState {
     over: AtomicBool,
     /// Transfers of the table whose outcome isn't known.
     unfinished: Arc<watch::Sender<usize>>,
+    peer: SocketAddr,
+    /// Where it is as long as the peer hasn't answered.
+    unproven: Arc<Unproven>,
+    pub(super) is_unproven: AtomicBool,
     /// The session, once it runs.
-    session: Mutex<Option<Recipient<Repeated>>>,
+    session: Mutex<Option<Addr<Session>>>,
+    /// In single-port mode, what has come for it; and when something came last, in milliseconds since the table began.
+    inbox: Option<Arc<Inbox>>,
+    heard_at_ms: AtomicU64,
 }
 
 impl PeerState {
-    fn counted_in(unfinished: &Arc<watch::Sender<usize>>) -> Self {
-        change(unfinished, |count| count + 1);
+    pub(super) fn counted_in(table: &LivePeers, peer: SocketAddr) -> Self {
+        change(&table.unfinished, |count| count + 1);
         let (answered, over) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { answered, over, unfinished: Arc::clone(unfinished), session: Mutex::default() }
+        let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
+        let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
+        let heard_at_ms = AtomicU64::new(table.now_ms());
+        let is_unproven = AtomicBool::new(false);
+        Self { answered, over, unfinished, peer, unproven, is_unproven, session, inbox, heard_at_ms }
+    }
+
+    /// What has come for the transfer at the well-known port, in single-port mode.
+    pub(super) fn inbox(&self) -> Option<&Arc<Inbox>> {
+        self.inbox.as_ref()
+    }
+
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Whether so many peers haven't answered yet that one of them gets nothing but an answer to each request.
+    pub(super) fn is_restrained(&self) -> bool {
+        self.unproven.are_many()
     }
 
     /// The outcome is known: nobody has to wait for this transfer any more, though its session may live on to answer repeats.
     pub(super) fn set_over(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             change(&self.unfinished, |count| count - 1);
+            if !self.answered.load(Ordering::Relaxed) {
+                self.unproven.remove(self);
+            }
         }
     }
 
     /// From now on requests from the same address begin new transfers.
     pub(super) fn set_answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+        if !self.answered.swap(true, Ordering::Relaxed) {
+            self.unproven.remove(self);
+        }
     }
 
     /// Whether the same request would be a new one.
@@ -87,9 +128,35 @@ impl PeerState {
         !self.is_settled()
     }
 
-    /// Repeated requests go to `session`.
-    pub(super) fn set_session(&self, session: Recipient<Repeated>) {
-        *lock(&self.session) = Some(session);
+    /// Whether nothing has come for so long that a request which comes again is no late copy.
+    fn is_quiet_since(&self, now_ms: u64) -> bool {
+        let quiet_ms = now_ms.saturating_sub(self.heard_at_ms.load(Ordering::Relaxed));
+        Duration::from_millis(quiet_ms) >= limits::RESTART_QUIET
+    }
+
+    fn tell_superseded(&self) {
+        if let Some(session) = &*lock(&self.session) {
+            // One that has no room for this, or is replaced just now, finds nothing more in its inbox, and gives up in time.
+            let _ = session.try_send(Superseded);
+        }
+    }
+
+    /// Repeated requests go to `session`, which has sent something, or is about to: from now on it is one of those that give way to others
+    /// as long as its peer hasn't answered.
+    pub(super) fn set_session(self: &Arc<Self>, session: Addr<Session>) {
+        let is_first = lock(&self.session).replace(session).is_none();
+        if is_first
+            && !self.is_settled()
+            && let Some(oldest) = self.unproven.add(self)
+            && let Some(session) = &*lock(&oldest.session)
+        {
+            // One that has no room for this hears from its peer, or is busy with its end.
+            let _ = session.try_send(Forsaken);
+        }
+        if self.is_settled() {
+            // It was over in this very moment, elsewhere.
+            self.unproven.remove(self);
+        }
     }
 }
 
@@ -99,8 +166,10 @@ pub(super) enum Claim {
     New(Ticket),
     /// The same that a session has just answered; it was told.
     Repeat,
-    /// One too many.
-    Full,
+    /// One too many, and of what.
+    Full(&'static str),
+    /// One too many of those of whom nobody knows who sent them.
+    Flood,
 }
 
 /// A transfer's place in the table, given back when dropped.
@@ -116,8 +185,16 @@ impl LivePeers {
     /// An empty table for at most `transfers_max` transfers at once.
     #[must_use]
     pub fn new(transfers_max: usize) -> Arc<Self> {
+        Self::bounded(transfers_max, None, false)
+    }
+
+    /// The same, with at most `per_client_max` of one client, by its address; with `single_port` a peer has one transfer at a time, and what comes from it at the
+    /// well-known port is for that.
+    #[must_use]
+    pub fn bounded(transfers_max: usize, per_client_max: Option<usize>, single_port: bool) -> Arc<Self> {
         let unfinished = Arc::new(watch::Sender::new(0));
-        Arc::new(Self { table: Mutex::default(), transfers_max, unfinished })
+        let (table, unproven, began) = (Mutex::default(), Arc::default(), Instant::now());
+        Arc::new(Self { table, transfers_max, per_client_max, single_port, began, unfinished, unproven })
     }
 
     /// How many transfers are live.
@@ -152,6 +229,20 @@ impl LivePeers {
     ) -> Claim {
         let key = (received.from, received.to);
         let mut table = lock(&self.table);
+        if self.single_port
+            && let Some(Entry { request: earlier, session, .. }) = table.peers.get(&key)
+            && !session.over.load(Ordering::Relaxed)
+        {
+            let (is_same, has_answered) = (earlier == request, session.answered.load(Ordering::Relaxed));
+            if is_same && has_answered && !session.is_quiet_since(self.now_ms()) {
+                // It is late: the transfer is under way.
+                return Claim::Repeat;
+            }
+            if !is_same || has_answered {
+                // The client began anew, from the same port.
+                session.tell_superseded();
+            }
+        }
         if let Some(entry) = table.peers.get(&key)
             && entry.request == *request
             && !entry.session.is_settled()
@@ -161,14 +252,48 @@ impl LivePeers {
         {
             return Claim::Repeat;
         }
-        if table.live >= self.transfers_max {
-            return Claim::Full;
+        if self.unproven.are_too_many() {
+            return Claim::Flood;
         }
-        let (id, state) = (next_id(), Arc::new(PeerState::counted_in(&self.unfinished)));
+        if table.live >= self.transfers_max {
+            return Claim::Full("the limit of transfers is reached");
+        }
+        if let Some(most) = self.per_client_max {
+            let of_client = table.clients.entry(received.from.ip()).or_default();
+            if *of_client >= most {
+                return Claim::Full("the limit of transfers of one client is reached");
+            }
+            *of_client += 1;
+        }
+        let (id, state) = (next_id(), Arc::new(PeerState::counted_in(self, received.from)));
         let entry = Entry { id, request: request.clone().into_owned(), session: Arc::clone(&state) };
         table.peers.insert(key, entry);
         table.live += 1;
         Claim::New(Ticket { id, state, key, table: Arc::clone(self) })
+    }
+}
+
+impl LivePeers {
+    /// Gives the transfer of `peer` what has come from it at `local`, the well-known port. `false` if it has none, or no room for it.
+    pub(super) fn deliver(&self, peer: SocketAddr, local: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(state) = self.state(peer, local) else { return false };
+        state.heard_at_ms.store(self.now_ms(), Ordering::Relaxed);
+        state.inbox.as_ref().is_some_and(|inbox| inbox.push(datagram))
+    }
+
+    /// The network says that nobody listens at this address.
+    pub(super) fn set_gone(&self, peer: SocketAddr) {
+        let table = lock(&self.table);
+        let of_peer = table.peers.iter().filter(|((it, _), _)| *it == peer);
+        of_peer.filter_map(|(_, entry)| entry.session.inbox.as_ref()).for_each(|inbox| inbox.set_gone());
+    }
+
+    fn state(&self, peer: SocketAddr, local: SocketAddr) -> Option<Arc<PeerState>> {
+        lock(&self.table).peers.get(&(peer, local)).map(|entry| Arc::clone(&entry.session))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -177,6 +302,12 @@ impl Drop for Ticket {
         self.state.set_over();
         let mut table = lock(&self.table.table);
         table.live -= 1;
+        if let hash_map::Entry::Occupied(mut of_client) = table.clients.entry(self.key.0.ip()) {
+            *of_client.get_mut() -= 1;
+            if *of_client.get() == 0 {
+                of_client.remove();
+            }
+        }
         if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {
             table.peers.remove(&self.key);
         }

@@ -29,6 +29,7 @@ mod session_supervisor;
 mod switchboard;
 #[cfg(test)]
 mod test_support;
+mod unproven;
 mod window_budget;
 mod workers;
 mod writer;

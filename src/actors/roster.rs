@@ -2,7 +2,7 @@
 //! loses them.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +39,8 @@ pub(super) struct Serve {
     pub(super) assignment: Assignment,
     /// The address that the request was sent to: answers come from there.
     pub(super) local: SocketAddr,
+    /// In single-port mode, the socket that the request came to.
+    pub(super) port: Option<Arc<UdpSocket>>,
     /// The file, if it could be opened without waiting.
     pub(super) opened: Option<Opened>,
     pub(super) ticket: Ticket,

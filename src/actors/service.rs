@@ -9,9 +9,9 @@ use slog::Logger;
 use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
-use crate::net::PortRange;
+use crate::net::{Mtu, PortRange};
 use crate::observe::{Fact, Observer, Report, TransferId};
-use crate::policy::Rules;
+use crate::policy::{Access, OverLimit, RefusedOption, Rules};
 use crate::store::Store;
 use crate::supervision::{RestartLimit, caught, contained};
 use crate::transfer::{Offer, OnAbort, Timeouts};
@@ -25,14 +25,24 @@ pub struct Service {
     pub observers: Vec<Arc<dyn Observer>>,
     /// What requests are let through.
     pub rules: Rules,
+    /// Who may read and write.
+    pub access: Access,
+    /// Options that are granted to nobody, or not to all.
+    pub refused_options: Vec<RefusedOption>,
+    /// What becomes of requests for which there is no place.
+    pub over_limit: OverLimit,
     /// What is granted of the options that are asked for.
     pub offer: Offer,
+    /// What bounds blocks beside that.
+    pub mtu: Mtu,
     /// Memory for windows.
     pub windows: Arc<WindowBudget>,
     /// How patient transfers are.
     pub timeouts: Timeouts,
     /// What becomes of an upload whose sender stopped.
     pub on_abort: OnAbort,
+    /// Transfers are served from the port that requests are sent to.
+    pub single_port: bool,
     /// Ports that transfers use.
     pub ports: Option<PortRange>,
     /// How long a session that is alone on its arbiter polls for an answer before it sleeps.

@@ -87,12 +87,15 @@ impl SessionSupervisor {
     }
 
     fn serve(&self, serve: Serve, ctx: &Context<Self>) {
-        let is_common =
-            self.wants_spares() && serve.is_short() && serve.assignment.request.options.is_empty();
-        let Serve { assignment, local, opened, ticket } = serve;
+        let is_common = serve.port.is_none()
+            && self.wants_spares()
+            && serve.is_short()
+            && serve.assignment.request.options.is_empty();
+        let Serve { assignment, local, port, opened, ticket } = serve;
+        let shared = port.map(|socket| Spare { socket, local, met: Vec::new() });
         let spare = if is_common { self.spares.borrow_mut().take(local, assignment.peer) } else { None };
         let Spare { socket, local, met } =
-            match spare.map_or_else(|| self.open_socket(&assignment, local), Ok) {
+            match shared.or(spare).map_or_else(|| self.open_socket(&assignment, local), Ok) {
                 Ok(found) => found,
                 Err(error) => return self.refuse(&assignment, local, &error),
             };
@@ -143,7 +146,7 @@ impl SessionSupervisor {
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
     fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Addr<Session> {
-        let link = Box::new(UdpLink::from_bound(Arc::clone(&lease.socket), lease.local));
+        let link = lease.link();
         let (lease, life) = (Arc::clone(lease), lease.next_life());
         let (service, registry) = (Arc::clone(&self.service), Rc::clone(&self.registry));
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());

@@ -10,8 +10,9 @@ use actix::{Actor, Context, Handler, System};
 
 pub(super) use self::press::Press;
 use super::service::Service;
+use crate::net::Mtu;
 use crate::observe::{Fact, Observer};
-use crate::policy::Rules;
+use crate::policy::{Access, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{ChildExited, Exit};
 use crate::transfer::{Offer, OnAbort, Timeouts};
@@ -42,8 +43,13 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         observers: vec![Arc::<Crashes>::clone(&crashes)],
         rules: Rules::default(),
         offer: Offer::default(),
+        access: Access::default(),
+        refused_options: Vec::new(),
+        over_limit: OverLimit::default(),
+        mtu: Mtu::default(),
+        single_port: false,
         windows: Arc::default(),
-        timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour },
+        timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },
         on_abort: OnAbort::default(),
         ports: None,
         poll: Duration::ZERO,

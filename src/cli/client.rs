@@ -108,6 +108,7 @@ impl ClientFlags {
             // Whoever typed `get` waits for its end. If the last ACK is lost, the server repeats the last block to a
             // port that is closed by then, and is told so: it only can't know that the file has arrived.
             dally: Duration::ZERO,
+            fixed: false,
         }
     }
 

@@ -81,7 +81,7 @@ impl Finished {
             (Outcome::Unconfirmed, _) => {
                 format!("everything was sent, but {server} never confirmed that it has the file")
             }
-            (Outcome::Complete, _) => self.outcome.to_string(),
+            (Outcome::Complete | Outcome::Superseded, _) => self.outcome.to_string(),
         }
     }
 
@@ -102,9 +102,11 @@ impl Finished {
             Outcome::Complete => Exit::Done,
             Outcome::Failed(_) => Exit::Failed,
             Outcome::PeerAborted { .. } | Outcome::Declined { .. } => Exit::Refused,
-            Outcome::Unanswered | Outcome::TimedOut | Outcome::PeerGone | Outcome::Unconfirmed => {
-                Exit::Unanswered
-            }
+            Outcome::Unanswered
+            | Outcome::TimedOut
+            | Outcome::PeerGone
+            | Outcome::Superseded
+            | Outcome::Unconfirmed => Exit::Unanswered,
         }
     }
 }

@@ -118,11 +118,13 @@ enum Refusal {
 }
 
 fn parse(args: &[OsString]) -> Result<Cli, Refusal> {
-    let cli = Cli::from_iter_safe(args).map_err(|error| match error.kind {
+    let matches = Cli::clap().get_matches_from_safe(args).map_err(|error| match error.kind {
         // (clap has written the version itself.)
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
         _ => Refusal::Wrong(sentence(&error)),
     })?;
+    let mut cli = Cli::from_clap(&matches);
+    cli.serve.note_order(&matches);
     match args.iter().find_map(|arg| switch_with_value(arg)) {
         Some(switch) => {
             Err(Refusal::Wrong(format!("--{switch} takes no value: write it alone, or leave it out")))

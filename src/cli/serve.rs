@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use slog::{crit, warn};
 use structopt::StructOpt;
+use structopt::clap::ArgMatches;
 
 use super::log::Log;
-use super::values::{self, Host};
+use super::values::{self, Clients, Host};
 use super::{Exit, complain, refuse_pointless, with_default};
 use crate::daemon::{self, RunError};
 use crate::limits;
-use crate::net::PortRange;
+use crate::net::{Mtu, PortRange};
+use crate::policy::{Access, AccessRule, OverLimit, RefusedOption};
 use crate::settings::Settings;
 use crate::store::Symlinks;
 use crate::transfer::{OnAbort, Rollover};
@@ -34,6 +36,10 @@ pub(super) struct Serve {
     #[structopt(short, long, value_name = "PORT", parse(try_from_str = values::port),
         help = with_default("Port to listen on; 0 lets the kernel choose", DEFAULT.listen.port))]
     port: Option<u16>,
+    /// Serve transfers from the port that requests are sent to: for NAT, containers and firewalls that
+    /// let nothing else through
+    #[structopt(long)]
+    single_port: bool,
     /// Ports that transfers use, for firewalls, such as 50000:50999 [default: any]
     #[structopt(long, value_name = "LO:HI")]
     port_range: Option<PortRange>,
@@ -81,6 +87,10 @@ pub(super) struct Serve {
             DEFAULT.timeouts.ack.as_secs_f64(),
         ))]
     ack_timeout: Option<Duration>,
+    /// Keep to --ack-timeout, or to what the client asks for, whatever the measured round trip: for
+    /// firmware that can't do with an interval that changes
+    #[structopt(long)]
+    fixed_timeout: bool,
     #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
             "Seconds without progress after which a client is given up",
@@ -97,6 +107,11 @@ pub(super) struct Serve {
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
         help = with_default("Largest block granted to a client that asks (RFC 2348)", DEFAULT.offer.blksize_max))]
     blksize_max: Option<u16>,
+    /// Grant no block that makes a packet longer than OCTETS, or than the interface that has the
+    /// server's address can send (auto): for firmware and networks that can't do with fragments
+    /// [default: blocks are as large as --blksize-max]
+    #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::mtu))]
+    mtu: Option<Mtu>,
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
         help = with_default("Largest window granted to a client that asks (RFC 7440)", DEFAULT.offer.windowsize_max))]
     windowsize_max: Option<u16>,
@@ -110,9 +125,29 @@ pub(super) struct Serve {
     #[structopt(long)]
     strict: bool,
 
+    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write; of these rules and
+    /// those of --deny the first that matches decides [default: everybody]
+    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
+    allow: Vec<Clients>,
+    /// Keep out clients of a network, or their reads or writes
+    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
+    deny: Vec<Clients>,
+    /// Don't grant an option, to clients of a network or to any: for firmware that asks for what it
+    /// can't do with; may be repeated
+    #[structopt(long, value_name = "NAME[=NETWORK]", number_of_values = 1, parse(try_from_str = values::refused_option))]
+    refuse_option: Vec<RefusedOption>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers),
         help = with_default("Transfers at once; further requests are not answered until one ends", DEFAULT.transfers_max))]
     max_transfers: Option<usize>,
+    /// Transfers of one client at once, by its address [default: as many as there is place for]
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers_per_client))]
+    max_transfers_per_client: Option<usize>,
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::over_limit),
+        help = with_default(
+            "What a request beyond those limits gets: silence (the client repeats it, and there may be a place then), or an error",
+            values::show_over_limit(DEFAULT.over_limit),
+        ))]
+    over_limit: Option<OverLimit>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
         help = with_default(
             "Threads that transfers are spread over",
@@ -138,13 +173,47 @@ pub(super) struct Serve {
     /// Log every packet
     #[structopt(short, long)]
     verbose: bool,
+
+    /// Where on the command line each of `allow` and each of `deny` was typed.
+    #[structopt(skip)]
+    typed_at: [Vec<usize>; 2],
 }
 
 /// Flags that take no value.
-pub(super) const SWITCHES: [&str; 7] =
-    ["read-only", "overwrite", "create-dirs", "no-fsync", "no-options", "strict", "verbose"];
+pub(super) const SWITCHES: [&str; 9] = [
+    "single-port",
+    "read-only",
+    "overwrite",
+    "create-dirs",
+    "no-fsync",
+    "fixed-timeout",
+    "no-options",
+    "strict",
+    "verbose",
+];
 
 impl Serve {
+    /// Notes the order of flags, where it matters.
+    pub(super) fn note_order(&mut self, matches: &ArgMatches<'_>) {
+        self.typed_at =
+            ["allow", "deny"].map(|name| matches.indices_of(name).into_iter().flatten().collect());
+    }
+
+    /// The rules of `--allow` and `--deny`, as they were typed.
+    fn access(&self) -> Access {
+        let [allowed_at, denied_at] = &self.typed_at;
+        let allowed = allowed_at.iter().zip(&self.allow).map(|(at, clients)| (at, true, clients));
+        let denied = denied_at.iter().zip(&self.deny).map(|(at, clients)| (at, false, clients));
+        let mut rules: Vec<_> = allowed.chain(denied).collect();
+        rules.sort_by_key(|(at, ..)| **at);
+        let rule = |(_, allow, clients): (_, _, &Clients)| AccessRule {
+            allow,
+            network: clients.network,
+            direction: clients.direction,
+        };
+        Access::new(rules.into_iter().map(rule).collect())
+    }
+
     /// Serves until a signal ends it.
     pub(super) fn run(&self) -> Exit {
         let settings = match self.settings() {
@@ -194,11 +263,16 @@ impl Serve {
         set(&mut settings.listen.port, &self.port);
         settings.listen.hosts = self.hosts(settings.listen.port)?;
         settings.ports = self.port_range;
+        settings.single_port = self.single_port;
         set(&mut settings.root, &self.root);
         settings.read_only = self.read_only;
         set(&mut settings.on_abort, &self.on_abort);
         settings.strict = self.strict;
+        settings.access = self.access();
+        settings.refused_options.clone_from(&self.refuse_option);
         set(&mut settings.transfers_max, &self.max_transfers);
+        settings.transfers_per_client_max = self.max_transfers_per_client;
+        set(&mut settings.over_limit, &self.over_limit);
         set(&mut settings.arbiters, &self.arbiters);
         set(&mut settings.poll, &self.poll_us);
         set(&mut settings.drain_timeout, &self.drain_timeout);
@@ -217,9 +291,11 @@ impl Serve {
         set(&mut offer.blksize_max, &self.blksize_max);
         set(&mut offer.windowsize_max, &self.windowsize_max);
         set(&mut offer.rollover, &self.rollover);
+        set(&mut settings.mtu, &self.mtu);
 
         let timeouts = &mut settings.timeouts;
         set(&mut timeouts.ack, &self.ack_timeout);
+        timeouts.fixed = self.fixed_timeout;
         set(&mut timeouts.unproven, &self.timeout);
         set(&mut timeouts.idle, &self.timeout);
         #[cfg(feature = "chaos")]
@@ -253,8 +329,12 @@ impl Serve {
         ];
         let options = [
             ("--blksize-max", self.blksize_max.is_some()),
+            ("--mtu", self.mtu.is_some()),
+            ("--refuse-option", !self.refuse_option.is_empty()),
             ("--windowsize-max", self.windowsize_max.is_some()),
         ];
+        let ports = [("--port-range", self.port_range.is_some())];
+        refuse_pointless(self.single_port, "--single-port has no other ports", &ports)?;
         refuse_pointless(self.read_only, "--read-only takes no uploads", &uploads)?;
         refuse_pointless(self.no_options, "--no-options negotiates nothing", &options)?;
         match (self.ack_timeout, self.timeout) {

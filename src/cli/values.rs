@@ -9,10 +9,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::limits;
+use crate::net::Mtu;
+use crate::policy::{OverLimit, RefusedOption};
 use crate::store::Symlinks;
-use crate::transfer::{OnAbort, Rollover};
-use crate::wire::Mode;
+use crate::transfer::{self, OnAbort, Rollover};
+use crate::wire::{Direction, Mode};
 
 /// A number within `range`; `noun` says what it is ("a port").
 pub(super) fn number<T>(text: &str, noun: &str, range: &RangeInclusive<T>) -> Result<T, String>
@@ -36,6 +40,16 @@ pub(super) fn blksize(text: &str) -> Result<u16, String> {
     number(text, "a block size", &(limits::BLKSIZE_MIN..=limits::BLKSIZE_MAX))
 }
 
+/// `auto`, or octets of an IP packet.
+pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
+    match text {
+        "auto" => Ok(Mtu::OfInterface),
+        _ => number(text, "an MTU", &limits::MTU_OCTETS)
+            .map(Mtu::Octets)
+            .map_err(|why| format!("{why}, or auto")),
+    }
+}
+
 /// Blocks of a window (RFC 7440).
 pub(super) fn windowsize(text: &str) -> Result<u16, String> {
     number(text, "a window size", &(1..=limits::WINDOWSIZE_MAX))
@@ -49,6 +63,82 @@ pub(super) fn transfers(text: &str) -> Result<usize, String> {
 /// Transfers of one load, in all or at once.
 pub(super) fn load(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::BENCH_TRANSFERS_MAX))
+}
+
+/// Live transfers of one client at once.
+pub(super) fn transfers_per_client(text: &str) -> Result<usize, String> {
+    transfers(text)
+}
+
+/// A network, with what is said of its clients: `10.0.0.0/8`, `2001:db8::/32:write`, `192.0.2.7:read`.
+pub(super) fn clients(text: &str) -> Result<Clients, String> {
+    let (network, direction) = match text.rsplit_once(':') {
+        Some((network, "read")) => (network, Some(Direction::Read)),
+        Some((network, "write")) => (network, Some(Direction::Write)),
+        _ => (text, None),
+    };
+    let network = self::network(network)
+        .map_err(|why| format!("{why}, with :read or :write behind it if it is for one of them"))?;
+    Ok(Clients { network, direction })
+}
+
+/// An option, and whose: `blksize`, `blksize=10.0.0.0/8`.
+pub(super) fn refused_option(text: &str) -> Result<RefusedOption, String> {
+    let (name, network) = match text.split_once('=') {
+        Some((name, network)) => (name, Some(self::network(network)?)),
+        None => (text, None),
+    };
+    let is_known = transfer::OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
+    if !is_known {
+        return Err(format!(
+            "{name:?} is no option that is ever granted: write one of {}",
+            transfer::OPTIONS.join(", ")
+        ));
+    }
+    Ok(RefusedOption { name: name.to_ascii_lowercase(), network })
+}
+
+/// A network, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let wrong = || {
+        format!(
+            "{text:?} is no network: write an address and the length of its prefix, such as 10.0.0.0/8 or 2001:db8::/32"
+        )
+    };
+    let network: IpNet = network.ok_or_else(wrong)?;
+    if network.addr() != network.network() {
+        return Err(format!(
+            "{text:?} has bits behind its prefix: write {} if you mean the network",
+            network.trunc()
+        ));
+    }
+    Ok(network)
+}
+
+/// `silence` or `error`.
+pub(super) fn over_limit(text: &str) -> Result<OverLimit, String> {
+    match text {
+        "silence" => Ok(OverLimit::Silence),
+        "error" => Ok(OverLimit::Error),
+        _ => Err(format!("{text:?} is neither silence nor error")),
+    }
+}
+
+/// The text that [`over_limit`] reads.
+pub(super) fn show_over_limit(over_limit: OverLimit) -> &'static str {
+    match over_limit {
+        OverLimit::Silence => "silence",
+        OverLimit::Error => "error",
+    }
+}
+
+/// Clients of whom something is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Clients {
+    pub(super) network: IpNet,
+    /// What they want to do; anything, if `None`.
+    pub(super) direction: Option<Direction>,
 }
 
 /// Threads.

@@ -75,13 +75,20 @@ pub struct Capacity {
     pub arbiters: usize,
     /// Transfers at once.
     pub transfers_max: usize,
+    /// Those of one client, by its address; no bound of its own, if `None`.
+    pub transfers_per_client_max: Option<usize>,
     /// What each permanent actor gets.
     pub restarts: RestartLimit,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { arbiters: 1, transfers_max: limits::TRANSFERS_MAX_DEFAULT, restarts: RestartLimit::default() }
+        Self {
+            arbiters: 1,
+            transfers_max: limits::TRANSFERS_MAX_DEFAULT,
+            transfers_per_client_max: None,
+            restarts: RestartLimit::default(),
+        }
     }
 }
 
@@ -105,10 +112,15 @@ impl Server {
             store: Arc::<Directory>::clone(&directory),
             observers: vec![Arc::new(LogObserver::new(log.clone()))],
             rules: Rules { read_only: settings.read_only, strict: settings.strict },
+            access: settings.access.clone(),
+            refused_options: settings.refused_options.clone(),
+            over_limit: settings.over_limit,
             offer: settings.offer,
+            mtu: settings.mtu,
             windows: Arc::default(),
             timeouts: settings.timeouts,
             on_abort: settings.on_abort,
+            single_port: settings.single_port,
             ports: settings.ports,
             poll: settings.poll,
             packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
@@ -117,8 +129,8 @@ impl Server {
             #[cfg(feature = "chaos")]
             chaos: settings.chaos.clone(),
         };
-        let (arbiters, transfers_max) = (settings.arbiters, settings.transfers_max);
-        let capacity = Capacity { arbiters, transfers_max, ..Capacity::default() };
+        let Settings { arbiters, transfers_max, transfers_per_client_max, .. } = *settings;
+        let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
         let server = Self::start_service(service, sockets, capacity, log)?;
         if !settings.read_only {
             sweep(directory, log.clone());
@@ -153,6 +165,8 @@ impl Server {
         capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
+        let Capacity { transfers_max, transfers_per_client_max, .. } = capacity;
+        let live_peers = LivePeers::bounded(transfers_max, transfers_per_client_max, service.single_port);
         let workers = Arc::new(Workers::new(capacity.restarts));
         let supervisor = root(&service, &workers);
         let (registered, of_registry) = (Arc::clone(&service), Arc::clone(&workers));
@@ -187,7 +201,7 @@ impl Server {
             sockets: Vec::new(),
             service,
             counters,
-            live_peers: LivePeers::new(capacity.transfers_max),
+            live_peers,
             workers,
             supervisor,
             registry,

@@ -5,10 +5,13 @@
 
 mod link;
 mod memory_link;
+mod mtu;
+mod outlet;
 mod port_range;
 mod readiness;
 mod refusals;
 mod request_socket;
+mod shared_link;
 mod socket_set;
 mod spare_sockets;
 mod sys;
@@ -19,9 +22,11 @@ mod test_support;
 
 pub use self::link::{Arrived, Link};
 pub use self::memory_link::MemoryLink;
+pub use self::mtu::Mtu;
 pub use self::port_range::{ParsePortRangeError, PortRange};
 pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};
+pub use self::shared_link::{Inbox, SharedLink, send_from_port};
 pub use self::socket_set::{SocketEvent, SocketSet};
 pub use self::spare_sockets::{Spare, SpareSockets};
 pub use self::udp_link::UdpLink;

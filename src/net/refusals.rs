@@ -5,7 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 
 use socket2::Socket;
 
-use super::udp_link::{bound, lost_is_fine, with_port};
+use super::outlet::lost_is_fine;
+use super::udp_link::{bound, with_port};
 use super::{PortRange, sys};
 use crate::limits::{REFUSAL_ADDRESSES_MAX, REFUSAL_SOCKETS, REFUSALS_PER_SOCKET};
 

@@ -87,14 +87,28 @@ impl RequestSocket {
         Arc::clone(self.readiness.socket())
     }
 
-    /// Ready when there may be something to receive. Readiness is consumed: afterwards receive until `WouldBlock`,
-    /// or wake the task yourself.
+    /// Has transfers served from this socket too (single-port mode): blocks larger than the path's MTU go as fragments, and of peers that are gone
+    /// [`take_error`](Self::take_error) tells.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn share(&self) -> io::Result<()> {
+        sys::share_request_socket(self.readiness.socket(), &self.local_addr)
+    }
+
+    /// Ready when there may be something to receive; with `true` if there may be an error to [`take`](Self::take_error) as well. Readiness is
+    /// consumed: afterwards receive until `WouldBlock`, or wake the task yourself.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Nothing is known here of the sender of what an error tells of: receiving clears it.
-        self.readiness.poll_event(cx).map_ok(drop)
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // (Where the socket is not shared, receiving clears an error, and nobody asks whose it was.)
+        self.readiness.poll_event(cx)
+    }
+
+    /// The next peer that the network reported unreachable, if the socket is [shared](Self::share).
+    pub fn take_error(&mut self) -> Option<SocketAddr> {
+        sys::take_unreachable(self.readiness.socket()).map(unmapped)
     }
 
     /// Takes one datagram without waiting.

@@ -1,25 +1,22 @@
 //! A transfer's own socket. A stranger must get ERROR 5 (RFC 1350 §4): it is connected only when another socket hears strangers.
 
-use std::cell::RefCell;
 use std::hint::black_box;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket};
 
+use super::outlet::{Gathering, Outlet};
 use super::readiness::Readiness;
 use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
-    COPIED_OCTETS_MAX, RECEIVED_BEFORE_UNMIXED, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX,
-    SLICES_PER_PACKET_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
-    UDP_PAYLOAD_OCTETS_MAX,
+    COPIED_OCTETS_MAX, RECEIVED_BEFORE_UNMIXED, TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
 };
-use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
+use crate::transfer::{Blocks, DATA_HEADER_OCTETS, Transmit};
 
 /// A [`Link`] over a UDP socket of its own.
 ///
@@ -127,81 +124,16 @@ impl UdpLink {
         received.map(|(octets, from)| Arrived::one(octets, from))
     }
 
-    fn send_blocks(&mut self, to: &SocketAddr, mut blocks: Blocks<'_>, how: Gathering) -> io::Result<()> {
-        let segment = DATA_HEADER_OCTETS + blocks.blksize();
-        let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
-        while self.segments && at_once > 1 && blocks.remaining() > 1 {
-            let run = Run::take(blocks, at_once);
-            if run.count < 2 {
-                break;
-            }
-            match run.send(&self.socket, self.address(to), segment, how) {
-                Err(
-                    Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
-                ) => {
-                    self.segments = false;
-                }
-                sent => {
-                    lost_is_fine(sent)?;
-                    blocks = run.after;
-                }
-            }
-        }
-        blocks.try_for_each(|block| self.send_block(to, &block))
+    fn outlet<'a>(&'a self, to: &'a SocketAddr) -> Outlet<'a> {
+        Outlet { socket: &self.socket, source: None, to: self.address(to) }
     }
 
-    fn send_block(&self, to: &SocketAddr, block: &DataBlock<'_>) -> io::Result<()> {
-        let octets = DATA_HEADER_OCTETS + block.payload_octets();
-        if octets <= COPIED_OCTETS_MAX {
-            return PACKET.with_borrow_mut(|room| self.send_packet(to, together(block, &mut room[..octets])));
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
-        let mut pieces = block.payload();
-        slices[0] = IoSlice::new(&block.header);
-        let mut filled = 1;
-        for (slice, piece) in slices[1..].iter_mut().zip(&mut pieces) {
-            *slice = IoSlice::new(piece);
-            filled += 1;
-        }
-        if pieces.next().is_none() {
-            return lost_is_fine(twice(|| {
-                sys::send_slices(&self.socket, self.address(to), &slices[..filled])
-            }));
-        }
-        self.send_packet(to, together(block, &mut vec![0; octets]))
+    fn send_blocks(&mut self, to: &SocketAddr, blocks: Blocks<'_>, how: Gathering) -> io::Result<()> {
+        let mut segments = self.segments;
+        let sent = self.outlet(to).send_blocks(blocks, &mut segments, how);
+        self.segments = segments;
+        sent
     }
-
-    fn send_packet(&self, to: &SocketAddr, packet: &[u8]) -> io::Result<()> {
-        lost_is_fine(twice(|| sys::send(&self.socket, self.address(to), packet)))
-    }
-}
-
-thread_local! {
-    /// Room for a packet that is copied together, and sent before the next one is.
-    static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
-    /// The same for a run.
-    static RUN: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(UDP_PAYLOAD_OCTETS_MAX));
-}
-
-/// How the packets of a run come together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gathering {
-    /// The kernel collects headers and payloads from where they lie.
-    ByKernel,
-    /// They are copied together first: that is less work for octets that are in the processor's cache, and more for others.
-    ByCopying,
-}
-
-/// Copies a block into `packet`, which has its length.
-fn together<'a>(block: &DataBlock<'_>, packet: &'a mut [u8]) -> &'a [u8] {
-    let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
-    header.copy_from_slice(&block.header);
-    for piece in block.payload() {
-        let (room, after) = rest.split_at_mut(piece.len());
-        room.copy_from_slice(piece);
-        rest = after;
-    }
-    packet
 }
 
 impl Link for UdpLink {
@@ -276,7 +208,7 @@ impl Link for UdpLink {
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
         match transmit {
-            Transmit::Packet(packet) => self.send_packet(&to, packet),
+            Transmit::Packet(packet) => self.outlet(&to).send_packet(packet),
             Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks, Gathering::ByKernel),
         }
     }
@@ -335,93 +267,6 @@ fn bind_within(socket: &Socket, local: SocketAddr, ports: PortRange) -> io::Resu
 pub(super) fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address
-}
-
-/// The front of a run of blocks that one system call can send.
-struct Run<'a> {
-    headers: [[u8; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX],
-    count: usize,
-    blocks: Blocks<'a>,
-    after: Blocks<'a>,
-}
-
-impl<'a> Run<'a> {
-    fn take(blocks: Blocks<'a>, at_most: usize) -> Self {
-        let headers = [[0; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX];
-        let mut run = Self { headers, count: 0, blocks, after: blocks };
-        let mut slices = 0;
-        while run.count < at_most {
-            let mut after = run.after;
-            let Some(block) = after.next() else { break };
-            slices += 1 + block.payload().count();
-            if slices > SLICES_PER_CALL_MAX {
-                break;
-            }
-            run.headers[run.count] = block.header;
-            run.count += 1;
-            run.after = after;
-            // The kernel cuts by length alone: nothing may follow a short segment.
-            if block.payload_octets() < blocks.blksize() {
-                break;
-            }
-        }
-        run
-    }
-
-    fn send(
-        &self,
-        socket: &UdpSocket,
-        to: Option<&SocketAddr>,
-        segment: usize,
-        how: Gathering,
-    ) -> nix::Result<()> {
-        let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
-        if how == Gathering::ByCopying {
-            return RUN.with_borrow_mut(|together| {
-                self.copy_to(together);
-                twice(|| sys::send_segments(socket, to, &[IoSlice::new(together)], segment))
-            });
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
-        let mut filled = 0;
-        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
-            for piece in std::iter::once(&header[..]).chain(block.payload()) {
-                slices[filled] = IoSlice::new(piece);
-                filled += 1;
-            }
-        }
-        twice(|| sys::send_segments(socket, to, &slices[..filled], segment))
-    }
-
-    fn copy_to(&self, together: &mut Vec<u8>) {
-        together.clear();
-        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
-            together.extend_from_slice(header);
-            block.payload().for_each(|piece| together.extend_from_slice(piece));
-        }
-    }
-}
-
-/// Tries again once: the first failure may be an earlier datagram's, caused by a stranger who left (the kernel reports
-/// an ICMP to whichever call comes next, and forgets it then).
-fn twice(mut send: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
-    match send() {
-        Err(errno) if !is_lost(errno) || errno == Errno::ECONNREFUSED => send(),
-        first => first,
-    }
-}
-
-/// No room in the socket's buffer or the device's queue, or word of yet another earlier datagram.
-fn is_lost(errno: Errno) -> bool {
-    matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ECONNREFUSED)
-}
-
-/// A datagram that is lost on the way out is like one lost later: the retransmission timer heals it.
-pub(super) fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
-    match sent {
-        Err(errno) if !is_lost(errno) => Err(errno.into()),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

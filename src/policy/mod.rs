@@ -1,7 +1,10 @@
 //! Who may do what: no sockets, no files.
 
+mod access;
+
 use std::net::{IpAddr, SocketAddr};
 
+pub use self::access::{Access, AccessRule, RefusedOption, without_refused};
 use crate::error::{Failure, Fault};
 use crate::store::Name;
 use crate::wire::{Direction, Mode, Request};
@@ -13,6 +16,16 @@ pub struct Rules {
     pub read_only: bool,
     /// Modes that no RFC knows are refused; else they count as `octet`.
     pub strict: bool,
+}
+
+/// What becomes of a request when there is no place for one more transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OverLimit {
+    /// It gets no answer: the client repeats it, and there may be a place then.
+    #[default]
+    Silence,
+    /// It gets ERROR 0: the client gives up, or asks another server.
+    Error,
 }
 
 impl Rules {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::net::PortRange;
+use crate::net::{Mtu, PortRange};
+use crate::policy::{Access, OverLimit, RefusedOption};
 use crate::store::DirectoryOptions;
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
@@ -30,12 +31,24 @@ pub struct Settings {
     pub on_abort: OnAbort,
     /// What is granted of the options that clients ask for.
     pub offer: Offer,
+    /// What bounds blocks beside that.
+    pub mtu: Mtu,
     /// When packets are repeated, and when a peer is given up.
     pub timeouts: Timeouts,
+    /// Transfers are served from the port that requests are sent to.
+    pub single_port: bool,
     /// Ports that transfers use; any, if `None`.
     pub ports: Option<PortRange>,
+    /// Who may read and write.
+    pub access: Access,
+    /// Options that are granted to nobody, or not to all.
+    pub refused_options: Vec<RefusedOption>,
     /// Live transfers at once.
     pub transfers_max: usize,
+    /// Those of one client, by its address; no bound of its own, if `None`.
+    pub transfers_per_client_max: Option<usize>,
+    /// What becomes of requests beyond those.
+    pub over_limit: OverLimit,
     /// Threads that transfers are spread over.
     pub arbiters: usize,
     /// How long an answer is polled for before the thread sleeps, where only one transfer keeps it busy; none if zero.
@@ -58,9 +71,15 @@ impl Default for Settings {
             strict: false,
             on_abort: OnAbort::default(),
             offer: Offer::default(),
+            mtu: Mtu::default(),
             timeouts: Timeouts::default(),
+            single_port: false,
             ports: None,
+            access: Access::default(),
+            refused_options: Vec::new(),
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
+            transfers_per_client_max: None,
+            over_limit: OverLimit::default(),
             // One is for the listeners, the log, the pool and the kernel's own work, which else take turns with a transfer's thread.
             arbiters: processors.saturating_sub(1).max(1),
             // On the only processor, the peer's answer may need it.

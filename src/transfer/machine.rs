@@ -36,6 +36,12 @@ pub enum Input<'a> {
     Published,
     /// The client sent the same request again.
     Repeated,
+    /// Too many peers have not answered yet: if this one hasn't either, it gets nothing more by itself, but an answer to each [`Repeated`](Self::Repeated) within its bound.
+    Restrained,
+    /// There is no room for a peer that hasn't answered yet. One that has is not concerned; nobody is told anything.
+    Forsaken,
+    /// The client has begun anew from the same port: nothing more is to be said to it by this transfer.
+    Superseded,
     /// Whoever drove the machine is gone, perhaps in the middle of an input or of a drain, and someone else goes on. An input stands once the
     /// [`Action::Store`] and [`Action::Publish`] that followed it were carried out, else it is as if it had been lost. Whatever was
     /// wanted must be asked for anew, and what the peer may be waiting for is sent again at once.
@@ -97,6 +103,8 @@ pub enum Outcome {
     TimedOut,
     /// The network says that the peer is gone.
     PeerGone,
+    /// The peer began anew from the same port.
+    Superseded,
     /// This end gave up and told the peer why.
     Failed(Failure),
 }
@@ -113,6 +121,7 @@ impl Outcome {
             Self::Unanswered => "unanswered",
             Self::TimedOut => "timed-out",
             Self::PeerGone => "peer-gone",
+            Self::Superseded => "superseded",
             Self::Failed(_) => "failed",
         }
     }
@@ -136,6 +145,7 @@ impl fmt::Display for Outcome {
             Self::Unanswered => f.write_str("the peer never answered"),
             Self::TimedOut => f.write_str("the peer stopped answering"),
             Self::PeerGone => f.write_str("the peer's port is closed"),
+            Self::Superseded => f.write_str("the peer began anew from the same port"),
             Self::Failed(failure) => failure.fmt(f),
         }
     }

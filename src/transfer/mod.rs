@@ -41,7 +41,7 @@ mod transmit;
 pub use self::client::Client;
 pub use self::machine::{Action, Drain, Input, Machine, OnAbort, Opening, Outcome, Tally};
 pub use self::moment::Moment;
-pub use self::negotiation::{Agreement, Offer, Terms, negotiate};
+pub use self::negotiation::{Agreement, OPTIONS, Offer, Terms, negotiate};
 pub use self::receiver::Receiver;
 pub use self::rollover::Rollover;
 pub use self::sender::Sender;

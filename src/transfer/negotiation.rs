@@ -82,6 +82,18 @@ impl Agreement {
     pub fn oack(&self) -> Option<Vec<u8>> {
         (!self.accepted.is_empty()).then(|| Packet::Oack(self.accepted.clone()).to_bytes())
     }
+
+    /// Datagrams that `request` may buy before its sender has answered: so many that a forged one buys no more octets of OACKs than
+    /// [`UNPROVEN_OCTETS_RATIO`](limits::UNPROVEN_OCTETS_RATIO) times its own, but one at least.
+    #[must_use]
+    pub fn allowance(&self, request: &Request<'_>) -> u32 {
+        if self.accepted.is_empty() {
+            return limits::UNPROVEN_DATAGRAMS_MAX;
+        }
+        let oack = 2 + self.accepted.wire_octets();
+        let affordable = request.wire_octets() * limits::UNPROVEN_OCTETS_RATIO / oack;
+        u32::try_from(affordable).unwrap_or(u32::MAX).clamp(1, limits::UNPROVEN_DATAGRAMS_MAX)
+    }
 }
 
 /// Answers the options of `request`, for a file of `size` octets (`None` for an upload, or when it isn't known).
@@ -143,20 +155,25 @@ enum Known {
     Rollover,
 }
 
+/// The options that may be granted, by name.
+pub const OPTIONS: [&str; 7] =
+    ["blksize", "blksize2", "timeout", "utimeout", "tsize", "windowsize", "rollover"];
+
 impl Known {
+    /// In the order of [`OPTIONS`].
+    const ALL: [Self; OPTIONS.len()] = [
+        Self::Blksize,
+        Self::Blksize2,
+        Self::Timeout,
+        Self::Utimeout,
+        Self::Tsize,
+        Self::Windowsize,
+        Self::Rollover,
+    ];
+
     fn from_name(name: &Text<'_>) -> Option<Self> {
         let is = |word: &str| name.as_bytes().eq_ignore_ascii_case(word.as_bytes());
-        [
-            ("blksize", Self::Blksize),
-            ("blksize2", Self::Blksize2),
-            ("timeout", Self::Timeout),
-            ("utimeout", Self::Utimeout),
-            ("tsize", Self::Tsize),
-            ("windowsize", Self::Windowsize),
-            ("rollover", Self::Rollover),
-        ]
-        .into_iter()
-        .find_map(|(word, known)| is(word).then_some(known))
+        OPTIONS.into_iter().zip(Self::ALL).find_map(|(word, known)| is(word).then_some(known))
     }
 }
 

@@ -319,13 +319,17 @@ impl Receiver {
 
     fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
-        if !self.at.proven && !crossed && self.may_send() {
+        if self.at.proven || crossed {
+            return;
+        }
+        self.buy_one();
+        if self.may_send() {
             self.repeat_ack(now);
         }
     }
 
     fn may_send(&self) -> bool {
-        self.at.proven || self.at.unproven_datagrams < limits::UNPROVEN_DATAGRAMS_MAX
+        self.at.proven || self.at.unproven_datagrams < self.at.allowance
     }
 
     /// The sender won't send the rest.
@@ -398,12 +402,15 @@ impl Machine for Receiver {
             Input::Stored => self.on_stored(now),
             Input::Published => self.on_published(now),
             Input::Repeated => self.on_repeated(now),
+            Input::Restrained => self.restrain(),
+            Input::Forsaken if !self.at.proven => self.stop(Outcome::Unanswered),
             Input::Resumed => self.resume(now),
-            Input::PeerGone if self.at.phase == Phase::Dallying => self.ending.close(),
+            Input::PeerGone | Input::Superseded if self.at.phase == Phase::Dallying => self.ending.close(),
             Input::PeerGone if self.at.phase == Phase::Receiving => self.stop(Outcome::PeerGone),
-            Input::PeerGone => {}
+            Input::Superseded if self.at.phase == Phase::Receiving => self.stop(Outcome::Superseded),
+            Input::PeerGone | Input::Superseded => {}
             Input::Failed(failure) => self.on_failed(failure),
-            Input::Slab { .. } => {}
+            Input::Slab { .. } | Input::Forsaken => {}
         }
         if !self.ending.is_over() {
             self.set_deadline(now);

@@ -1,5 +1,8 @@
 //! The sending end: a server that answers a read request, a client that writes.
 
+mod place;
+
+use self::place::{Duplicates, Place};
 use super::machine::{Ending, aborted};
 use super::send_buffer::SendBuffer;
 use super::tid::error_packet;
@@ -33,36 +36,12 @@ pub struct Sender {
     uncommitted: bool,
     terms: Terms,
     timing: Timing,
+    /// Datagrams that the peer may get before it has answered.
+    allowance: u32,
     /// The OACK that is offered first; empty if there is none.
     oack: Vec<u8>,
     /// The ERROR that ended the transfer; empty until then.
     error: Vec<u8>,
-}
-
-/// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again. It is copied for each packet, and
-/// so has nothing in it that can be done without or begun anew.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    acked: u64,
-    highest: u64,
-    tally: Tally,
-    /// Datagrams sent to a peer that hasn't answered.
-    unproven_datagrams: u32,
-    proven: bool,
-    /// The OACK has not been answered by ACK 0 yet.
-    offering: bool,
-}
-
-/// What a duplicate ACK may mean (RFC 7440 §4 and protocol lore): the first block of the window was lost, or it is only the echo of something
-/// sent twice.
-#[derive(Debug, Clone, Copy, Default)]
-struct Duplicates {
-    /// The window was restarted since the last progress: once is enough.
-    restarted: bool,
-    /// How often the blocks in flight were sent again: for each time, the peer may repeat its ACK of them.
-    resends: u32,
-    /// So many equal ACKs are such repetitions.
-    echoes: u32,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +49,8 @@ struct Outbox {
     control: bool,
     /// First and last block of a run.
     run: Option<(u64, u64)>,
+    /// A block beyond the window, after it.
+    beyond: Option<u64>,
     want: bool,
 }
 
@@ -83,6 +64,7 @@ impl Sender {
         Self {
             buffer: SendBuffer::new(terms.netascii),
             timing: Timing::new(timeouts, terms.interval),
+            allowance: limits::UNPROVEN_DATAGRAMS_MAX,
             terms,
             oack,
             error: Vec::new(),
@@ -102,6 +84,13 @@ impl Sender {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// Before it has answered, the peer gets so many datagrams at most; one at least.
+    #[must_use]
+    pub fn allowing(mut self, datagrams: u32) -> Self {
+        self.allowance = datagrams.max(1);
+        self
     }
 
     /// Position of the block that ends the file, once its end has been read.
@@ -204,7 +193,21 @@ impl Sender {
             self.give_up(if self.at.proven { Outcome::TimedOut } else { Outcome::Unanswered });
         } else if self.may_send() {
             self.repeat(now);
+            if self.timing.repeats_in_a_row() >= limits::REPEATS_BEFORE_BEYOND {
+                self.outbox.beyond = self.block_beyond();
+            }
         }
+    }
+
+    /// A block that tells a client to say where it is: a whole window is lost, or its ACK, and of that some clients say nothing more, however often they get the
+    /// window again (it is old to them), until their own timer runs out, a second or five later. But to a gap, or to the last block of all, they answer. So
+    /// the block after the next is sent too; it is of the window that the client may be waiting for (RFC 7440 §4).
+    fn block_beyond(&self) -> Option<u64> {
+        let window_end = self.at.acked + u64::from(self.terms.windowsize);
+        let beyond = self.last_block().map_or(window_end + 2, |last| last.min(window_end + 2));
+        let is_worth_it = self.terms.windowsize > 1 && !self.at.offering && self.at.proven;
+        (is_worth_it && beyond > window_end && beyond <= self.buffer.last_sendable(self.terms.blksize))
+            .then_some(beyond)
     }
 
     /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some clients never send it, and others
@@ -235,14 +238,20 @@ impl Sender {
 
     /// A forged request must not buy more than a few datagrams.
     fn may_send(&self) -> bool {
-        self.at.proven || self.at.unproven_datagrams < limits::UNPROVEN_DATAGRAMS_MAX
+        self.at.proven || self.at.unproven_datagrams < self.allowance
     }
 
-    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
+    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed. Each request buys an answer, up to the
+    /// bound for all of them.
     fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
         let sent_something = self.at.offering || self.sent > self.at.acked;
-        if !self.at.proven && sent_something && !crossed && self.may_send() {
+        if self.at.proven || !sent_something || crossed {
+            return;
+        }
+        let bought = (self.at.unproven_datagrams + 1).min(limits::UNPROVEN_DATAGRAMS_MAX);
+        self.allowance = self.allowance.max(bought);
+        if self.may_send() {
             self.repeat(now);
         }
     }
@@ -251,6 +260,13 @@ impl Sender {
     fn fill_window(&mut self, now: Moment) {
         if self.at.offering {
             return;
+        }
+        if let Some(beyond) = self.outbox.beyond {
+            self.at.tally.repeats += 1;
+            if beyond == self.at.acked + u64::from(self.terms.windowsize) + 1 {
+                // It is the one that is waited for, if all others have arrived, and may be acknowledged.
+                self.at.highest = self.at.highest.max(beyond);
+            }
         }
         let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
         if last <= self.sent {
@@ -314,28 +330,6 @@ impl Sender {
         self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
     }
 
-    /// [`Input::Resumed`] goes back to here. An end that isn't told yet is left to be found again.
-    fn commit(&mut self) {
-        if !self.ending.is_over() {
-            self.committed = self.at;
-            self.buffer.commit();
-        }
-    }
-
-    /// Goes on at the last commit. The octets are read again: what was in flight is repeated as soon as they are here.
-    fn resume(&mut self, now: Moment) {
-        self.at = self.committed;
-        self.sent = self.at.highest;
-        self.duplicates = Duplicates::default();
-        self.buffer.rewind();
-        self.error.clear();
-        (self.wanted, self.outbox, self.ending) = (false, Outbox::default(), Ending::default());
-        self.timing.restart(now);
-        if (self.at.offering || self.sent > self.at.acked) && self.may_send() {
-            self.repeat(now);
-        }
-    }
-
     fn fail(&mut self, failure: Failure) {
         self.error = error_packet(failure);
         self.outbox = Outbox { control: true, ..Outbox::default() };
@@ -372,10 +366,13 @@ impl Machine for Sender {
                 self.buffer.release(self.offset_of_unacked());
             }
             Input::Repeated => self.on_repeated(now),
+            Input::Restrained => self.allowance = self.allowance.min(self.at.unproven_datagrams).max(1),
+            Input::Forsaken if !self.at.proven => self.give_up(Outcome::Unanswered),
             Input::Resumed => self.resume(now),
             Input::PeerGone => self.give_up(Outcome::PeerGone),
+            Input::Superseded => self.give_up(Outcome::Superseded),
             Input::Failed(failure) => self.fail(failure),
-            Input::Slab { .. } | Input::Stored | Input::Published => {}
+            Input::Slab { .. } | Input::Stored | Input::Published | Input::Forsaken => {}
         }
         if self.ending.is_over() || hold {
             return;
@@ -395,6 +392,10 @@ impl Machine for Sender {
         }
         if let Some((first, last)) = self.outbox.run.take() {
             let blocks = self.buffer.blocks(first, last, self.terms.blksize, self.terms.rollover);
+            return Some(Action::Transmit(Transmit::Blocks(blocks)));
+        }
+        if let Some(beyond) = self.outbox.beyond.take() {
+            let blocks = self.buffer.blocks(beyond, beyond, self.terms.blksize, self.terms.rollover);
             return Some(Action::Transmit(Transmit::Blocks(blocks)));
         }
         if std::mem::take(&mut self.outbox.want) {

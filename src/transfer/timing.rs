@@ -17,6 +17,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long repeats of the last DATA are answered after the final ACK (RFC 1350 §6, "dallying").
     pub dally: Duration,
+    /// The interval stays [`ack`](Self::ack) (or what was negotiated), whatever the round trip, and however often something is repeated: for firmware
+    /// that can't do with an interval that changes (RFC 1123 §4.2.3.3 wants one that does).
+    pub fixed: bool,
 }
 
 impl Default for Timeouts {
@@ -26,6 +29,7 @@ impl Default for Timeouts {
             unproven: limits::UNPROVEN_TIMEOUT_DEFAULT,
             idle: limits::TIMEOUT_DEFAULT,
             dally: limits::DALLY_MIN,
+            fixed: false,
         }
     }
 }
@@ -56,6 +60,7 @@ pub(super) struct Timing {
     suspected_ns: Option<u64>,
     unproven_ns: u64,
     dally_ns: u64,
+    fixed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +85,7 @@ impl Timing {
             suspected_ns: None,
             unproven_ns: nanoseconds(timeouts.unproven),
             dally_ns: nanoseconds(timeouts.dally),
+            fixed: timeouts.fixed,
         }
     }
 
@@ -155,6 +161,9 @@ impl Timing {
         if let Some(negotiated_ns) = self.negotiated_ns {
             return negotiated_ns;
         }
+        if self.fixed {
+            return self.ack_ns;
+        }
         let doubled_ns =
             self.measured_ns().max(self.floor_ns).saturating_mul(1 << self.repeats_in_a_row.min(16));
         doubled_ns.min(RTO_MAX_NS.max(self.ack_ns))
@@ -165,6 +174,11 @@ impl Timing {
         self.round_trip.map_or(self.ack_ns, |round_trip| {
             round_trip.smoothed_ns + (round_trip.variance_ns * 4).max(RTO_MARGIN_MIN_NS)
         })
+    }
+
+    /// How often something was repeated since the peer last answered with progress.
+    pub(super) fn repeats_in_a_row(&self) -> u32 {
+        self.repeats_in_a_row
     }
 
     /// When the peer was last heard of with progress, or `sent` if that is later: what the interval counts from at a receiver.

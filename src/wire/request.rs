@@ -120,6 +120,12 @@ impl<'a> Request<'a> {
         &self.filename
     }
 
+    /// Octets that it takes on the wire.
+    #[must_use]
+    pub fn wire_octets(&self) -> usize {
+        2 + self.filename.as_bytes().len() + 1 + self.mode.as_bytes().len() + 1 + self.options.wire_octets()
+    }
+
     /// The same request, borrowing nothing.
     #[must_use]
     pub fn into_owned(self) -> Request<'static> {

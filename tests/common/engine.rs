@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use actix::{Addr, Arbiter, System};
 use stagecoach::actors::{Cancel, List, LivePeers, Registry, Service, Snapshot};
 use stagecoach::daemon::{Capacity, Server, ServerHandle};
-use stagecoach::net::RequestSocket;
+use stagecoach::net::{Mtu, RequestSocket};
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
-use stagecoach::policy::Rules;
+use stagecoach::policy::{Access, OverLimit, Rules};
 use stagecoach::store::Store;
 use stagecoach::transfer::{Offer, OnAbort, Timeouts};
 
@@ -119,7 +119,7 @@ impl Engine {
 
     pub(crate) fn with_capacity(store: Arc<dyn Store>, tripwire: Tripwire, capacity: Capacity) -> Self {
         let hour = Duration::from_secs(3600);
-        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour };
+        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
         Self::with_observers(store, tripwire, capacity, timeouts, Vec::new())
     }
 
@@ -146,6 +146,11 @@ impl Engine {
             observers,
             rules: Rules::default(),
             offer: Offer::default(),
+            access: Access::default(),
+            refused_options: Vec::new(),
+            over_limit: OverLimit::default(),
+            mtu: Mtu::default(),
+            single_port: false,
             windows: Arc::default(),
             timeouts,
             on_abort: OnAbort::default(),

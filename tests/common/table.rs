@@ -54,7 +54,7 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     settings.transfers_max = NEIGHBOURS + PLACES_FREE;
     settings.chaos = chaos.clone();
     let hour = Duration::from_secs(3600);
-    settings.timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour };
+    settings.timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
     let (started, parts) = mpsc::channel();
     let thread = thread::spawn(move || {
         System::new().block_on(async move {

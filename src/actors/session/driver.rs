@@ -1,9 +1,11 @@
 //! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::{ActorContext, ActorState, Addr};
 use tokio::time::Instant;
@@ -18,11 +20,12 @@ use crate::chaos::Part;
 use crate::error::Fault;
 use crate::limits;
 use crate::net::Link;
+use crate::policy::without_refused;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
     error_packet, negotiate,
 };
-use crate::wire::Direction;
+use crate::wire::{Direction, Request};
 
 /// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
 /// touches nothing else: what only an actor can do it leaves to the session as an errand.
@@ -72,6 +75,8 @@ pub(in crate::actors) struct Driver {
     /// While the transfer has no outcome.
     pub(super) at_work: Option<AtWork>,
     pub(super) chaos: Part,
+    /// How long an answer is polled for.
+    pub(super) poll: Duration,
 }
 
 /// What is left to the session.
@@ -112,6 +117,7 @@ impl Driver {
     ) -> Self {
         let chaos = service.chaos().part("session", lease.assignment.request.filename());
         let Assignment { peer, received_at, request, .. } = &lease.assignment;
+        let poll = if link.may_be_polled() { service.poll } else { Duration::ZERO };
         Self {
             peer: *peer,
             epoch: *received_at,
@@ -136,6 +142,7 @@ impl Driver {
             file: File::default(),
             at_work: None,
             chaos,
+            poll,
         }
     }
 
@@ -150,6 +157,9 @@ impl Driver {
     pub(super) fn on_deadline(&mut self) {
         // The answer may lie in the socket, behind what was of no use.
         self.take_datagrams(None);
+        if !self.is_proven && self.lease.peer_state.is_restrained() {
+            self.feed(Input::Restrained);
+        }
         self.feed(Input::Deadline);
     }
 
@@ -182,9 +192,10 @@ impl Driver {
 
     /// The file is open: agree on options and begin.
     pub(super) fn begin(&mut self) {
-        let offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
+        let offer = self.offer();
         let size = self.lease.hold().summary.size;
-        let agreement = match negotiate(&self.lease.assignment.request, &offer, size) {
+        let request = self.request();
+        let agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
         };
@@ -200,13 +211,42 @@ impl Driver {
         self.expect_runs();
     }
 
+    /// What the client asks for, but for the options that it had better not get.
+    fn request(&self) -> Cow<'_, Request<'static>> {
+        let request = &self.lease.assignment.request;
+        let refused = &self.service.refused_options;
+        let Some(options) = without_refused(&request.options, refused, self.peer.ip()) else {
+            return Cow::Borrowed(request);
+        };
+        let mut request = request.clone();
+        request.options = options;
+        Cow::Owned(request)
+    }
+
+    /// What is granted in this moment to this peer.
+    fn offer(&self) -> Offer {
+        let mut offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
+        // (To look up an interface costs more than a comparison.)
+        let asks = !self.lease.assignment.request.options.is_empty();
+        if asks && let Some(most) = self.service.mtu.blksize_max(self.lease.local) {
+            offer.blksize_max = offer.blksize_max.min(most);
+        }
+        offer
+    }
+
     fn machine_for(&self, agreement: &Agreement) -> Transfer {
         let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
         let (terms, timeouts) = (agreement.terms, self.service.timeouts);
-        match self.lease.assignment.request.direction {
-            Direction::Read => Transfer::Sending(Box::new(Sender::new(terms, opening, timeouts))),
+        let request = &self.lease.assignment.request;
+        let allowance = agreement.allowance(request);
+        match request.direction {
+            Direction::Read => {
+                let sender = Sender::new(terms, opening, timeouts);
+                Transfer::Sending(Box::new(sender.allowing(allowance)))
+            }
             Direction::Write => {
-                Transfer::Receiving(Box::new(Receiver::new(terms, opening, timeouts, self.service.on_abort)))
+                let receiver = Receiver::new(terms, opening, timeouts, self.service.on_abort);
+                Transfer::Receiving(Box::new(receiver.allowing(allowance)))
             }
         }
     }
@@ -239,6 +279,27 @@ impl Driver {
             self.feed(Input::Failed(fault.failure));
         } else {
             self.refuse(fault);
+        }
+    }
+
+    /// Others need the room; nothing is lost if the peer hasn't answered.
+    pub(super) fn forsake(&mut self) {
+        if !self.is_proven {
+            self.leave(Input::Forsaken, Outcome::Unanswered);
+        }
+    }
+
+    /// Ends the transfer by an input to its machine, or, if that isn't there yet, with this outcome. Nobody is told anything.
+    pub(super) fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
+        if self.lease.is_over() {
+            return;
+        }
+        let has_begun = self.lease.hold().machine.is_some();
+        if has_begun {
+            self.feed(input);
+        } else {
+            self.report(&mut self.lease.hold(), outcome);
+            self.end();
         }
     }
 

@@ -74,7 +74,7 @@ impl Driver {
     /// ERROR after an OACK would leave PXELINUX waiting.
     pub(super) fn start(&mut self, session: &Addr<Session>) {
         self.at_work = Some(AtWork::new());
-        self.lease.peer_state.set_session(session.clone().recipient());
+        self.lease.peer_state.set_session(session.clone());
         let (source, has_begun) = {
             let held = self.lease.hold();
             (held.source.0.clone(), held.machine.is_some())

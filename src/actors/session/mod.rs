@@ -53,6 +53,16 @@ pub(super) struct Session {
 #[rtype(result = "()")]
 pub(super) struct Repeated(pub(super) Option<Returned>);
 
+/// There is no room any more for a transfer whose peer hasn't answered.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Forsaken;
+
+/// The client began anew from the same port, to which this transfer has nothing more to say.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Superseded;
+
 /// A request that goes back to its listener, to be judged again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -190,6 +200,30 @@ impl Handler<Repeated> for Session {
                 repeated.0 = None;
                 driver.feed(Input::Repeated);
             }
+        });
+    }
+}
+
+impl Handler<Forsaken> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Forsaken, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            // The answer may be here.
+            driver.take_datagrams(None);
+            driver.forsake();
+        });
+    }
+}
+
+impl Handler<Superseded> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Superseded, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.leave(Input::Superseded, Outcome::Superseded);
         });
     }
 }

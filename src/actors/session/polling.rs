@@ -133,7 +133,7 @@ impl Driver {
             && now - began < limits::POLL_TURN
         {
             let mut scratch = Scratch::take();
-            let found = self.look(&mut scratch.current, now + self.service.poll);
+            let found = self.look(&mut scratch.current, now + self.poll);
             if let Some(arrived) = &found {
                 for octets in arrived.datagrams(&scratch.current) {
                     self.on_datagram(arrived.from, octets, false);
@@ -160,7 +160,7 @@ impl Driver {
         }
         let now = Instant::now();
         let until = *poll_until.get_or_insert(now + limits::POLL_TURN);
-        if now < until { self.look(buffer, now + self.service.poll) } else { None }
+        if now < until { self.look(buffer, now + self.poll) } else { None }
     }
 
     /// A window has been answered: how long they take, with and without sleep, decides about the next ones.
@@ -171,7 +171,7 @@ impl Driver {
     }
 
     fn has_windows_to_come(&self) -> bool {
-        self.is_receiver && !self.is_lock_step && self.at_work.is_some() && self.service.poll > Duration::ZERO
+        self.is_receiver && !self.is_lock_step && self.at_work.is_some() && self.poll > Duration::ZERO
     }
 
     /// Whether the peer is the one that is waited for: not the reader, nor anybody else on this arbiter.
@@ -180,7 +180,7 @@ impl Driver {
             && self.is_lock_step
             && self.wanted.is_none()
             && self.at_work.is_some()
-            && self.service.poll > Duration::ZERO
+            && self.poll > Duration::ZERO
     }
 
     fn look(&mut self, buffer: &mut [u8], until: Instant) -> Option<Arrived> {

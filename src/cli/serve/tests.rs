@@ -1,9 +1,14 @@
 use std::path::Path;
 
 use super::*;
+use crate::wire::Direction;
 
 fn settings(flags: &[&str]) -> Result<Settings, String> {
-    let serve = Serve::from_iter_safe([&["stagecoach"], flags].concat()).map_err(|error| error.message)?;
+    let matches = Serve::clap()
+        .get_matches_from_safe([&["stagecoach"], flags].concat())
+        .map_err(|error| error.message)?;
+    let mut serve = Serve::from_clap(&matches);
+    serve.note_order(&matches);
     serve.settings()
 }
 
@@ -18,7 +23,9 @@ fn every_flag_reaches_its_setting() {
     let flags = "--port 70 --host 127.0.0.1 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
         --create-dirs --symlinks deny --on-abort keep --max-upload-size 1M --min-free 0 --no-fsync \
         --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
-        --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
+        --fixed-timeout --mtu 1400 \
+        --allow 10.0.0.0/8:write --deny 10.9.0.0/16 --allow ::1 --refuse-option BlkSize=10.0.0.0/8 \
+        --max-transfers-per-client 5 --over-limit error --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
     let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
     let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
     assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
@@ -29,12 +36,28 @@ fn every_flag_reaches_its_setting() {
     assert_eq!((typed.directory.upload_octets_max, typed.directory.min_free_octets), (1 << 20, 0));
     assert_eq!(typed.on_abort, OnAbort::Keep);
     assert_eq!(typed.timeouts.ack, Duration::from_millis(250));
+    assert!(typed.timeouts.fixed);
+    assert_eq!(typed.mtu, Mtu::Octets(1400));
     assert_eq!(typed.timeouts.unproven, Duration::from_millis(7500));
     assert_eq!(typed.timeouts.idle, Duration::from_millis(7500));
     assert_eq!((typed.offer.blksize_max, typed.offer.windowsize_max), (1468, 8));
     assert_eq!(typed.offer.rollover, Rollover::One);
     assert!(typed.strict && typed.offer.strict && typed.offer.options);
     assert_eq!((typed.transfers_max, typed.arbiters), (12, 3));
+    assert_eq!((typed.transfers_per_client_max, typed.over_limit), (Some(5), OverLimit::Error));
+    let rule = |allow, network: &str, direction| AccessRule {
+        allow,
+        network: network.parse().expect("a network"),
+        direction,
+    };
+    let rules = [
+        rule(true, "10.0.0.0/8", Some(Direction::Write)),
+        rule(false, "10.9.0.0/16", None),
+        rule(true, "::1/128", None),
+    ];
+    assert_eq!(typed.access, Access::new(rules.to_vec()), "in the order in which they were typed");
+    let refused: Vec<_> = typed.refused_options.iter().map(ToString::to_string).collect();
+    assert_eq!(refused, ["blksize=10.0.0.0/8"]);
     assert_eq!(typed.poll, Duration::from_micros(75));
     assert_eq!(typed.drain_timeout, Duration::from_millis(4500));
 }
@@ -70,6 +93,8 @@ fn flags_without_meaning_beside_each_other_are_refused() {
         &["--read-only", "--no-fsync"],
         &["--no-options", "--blksize-max", "512"],
         &["--no-options", "--windowsize-max", "4"],
+        &["--no-options", "--mtu", "auto"],
+        &["--no-options", "--refuse-option", "tsize"],
         &["--timeout", "1", "--ack-timeout", "1"],
         &["--host", "::1", "--host", "[::1]"],
     ] {

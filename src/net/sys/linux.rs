@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,10 +14,14 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
+use smallvec::SmallVec;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::{Arrival, past_pending, without_label};
-use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, STRANGERS_RECEIVE_BUFFER_OCTETS};
+use crate::limits::{
+    REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, STRANGERS_RECEIVE_BUFFER_OCTETS,
+    TRANSFER_SEND_BUFFER_OCTETS,
+};
 use crate::net::{Arrived, SocketEvent};
 
 /// A set of sockets that are waited for together, each told of once for everything that comes (edge-triggered).
@@ -91,7 +95,7 @@ pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
 }
 
 /// Turns the error queue on.
-pub(in crate::net) fn prepare_transfer_socket(socket: &Socket, local: &SocketAddr) -> io::Result<()> {
+pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &SocketAddr) -> io::Result<()> {
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
     } else {
@@ -141,6 +145,52 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketA
         let _ = setsockopt(socket, sockopt::RcvBuf, &REQUEST_RECEIVE_BUFFER_OCTETS);
     }
     Ok(())
+}
+
+/// Has transfers served from a socket that requests arrive at: fragments, errors of the network, and room for windows.
+pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
+    let_fragment(socket, local)?;
+    prepare_transfer_socket(socket, local)?;
+    if setsockopt(socket, sockopt::SndBufForce, &TRANSFER_SEND_BUFFER_OCTETS).is_err() {
+        let _ = setsockopt(socket, sockopt::SndBuf, &TRANSFER_SEND_BUFFER_OCTETS);
+    }
+    Ok(())
+}
+
+/// Sends `slices` as one datagram, or as several of `segment` octets each and one of what is left, from `source`, one of the socket's addresses.
+pub(in crate::net) fn send_from(
+    socket: &UdpSocket,
+    source: SocketAddr,
+    to: Option<&SocketAddr>,
+    slices: &[IoSlice<'_>],
+    segment: Option<u16>,
+) -> nix::Result<()> {
+    let to = to.copied().map(SockaddrStorage::from);
+    let (v4, v6) = (source_v4(source), source_v6(source));
+    let mut messages = SmallVec::<[ControlMessage<'_>; 2]>::new();
+    match (&v4, &v6) {
+        (Some(v4), _) => messages.push(ControlMessage::Ipv4PacketInfo(v4)),
+        (_, Some(v6)) => messages.push(ControlMessage::Ipv6PacketInfo(v6)),
+        _ => {}
+    }
+    if let Some(segment) = &segment {
+        messages.push(ControlMessage::UdpGsoSegments(segment));
+    }
+    sendmsg(socket.as_raw_fd(), slices, &messages, MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
+}
+
+fn source_v4(source: SocketAddr) -> Option<libc::in_pktinfo> {
+    let SocketAddr::V4(v4) = source else { return None };
+    let address = libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) };
+    Some(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: libc::in_addr { s_addr: 0 } })
+}
+
+fn source_v6(source: SocketAddr) -> Option<libc::in6_pktinfo> {
+    let SocketAddr::V6(v6) = source else { return None };
+    Some(libc::in6_pktinfo {
+        ipi6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+        ipi6_ifindex: v6.scope_id(),
+    })
 }
 
 /// Sends `slices` as datagrams of `segment` octets each, and one of what is left.

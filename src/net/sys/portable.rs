@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Arrival, receive};
-use crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS;
+use super::{Arrival, receive, send_slices};
+use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
 /// A set of sockets that are waited for together: there is none, each is waited for by itself.
@@ -67,6 +67,22 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr)
     // What the kernel doesn't grant is done without.
     let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);
     Ok(())
+}
+
+pub(in crate::net) fn share_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
+    let _ = SockRef::from(socket).set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
+    Ok(())
+}
+
+/// From which of its addresses a socket sends is up to the system.
+pub(in crate::net) fn send_from(
+    socket: &UdpSocket,
+    _: SocketAddr,
+    to: Option<&SocketAddr>,
+    slices: &[IoSlice<'_>],
+    segment: Option<u16>,
+) -> nix::Result<()> {
+    if segment.is_some() { Err(Errno::EOPNOTSUPP) } else { send_slices(socket, to, slices) }
 }
 
 pub(in crate::net) fn send_segments(

@@ -2,6 +2,7 @@
 
 use super::{Outbox, Receiver};
 use crate::error::Failure;
+use crate::limits;
 use crate::transfer::machine::Ending;
 use crate::transfer::timing::Timing;
 use crate::transfer::{Moment, Outcome, Tally, Terms, Timeouts};
@@ -16,6 +17,8 @@ pub(super) struct Place {
     /// The OACK was answered by no DATA yet.
     pub(super) offering: bool,
     pub(super) unproven_datagrams: u32,
+    /// Datagrams that the peer may get before it has answered.
+    pub(super) allowance: u32,
     pub(super) last_sent_at: Moment,
     /// Last block that came in order.
     pub(super) received: u64,
@@ -71,6 +74,7 @@ impl Place {
             proven,
             offering,
             unproven_datagrams: 0,
+            allowance: limits::UNPROVEN_DATAGRAMS_MAX,
             last_sent_at: Moment::default(),
             received: 0,
             acked: 0,
@@ -90,6 +94,25 @@ impl Place {
 }
 
 impl Receiver {
+    /// Before it has answered, the peer gets so many datagrams at most; one at least.
+    #[must_use]
+    pub fn allowing(mut self, datagrams: u32) -> Self {
+        self.at.allowance = datagrams.max(1);
+        self.committed.allowance = self.at.allowance;
+        self
+    }
+
+    /// The peer gets nothing more by itself before it has answered.
+    pub(super) fn restrain(&mut self) {
+        self.at.allowance = self.at.allowance.min(self.at.unproven_datagrams).max(1);
+    }
+
+    /// It gets one datagram more, up to the bound for all of them.
+    pub(super) fn buy_one(&mut self) {
+        let bought = (self.at.unproven_datagrams + 1).min(limits::UNPROVEN_DATAGRAMS_MAX);
+        self.at.allowance = self.at.allowance.max(bought);
+    }
+
     /// How many [`Input::Stored`](crate::transfer::Input::Stored) were taken in.
     #[must_use]
     pub fn stored(&self) -> u64 {

@@ -269,6 +269,21 @@ fn lore_16_an_upload_that_nobody_sends_costs_three_datagrams() {
 }
 
 #[test]
+fn an_upload_that_nobody_sends_costs_one_among_many_and_nothing_where_there_is_no_room() {
+    let mut script = plain();
+    assert_eq!(script.feed(Input::Restrained), NOTHING);
+    script.now_ms += 1000;
+    assert_eq!(script.feed(Input::Repeated), ["ACK 0"]);
+    assert_eq!(script.wait_timed(60_000), [(3000, "unanswered".into()), (3000, "close".into())]);
+    let mut script = plain();
+    assert_eq!(script.feed(Input::Forsaken), ["unanswered", "close"]);
+    let mut script = plain();
+    script.data(1, &[1; 512]);
+    assert_eq!(script.feed(Input::Forsaken), NOTHING, "it is there");
+    assert_eq!(script.data(2, b"end"), ["publish", "ACK 2", "complete"]);
+}
+
+#[test]
 fn lore_11_d13_a_repeated_request_is_answered_by_the_same_session() {
     let mut script = plain();
     script.now_ms += 50;

@@ -10,6 +10,7 @@ use crate::transfer::{Input, Machine, Opening, Rollover, Terms, Timeouts};
 use crate::wire::Packet;
 
 mod resuming;
+mod unproven;
 mod windows;
 
 const NOTHING: [&str; 0] = [];

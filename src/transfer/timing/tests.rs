@@ -183,3 +183,16 @@ fn a_clock_that_jumps_does_no_harm() {
         assert!(timing.interval() <= limits::RTO_MAX);
     }
 }
+
+#[test]
+fn a_fixed_interval_stays_what_it_is() {
+    let fixed = Timeouts { fixed: true, ..Timeouts::default() };
+    let mut timing = Timing::new(fixed, None);
+    timing.restart(at(0));
+    exchange(&mut timing, 0, 5, 100);
+    for number in 0..8 {
+        assert_eq!(timing.interval(), ms(500));
+        timing.repeated(at(500 + number));
+    }
+    assert_eq!(Timing::new(fixed, Some(ms(3000))).interval(), ms(3000), "but for what was negotiated");
+}

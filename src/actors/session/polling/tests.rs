@@ -47,7 +47,10 @@ impl Clock {
         let polled = self.habit.polling;
         for left in (0..limits::POLL_BATCH).rev() {
             self.now += if polled { polling } else { asleep };
-            assert!(self.habit.poll_next(self.now, limits::POLL_BATCH) == polled || left == 0, "a batch is of one kind");
+            assert!(
+                self.habit.poll_next(self.now, limits::POLL_BATCH) == polled || left == 0,
+                "a batch is of one kind"
+            );
         }
         self.habit.polling
     }

@@ -111,6 +111,49 @@ fn r7440_13_a_peer_that_vanishes_costs_a_bounded_number_of_windows() {
     assert!(script.payloads.len() - before <= 16 * 4, "{said:?}");
 }
 
+#[test]
+fn a_client_that_says_nothing_to_a_window_that_it_has_is_asked_where_it_is() {
+    // Its ACK 8 was lost. What comes again is old to it; to a gap it answers.
+    let mut script = agreed(terms(8, 4), 30);
+    script.ack(0);
+    script.ack(4);
+    let said = script.wait(1500);
+    assert_eq!(
+        said[..3],
+        ["DATA 5-8", "DATA 5-8", "DATA 10"],
+        "once the first repeat was not answered either"
+    );
+    assert_eq!(script.ack(8), ["DATA 9-12"]);
+    assert_eq!(script.ack(12), ["DATA 13-16"], "all goes on as if nothing had happened");
+}
+
+#[test]
+fn a_client_that_waits_for_the_last_block_alone_gets_it() {
+    // ACK 8 was lost, and block 9 is the last: that is answered wherever the client is.
+    let mut script = agreed(terms(8, 4), 9);
+    script.ack(0);
+    script.ack(4);
+    let said = script.wait(1500);
+    assert_eq!(said[..3], ["DATA 5-8", "DATA 5-8", "DATA 9"]);
+    assert_eq!(script.ack(9), ["complete", "close"]);
+}
+
+#[test]
+fn there_is_nothing_beyond_the_last_window_nor_in_lock_step_nor_before_the_first_answer() {
+    let nothing_beyond = |said: Vec<String>, whole: &str| {
+        assert!(said.iter().filter(|said| said.starts_with("DATA")).all(|said| said == whole), "{said:?}");
+    };
+    let mut script = agreed(terms(8, 4), 8);
+    script.ack(0);
+    script.ack(4);
+    nothing_beyond(script.wait(10_000), "DATA 5-8");
+    let mut script = agreed(terms(8, 1), 8);
+    script.ack(0);
+    nothing_beyond(script.wait(10_000), "DATA 1");
+    let mut script = agreed(terms(8, 4), 8);
+    nothing_beyond(script.wait(10_000), "none at all");
+}
+
 /// A receiver of a window that answers as its kind does; returns how often each block was sent.
 fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64) -> bool) -> usize {
     let mut script = agreed(terms(8, 4), blocks);

@@ -1,0 +1,57 @@
+//! How large a packet may be on its way out.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::sys::socket::SockaddrStorage;
+
+use crate::transfer::DATA_HEADER_OCTETS;
+
+/// What bounds a block, beside what the client asks for: a packet that doesn't fit goes in fragments, which some firmware can't put together and some
+/// networks don't let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mtu {
+    /// Nothing does.
+    #[default]
+    Unbounded,
+    /// What the interface that has the transfer's address can send in one piece.
+    OfInterface,
+    /// Octets of an IP packet.
+    Octets(u16),
+}
+
+impl Mtu {
+    /// The largest block that fits one packet from `local`. `None` if there is no bound, or if that isn't known.
+    #[must_use]
+    pub fn blksize_max(self, local: SocketAddr) -> Option<u16> {
+        let mtu = match self {
+            Self::Unbounded => return None,
+            Self::OfInterface => interface_mtu(local.ip())?,
+            Self::Octets(octets) => octets.into(),
+        };
+        let ip_header = if local.is_ipv4() { IPV4_HEADER_OCTETS } else { IPV6_HEADER_OCTETS };
+        let blksize = mtu.saturating_sub(ip_header + UDP_HEADER_OCTETS + DATA_HEADER_OCTETS);
+        Some(u16::try_from(blksize).unwrap_or(u16::MAX))
+    }
+}
+
+const IPV4_HEADER_OCTETS: usize = 20;
+const IPV6_HEADER_OCTETS: usize = 40;
+const UDP_HEADER_OCTETS: usize = 8;
+
+/// The MTU of the interface that has this address. `None` where the system doesn't tell, or where an interface has it no more.
+fn interface_mtu(address: IpAddr) -> Option<usize> {
+    let has_it = |interface: &InterfaceAddress| interface.address.as_ref().and_then(ip) == Some(address);
+    let name = getifaddrs().ok()?.find(has_it)?.interface_name;
+    let text = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("mtu")).ok()?;
+    text.trim().parse().ok()
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! The way out of a socket: packets, and runs of blocks in as few system calls as the kernel allows.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, UdpSocket};
+
+use nix::errno::Errno;
+
+use super::sys;
+use crate::limits::{
+    COPIED_OCTETS_MAX, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX,
+    UDP_PAYLOAD_OCTETS_MAX,
+};
+use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock};
+
+/// The way out of a socket, to one peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outlet<'a> {
+    pub(super) socket: &'a UdpSocket,
+    /// The address that datagrams leave from, where the socket has several.
+    pub(super) source: Option<SocketAddr>,
+    /// Whom they are for; none, if the socket is connected.
+    pub(super) to: Option<&'a SocketAddr>,
+}
+
+impl Outlet<'_> {
+    /// Sends one packet.
+    pub(super) fn send_packet(self, packet: &[u8]) -> io::Result<()> {
+        lost_is_fine(twice(|| match self.source {
+            None => sys::send(self.socket, self.to, packet),
+            Some(source) => sys::send_from(self.socket, source, self.to, &[IoSlice::new(packet)], None),
+        }))
+    }
+
+    /// Sends a run of blocks. `segments` tells whether the kernel may be asked to cut it into datagrams, and is cleared where it refuses.
+    pub(super) fn send_blocks(
+        self,
+        mut blocks: Blocks<'_>,
+        segments: &mut bool,
+        how: Gathering,
+    ) -> io::Result<()> {
+        let segment = DATA_HEADER_OCTETS + blocks.blksize();
+        let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
+        while *segments && at_once > 1 && blocks.remaining() > 1 {
+            let run = Run::take(blocks, at_once);
+            if run.count < 2 {
+                break;
+            }
+            match run.send(self, segment, how) {
+                Err(
+                    Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
+                ) => {
+                    *segments = false;
+                }
+                sent => {
+                    lost_is_fine(sent)?;
+                    blocks = run.after;
+                }
+            }
+        }
+        blocks.try_for_each(|block| self.send_block(&block))
+    }
+
+    fn send_block(self, block: &DataBlock<'_>) -> io::Result<()> {
+        let octets = DATA_HEADER_OCTETS + block.payload_octets();
+        if octets <= COPIED_OCTETS_MAX {
+            return PACKET.with_borrow_mut(|room| self.send_packet(together(block, &mut room[..octets])));
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
+        let mut pieces = block.payload();
+        slices[0] = IoSlice::new(&block.header);
+        let mut filled = 1;
+        for (slice, piece) in slices[1..].iter_mut().zip(&mut pieces) {
+            *slice = IoSlice::new(piece);
+            filled += 1;
+        }
+        if pieces.next().is_none() {
+            return lost_is_fine(twice(|| match self.source {
+                None => sys::send_slices(self.socket, self.to, &slices[..filled]),
+                Some(source) => sys::send_from(self.socket, source, self.to, &slices[..filled], None),
+            }));
+        }
+        self.send_packet(together(block, &mut vec![0; octets]))
+    }
+
+    fn send_segments(self, slices: &[IoSlice<'_>], segment: u16) -> nix::Result<()> {
+        twice(|| match self.source {
+            None => sys::send_segments(self.socket, self.to, slices, segment),
+            Some(source) => sys::send_from(self.socket, source, self.to, slices, Some(segment)),
+        })
+    }
+}
+
+thread_local! {
+    /// Room for a packet that is copied together, and sent before the next one is.
+    static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
+    /// The same for a run.
+    static RUN: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(UDP_PAYLOAD_OCTETS_MAX));
+}
+
+/// How the packets of a run come together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gathering {
+    /// The kernel collects headers and payloads from where they lie.
+    ByKernel,
+    /// They are copied together first: that is less work for octets that are in the processor's cache, and more for others.
+    ByCopying,
+}
+
+/// Copies a block into `packet`, which has its length.
+fn together<'a>(block: &DataBlock<'_>, packet: &'a mut [u8]) -> &'a [u8] {
+    let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
+    header.copy_from_slice(&block.header);
+    for piece in block.payload() {
+        let (room, after) = rest.split_at_mut(piece.len());
+        room.copy_from_slice(piece);
+        rest = after;
+    }
+    packet
+}
+
+/// The front of a run of blocks that one system call can send.
+struct Run<'a> {
+    headers: [[u8; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX],
+    count: usize,
+    blocks: Blocks<'a>,
+    after: Blocks<'a>,
+}
+
+impl<'a> Run<'a> {
+    fn take(blocks: Blocks<'a>, at_most: usize) -> Self {
+        let headers = [[0; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX];
+        let mut run = Self { headers, count: 0, blocks, after: blocks };
+        let mut slices = 0;
+        while run.count < at_most {
+            let mut after = run.after;
+            let Some(block) = after.next() else { break };
+            slices += 1 + block.payload().count();
+            if slices > SLICES_PER_CALL_MAX {
+                break;
+            }
+            run.headers[run.count] = block.header;
+            run.count += 1;
+            run.after = after;
+            // The kernel cuts by length alone: nothing may follow a short segment.
+            if block.payload_octets() < blocks.blksize() {
+                break;
+            }
+        }
+        run
+    }
+
+    fn send(&self, outlet: Outlet<'_>, segment: usize, how: Gathering) -> nix::Result<()> {
+        let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
+        if how == Gathering::ByCopying {
+            return RUN.with_borrow_mut(|together| {
+                self.copy_to(together);
+                outlet.send_segments(&[IoSlice::new(together)], segment)
+            });
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
+        let mut filled = 0;
+        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
+            for piece in std::iter::once(&header[..]).chain(block.payload()) {
+                slices[filled] = IoSlice::new(piece);
+                filled += 1;
+            }
+        }
+        outlet.send_segments(&slices[..filled], segment)
+    }
+
+    fn copy_to(&self, together: &mut Vec<u8>) {
+        together.clear();
+        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
+            together.extend_from_slice(header);
+            block.payload().for_each(|piece| together.extend_from_slice(piece));
+        }
+    }
+}
+
+/// Tries again once: the first failure may be an earlier datagram's, caused by a stranger who left (the kernel reports
+/// an ICMP to whichever call comes next, and forgets it then).
+fn twice(mut send: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
+    match send() {
+        Err(errno) if !is_lost(errno) || errno == Errno::ECONNREFUSED => send(),
+        first => first,
+    }
+}
+
+/// No room in the socket's buffer or the device's queue, or word of yet another earlier datagram.
+fn is_lost(errno: Errno) -> bool {
+    matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ECONNREFUSED)
+}
+
+/// A datagram that is lost on the way out is like one lost later: the retransmission timer heals it.
+pub(super) fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
+    match sent {
+        Err(errno) if !is_lost(errno) => Err(errno.into()),
+        _ => Ok(()),
+    }
+}

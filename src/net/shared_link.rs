@@ -1,0 +1,146 @@
+//! A transfer's way to its peer through the well-known port, which it shares with all others.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::outlet::{Gathering, Outlet};
+use super::{Arrived, Link};
+use crate::limits::{INBOX_DATAGRAMS_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS};
+use crate::transfer::Transmit;
+
+/// What has come for one transfer at a port that many share, until its session takes it. It holds as much as a socket would; what
+/// comes beyond that is lost, as it is there.
+#[derive(Debug, Default)]
+pub struct Inbox(Mutex<Arrivals>);
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    datagrams: VecDeque<Box<[u8]>>,
+    octets: usize,
+    /// The network says that nobody listens at the peer's address any more.
+    gone: bool,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// One more. `false` if there is no room for it.
+    pub fn push(&self, datagram: &[u8]) -> bool {
+        let mut arrivals = self.lock();
+        let has_room = arrivals.datagrams.len() < INBOX_DATAGRAMS_MAX
+            && arrivals.octets + datagram.len() <= TRANSFER_RECEIVE_BUFFER_OCTETS;
+        if has_room {
+            arrivals.octets += datagram.len();
+            arrivals.datagrams.push_back(datagram.into());
+            arrivals.wake();
+        }
+        has_room
+    }
+
+    /// The network says that nobody listens at the peer's address any more.
+    pub fn set_gone(&self) {
+        let mut arrivals = self.lock();
+        arrivals.gone = true;
+        arrivals.wake();
+    }
+
+    /// A panic elsewhere leaves it whole: each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrivals {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A [`Link`] through a socket that whoever has it receives from: what comes from this link's peer is pushed into its [`Inbox`].
+#[derive(Debug)]
+pub struct SharedLink {
+    socket: Arc<UdpSocket>,
+    inbox: Arc<Inbox>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    /// The address that datagrams leave from, if the socket has several.
+    source: Option<SocketAddr>,
+    /// Whether the kernel may be asked to cut a run into datagrams.
+    segments: bool,
+}
+
+impl SharedLink {
+    /// A link to `peer`, from `local`, where its request was sent to.
+    #[must_use]
+    pub fn new(socket: Arc<UdpSocket>, inbox: Arc<Inbox>, peer: SocketAddr, local: SocketAddr) -> Self {
+        let source = source(&socket, local);
+        Self { socket, inbox, peer, local, source, segments: true }
+    }
+}
+
+impl Link for SharedLink {
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut arrivals = self.inbox.lock();
+        if !arrivals.datagrams.is_empty() || arrivals.gone {
+            return Poll::Ready(Ok(()));
+        }
+        arrivals.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whoever fills the inbox may need this thread for that, or the processor.
+    fn may_be_polled(&self) -> bool {
+        false
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        let mut arrivals = self.inbox.lock();
+        let datagram = arrivals.datagrams.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
+        arrivals.octets -= datagram.len();
+        let taken = datagram.len().min(buffer.len());
+        buffer[..taken].copy_from_slice(&datagram[..taken]);
+        Ok(Arrived::one(datagram.len(), self.peer))
+    }
+
+    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
+        let outlet = Outlet { socket: &self.socket, source: self.source, to: Some(&to) };
+        match transmit {
+            Transmit::Packet(packet) => outlet.send_packet(packet),
+            Transmit::Blocks(blocks) => outlet.send_blocks(*blocks, &mut self.segments, Gathering::ByKernel),
+        }
+    }
+
+    fn take_error(&mut self) -> Option<SocketAddr> {
+        std::mem::take(&mut self.inbox.lock().gone).then_some(self.peer)
+    }
+}
+
+/// Sends a packet through the well-known port itself, from `local`, where the request was sent to.
+///
+/// # Errors
+/// When the kernel refuses for good.
+pub fn send_from_port(
+    socket: &UdpSocket,
+    local: SocketAddr,
+    to: SocketAddr,
+    packet: &[u8],
+) -> io::Result<()> {
+    Outlet { socket, source: source(socket, local), to: Some(&to) }.send_packet(packet)
+}
+
+/// What the kernel has to be told of where a datagram is from.
+fn source(socket: &UdpSocket, local: SocketAddr) -> Option<SocketAddr> {
+    let has_several = socket.local_addr().is_ok_and(|bound| bound.ip().is_unspecified());
+    (has_several && !local.ip().is_unspecified()).then_some(local)
+}
+
+#[cfg(test)]
+mod tests;

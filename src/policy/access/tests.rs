@@ -1,0 +1,65 @@
+use super::*;
+
+fn rule(allow: bool, network: &str, direction: Option<Direction>) -> AccessRule {
+    AccessRule { allow, network: network.parse().unwrap(), direction }
+}
+
+fn may(access: &Access, address: &str) -> [bool; 2] {
+    [Direction::Read, Direction::Write].map(|direction| access.allows(address.parse().unwrap(), direction))
+}
+
+#[test]
+fn without_rules_everybody_may_do_everything() {
+    assert_eq!(may(&Access::default(), "192.0.2.1"), [true, true]);
+}
+
+#[test]
+fn the_first_rule_that_matches_decides() {
+    let access = Access::new(vec![
+        rule(true, "10.0.9.7/32", None),
+        rule(false, "10.0.9.0/24", None),
+        rule(true, "10.0.0.0/8", Some(Direction::Write)),
+        rule(false, "10.0.0.0/8", None),
+    ]);
+    assert_eq!(may(&access, "10.0.9.7"), [true, true]);
+    assert_eq!(may(&access, "10.0.9.8"), [false, false]);
+    assert_eq!(may(&access, "10.0.1.1"), [false, true]);
+}
+
+#[test]
+fn whoever_is_not_named_is_let_in_unless_others_are() {
+    let denied = Access::new(vec![rule(false, "10.0.0.0/8", None)]);
+    assert_eq!(may(&denied, "192.0.2.1"), [true, true]);
+    let writers = Access::new(vec![rule(true, "10.0.0.0/8", Some(Direction::Write))]);
+    assert_eq!(may(&writers, "192.0.2.1"), [true, false], "reading is not what it is about");
+    let inside = Access::new(vec![rule(true, "2001:db8::/32", None)]);
+    assert_eq!(may(&inside, "2001:db8::1"), [true, true]);
+    assert_eq!(may(&inside, "192.0.2.1"), [false, false]);
+}
+
+#[test]
+fn an_ipv4_client_is_one_also_at_a_socket_for_both() {
+    let access = Access::new(vec![rule(false, "192.0.2.0/24", None)]);
+    assert_eq!(may(&access, "::ffff:192.0.2.1"), [false, false]);
+}
+
+#[test]
+fn an_option_is_refused_to_whom_it_is_and_the_others_stay_in_their_order() {
+    let refused = [
+        RefusedOption { name: "blksize".into(), network: Some("10.0.0.0/8".parse().unwrap()) },
+        RefusedOption { name: "rollover".into(), network: None },
+    ];
+    let mut options = Options::new();
+    for name in ["tsize", "BlkSize", "windowsize"] {
+        options.push(Text::new(name.as_bytes()).unwrap(), Text::from(1));
+    }
+    let left = |address: &str| {
+        without_refused(&options, &refused, address.parse().unwrap()).map(|left| left.to_string())
+    };
+    assert_eq!(left("10.1.2.3").as_deref(), Some("tsize=1 windowsize=1"));
+    assert_eq!(left("::ffff:10.1.2.3").as_deref(), Some("tsize=1 windowsize=1"));
+    assert_eq!(left("192.0.2.1"), None);
+    options.push(Text::new(&b"ROLLOVER"[..]).unwrap(), Text::from(0));
+    let left = without_refused(&options, &refused, "192.0.2.1".parse().unwrap()).unwrap();
+    assert_eq!(left.to_string(), "tsize=1 BlkSize=1 windowsize=1");
+}

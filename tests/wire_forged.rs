@@ -1,0 +1,184 @@
+//! Requests that name a source which never sent them: what they buy, and what that costs the server. (D8 of the design, LORE-16.)
+
+mod common;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use common::daemon::Daemon;
+use common::namespace::in_namespace;
+use common::raw::{Client, ack, rrq};
+use common::served::{GOOD, Served};
+
+/// A network whose other machines take everything and answer nothing.
+const NETWORK: &str = "ip link set lo up
+    ip link add away type veth peer name nobody
+    ip link set nobody up
+    echo 1 > /proc/sys/net/ipv6/conf/away/disable_ipv6 || true
+    echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter || true
+    ip addr add 10.0.0.1/8 dev away
+    ip link set away up arp off";
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+/// Whoever forges.
+struct Forger {
+    socket: Socket,
+    port: u16,
+}
+
+impl Forger {
+    fn new(port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP)).expect("the right to forge");
+        socket.set_header_included_v4(true).expect("headers of our own");
+        Self { socket, port }
+    }
+
+    /// Sends a request that comes from `from`, as far as anybody can see.
+    fn send(&self, from: SocketAddrV4, request: &[u8]) {
+        let udp = 8 + request.len();
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+        packet.extend(from.ip().octets());
+        packet.extend(SERVER.octets());
+        packet.extend(from.port().to_be_bytes());
+        packet.extend(self.port.to_be_bytes());
+        packet.extend(u16::try_from(udp).unwrap().to_be_bytes());
+        packet.extend([0, 0]);
+        packet.extend(request);
+        self.socket.send_to(&packet, &SocketAddrV4::new(SERVER, self.port).into()).expect("it is sent");
+    }
+}
+
+/// A source that nobody else has.
+fn source(number: u32) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::from_bits(0x0a40_0000 + number), 2000)
+}
+
+/// Packets and octets that have gone out to the other machines.
+fn sent_away() -> (u64, u64) {
+    let table = fs::read_to_string("/proc/net/dev").expect("the kernel counts");
+    let line = table.lines().find_map(|line| line.trim().strip_prefix("away:")).expect("the interface");
+    let counts: Vec<u64> = line.split_whitespace().map(|count| count.parse().expect("a number")).collect();
+    // Octets and packets come after eight columns of what was received.
+    (counts[9], counts[8])
+}
+
+/// A daemon at the address that the other machines know.
+fn served(flags: &[&str]) -> Served {
+    let root = common::served::directory();
+    fs::write(root.path().join("big"), vec![7; 4 << 20]).expect("a file");
+    let path = root.path().to_str().expect("a path").to_owned();
+    let host = SERVER.to_string();
+    let daemon = Daemon::start_with(&[&["--host", &host, "-p", "0", "--root", &path], flags].concat());
+    Served::at(root, daemon)
+}
+
+/// A client that is where it says it is repeats its request until it is answered: the socket at the well-known port may be full.
+fn ask(served: &Served, request: &[u8]) -> Client {
+    let client = Client::to(served.daemon.addr());
+    client.socket().set_read_timeout(Some(Duration::from_millis(200))).expect("a read timeout");
+    for _ in 0..100 {
+        client.send(request);
+        if client.socket().peek_from(&mut [0; 4]).is_ok() {
+            return client;
+        }
+    }
+    panic!("nobody answers; the log:\n{}", served.daemon.log());
+}
+
+/// It reads the whole file; how long that takes from the first answer on.
+fn read_big(served: &Served) -> Duration {
+    let mut client = ask(served, &rrq("big", "octet", &[("blksize", "8192")]));
+    let began = Instant::now();
+    client.expect_oack();
+    client.send(&ack(0));
+    for block in 1..=513 {
+        assert_eq!(client.expect_data(block).len(), if block == 513 { 0 } else { 8192 });
+        client.send(&ack(block));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn a_flood_of_plain_requests_gets_hardly_more_than_one_datagram_for_each() {
+    in_namespace(&a_flood_of_plain_requests_gets_hardly_more_than_one_datagram_for_each, NETWORK, || {
+        let served = served(&[]);
+        let forger = Forger::new(served.daemon.port());
+        let (before, request) = (sent_away().0, rrq("big", "octet", &[]));
+        const REQUESTS: u32 = 2400;
+        for number in 0..REQUESTS {
+            forger.send(source(number), &request);
+            if number % 8 == 7 {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        // Until all of them are given up.
+        thread::sleep(Duration::from_secs(4));
+        let sent = sent_away().0 - before;
+        assert!(sent >= u64::from(REQUESTS), "{sent}: each of them is answered");
+        assert!(sent * 10 <= u64::from(REQUESTS) * 13, "{sent} for {REQUESTS}");
+        read_big(&served);
+    });
+}
+
+#[test]
+fn requests_with_options_get_three_octets_at_most_for_each_of_theirs() {
+    in_namespace(&requests_with_options_get_three_octets_at_most_for_each_of_theirs, NETWORK, || {
+        let served = served(&[]);
+        let forger = Forger::new(served.daemon.port());
+        for request in [
+            rrq("big", "octet", &[("blksize", "65464"), ("windowsize", "64"), ("tsize", "0")]),
+            rrq("big", "octet", &[("tsize", "0")]),
+        ] {
+            let before = sent_away();
+            for number in 0..50 {
+                forger.send(source(number), &request);
+            }
+            thread::sleep(Duration::from_secs(4));
+            let (packets, octets) = (sent_away().0 - before.0, sent_away().1 - before.1);
+            // (The kernel counts the headers of Ethernet, IP and UDP.)
+            let payload = octets - packets * (14 + 20 + 8);
+            assert!((50..=150).contains(&packets), "{packets}");
+            assert!(payload <= 50 * 3 * request.len() as u64, "{payload} for 50 of {}", request.len());
+        }
+    });
+}
+
+#[test]
+fn a_hundred_thousand_forged_sources_leave_memory_and_sockets_bounded_and_a_client_served() {
+    in_namespace(
+        &a_hundred_thousand_forged_sources_leave_memory_and_sockets_bounded_and_a_client_served,
+        NETWORK,
+        || {
+            let served = served(&[]);
+            let forger = Forger::new(served.daemon.port());
+            let request = rrq("big", "octet", &[]);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    for number in 0..100_000 {
+                        forger.send(source(number), &request);
+                        if number % 16 == 15 {
+                            // Some 20,000 a second: more than the server has sessions for within their three seconds.
+                            thread::sleep(Duration::from_micros(500));
+                        }
+                    }
+                });
+                for _ in 0..3 {
+                    read_big(&served);
+                }
+            });
+            let pid = served.daemon.pid();
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+            let peak_kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+            let peak_kib: u64 = peak_kib.trim().trim_end_matches(" kB").trim().parse().expect("a number");
+            assert!(peak_kib < 64 << 10, "{peak_kib} KiB");
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count();
+            assert!(descriptors < 7000, "{descriptors}");
+            let mut client = ask(&served, &rrq(GOOD, "octet", &[]));
+            assert_eq!(client.expect_data(1).len(), 512);
+        },
+    );
+}
