@@ -1,5 +1,7 @@
 //! Transfers over links that lose, double, reorder and delay packets.
 
+#[path = "lossy_link/goals.rs"]
+mod goals;
 mod link;
 
 use std::time::Duration;
