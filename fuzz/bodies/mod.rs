@@ -1,0 +1,53 @@
+//! What the fuzz targets do with the octets that they are given; `tests/fuzz_corpus.rs` does it with those that were kept.
+
+mod machine;
+
+pub(crate) use self::machine::machine;
+use stagecoach::transfer::{Offer, negotiate};
+use stagecoach::wire::{Packet, netascii};
+
+/// Any octets are a packet or none; a packet is written as it was read, and read again as it was written.
+pub(crate) fn packet(octets: &[u8]) {
+    let Ok(packet) = Packet::decode(octets) else { return };
+    let written = packet.to_bytes();
+    assert_eq!(Packet::decode(&written).as_ref(), Ok(&packet));
+}
+
+/// A request is answered by options that it asked for, spelled and ordered as it did, within what an OACK may be long.
+pub(crate) fn request(octets: &[u8]) {
+    let opcode = 1 + octets.first().map_or(0, |octet| octet % 2);
+    let octets = [&[0, opcode], octets].concat();
+    let Ok(Packet::Request(request)) = Packet::decode(&octets) else { return };
+    let _ = format!("{} {} {}", request.filename(), request.mode, request.options);
+    for (strict, size) in [(false, None), (false, Some(u64::MAX)), (true, Some(0))] {
+        let offer = Offer { strict, ..Offer::default() };
+        let Ok(agreement) = negotiate(&request, &offer, size) else { continue };
+        let mut asked = request.options.iter();
+        for (name, _) in agreement.accepted.iter() {
+            assert!(asked.any(|(other, _)| other == name), "{name} was not asked for, or not there");
+        }
+        assert!(agreement.oack().is_none_or(|oack| oack.len() <= 512));
+        assert!((1..=3).contains(&agreement.allowance(&request)));
+        assert!(agreement.terms.blksize >= 8 && agreement.terms.windowsize >= 1);
+    }
+}
+
+/// The same for requests whose names and modes are in order, so that all octets are options.
+pub(crate) fn options(octets: &[u8]) {
+    request(&[b"\0name\0octet\0", octets].concat());
+}
+
+/// Whatever pieces it comes in, a text is converted to the same octets; and back again to itself.
+pub(crate) fn netascii(octets: &[u8]) {
+    let Some((&size, text)) = octets.split_first() else { return };
+    let (mut whole, mut pieces) = (bytes::BytesMut::new(), bytes::BytesMut::new());
+    netascii::Encoder::default().encode(text, &mut whole);
+    let mut encoder = netascii::Encoder::default();
+    text.chunks(usize::from(size).max(1)).for_each(|piece| encoder.encode(piece, &mut pieces));
+    assert_eq!(whole, pieces);
+    let mut decoder = netascii::Decoder::default();
+    let mut back = bytes::BytesMut::new();
+    whole.chunks(usize::from(size).max(1)).for_each(|piece| decoder.decode(piece, &mut back));
+    decoder.finish(&mut back);
+    assert_eq!(back, text);
+}
