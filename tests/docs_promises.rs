@@ -1,4 +1,4 @@
-//! Every promise of docs/supervision.md names tests, and they exist.
+//! Every promise of docs/supervision.md, and every attack in docs/security.md, names tests, and they exist.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,21 @@ fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn contract() -> String {
-    fs::read_to_string(manifest_dir().join("docs/supervision.md")).unwrap()
+/// A page, the heading of its list, and how much there is at least.
+struct Page {
+    path: &'static str,
+    heading: &'static str,
+    tests_min: usize,
+    items_min: usize,
+}
+
+const PAGES: [Page; 2] = [
+    Page { path: "docs/supervision.md", heading: "## What is promised", tests_min: 20, items_min: 15 },
+    Page { path: "docs/security.md", heading: "## What attackers try", tests_min: 25, items_min: 14 },
+];
+
+fn text(page: &Page) -> String {
+    fs::read_to_string(manifest_dir().join(page.path)).unwrap()
 }
 
 /// What stands in backticks as `file.rs::name`.
@@ -45,26 +58,29 @@ fn has_test(source: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_test_that_the_contract_names_exists() {
-    let text = contract();
-    let named = tests_named(&text);
-    assert!(named.len() > 20, "only {} tests are named: is the page read right?", named.len());
-    for (file, name) in named {
-        let source = fs::read_to_string(manifest_dir().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-        assert!(
-            has_test(&source, name),
-            "docs/supervision.md promises what no test holds: {file} has no test {name}"
-        );
+fn every_test_that_a_page_names_exists() {
+    for page in &PAGES {
+        let text = text(page);
+        let named = tests_named(&text);
+        let path = page.path;
+        assert!(named.len() > page.tests_min, "only {} tests in {path}: is it read right?", named.len());
+        for (file, name) in named {
+            let source =
+                fs::read_to_string(manifest_dir().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+            assert!(has_test(&source, name), "{path} promises what no test holds: {file} has no test {name}");
+        }
     }
 }
 
 #[test]
 fn every_promise_names_a_test() {
-    let text = contract();
-    let promises = promises(&text, "## What is promised");
-    assert!(promises.len() > 15, "only {} promises are found", promises.len());
-    for promise in promises {
-        assert!(!tests_named(promise).is_empty(), "this promise names no test: {promise}");
+    for page in &PAGES {
+        let text = text(page);
+        let promises = promises(&text, page.heading);
+        assert!(promises.len() >= page.items_min, "only {} items in {}", promises.len(), page.path);
+        for promise in promises {
+            assert!(!tests_named(promise).is_empty(), "this names no test: {promise}");
+        }
     }
 }
 
