@@ -140,7 +140,7 @@ impl Listener {
         let is_request = matches!(octets, [0, 1 | 2, ..]);
         if self.service.single_port && !is_request {
             if !self.live_peers.deliver(peer, received.to, octets) {
-                dropped("it belongs to no transfer");
+                dropped("it belongs to no transfer, or to one that has not taken what came before");
             }
             return;
         }
@@ -177,8 +177,8 @@ impl Listener {
         let ticket = match claim {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return,
-            // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
             Claim::Flood => return dropped("too many clients have not answered yet"),
+            // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
             Claim::Full(why) if self.service.over_limit == OverLimit::Silence => return dropped(why),
             Claim::Full(why) => {
                 return self.refuse(received, Some(&request), &Fault::new(Failure::Busy, why));

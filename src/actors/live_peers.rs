@@ -1,4 +1,4 @@
-//! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer.
+//! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer, unless these come to the same port.
 
 use std::collections::{HashMap, hash_map};
 use std::net::{IpAddr, SocketAddr};
@@ -76,7 +76,8 @@ impl PeerState {
         let (answered, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
         let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
-        let heard_at_ms = AtomicU64::new(table.now_ms());
+        // (Misses are many, and the clock is only for those who have an inbox.)
+        let heard_at_ms = AtomicU64::new(if table.single_port { table.now_ms() } else { 0 });
         let is_unproven = AtomicBool::new(false);
         Self { answered, over, unfinished, peer, unproven, is_unproven, session, inbox, heard_at_ms }
     }

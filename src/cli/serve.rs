@@ -140,7 +140,7 @@ pub(super) struct Serve {
         help = with_default("Transfers at once; further requests are not answered until one ends", DEFAULT.transfers_max))]
     max_transfers: Option<usize>,
     /// Transfers of one client at once, by its address [default: as many as there is place for]
-    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers_per_client))]
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers))]
     max_transfers_per_client: Option<usize>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::over_limit),
         help = with_default(

@@ -65,11 +65,6 @@ pub(super) fn load(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::BENCH_TRANSFERS_MAX))
 }
 
-/// Live transfers of one client at once.
-pub(super) fn transfers_per_client(text: &str) -> Result<usize, String> {
-    transfers(text)
-}
-
 /// A network, with what is said of its clients: `10.0.0.0/8`, `2001:db8::/32:write`, `192.0.2.7:read`.
 pub(super) fn clients(text: &str) -> Result<Clients, String> {
     let (network, direction) = match text.rsplit_once(':') {
