@@ -143,8 +143,9 @@ pub const BLOCKING_THREADS: usize = 8;
 pub const DATAGRAMS_PER_TURN: usize = 64;
 /// How long a switchboard rests that panicked: the log is not to be filled by one that does so again and again.
 pub const SWITCHBOARD_PAUSE: Duration = Duration::from_millis(100);
-/// Looks at deadlines that may be noted for each session of an arbiter before those that mean nothing any more are forgotten.
-pub const LOOKS_PER_SESSION_MAX: usize = 4;
+/// Pause after the deadlines of an arbiter's sessions have been looked at, for each of them: so it takes a few thousandths of the time, however many there
+/// are, and a thousand get their repeats one millisecond late at most.
+pub const LOOK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
 /// Sockets of short transfers that a supervisor of sessions keeps for transfers to come.
 pub const SPARE_SOCKETS_MAX: usize = 64;
 /// So many must rest before the first is taken: a port doesn't come twice in succession, nor soon.

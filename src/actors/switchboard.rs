@@ -1,8 +1,6 @@
 //! What wakes the sessions of an arbiter: one set of their sockets, instead of a task for each.
 
 use std::cell::{Cell, RefCell};
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -32,6 +30,8 @@ pub(super) struct Switchboard {
     set: Option<SocketSet>,
     lines: RefCell<Lines>,
     schedule: RefCell<Schedule>,
+    /// When to look whose deadline has passed. A deadline that moves away leaves this where it is: a transfer that gets on costs nothing here.
+    look_at: Cell<Option<Instant>>,
 }
 
 type Lines = SlotMap<DefaultKey, Line>;
@@ -41,15 +41,13 @@ struct Line {
     session: Addr<Session>,
     /// The driver's deadline, as it was last left.
     deadline: Cell<Option<Instant>>,
-    /// When the board will look at that.
-    looks_at: Cell<Option<Instant>>,
+    /// The session has been told that it has passed, and hasn't heard of it yet.
+    is_told: Cell<bool>,
 }
 
-/// What the board's task has to do besides the sockets. Above all, when to look whose deadline has passed: one that moves away is left where it is, and
-/// found to be early; so a transfer that gets on costs nothing here.
+/// What the board's task has to do besides the sockets.
 #[derive(Default)]
 struct Schedule {
-    looks: BinaryHeap<Reverse<(Instant, DefaultKey)>>,
     /// Those who had more to take than fits a turn, each once.
     again: Vec<DefaultKey>,
     /// The board's task, which sleeps until the first of them.
@@ -85,6 +83,7 @@ impl Switchboard {
             set: SocketSet::new().ok(),
             lines: RefCell::default(),
             schedule: RefCell::default(),
+            look_at: Cell::default(),
         });
         let (board, service) = (Rc::clone(&switchboard), Arc::clone(service));
         actix::spawn(async move {
@@ -110,7 +109,7 @@ impl Switchboard {
             driver: Rc::clone(driver),
             session,
             deadline: Cell::default(),
-            looks_at: Cell::default(),
+            is_told: Cell::default(),
         });
         let added = self
             .set
@@ -245,9 +244,11 @@ impl Switchboard {
     fn look(&self, cx: &mut Context<'_>, sleep: &mut Pin<Box<Sleep>>) {
         loop {
             let now = Instant::now();
-            self.look_at_due(now);
+            if self.look_at.get().is_some_and(|at| at <= now) {
+                self.look_at_all(now);
+            }
             let mut schedule = self.schedule.borrow_mut();
-            let Some(next) = schedule.next() else { return schedule.note(cx) };
+            let Some(next) = self.look_at.get() else { return schedule.note(cx) };
             if sleep.deadline() != next {
                 sleep.as_mut().reset(next);
             }
@@ -257,46 +258,38 @@ impl Switchboard {
         }
     }
 
-    fn look_at_due(&self, now: Instant) {
-        loop {
-            let due = self.schedule.borrow_mut().take_due(now);
-            let Some((at, line)) = due else { return };
-            self.look_at(line, at, now);
+    /// Tells those whose deadline has passed. To look at all of them, one beside the other in memory, takes less than to keep them in order: with a thousand
+    /// sessions in lock-step every third packet would have moved one. The more there are, the longer is the pause until the next time.
+    fn look_at_all(&self, now: Instant) {
+        let lines = self.lines.borrow();
+        let mut next = None;
+        for line in lines.values().filter(|line| !line.is_told.get()) {
+            match line.deadline.get() {
+                Some(deadline) if deadline <= now => {
+                    line.is_told.set(true);
+                    line.session.do_send(DeadlinePassed);
+                }
+                Some(deadline) => next = Some(next.map_or(deadline, |next: Instant| next.min(deadline))),
+                None => {}
+            }
         }
-    }
-
-    /// Whoever gets on has moved its deadline, and is not touched for this.
-    fn look_at(&self, line: DefaultKey, at: Instant, now: Instant) {
-        let deadline = {
-            let lines = self.lines.borrow();
-            // (If it isn't this look that counts, an earlier one has been asked for since.)
-            let Some(line) = lines.get(line).filter(|line| line.looks_at.get() == Some(at)) else { return };
-            line.deadline.get()
-        };
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            // There is no other look before the session has had this.
-            self.tell(line, DeadlinePassed);
-        } else {
-            self.forget_look(line);
-            self.schedule_look(line, deadline);
-        }
+        let pause = limits::LOOK_PAUSE_PER_SESSION * u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        self.look_at.set(next.map(|next| next.max(now + pause)));
     }
 
     /// Sees to it that somebody looks in time.
     fn schedule_look(&self, line: DefaultKey, deadline: Option<Instant>) {
-        let lines = self.lines.borrow();
-        let Some(entry) = lines.get(line) else { return };
-        entry.deadline.set(deadline);
-        let is_late = |deadline: &Instant| entry.looks_at.get().is_none_or(|looks_at| looks_at > *deadline);
-        if let Some(at) = deadline.filter(is_late) {
-            entry.looks_at.set(Some(at));
-            self.schedule.borrow_mut().add(at, line, &lines);
-        }
-    }
-
-    fn forget_look(&self, line: DefaultKey) {
         if let Some(line) = self.lines.borrow().get(line) {
-            line.looks_at.set(None);
+            line.deadline.set(deadline);
+            if line.is_told.get() {
+                // It is asked for anew when the session has heard of the one before.
+                return;
+            }
+        }
+        let is_late = |deadline: &Instant| self.look_at.get().is_none_or(|at| at > *deadline);
+        if let Some(deadline) = deadline.filter(is_late) {
+            self.look_at.set(Some(deadline));
+            self.schedule.borrow_mut().wake();
         }
     }
 
@@ -318,17 +311,6 @@ impl Switchboard {
 }
 
 impl Schedule {
-    fn add(&mut self, at: Instant, line: DefaultKey, lines: &Lines) {
-        let is_first = self.next().is_none_or(|next| at < next);
-        self.looks.push(Reverse((at, line)));
-        if self.looks.len() > limits::LOOKS_PER_SESSION_MAX * lines.len() {
-            self.prune(lines);
-        }
-        if is_first {
-            self.wake();
-        }
-    }
-
     fn add_again(&mut self, line: DefaultKey) {
         self.again.push(line);
         self.wake();
@@ -338,23 +320,6 @@ impl Schedule {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
-    }
-
-    fn next(&self) -> Option<Instant> {
-        self.looks.peek().map(|Reverse((at, _))| *at)
-    }
-
-    fn take_due(&mut self, now: Instant) -> Option<(Instant, DefaultKey)> {
-        self.next().filter(|at| *at <= now)?;
-        self.looks.pop().map(|Reverse(look)| look)
-    }
-
-    /// Forgets looks that an earlier one has taken the place of, and those of sessions that are gone.
-    fn prune(&mut self, lines: &Lines) {
-        self.looks.retain(|Reverse((at, line))| {
-            lines.get(*line).is_some_and(|line| line.looks_at.get() == Some(*at))
-        });
-        self.looks.shrink_to(lines.len());
     }
 
     /// An earlier look wakes this task.
@@ -371,9 +336,11 @@ impl Connection {
         self.switchboard.follow_up(self.line, driver);
     }
 
-    /// The session has heard that the deadline has passed: its next one is looked at again.
+    /// The session has heard that the deadline has passed: its next one, which follows, is looked at again.
     pub(super) fn on_deadline_heard(&self) {
-        self.switchboard.forget_look(self.line);
+        if let Some(line) = self.switchboard.lines.borrow().get(self.line) {
+            line.is_told.set(false);
+        }
     }
 }
 

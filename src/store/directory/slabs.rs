@@ -1,5 +1,6 @@
 //! The slabs of one open file: each is in memory once, and read once, however many transfers read it.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -14,6 +15,11 @@ use crate::limits;
 pub(super) struct SharedSlab {
     octets: Vec<u8>,
     kept: AtomicBool,
+}
+
+thread_local! {
+    /// Memory of the last slab that was let go of here. The next one is read into it: it need not be cleared then, and the processor has it at hand.
+    static SPARE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
 }
 
 /// Which slabs of a file are in memory, by their number on the grid of [`limits::SLAB_OCTETS`].
@@ -54,6 +60,21 @@ impl SharedSlab {
         let _ = bytes.split_to(start);
         bytes.truncate(length);
         bytes
+    }
+}
+
+/// Memory to read into: that of a slab that is gone, with whatever was there, or new memory.
+pub(super) fn memory_for(octets: usize) -> Vec<u8> {
+    let spare = if octets == limits::SLAB_OCTETS { SPARE.take() } else { None };
+    spare.unwrap_or_else(|| vec![0; octets])
+}
+
+impl Drop for SharedSlab {
+    fn drop(&mut self) {
+        if self.octets.len() == limits::SLAB_OCTETS {
+            // (A thread that ends has no use for it any more.)
+            let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.octets))));
+        }
     }
 }
 

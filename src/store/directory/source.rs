@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 
 use super::open_files::{OpenFile, OpenFiles};
-use super::slabs::{Found, SharedSlab};
+use super::slabs::{Found, SharedSlab, memory_for};
 use super::tree::{Lookup, Tree};
 use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
@@ -117,8 +117,8 @@ impl DirectorySource {
         if self.file.never_cached.load(Relaxed) {
             return Ok(None);
         }
-        // rustix has no `preadv2` into uninitialised memory: clearing it is some 2 % of what the read itself costs.
-        let mut octets = vec![0; due];
+        // (rustix has no `preadv2` into uninitialised memory.)
+        let mut octets = memory_for(due);
         let read = retry_on_intr(|| {
             preadv2(
                 &self.file.descriptor,

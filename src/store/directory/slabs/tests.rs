@@ -89,3 +89,17 @@ fn what_is_kept_is_bounded_and_the_oldest_goes() {
     assert_eq!(kept.forget(&"a").len(), limits::SLABS_KEPT_MAX - 1);
     assert_eq!(kept.forget(&"b").len(), 1);
 }
+
+#[test]
+fn the_memory_of_a_slab_that_is_gone_serves_the_next_one_of_its_length_and_only_once() {
+    let gone = SharedSlab::new(vec![7; limits::SLAB_OCTETS]);
+    let address = gone.octets.as_ptr();
+    drop(gone);
+    assert_eq!(memory_for(9), [0; 9]);
+    let again = memory_for(limits::SLAB_OCTETS);
+    assert_eq!((again.as_ptr(), again.len()), (address, limits::SLAB_OCTETS));
+    let new = memory_for(limits::SLAB_OCTETS);
+    assert!(new.as_ptr() != address && new.len() == limits::SLAB_OCTETS);
+    drop(SharedSlab::new(vec![7; limits::SLAB_OCTETS - 1]));
+    assert_eq!(memory_for(limits::SLAB_OCTETS).len(), limits::SLAB_OCTETS);
+}
