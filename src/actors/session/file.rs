@@ -237,6 +237,7 @@ impl Handler<Read> for Session {
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("handle", ctx);
             driver.on_read(answer);
+            driver.poll_datagrams();
         });
     }
 }

@@ -184,6 +184,8 @@ impl Handler<Attend> for Session {
             driver.on_told();
             driver.chaos.at("handle", ctx);
             driver.read_cached(|| ctx.address());
+            // Nobody does when the turn ends that something of the file is wanted after.
+            driver.poll_datagrams();
         });
     }
 }

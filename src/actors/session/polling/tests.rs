@@ -153,11 +153,15 @@ impl Link for FarBed {
     }
 
     fn send(&mut self, _: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        if let Transmit::Blocks(blocks) = transmit
-            && let Some([_, _, high, low]) = blocks.map(|block| block.header).last()
-        {
-            (self.block, self.looks, self.sleep) = (Some(u16::from_be_bytes([high, low])), 0, None);
-        }
+        let block = match transmit {
+            Transmit::Blocks(blocks) => blocks
+                .map(|block| block.header)
+                .last()
+                .map(|[_, _, high, low]| u16::from_be_bytes([high, low])),
+            // The OACK.
+            Transmit::Packet(_) => Some(0),
+        };
+        (self.block, self.looks, self.sleep) = (block, 0, None);
         Ok(())
     }
 
@@ -166,14 +170,15 @@ impl Link for FarBed {
     }
 }
 
-/// How often a session that reads the file for this client slept.
-fn sleeps(poll: Duration) -> u32 {
+/// How often a session that reads the file for this client, in blocks of so many octets, slept.
+fn sleeps(poll: Duration, blksize: usize) -> u32 {
+    let request = format!("\0\x01file\0octet\0blksize\0{blksize}\0");
     let (store, name) = (Memory::new(MemoryOptions::default()), Name::from_request(b"file").unwrap());
-    store.insert(name.clone(), vec![7; (BLOCKS as usize - 1) * 512]);
+    store.insert(name.clone(), vec![7; (BLOCKS as usize - 1) * blksize]);
     let sleeps = Arc::<AtomicU32>::default();
     let link = FarBed { peer: peer(), block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
-    let lease = transfer(store, poll, b"\0\x01file\0octet\0", name, link);
-    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * 512));
+    let lease = transfer(store, poll, request.as_bytes(), name, link);
+    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * blksize as u64));
     sleeps.load(Ordering::Relaxed)
 }
 
@@ -212,7 +217,14 @@ async fn serve(service: Arc<Service>, request: &[u8], name: Name, link: Box<dyn 
 
 #[test]
 fn a_session_sleeps_for_each_answer_only_if_told_not_to_poll() {
-    assert_eq!(sleeps(Duration::ZERO), BLOCKS);
-    let polling = sleeps(Duration::from_millis(1));
+    // (One of them is the OACK's.)
+    assert_eq!(sleeps(Duration::ZERO, 512), BLOCKS + 1);
+    let polling = sleeps(Duration::from_millis(1), 512);
+    assert!(polling < BLOCKS / 2, "{polling} of {BLOCKS}");
+}
+
+#[test]
+fn a_client_with_blocks_so_large_that_each_has_more_of_the_file_read_is_polled_for_as_well() {
+    let polling = sleeps(Duration::from_millis(1), 65464);
     assert!(polling < BLOCKS / 2, "{polling} of {BLOCKS}");
 }
