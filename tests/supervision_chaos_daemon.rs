@@ -19,8 +19,13 @@ const BLKSIZE: (&str, &str) = ("blksize", "1024");
 
 /// A daemon on which `plans` come, with [`FILE`] and another in its directory.
 fn served(plans: &str) -> Served {
+    served_with(plans, &[])
+}
+
+fn served_with(plans: &str, flags: &[&str]) -> Served {
     let root = directory();
     let mut command = Command::new(binary());
+    command.args(flags);
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
     // (Backtraces would be written in between the log's lines.)
     command.env("STAGECOACH_CHAOS", plans).env("RUST_BACKTRACE", "0");
@@ -118,12 +123,14 @@ fn a_file_arrives_although_an_actor_panics_and_the_operator_reads_of_it_once() {
         ("reader.started", "reader"),
         ("reader.future", "reader"),
     ] {
-        let served = served(&format!("{point}[{FILE}]=panic times 1"));
-        assert_eq!(read(&served), Ok(CONTENT.bytes()), "{point}");
-        let log = stop(served);
-        let crashes: Vec<&str> = lines(&log, "chaos at ").collect();
-        let wanted = format!("{actor} panicked, transfer: 1, panic: chaos at {point} (src/");
-        assert!(matches!(crashes[..], [only] if only.contains(&wanted)), "{point}: {log}");
+        for flags in [&[][..], &["--single-port"]] {
+            let served = served_with(&format!("{point}[{FILE}]=panic times 1"), flags);
+            assert_eq!(read(&served), Ok(CONTENT.bytes()), "{point}");
+            let log = stop(served);
+            let crashes: Vec<&str> = lines(&log, "chaos at ").collect();
+            let wanted = format!("{actor} panicked, transfer: 1, panic: chaos at {point} (src/");
+            assert!(matches!(crashes[..], [only] if only.contains(&wanted)), "{point} {flags:?}: {log}");
+        }
     }
 }
 
@@ -178,10 +185,14 @@ fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
 
 #[test]
 fn files_arrive_while_sessions_readers_listener_and_registry_panic_all_the_time() {
+    [&[][..], &["--single-port"]].into_iter().for_each(files_arrive_while_all_panic);
+}
+
+fn files_arrive_while_all_panic(flags: &[&str]) {
     // (A restart is forgotten soon, so that the pauses before the next ones stay short.)
     let plans = "seed=42; session|reader=panic every 20ms; listener|registry.future=panic every 50ms; \
                  restarts=1000 within 100ms";
-    let served = served(plans);
+    let served = served_with(plans, flags);
     let until = Instant::now() + 3 * PATIENCE;
     let has_struck = |actor: &str| served.daemon.log().contains(&format!("chaos at {actor}."));
     let mut arrived = 0;

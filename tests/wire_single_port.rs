@@ -193,3 +193,29 @@ fn a_stranger_has_no_transfer_and_disturbs_none() {
     client.expect_data(2);
     served.still_serves();
 }
+
+#[test]
+fn ipv6_is_no_different() {
+    let root = directory();
+    let path = root.path().to_str().expect("a path").to_owned();
+    let daemon = Daemon::start_with(&["--single-port", "--host", "::1", "-p", "0", "--root", &path]);
+    let served = Served::at(root, daemon);
+    let ask = |request: &[u8]| {
+        let client = Client::to(served.daemon.addr());
+        client.send(request);
+        client
+    };
+    let mut reader = ask(&rrq(GOOD, "octet", &[("blksize", "100"), ("windowsize", "16")]));
+    reader.expect_oack();
+    reader.send(&ack(0));
+    (1..=14).for_each(|block| drop(reader.expect_data(block)));
+    reader.send(&ack(14));
+    assert_eq!(reader.tid(), served.daemon.addr());
+    served.logged("read complete", GOOD);
+    let mut gone = ask(&rrq(GOOD, "octet", &[("utimeout", "100000")]));
+    gone.expect_oack();
+    gone.send(&ack(0));
+    gone.expect_data(1);
+    drop(gone);
+    served.logged("read peer-gone", GOOD);
+}

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use super::service::Service;
 use super::session::{Attend, DeadlinePassed, Driver, Session};
 use crate::limits;
-use crate::net::{Arrived, SocketEvent, SocketSet};
+use crate::net::{Arrived, ReadyList, SocketEvent, SocketSet};
 use crate::observe::Fact;
 use crate::supervision::caught;
 
@@ -28,6 +28,8 @@ use crate::supervision::caught;
 pub(super) struct Switchboard {
     /// `None` where sockets can't be waited for together: each session has to look after its own.
     set: Option<SocketSet>,
+    /// Links that share a socket, which somebody else receives from.
+    sharing: Arc<ReadyList>,
     lines: RefCell<Lines>,
     schedule: RefCell<Schedule>,
     /// When to look whose deadline has passed. A deadline that moves away leaves this where it is: a transfer that gets on costs nothing here.
@@ -58,13 +60,15 @@ struct Schedule {
 pub(super) struct Connection {
     switchboard: Rc<Switchboard>,
     line: DefaultKey,
-    /// The board hears of what the socket has.
-    pub(super) has_socket: bool,
+    has_socket: bool,
+    /// The board hears of what the link has.
+    pub(super) is_heard: bool,
 }
 
 /// What the board's task has at hand.
 struct Desk {
     events: Vec<SocketEvent>,
+    sharing: Vec<u64>,
     hands: Vec<Hand>,
     sleep: Pin<Box<Sleep>>,
 }
@@ -81,6 +85,7 @@ impl Switchboard {
     pub(super) fn start(service: &Arc<Service>) -> Rc<Self> {
         let switchboard = Rc::new(Self {
             set: SocketSet::new().ok(),
+            sharing: Arc::default(),
             lines: RefCell::default(),
             schedule: RefCell::default(),
             look_at: Cell::default(),
@@ -90,7 +95,8 @@ impl Switchboard {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
             let hand = || Hand { arrived: None, octets: [0; limits::ANSWER_OCTETS_MAX] };
             let hands = std::iter::repeat_with(hand).take(limits::SOCKETS_AT_ONCE).collect();
-            let mut desk = Desk { events, hands, sleep: Box::pin(sleep_until(Instant::now())) };
+            let mut desk =
+                Desk { events, sharing: Vec::new(), hands, sleep: Box::pin(sleep_until(Instant::now())) };
             while let Err(panic) = poll_fn(|cx| board.caught_poll(cx, &mut desk)).await {
                 service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
                 sleep(limits::SWITCHBOARD_PAUSE).await;
@@ -111,13 +117,12 @@ impl Switchboard {
             deadline: Cell::default(),
             is_told: Cell::default(),
         });
-        let added = self
-            .set
-            .as_ref()
-            .zip(driver.borrow().link.socket())
-            .map(|(set, socket)| set.add(socket, token(line)));
+        let mut driver = driver.borrow_mut();
+        let added =
+            self.set.as_ref().zip(driver.link.socket()).map(|(set, socket)| set.add(socket, token(line)));
         let has_socket = added.is_some_and(|added| added.is_ok());
-        Connection { switchboard: Rc::clone(self), line, has_socket }
+        let is_heard = has_socket || driver.link.join(&self.sharing, token(line));
+        Connection { switchboard: Rc::clone(self), line, has_socket, is_heard }
     }
 
     fn caught_poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<Result<(), String>> {
@@ -144,6 +149,7 @@ impl Switchboard {
             },
             None => false,
         };
+        let more = self.serve_sharing(cx, desk) || more;
         self.look(cx, &mut desk.sleep);
         if more || !self.schedule.borrow().again.is_empty() {
             // Timers and messages have their turn first.
@@ -157,14 +163,30 @@ impl Switchboard {
         loop {
             let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
             let more = polled?;
-            for events in desk.events.chunks(limits::SOCKETS_AT_ONCE) {
-                match events {
-                    [event] => self.on_event(*event, None, Instant::now()),
-                    events => self.on_events(events, &mut desk.hands),
-                }
-            }
+            self.on_all(&desk.events, &mut desk.hands);
             if more {
                 return Ok(true);
+            }
+        }
+    }
+
+    /// Serves the links without a socket of their own that have something, a turn's worth. `true` if there may be more.
+    fn serve_sharing(&self, cx: &mut Context<'_>, desk: &mut Desk) -> bool {
+        let is_ready = self.sharing.poll_ready(cx, &mut desk.sharing).is_ready();
+        if is_ready {
+            let event = |&token| SocketEvent { token, error: false, strangers: false };
+            desk.events.clear();
+            desk.events.extend(desk.sharing.iter().map(event));
+            self.on_all(&desk.events, &mut desk.hands);
+        }
+        is_ready
+    }
+
+    fn on_all(&self, events: &[SocketEvent], hands: &mut [Hand]) {
+        for events in events.chunks(limits::SOCKETS_AT_ONCE) {
+            match events {
+                [event] => self.on_event(*event, None, Instant::now()),
+                events => self.on_events(events, hands),
             }
         }
     }

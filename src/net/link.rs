@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::ReadyList;
 use crate::transfer::{Blocks, Transmit};
 
 /// A transfer's way to its peer: datagrams in and out, and word of peers that are gone.
@@ -25,6 +27,11 @@ pub trait Link: fmt::Debug + 'static {
     /// The socket that is behind it, to be waited for in a [`SocketSet`](super::SocketSet) instead of by [`poll_event`](Self::poll_event), which costs more.
     fn socket(&self) -> Option<&UdpSocket> {
         None
+    }
+
+    /// Where there is no socket: has `list` told, under this number, whenever there may be something to receive, once until something is received. `false` if that can't be done.
+    fn join(&mut self, _list: &Arc<ReadyList>, _token: u64) -> bool {
+        false
     }
 
     /// Has the processor fetch what [`receive`](Self::receive) needs, and waits for nothing.

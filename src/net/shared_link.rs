@@ -6,8 +6,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use smallvec::SmallVec;
+
 use super::outlet::{Gathering, Outlet};
-use super::{Arrived, Link};
+use super::{Arrived, Link, ReadyList};
 use crate::limits::{INBOX_DATAGRAMS_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS};
 use crate::transfer::Transmit;
 
@@ -18,11 +20,16 @@ pub struct Inbox(Mutex<Arrivals>);
 
 #[derive(Debug, Default)]
 struct Arrivals {
-    datagrams: VecDeque<Box<[u8]>>,
+    /// Answers to blocks lie in place.
+    datagrams: VecDeque<SmallVec<[u8; 16]>>,
     octets: usize,
     /// The network says that nobody listens at the peer's address any more.
     gone: bool,
     waker: Option<Waker>,
+    /// Who is told instead, under which number.
+    list: Option<(Arc<ReadyList>, u64)>,
+    /// It has been, and nothing was taken since.
+    is_listed: bool,
 }
 
 impl Inbox {
@@ -33,7 +40,7 @@ impl Inbox {
             && arrivals.octets + datagram.len() <= TRANSFER_RECEIVE_BUFFER_OCTETS;
         if has_room {
             arrivals.octets += datagram.len();
-            arrivals.datagrams.push_back(datagram.into());
+            arrivals.datagrams.push_back(SmallVec::from_slice(datagram));
             arrivals.wake();
         }
         has_room
@@ -56,6 +63,11 @@ impl Arrivals {
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+        if let Some((list, token)) = &self.list
+            && !std::mem::replace(&mut self.is_listed, true)
+        {
+            list.push(*token);
         }
     }
 }
@@ -96,6 +108,15 @@ impl Link for SharedLink {
         Poll::Pending
     }
 
+    fn join(&mut self, list: &Arc<ReadyList>, token: u64) -> bool {
+        let mut arrivals = self.inbox.lock();
+        (arrivals.list, arrivals.is_listed) = (Some((Arc::clone(list), token)), false);
+        if !arrivals.datagrams.is_empty() || arrivals.gone {
+            arrivals.wake();
+        }
+        true
+    }
+
     /// Whoever fills the inbox may need this thread for that, or the processor.
     fn may_be_polled(&self) -> bool {
         false
@@ -103,6 +124,7 @@ impl Link for SharedLink {
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let mut arrivals = self.inbox.lock();
+        arrivals.is_listed = false;
         let datagram = arrivals.datagrams.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         arrivals.octets -= datagram.len();
         let taken = datagram.len().min(buffer.len());
@@ -119,7 +141,9 @@ impl Link for SharedLink {
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
-        std::mem::take(&mut self.inbox.lock().gone).then_some(self.peer)
+        let mut arrivals = self.inbox.lock();
+        let is_gone = std::mem::take(&mut arrivals.gone);
+        is_gone.then_some(self.peer)
     }
 }
 

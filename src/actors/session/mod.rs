@@ -162,7 +162,7 @@ impl Actor for Session {
         // (Each address that is made is two allocations.)
         let address = ctx.address();
         let connection = self.switchboard.connect(&self.driver, address.clone());
-        if connection.has_socket {
+        if connection.is_heard {
             self.driver.borrow_mut().may_dedicate();
         } else {
             ctx.spawn(Pump);

@@ -56,3 +56,32 @@ fn an_inbox_holds_as_much_as_a_socket_would() {
     let block = vec![0; 65464 + 4];
     assert_eq!((0..100).filter(|_| inbox.push(&block)).count(), TRANSFER_RECEIVE_BUFFER_OCTETS / block.len());
 }
+
+#[test]
+fn whoever_serves_many_is_told_once_until_something_is_taken() {
+    let client = peer("127.0.0.1:0");
+    let (mut link, inbox) = link(&client, [127, 0, 0, 1]);
+    let list = Arc::<ReadyList>::default();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut ready = Vec::new();
+    let mut told =
+        || if list.poll_ready(&mut context, &mut ready).is_ready() { ready.clone() } else { vec![] };
+    inbox.push(b"before");
+    assert!(link.join(&list, 7));
+    assert_eq!(told(), [7], "what came before");
+    inbox.push(b"more");
+    assert_eq!(told(), [0; 0], "it hasn't been taken");
+    let mut buffer = [0; 8];
+    link.receive(&mut buffer).unwrap();
+    inbox.push(b"and more");
+    inbox.set_gone();
+    assert_eq!(told(), [7]);
+    while link.receive(&mut buffer).is_ok() {}
+    inbox.push(b"again");
+    assert_eq!(told(), [7]);
+    // Another session goes on, perhaps on another thread.
+    let other = Arc::<ReadyList>::default();
+    link.join(&other, 9);
+    assert_eq!(told(), [0; 0]);
+    assert!(other.poll_ready(&mut Context::from_waker(Waker::noop()), &mut Vec::new()).is_ready());
+}

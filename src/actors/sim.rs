@@ -1,0 +1,217 @@
+//! Real sessions and made-up guests on one arbiter, with links that lose, double, reorder and delay, a store that has to be waited for and panics, and time
+//! that passes when nobody has anything to do. Everything follows from a seed. (Of the machines alone there are many more runs: `tests/sim/`.)
+
+#[path = "../../tests/link/agenda.rs"]
+mod agenda;
+#[path = "../../tests/link/channel.rs"]
+#[allow(dead_code, reason = "no script is played here")]
+mod channel;
+#[path = "../../tests/sim/guest.rs"]
+#[allow(dead_code, reason = "the machines' simulator looks at more")]
+mod guest;
+#[path = "../../tests/link/rng.rs"]
+#[allow(dead_code, reason = "nor is chance of every kind wanted")]
+mod rng;
+mod seat;
+mod store;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use actix::{Actor, Addr, Context, Handler};
+use tokio::time::Instant;
+
+use self::channel::{Channel, Conditions};
+use self::guest::{Ended, Guest, Temper, Wish};
+use self::rng::{Rng, for_each_seed};
+use self::seat::Seat;
+use self::store::Flaky;
+use super::lease::{Lease, Opened};
+use super::live_peers::{Claim, LivePeers, Ticket};
+use super::registry::Registry;
+use super::service::Service;
+use super::session::{Again, Assignment, Session};
+use super::switchboard::Switchboard;
+use super::test_support::{Parent, in_virtual_time, service};
+use crate::limits;
+use crate::net::{MemoryLink, Received};
+use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::supervision::{Exit, start_temporary};
+use crate::transfer::Timeouts;
+use crate::wire::{Direction, Packet};
+
+const RUNS: u64 = 500;
+const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 69);
+
+/// What all sessions of a run share.
+struct Hall {
+    service: Arc<Service>,
+    store: Memory,
+    registry: Rc<Addr<Registry>>,
+    board: Rc<Switchboard>,
+    peers: Arc<LivePeers>,
+    tell: mpsc::Sender<Exit>,
+    exits: mpsc::Receiver<Exit>,
+    listener: Addr<Deaf>,
+}
+
+/// A session's transfer, and the guest's end of its link.
+struct Desk {
+    far: MemoryLink,
+    lease: Arc<Lease>,
+    _ticket: Ticket,
+}
+
+/// Whoever asks again will ask again.
+struct Deaf;
+
+impl Actor for Deaf {
+    type Context = Context<Self>;
+}
+
+impl Handler<Again> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, _: Again, _: &mut Self::Context) {}
+}
+
+impl Hall {
+    fn new(rng: &mut Rng) -> Self {
+        let store = Memory::new(MemoryOptions { overwrite: true, ..MemoryOptions::default() });
+        let flaky = Flaky::new(store.clone(), rng.fork());
+        let mut service = Arc::into_inner(service(Arc::new(flaky)).0).unwrap();
+        service.timeouts = Timeouts { idle: Duration::from_secs(120), ..Timeouts::default() };
+        let service = Arc::new(service);
+        let (tell, exits) = mpsc::channel();
+        Self {
+            board: Switchboard::start(&service),
+            registry: Rc::new(Registry::new(&service, Arc::default()).start()),
+            store,
+            service,
+            peers: LivePeers::new(100),
+            tell,
+            exits,
+            listener: Deaf.start(),
+        }
+    }
+
+    /// What the listener and the supervisor do. A session, if it is to be a new one.
+    fn ask(&self, peer: SocketAddr, octets: &[u8]) -> Option<Desk> {
+        let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("no request: {octets:?}") };
+        let received = Received { octets: octets.len(), from: peer, to: SERVER, to_broadcast: false };
+        let listener = || self.listener.clone().recipient();
+        let claim = self.peers.claim(&received, &request, listener, || self.service.next_transfer());
+        let ticket = match claim {
+            Claim::New(ticket) => ticket,
+            Claim::Repeat => return None,
+            Claim::Full(_) | Claim::Flood => panic!("so few, and no place"),
+        };
+        let name = Name::from_request(request.filename().as_bytes()).unwrap();
+        let source = (request.direction == Direction::Read)
+            .then(|| Opened::new(self.service.store.open(&name).expect("the file is there")));
+        let (request, received_at) = (request.into_owned(), Instant::now());
+        let assignment = Assignment { id: ticket.id, peer, request, name, received_at };
+        // (The lease wants a socket, through which nothing goes.)
+        let socket = Arc::new(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let lease = Arc::new(Lease::new(assignment, socket, SERVER, Arc::clone(&ticket.state)));
+        if let Some(source) = source {
+            lease.hold().set_opened(source);
+        }
+        let (near, far) = MemoryLink::pair(SERVER, peer);
+        let (shared, service, registry) =
+            (Arc::clone(&lease), Arc::clone(&self.service), Rc::clone(&self.registry));
+        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let parent = Parent(self.tell.clone()).start().recipient();
+        start_temporary(ticket.id.0, limits::MAILBOX_SESSION, parent, move |_| {
+            Session::new(shared, life, service, registry, Box::new(near), board)
+        });
+        Some(Desk { far, lease, _ticket: ticket })
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn guest(rng: &mut Rng, number: usize) -> Guest {
+    let temper = rng.one_of(&[
+        Temper::Proper,
+        Temper::Impatient,
+        Temper::Vintage,
+        Temper::EveryUnexpected,
+        Temper::Silent,
+        Temper::Restarting,
+    ]);
+    let (is_read, blksize) = (rng.chance(600), rng.one_of(&[8, 512, 1428]));
+    let windowsize = if temper == Temper::Vintage { 1 } else { rng.one_of(&[1, 2, 7]) };
+    let length = rng.length(0..=30) * blksize + rng.one_of(&[0, 1, blksize - 1]);
+    let file = (0..length).map(|_| rng.next() as u8).collect();
+    Guest::new(temper, Wish { name: format!("f{number}"), is_read, blksize, windowsize, file }, rng)
+}
+
+fn channel(rng: &mut Rng, is_rough: bool, guest: &Guest) -> Channel {
+    let delay = ms(rng.one_of(&[1, 5, 20]));
+    let mut conditions = Conditions { delay, in_order: true, ..Conditions::default() };
+    if is_rough {
+        // (A sender of 1981 multiplies what is doubled, and there is nothing that the other end could do about it.)
+        let doubles = guest.wish().is_read || guest.temper() != Temper::Vintage;
+        conditions = Conditions {
+            loss: rng.one_of(&[0, 5, 20, 50]),
+            duplicate: if doubles { rng.one_of(&[0, 20, 200]) } else { 0 },
+            reorder: rng.one_of(&[0, 20, 100]),
+            jitter: ms(rng.one_of(&[0, 1, 10])),
+            in_order: false,
+            ..conditions
+        };
+    }
+    Channel::new(conditions, rng.fork())
+}
+
+async fn play(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let hall = Rc::new(Hall::new(&mut rng));
+    let is_rough = rng.chance(700);
+    let mut seats = Vec::new();
+    for number in 0..rng.length(1..=5) {
+        let guest = guest(&mut rng, number);
+        let wish = guest.wish();
+        if wish.is_read {
+            hall.store.insert(Name::from_request(wish.name.as_bytes()).unwrap(), wish.file.to_vec());
+        }
+        let channels = [(); 2].map(|()| channel(&mut rng, is_rough, &guest));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 2000 + number as u16));
+        let comes_in = ms(rng.within(0..=300));
+        seats.push(actix::spawn(Seat::new(Rc::clone(&hall), guest, channels, address).play(comes_in)));
+    }
+    let mut sessions = 0;
+    for seat in seats {
+        let seat = seat.await.expect("a seat that holds");
+        sessions += seat.desks();
+        let (guest, wish) = (seat.guest(), seat.guest().wish());
+        if guest.temper() != Temper::Silent {
+            assert_eq!(guest.ended, Some(Ended::Complete), "{:?}", guest.temper());
+        }
+        if guest.ended == Some(Ended::Complete) && !wish.is_read {
+            let stored = hall.store.get(&Name::from_request(wish.name.as_bytes()).unwrap());
+            assert!(stored.is_some_and(|stored| stored[..] == wish.file[..]), "its file didn't arrive");
+        }
+    }
+    // Nothing is left of any of them.
+    for _ in 0..sessions {
+        let mut exit = hall.exits.try_recv();
+        while exit.is_err() {
+            tokio::time::sleep(ms(1000)).await;
+            exit = hall.exits.try_recv();
+        }
+        assert!(matches!(exit, Ok(Exit::Normal)), "{exit:?}");
+    }
+    assert_eq!((hall.peers.live(), hall.peers.unfinished()), (0, 0));
+}
+
+#[test]
+fn guests_of_every_temper_are_served_by_the_real_actors_whatever_happens_to_packets_and_readers() {
+    let name = "guests_of_every_temper_are_served_by_the_real_actors_whatever_happens_to_packets_and_readers";
+    for_each_seed(name, RUNS, |seed| in_virtual_time(play(seed)));
+}

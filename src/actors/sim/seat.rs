@@ -1,0 +1,139 @@
+//! A guest at its links, as a task.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::agenda::Agenda;
+use super::channel::Channel;
+use super::guest::{Guest, Sent, WELL_KNOWN};
+use super::{Desk, Hall, SERVER};
+use crate::limits;
+use crate::net::Link;
+use crate::transfer::Transmit;
+
+pub(super) struct Seat {
+    hall: Rc<Hall>,
+    guest: Guest,
+    channels: [Channel; 2],
+    address: SocketAddr,
+    began: Instant,
+    agenda: Agenda<OnTheWay>,
+    /// Its sessions: the TID of each is its place, and one.
+    desks: Vec<Desk>,
+}
+
+enum OnTheWay {
+    ToServer { tid: usize, octets: Vec<u8> },
+    ToGuest { tid: usize, octets: Vec<u8> },
+}
+
+/// No run takes longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Seat {
+    pub(super) fn new(hall: Rc<Hall>, guest: Guest, channels: [Channel; 2], address: SocketAddr) -> Self {
+        let (began, agenda, desks) = (Instant::now(), Agenda::new(), Vec::new());
+        Self { hall, guest, channels, address, began, agenda, desks }
+    }
+
+    pub(super) fn guest(&self) -> &Guest {
+        &self.guest
+    }
+
+    pub(super) fn desks(&self) -> usize {
+        self.desks.len()
+    }
+
+    /// Until it has ended for the guest, and for all sessions that it had.
+    pub(super) async fn play(mut self, comes_in: Duration) -> Self {
+        sleep(comes_in).await;
+        let sent = self.guest.start(self.now());
+        self.send(sent);
+        loop {
+            let arrival = self.agenda.peek().map(|(at, _)| at);
+            let due = arrival.into_iter().chain(self.guest.deadline).min();
+            if due.is_none() && self.desks.iter().all(|desk| desk.lease.is_over()) {
+                self.desks.iter_mut().for_each(|desk| drop(desk.far.take_error()));
+                return self;
+            }
+            // (Nobody tells of a session that ends without a word.)
+            let until = due.unwrap_or(self.now() + Duration::from_secs(1));
+            let wake_at = self.began + until;
+            tokio::select! {
+                biased;
+                () = something(&mut self.desks) => self.collect(),
+                () = sleep_until(wake_at) => self.act(),
+            }
+            assert!(self.now() < LONGEST, "something that never ends");
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Takes what the sessions have sent.
+    fn collect(&mut self) {
+        let now = self.now();
+        let mut buffer = vec![0; limits::DATAGRAM_OCTETS_MAX];
+        for (place, desk) in self.desks.iter_mut().enumerate() {
+            desk.far.take_error();
+            while let Ok(arrived) = desk.far.receive(&mut buffer) {
+                let octets = &buffer[..arrived.octets];
+                for at in self.channels[1].carry(now, octets) {
+                    let event = OnTheWay::ToGuest { tid: place + 1, octets: octets.to_vec() };
+                    self.agenda.enter(at, event);
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn act(&mut self) {
+        let now = self.now();
+        if self.guest.deadline.is_some_and(|at| at <= now) {
+            let sent = self.guest.on_deadline(now);
+            self.send(sent);
+        }
+        while self.agenda.peek().is_some_and(|(at, _)| at <= now) {
+            match self.agenda.take() {
+                Some(OnTheWay::ToGuest { tid, octets }) => {
+                    let sent = self.guest.take(now, tid, &octets);
+                    self.send(sent);
+                }
+                Some(OnTheWay::ToServer { tid: WELL_KNOWN, octets }) => {
+                    let desk = self.hall.ask(self.address, &octets);
+                    self.desks.extend(desk);
+                }
+                Some(OnTheWay::ToServer { tid, octets }) => {
+                    // (A session that is gone hears nothing.)
+                    let _ = self.desks[tid - 1].far.send(SERVER, &Transmit::Packet(&octets));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn send(&mut self, sent: Vec<Sent>) {
+        let now = self.now();
+        for (tid, octets) in sent {
+            for at in self.channels[0].carry(now, &octets) {
+                self.agenda.enter(at, OnTheWay::ToServer { tid, octets: octets.clone() });
+            }
+        }
+    }
+}
+
+/// Ready when any of the sessions has sent something.
+async fn something(desks: &mut [Desk]) {
+    poll_fn(|cx| {
+        let ready = desks.iter_mut().filter(|desk| desk.far.poll_event(cx).is_ready()).count();
+        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

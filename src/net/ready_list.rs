@@ -1,0 +1,52 @@
+//! Links without a socket of their own, waited for together.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::limits::SOCKETS_PER_TURN;
+
+/// The numbers of those that have something, until whoever serves them takes them. What is pushed on other threads wakes it once, however much it is.
+#[derive(Debug, Default)]
+pub struct ReadyList(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<u64>,
+    waker: Option<Waker>,
+}
+
+impl ReadyList {
+    pub(super) fn push(&self, token: u64) {
+        let waker = {
+            let mut state = self.lock();
+            state.ready.push_back(token);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Puts the numbers of those that have had something since the last time in `ready`, in place of what was there: a turn's worth, the first that came first. Pending if
+    /// there are none.
+    pub fn poll_ready(&self, cx: &mut Context<'_>, ready: &mut Vec<u64>) -> Poll<()> {
+        ready.clear();
+        let mut state = self.lock();
+        if state.ready.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let count = state.ready.len().min(SOCKETS_PER_TURN);
+        ready.extend(state.ready.drain(..count));
+        Poll::Ready(())
+    }
+
+    /// A panic elsewhere leaves it whole: each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! A server's machines and many guests, each with a link of its own, in virtual time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stagecoach::limits;
+use stagecoach::transfer::{
+    Input, Machine, Moment, Offer, OnAbort, Opening, Receiver, Sender, Timeouts, negotiate, stranger_answer,
+};
+use stagecoach::wire::{Direction, Packet};
+
+use super::guest::{Guest, Sent, Temper, WELL_KNOWN};
+use crate::link::{Agenda, Answer, Channel, End, Pace, Report, Rng, Wishes};
+
+/// A guest, and its way to the server and back.
+pub(crate) struct Visitor {
+    pub(crate) guest: Guest,
+    pub(crate) channels: [Channel; 2],
+    /// When it is switched on.
+    pub(crate) comes_at: Duration,
+    /// The session that its requests may be repeats for, and the request.
+    newest: Option<(usize, Vec<u8>)>,
+    /// Requests of it that arrived.
+    requests_arrived: usize,
+}
+
+impl Visitor {
+    pub(crate) fn new(guest: Guest, channels: [Channel; 2], comes_at: Duration) -> Self {
+        Self { guest, channels, comes_at, newest: None, requests_arrived: 0 }
+    }
+}
+
+/// A session of the server. Its TID is its place in the list, and one.
+pub(crate) struct Session {
+    end: End,
+    pub(crate) guest: usize,
+    /// Datagrams that were forged in its peer's name.
+    forged: u64,
+}
+
+impl Session {
+    pub(crate) fn report(&self) -> &Report {
+        &self.end.report
+    }
+}
+
+enum Event {
+    Comes(usize),
+    ToServer { guest: usize, tid: usize, octets: Vec<u8> },
+    ToGuest { guest: usize, tid: usize, octets: Vec<u8> },
+    Answer { session: usize, answer: Answer },
+    /// Somebody forges an ACK.
+    Forgery,
+}
+
+pub(crate) struct Hall {
+    now: Duration,
+    agenda: Agenda<Event>,
+    visitors: Vec<Visitor>,
+    sessions: Vec<Session>,
+    timeouts: Timeouts,
+    pace: Pace,
+    rng: Rng,
+    /// `STAGECOACH_TRACE` shows every datagram.
+    is_traced: bool,
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Guest(usize),
+    Session(usize),
+}
+
+/// No run takes longer.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+impl Hall {
+    pub(crate) fn new(visitors: Vec<Visitor>, timeouts: Timeouts, pace: Pace, rng: Rng) -> Self {
+        let mut agenda = Agenda::new();
+        for (index, visitor) in visitors.iter().enumerate() {
+            agenda.enter(visitor.comes_at, Event::Comes(index));
+        }
+        let is_traced = std::env::var_os("STAGECOACH_TRACE").is_some();
+        Self { now: Duration::ZERO, agenda, visitors, sessions: Vec::new(), timeouts, pace, rng, is_traced }
+    }
+
+    /// So many ACKs are forged, each twice, in the first seconds.
+    pub(crate) fn with_forgeries(mut self, count: usize) -> Self {
+        for _ in 0..count {
+            let at = Duration::from_micros(self.rng.within(0..=3_000_000));
+            self.agenda.enter(at, Event::Forgery);
+        }
+        self
+    }
+
+    /// Plays until nothing is left to happen.
+    pub(crate) fn run(mut self) -> (Vec<Visitor>, Vec<Session>) {
+        while self.step() {
+            assert!(self.now < LONGEST, "something that never ends");
+        }
+        for session in &self.sessions {
+            assert!(session.end.is_closed, "a session that waits for nothing: {:?}", session.end.report);
+        }
+        for visitor in &self.visitors {
+            let sessions = self.sessions.iter().filter(|it| std::ptr::eq(&self.visitors[it.guest], visitor));
+            assert!(sessions.count() <= visitor.requests_arrived, "more sessions than requests");
+        }
+        (self.visitors, self.sessions)
+    }
+
+    fn step(&mut self) -> bool {
+        let event_at = self.agenda.peek().map(|(at, _)| at);
+        match (self.first_deadline(), event_at) {
+            (Some((deadline, who)), at) if at.is_none_or(|at| deadline < at) => {
+                self.now = self.now.max(deadline);
+                self.on_deadline(who);
+            }
+            (_, Some(at)) => {
+                self.now = self.now.max(at);
+                let Some(event) = self.agenda.take() else { return false };
+                self.happen(event);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn first_deadline(&self) -> Option<(Duration, Who)> {
+        let guests = self.visitors.iter().map(|visitor| visitor.guest.deadline);
+        let sessions = self.sessions.iter().map(|session| session.end.deadline.map(Moment::since_epoch));
+        let guests = guests.enumerate().filter_map(|(index, at)| Some((at?, Who::Guest(index))));
+        let sessions = sessions.enumerate().filter_map(|(index, at)| Some((at?, Who::Session(index))));
+        guests.chain(sessions).min()
+    }
+
+    fn on_deadline(&mut self, who: Who) {
+        match who {
+            Who::Guest(index) => {
+                let sent = self.visitors[index].guest.on_deadline(self.now);
+                self.guest_sends(index, sent);
+            }
+            Who::Session(index) => self.feed(index, Input::Deadline),
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::Comes(guest) => {
+                let sent = self.visitors[guest].guest.start(now);
+                self.guest_sends(guest, sent);
+            }
+            Event::ToServer { guest, tid: WELL_KNOWN, octets } => self.on_request(guest, octets),
+            Event::ToServer { guest, tid, octets } => self.on_datagram(guest, tid - 1, &octets),
+            Event::ToGuest { guest, tid, octets } => {
+                let sent = self.visitors[guest].guest.take(now, tid, &octets);
+                self.guest_sends(guest, sent);
+            }
+            Event::Answer { session, answer } => {
+                let wishes = self.sessions[session].end.answered(now, answer);
+                self.grant(session, wishes);
+            }
+            Event::Forgery => self.forge(),
+        }
+    }
+
+    /// What the listener does: a request that comes again is a repeat as long as the session that has it hasn't been answered (D13).
+    fn on_request(&mut self, guest: usize, octets: Vec<u8>) {
+        self.visitors[guest].requests_arrived += 1;
+        if let Some((newest, request)) = &self.visitors[guest].newest
+            && *request == octets
+            && !self.sessions[*newest].end.is_closed
+            && !self.sessions[*newest].end.is_proven()
+        {
+            return self.feed(*newest, Input::Repeated);
+        }
+        let wish = self.visitors[guest].guest.wish().clone();
+        let machine = self.machine(&octets, wish.file.len() as u64);
+        let end = End::new(machine, Arc::clone(&wish.file), wish.file, self.pace, self.rng.fork());
+        self.sessions.push(Session { end, guest, forged: 0 });
+        let index = self.sessions.len() - 1;
+        self.visitors[guest].newest = Some((index, octets));
+        self.feed(index, Input::Start);
+    }
+
+    fn machine(&self, octets: &[u8], size: u64) -> Box<dyn Machine> {
+        let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("no request: {octets:?}") };
+        let is_read = request.direction == Direction::Read;
+        let agreement = negotiate(&request, &Offer::default(), is_read.then_some(size)).unwrap();
+        let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
+        let (terms, allowance) = (agreement.terms, agreement.allowance(&request));
+        if is_read {
+            Box::new(Sender::new(terms, opening, self.timeouts).allowing(allowance))
+        } else {
+            let receiver = Receiver::new(terms, opening, self.timeouts, OnAbort::Discard);
+            Box::new(receiver.allowing(allowance))
+        }
+    }
+
+    fn on_datagram(&mut self, guest: usize, session: usize, octets: &[u8]) {
+        if self.sessions[session].end.is_closed {
+            // Nobody listens there any more.
+            return;
+        }
+        if self.sessions[session].guest != guest {
+            if let Some(answer) = stranger_answer(octets) {
+                self.send_to_guest(guest, session, answer);
+            }
+            return;
+        }
+        let more = self.agenda.peek().is_some_and(|(at, next)| {
+            at <= self.now
+                && matches!(next, Event::ToServer { guest: it, tid, .. } if (*it, *tid) == (guest, session + 1))
+        });
+        self.feed(session, Input::Datagram { octets, more });
+    }
+
+    /// An ACK in the name of a reader, of any block that there is, and a copy of it.
+    fn forge(&mut self) {
+        let reading = |session: &Session| !session.end.is_closed && self.visitors[session.guest].guest.wish().is_read;
+        let victims: Vec<_> = (0..self.sessions.len()).filter(|&index| reading(&self.sessions[index])).collect();
+        if victims.is_empty() {
+            return;
+        }
+        let victim = self.rng.one_of(&victims);
+        let block = self.rng.within(0..=self.visitors[self.sessions[victim].guest].guest.blocks());
+        let [high, low] = (block as u16).to_be_bytes();
+        let before = self.sessions[victim].end.report.data_sent();
+        for copy in 0..2 {
+            if self.sessions[victim].end.is_closed {
+                return;
+            }
+            let between = self.sessions[victim].end.report.data_sent();
+            self.sessions[victim].forged += 1;
+            self.feed(victim, Input::Datagram { octets: &[0, 4, high, low], more: false });
+            let after = self.sessions[victim].end.report.data_sent();
+            let windowsize = self.visitors[self.sessions[victim].guest].guest.wish().windowsize;
+            assert!(after - before <= windowsize, "a forged ACK costs more than a window");
+            assert!(copy == 0 || after == between, "a copy of a forged ACK costs something");
+        }
+    }
+
+    fn feed(&mut self, session: usize, input: Input<'_>) {
+        let wishes = self.sessions[session].end.take(self.now, input);
+        self.grant(session, wishes);
+    }
+
+    fn grant(&mut self, session: usize, wishes: Wishes) {
+        let guest = self.sessions[session].guest;
+        for octets in wishes.packets {
+            self.send_to_guest(guest, session, octets);
+        }
+        for (at, answer) in wishes.answers {
+            self.agenda.enter(at, Event::Answer { session, answer });
+        }
+        self.check(session);
+    }
+
+    /// What holds at every moment.
+    fn check(&self, index: usize) {
+        let Session { end, guest, forged } = &self.sessions[index];
+        let guest = &self.visitors[*guest].guest;
+        let (wish, report) = (guest.wish(), &end.report);
+        let (data, windowsize) = (report.data_sent(), wish.windowsize);
+        if !end.is_proven() {
+            let sent = data + report.acks + report.others;
+            assert!(sent <= u64::from(limits::UNPROVEN_DATAGRAMS_MAX), "{sent} to one that never answered");
+        }
+        // At worst each window brings one block, and is repeated a few times.
+        let most = 3 * windowsize * guest.blocks() + 20 + windowsize * forged;
+        assert!(data <= most, "{data} DATA for {} blocks, {:?}", guest.blocks(), guest.temper());
+        // Every ACK answers a datagram, or repeats itself in its own time.
+        let window_octets = wish.blksize * wish.windowsize as usize;
+        let most = window_octets + limits::READ_AHEAD_OCTETS_MAX as usize + limits::SLAB_OCTETS;
+        assert!(!wish.is_read || end.held() <= most, "{} octets in memory", end.held());
+    }
+
+    fn guest_sends(&mut self, guest: usize, sent: Vec<Sent>) {
+        for (tid, octets) in sent {
+            for at in self.visitors[guest].channels[0].carry(self.now, &octets) {
+                self.trace(guest, "->", tid, &octets, at);
+                self.agenda.enter(at, Event::ToServer { guest, tid, octets: octets.clone() });
+            }
+        }
+    }
+
+    fn send_to_guest(&mut self, guest: usize, session: usize, octets: Vec<u8>) {
+        for at in self.visitors[guest].channels[1].carry(self.now, &octets) {
+            self.trace(guest, "<-", session + 1, &octets, at);
+            self.agenda.enter(at, Event::ToGuest { guest, tid: session + 1, octets: octets.clone() });
+        }
+    }
+
+    fn trace(&self, guest: usize, way: &str, tid: usize, octets: &[u8], arrives_at: Duration) {
+        if self.is_traced {
+            let temper = self.visitors[guest].guest.temper();
+            let (head, octets) = (&octets[..octets.len().min(4)], octets.len());
+            eprintln!("{:>13?} {guest} {temper:?} {way} {tid} {head:?} of {octets}, arrives {arrives_at:?}", self.now);
+        }
+    }
+}
+
+/// Whether the guest has no part in what its sessions' blocks are repeated for.
+pub(crate) fn repeats_nothing_by_itself(temper: Temper) -> bool {
+    matches!(temper, Temper::Proper | Temper::Vintage | Temper::EveryUnexpected)
+}
