@@ -83,7 +83,10 @@ pub const UNPROVEN_MAX: usize = 6144;
 /// Those of one prefix of addresses: a flood from there leaves room for others.
 pub const UNPROVEN_PER_PREFIX_MAX: usize = 4096;
 /// Prefixes that are told apart, by hash.
-pub const UNPROVEN_PREFIXES: usize = 256;
+pub const PREFIXES: usize = 256;
+/// ERRORs that the hosts of one prefix get from the well-known port in a second: PXELINUX asks for eleven files that aren't there, and a hall of machines is switched
+/// on at once.
+pub const ERRORS_PER_PREFIX_MAX: u16 = 4096;
 /// A repeated request sooner than this after our last datagram is one that crossed it on the way.
 pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
 /// Without a first answer, a session gives up after this (`--timeout` sets it and the next).

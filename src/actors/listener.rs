@@ -12,6 +12,7 @@ use slog::trace;
 use tokio::time::Instant;
 
 use super::blocking::StoreCaller;
+use super::error_budget::ErrorBudget;
 use super::lease::Opened;
 use super::live_peers::{Claim, LivePeers, Ticket};
 use super::roster::Serve;
@@ -39,6 +40,7 @@ pub struct Listener {
     /// `None` until started, and once paused; but in single-port mode packets of transfers still come.
     requests: Option<RequestSocket>,
     refusals: Refusals,
+    errors: ErrorBudget,
     buffer: Vec<u8>,
     backlog: bool,
     /// It takes no further request, not even if it is started again.
@@ -72,6 +74,7 @@ impl Listener {
             workers,
             requests: None,
             refusals,
+            errors: ErrorBudget::new(),
             buffer,
             backlog: false,
             paused: false,
@@ -214,7 +217,10 @@ impl Listener {
 
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
     fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, ticket: Ticket) {
-        let Assignment { id, peer, .. } = *assignment;
+        let Assignment { id, peer, received_at, .. } = *assignment;
+        if !self.may_refuse(peer, received_at) {
+            return;
+        }
         if let Some(log) = &self.service.packet_log {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.failure);
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
@@ -235,9 +241,22 @@ impl Listener {
         self.refusals.send(peer, to, packet)
     }
 
+    /// Whether one more ERROR may go there.
+    fn may_refuse(&mut self, peer: SocketAddr, now: Instant) -> bool {
+        let may = self.errors.spend(peer.ip(), now);
+        if !may {
+            self.service
+                .observe(&Fact::Dropped { peer, why: "too many refusals to its network in one second" });
+        }
+        may
+    }
+
     /// Answers with one ERROR.
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
+        if !self.may_refuse(peer, Instant::now()) {
+            return;
+        }
         let packet = error_packet(fault.failure);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
         let _ = self.send_refusal(peer, received.to, &packet);

@@ -16,10 +16,12 @@
 
 mod arbiter_supervisor;
 mod blocking;
+mod error_budget;
 mod history;
 mod lease;
 mod listener;
 mod live_peers;
+mod prefixes;
 mod reader;
 mod registry;
 mod roster;

@@ -1,36 +1,33 @@
 //! Transfers whose peers have not answered yet: nobody knows whether whoever asked for them is where the request says.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::live_peers::PeerState;
-use crate::limits::{UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX, UNPROVEN_PREFIXES};
+use super::prefixes::Prefixes;
+use crate::limits::{PREFIXES, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX};
 
 /// Those of one server. However many requests are forged, and however many sources they name, it doesn't grow beyond
 /// [`UNPROVEN_MAX`]: the oldest of the prefix that has most of them gives way. So a flood from one network drives out its own, and one from
 /// everywhere leaves each client as much time as is to be had.
 #[derive(Debug)]
 pub(super) struct Unproven {
-    prefixes: Mutex<Vec<VecDeque<Arc<PeerState>>>>,
+    waiting: Mutex<Vec<VecDeque<Arc<PeerState>>>>,
     /// Of all prefixes, to be read without a lock.
     count: AtomicUsize,
     /// The same with those that have given way and are not gone yet.
     pending: AtomicUsize,
-    /// Which prefixes share a place is for nobody to know.
-    hasher: RandomState,
+    prefixes: Prefixes,
 }
 
 impl Default for Unproven {
     fn default() -> Self {
-        let prefixes = Mutex::new(vec![VecDeque::new(); UNPROVEN_PREFIXES]);
         Self {
-            prefixes,
+            waiting: Mutex::new(vec![VecDeque::new(); PREFIXES]),
             count: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
-            hasher: RandomState::new(),
+            prefixes: Prefixes::default(),
         }
     }
 }
@@ -51,18 +48,18 @@ impl Unproven {
         if !state.is_unproven.swap(true, Ordering::Relaxed) {
             self.pending.fetch_add(1, Ordering::Relaxed);
         }
-        let mut prefixes = self.lock();
-        let place = self.place(state.peer().ip());
-        prefixes[place].push_back(Arc::clone(state));
+        let mut waiting = self.lock();
+        let place = self.prefixes.place(state.peer().ip());
+        waiting[place].push_back(Arc::clone(state));
         let count = self.count.load(Ordering::Relaxed) + 1;
-        let crowded = if prefixes[place].len() > UNPROVEN_PER_PREFIX_MAX {
+        let crowded = if waiting[place].len() > UNPROVEN_PER_PREFIX_MAX {
             Some(place)
         } else if count > UNPROVEN_MAX {
-            (0..prefixes.len()).max_by_key(|&place| prefixes[place].len())
+            (0..waiting.len()).max_by_key(|&place| waiting[place].len())
         } else {
             None
         };
-        let oldest = crowded.and_then(|place| prefixes[place].pop_front());
+        let oldest = crowded.and_then(|place| waiting[place].pop_front());
         self.count.store(count - usize::from(oldest.is_some()), Ordering::Relaxed);
         oldest
     }
@@ -73,31 +70,18 @@ impl Unproven {
             return;
         }
         self.pending.fetch_sub(1, Ordering::Relaxed);
-        let mut prefixes = self.lock();
-        let prefix = &mut prefixes[self.place(state.peer().ip())];
+        let mut waiting = self.lock();
+        let beside = &mut waiting[self.prefixes.place(state.peer().ip())];
         // (They answer in the order in which they came, more or less.)
-        if let Some(at) = prefix.iter().position(|other| std::ptr::eq(Arc::as_ptr(other), state)) {
-            prefix.remove(at);
+        if let Some(at) = beside.iter().position(|other| std::ptr::eq(Arc::as_ptr(other), state)) {
+            beside.remove(at);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    fn place(&self, address: IpAddr) -> usize {
-        let hash = self.hasher.hash_one(prefix(address));
-        usize::try_from(hash % UNPROVEN_PREFIXES as u64).unwrap_or(0)
-    }
-
     /// A panic elsewhere leaves it whole: each change is a single step.
     fn lock(&self) -> MutexGuard<'_, Vec<VecDeque<Arc<PeerState>>>> {
-        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The network that an address is of: a site's, as far as anybody can tell.
-fn prefix(address: IpAddr) -> u64 {
-    match address {
-        IpAddr::V4(v4) => u64::from(v4.to_bits() >> 8),
-        IpAddr::V6(v6) => (v6.to_bits() >> 72) as u64,
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

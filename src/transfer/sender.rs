@@ -38,6 +38,8 @@ pub struct Sender {
     timing: Timing,
     /// Datagrams that the peer may get before it has answered.
     allowance: u32,
+    /// No block beyond the window is sent, whatever the peer doesn't say.
+    keeps_to_window: bool,
     /// The OACK that is offered first; empty if there is none.
     oack: Vec<u8>,
     /// The ERROR that ended the transfer; empty until then.
@@ -65,6 +67,7 @@ impl Sender {
             buffer: SendBuffer::new(terms.netascii),
             timing: Timing::new(timeouts, terms.interval),
             allowance: limits::UNPROVEN_DATAGRAMS_MAX,
+            keeps_to_window: false,
             terms,
             oack,
             error: Vec::new(),
@@ -90,6 +93,13 @@ impl Sender {
     #[must_use]
     pub fn allowing(mut self, datagrams: u32) -> Self {
         self.allowance = datagrams.max(1);
+        self
+    }
+
+    /// To the letter of RFC 7440, at the price of seconds where an ACK is lost that some clients don't repeat.
+    #[must_use]
+    pub fn keeping_to_window(mut self, keeps: bool) -> Self {
+        self.keeps_to_window = keeps;
         self
     }
 
@@ -205,7 +215,8 @@ impl Sender {
     fn block_beyond(&self) -> Option<u64> {
         let window_end = self.at.acked + u64::from(self.terms.windowsize);
         let beyond = self.last_block().map_or(window_end + 2, |last| last.min(window_end + 2));
-        let is_worth_it = self.terms.windowsize > 1 && !self.at.offering && self.at.proven;
+        let is_worth_it =
+            self.terms.windowsize > 1 && !self.keeps_to_window && !self.at.offering && self.at.proven;
         (is_worth_it && beyond > window_end && beyond <= self.buffer.last_sendable(self.terms.blksize))
             .then_some(beyond)
     }

@@ -241,7 +241,8 @@ impl Driver {
         let allowance = agreement.allowance(request);
         match request.direction {
             Direction::Read => {
-                let sender = Sender::new(terms, opening, timeouts);
+                let sender =
+                    Sender::new(terms, opening, timeouts).keeping_to_window(self.service.rules.strict);
                 Transfer::Sending(Box::new(sender.allowing(allowance)))
             }
             Direction::Write => {

@@ -154,6 +154,16 @@ fn there_is_nothing_beyond_the_last_window_nor_in_lock_step_nor_before_the_first
     nothing_beyond(script.wait(10_000), "none at all");
 }
 
+#[test]
+fn r7440_11_nothing_is_beyond_a_window_by_the_letter() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.machine = script.machine.keeping_to_window(true);
+    script.ack(0);
+    script.ack(4);
+    let said = script.wait(10_000);
+    assert!(said.iter().filter(|said| said.starts_with("DATA")).all(|said| said == "DATA 5-8"), "{said:?}");
+}
+
 /// A receiver of a window that answers as its kind does; returns how often each block was sent.
 fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64) -> bool) -> usize {
     let mut script = agreed(terms(8, 4), blocks);
