@@ -28,6 +28,8 @@ mod roster;
 mod service;
 mod session;
 mod session_supervisor;
+#[cfg(test)]
+mod sim;
 mod switchboard;
 #[cfg(test)]
 mod test_support;

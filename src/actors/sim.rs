@@ -37,7 +37,7 @@ use super::switchboard::Switchboard;
 use super::test_support::{Parent, in_virtual_time, service};
 use crate::limits;
 use crate::net::{MemoryLink, Received};
-use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::store::{Memory, MemoryOptions, Name};
 use crate::supervision::{Exit, start_temporary};
 use crate::transfer::Timeouts;
 use crate::wire::{Direction, Packet};

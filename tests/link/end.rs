@@ -103,6 +103,11 @@ impl End {
         self.machine.is_proven()
     }
 
+    /// Octets that were read and not acknowledged.
+    pub(crate) fn held(&self) -> usize {
+        self.read_until.saturating_sub(self.report.tally.octets as usize)
+    }
+
     pub(crate) fn answered(&mut self, now: Duration, answer: Answer) -> Wishes {
         match answer {
             Answer::Slab { bytes, end } => {

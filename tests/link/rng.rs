@@ -66,9 +66,7 @@ impl Drop for TellOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let Self { name, seed } = self;
-            eprintln!(
-                "seed {seed} failed; replay: STAGECOACH_SEED={seed} cargo test --test lossy_link {name}"
-            );
+            eprintln!("seed {seed} failed; replay: STAGECOACH_SEED={seed} cargo test {name}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Client, link and server.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use stagecoach::transfer::{
 use stagecoach::wire::{Direction, Mode, Options, Packet, Request, Text, netascii};
 
 use super::end::{Answer, End, Wishes};
-use super::{Channel, Pace, Report, Rng};
+use super::{Agenda, Channel, Pace, Report, Rng};
 
 /// A transfer to be played.
 pub(crate) struct Setup {
@@ -52,39 +50,12 @@ enum Event {
     Answer { end: usize, answer: Answer },
 }
 
-struct Scheduled {
-    at: Duration,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 pub(crate) struct World {
     setup: Setup,
     wire: Arc<[u8]>,
     file: Arc<[u8]>,
     now: Duration,
-    events: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    agenda: Agenda<Event>,
     tid: Tid<usize>,
     client: End,
     sessions: Vec<End>,
@@ -113,8 +84,7 @@ impl World {
             wire,
             file,
             now: Duration::ZERO,
-            events: BinaryHeap::new(),
-            scheduled: 0,
+            agenda: Agenda::new(),
             tid: Tid::unknown(WELL_KNOWN),
             client,
             sessions: Vec::new(),
@@ -140,7 +110,7 @@ impl World {
             .chain((FIRST_SESSION..).zip(&self.sessions))
             .filter_map(|(id, end)| Some((end.deadline?, id)));
         let deadline = deadlines.min();
-        let event_at = self.events.peek().map(|Reverse(scheduled)| scheduled.at);
+        let event_at = self.agenda.peek().map(|(at, _)| at);
         match (deadline, event_at) {
             (Some((deadline, id)), at) if at.is_none_or(|at| deadline < Moment::new(at)) => {
                 self.now = self.now.max(deadline.since_epoch());
@@ -151,8 +121,8 @@ impl World {
             }
             (_, Some(at)) => {
                 self.now = self.now.max(at);
-                let Some(Reverse(scheduled)) = self.events.pop() else { return false };
-                self.happen(scheduled.event);
+                let Some(event) = self.agenda.take() else { return false };
+                self.happen(event);
             }
             _ => return false,
         }
@@ -183,10 +153,10 @@ impl World {
 
     /// Whether another datagram for `id` has come at this very moment.
     fn more_for(&self, id: usize) -> bool {
-        self.events.peek().is_some_and(|Reverse(next)| {
-            let is_for_it = matches!(next.event, Event::Datagram { from, to, .. }
-                if to == id && (to != CLIENT || from == self.tid.peer()));
-            next.at <= self.now && is_for_it
+        self.agenda.peek().is_some_and(|(at, next)| {
+            let is_for_it = matches!(next, Event::Datagram { from, to, .. }
+                if *to == id && (*to != CLIENT || *from == self.tid.peer()));
+            at <= self.now && is_for_it
         })
     }
 
@@ -230,7 +200,7 @@ impl World {
             self.send(id, to, &octets);
         }
         for (at, answer) in wishes.answers {
-            self.schedule(at, Event::Answer { end: id, answer });
+            self.agenda.enter(at, Event::Answer { end: id, answer });
         }
     }
 
@@ -242,13 +212,8 @@ impl World {
             eprintln!("{:>13?} {from} -> {to} {what}, arrives {arrivals:?}", self.now);
         }
         for at in arrivals {
-            self.schedule(at, Event::Datagram { from, to, octets: octets.to_owned() });
+            self.agenda.enter(at, Event::Datagram { from, to, octets: octets.to_owned() });
         }
-    }
-
-    fn schedule(&mut self, at: Duration, event: Event) {
-        self.scheduled += 1;
-        self.events.push(Reverse(Scheduled { at, order: self.scheduled, event }));
     }
 }
 

@@ -83,7 +83,15 @@ struct Attempt {
 
 impl Attempt {
     fn new() -> Self {
-        Self { server: None, blksize: 512, windowsize: 1, done: 0, in_window: 0, is_repeated: false, tries: 0 }
+        Self {
+            server: None,
+            blksize: 512,
+            windowsize: 1,
+            done: 0,
+            in_window: 0,
+            is_repeated: false,
+            tries: 0,
+        }
     }
 }
 
@@ -157,7 +165,8 @@ impl Guest {
             (Some(6), _) => self.on_oack(now, from, &octets[2..]),
             (Some(3), Some(block)) if self.wish.is_read => self.on_data(now, from, block, &octets[4..]),
             (Some(4), Some(block)) if !self.wish.is_read => self.on_ack(now, from, block),
-            (Some(5), _) if self.attempt.server.is_some() || self.attempt.done == 0 => {
+            (Some(5), _) => {
+                eprintln!("{:?} of {}: {}", self.temper, self.wish.name, octets[2..].escape_ascii());
                 self.end(Ended::Refused);
                 Vec::new()
             }
@@ -195,7 +204,7 @@ impl Guest {
 
     fn on_data(&mut self, now: Duration, from: usize, block: u16, payload: &[u8]) -> Vec<Sent> {
         if self.attempt.server.is_none() {
-            if block != 1 {
+            if block != 1 || self.wants_oack() {
                 return Vec::new();
             }
             self.attempt.server = Some(from);
@@ -221,7 +230,11 @@ impl Guest {
             self.deadline = dally;
             return self.ack(self.attempt.done);
         }
-        if self.attempt.in_window >= self.attempt.windowsize { self.ack(self.attempt.done) } else { Vec::new() }
+        if self.attempt.in_window >= self.attempt.windowsize {
+            self.ack(self.attempt.done)
+        } else {
+            Vec::new()
+        }
     }
 
     fn on_unexpected(&mut self, block: u64) -> Vec<Sent> {
@@ -240,7 +253,7 @@ impl Guest {
     fn on_ack(&mut self, now: Duration, from: usize, block: u16) -> Vec<Sent> {
         let is_first = self.attempt.server.is_none();
         if is_first {
-            if block != 0 {
+            if block != 0 || self.wants_oack() {
                 return Vec::new();
             }
             self.attempt.server = Some(from);
@@ -288,6 +301,11 @@ impl Guest {
             (Some(_), true) => self.ack(self.attempt.done),
             (Some(_), false) => self.window(),
         }
+    }
+
+    /// What comes without one may be of the transfer before it was switched off.
+    fn wants_oack(&self) -> bool {
+        self.wish.blksize != 512 || self.wish.windowsize != 1
     }
 
     fn is_switched_off(&mut self) -> bool {

@@ -46,9 +46,20 @@ impl Session {
 
 enum Event {
     Comes(usize),
-    ToServer { guest: usize, tid: usize, octets: Vec<u8> },
-    ToGuest { guest: usize, tid: usize, octets: Vec<u8> },
-    Answer { session: usize, answer: Answer },
+    ToServer {
+        guest: usize,
+        tid: usize,
+        octets: Vec<u8>,
+    },
+    ToGuest {
+        guest: usize,
+        tid: usize,
+        octets: Vec<u8>,
+    },
+    Answer {
+        session: usize,
+        answer: Answer,
+    },
     /// Somebody forges an ACK.
     Forgery,
 }
@@ -60,6 +71,8 @@ pub(crate) struct Hall {
     sessions: Vec<Session>,
     timeouts: Timeouts,
     pace: Pace,
+    /// How often each block of a window may be sent on average.
+    times_each: u64,
     rng: Rng,
     /// `STAGECOACH_TRACE` shows every datagram.
     is_traced: bool,
@@ -72,20 +85,31 @@ enum Who {
     Session(usize),
 }
 
+/// Repeats in a row until patience ends, after two minutes, at intervals that double to eight seconds.
+const REPEATS_MAX: u64 = 45;
+/// The same at intervals that stay half a second.
+const REPEATS_MAX_FIXED: u64 = 245;
 /// No run takes longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Hall {
-    pub(crate) fn new(visitors: Vec<Visitor>, timeouts: Timeouts, pace: Pace, rng: Rng) -> Self {
+    pub(crate) fn new(
+        visitors: Vec<Visitor>,
+        timeouts: Timeouts,
+        pace: Pace,
+        times_each: u64,
+        rng: Rng,
+    ) -> Self {
         let mut agenda = Agenda::new();
         for (index, visitor) in visitors.iter().enumerate() {
             agenda.enter(visitor.comes_at, Event::Comes(index));
         }
         let is_traced = std::env::var_os("STAGECOACH_TRACE").is_some();
-        Self { now: Duration::ZERO, agenda, visitors, sessions: Vec::new(), timeouts, pace, rng, is_traced }
+        let (now, sessions) = (Duration::ZERO, Vec::new());
+        Self { now, agenda, visitors, sessions, timeouts, pace, times_each, rng, is_traced }
     }
 
-    /// So many ACKs are forged, each twice, in the first seconds.
+    /// So many ACKs are forged, each four times, in the first seconds.
     pub(crate) fn with_forgeries(mut self, count: usize) -> Self {
         for _ in 0..count {
             let at = Duration::from_micros(self.rng.within(0..=3_000_000));
@@ -205,7 +229,7 @@ impl Hall {
         }
         if self.sessions[session].guest != guest {
             if let Some(answer) = stranger_answer(octets) {
-                self.send_to_guest(guest, session, answer);
+                self.send_to_guest(guest, session, &answer);
             }
             return;
         }
@@ -216,29 +240,30 @@ impl Hall {
         self.feed(session, Input::Datagram { octets, more });
     }
 
-    /// An ACK in the name of a reader, of any block that there is, and a copy of it.
+    /// An ACK in the name of a reader, of any block that there is, and copies of it: what was in flight is repeated, and, where it isn't known how long an answer takes,
+    /// the window once more for the first copy.
     fn forge(&mut self) {
-        let reading = |session: &Session| !session.end.is_closed && self.visitors[session.guest].guest.wish().is_read;
-        let victims: Vec<_> = (0..self.sessions.len()).filter(|&index| reading(&self.sessions[index])).collect();
+        let reading =
+            |session: &Session| !session.end.is_closed && self.visitors[session.guest].guest.wish().is_read;
+        let victims: Vec<_> =
+            (0..self.sessions.len()).filter(|&index| reading(&self.sessions[index])).collect();
         if victims.is_empty() {
             return;
         }
         let victim = self.rng.one_of(&victims);
         let block = self.rng.within(0..=self.visitors[self.sessions[victim].guest].guest.blocks());
         let [high, low] = (block as u16).to_be_bytes();
-        let before = self.sessions[victim].end.report.data_sent();
-        for copy in 0..2 {
+        let windowsize = self.visitors[self.sessions[victim].guest].guest.wish().windowsize;
+        let before = self.sessions[victim].end.report.tally.repeats;
+        for _ in 0..4 {
             if self.sessions[victim].end.is_closed {
                 return;
             }
-            let between = self.sessions[victim].end.report.data_sent();
             self.sessions[victim].forged += 1;
             self.feed(victim, Input::Datagram { octets: &[0, 4, high, low], more: false });
-            let after = self.sessions[victim].end.report.data_sent();
-            let windowsize = self.visitors[self.sessions[victim].guest].guest.wish().windowsize;
-            assert!(after - before <= windowsize, "a forged ACK costs more than a window");
-            assert!(copy == 0 || after == between, "a copy of a forged ACK costs something");
         }
+        let repeats = self.sessions[victim].end.report.tally.repeats - before;
+        assert!(repeats <= 2 * windowsize, "a forged ACK and its copies cost {repeats} blocks");
     }
 
     fn feed(&mut self, session: usize, input: Input<'_>) {
@@ -249,7 +274,7 @@ impl Hall {
     fn grant(&mut self, session: usize, wishes: Wishes) {
         let guest = self.sessions[session].guest;
         for octets in wishes.packets {
-            self.send_to_guest(guest, session, octets);
+            self.send_to_guest(guest, session, &octets);
         }
         for (at, answer) in wishes.answers {
             self.agenda.enter(at, Event::Answer { session, answer });
@@ -267,8 +292,10 @@ impl Hall {
             let sent = data + report.acks + report.others;
             assert!(sent <= u64::from(limits::UNPROVEN_DATAGRAMS_MAX), "{sent} to one that never answered");
         }
-        // At worst each window brings one block, and is repeated a few times.
-        let most = 3 * windowsize * guest.blocks() + 20 + windowsize * forged;
+        // At worst each window brings one block, and is repeated a few times; and whoever says nothing more is sent it until patience ends.
+        let repeats = if self.timeouts.fixed { REPEATS_MAX_FIXED } else { REPEATS_MAX };
+        let most =
+            self.times_each * windowsize * guest.blocks() + repeats * (windowsize + 1) + windowsize * forged;
         assert!(data <= most, "{data} DATA for {} blocks, {:?}", guest.blocks(), guest.temper());
         // Every ACK answers a datagram, or repeats itself in its own time.
         let window_octets = wish.blksize * wish.windowsize as usize;
@@ -285,10 +312,10 @@ impl Hall {
         }
     }
 
-    fn send_to_guest(&mut self, guest: usize, session: usize, octets: Vec<u8>) {
-        for at in self.visitors[guest].channels[1].carry(self.now, &octets) {
-            self.trace(guest, "<-", session + 1, &octets, at);
-            self.agenda.enter(at, Event::ToGuest { guest, tid: session + 1, octets: octets.clone() });
+    fn send_to_guest(&mut self, guest: usize, session: usize, octets: &[u8]) {
+        for at in self.visitors[guest].channels[1].carry(self.now, octets) {
+            self.trace(guest, "<-", session + 1, octets, at);
+            self.agenda.enter(at, Event::ToGuest { guest, tid: session + 1, octets: octets.to_vec() });
         }
     }
 
@@ -296,7 +323,10 @@ impl Hall {
         if self.is_traced {
             let temper = self.visitors[guest].guest.temper();
             let (head, octets) = (&octets[..octets.len().min(4)], octets.len());
-            eprintln!("{:>13?} {guest} {temper:?} {way} {tid} {head:?} of {octets}, arrives {arrives_at:?}", self.now);
+            eprintln!(
+                "{:>13?} {guest} {temper:?} {way} {tid} {head:?} of {octets}, arrives {arrives_at:?}",
+                self.now
+            );
         }
     }
 }

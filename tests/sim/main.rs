@@ -16,8 +16,8 @@ use stagecoach::transfer::{Outcome, Timeouts};
 /// Runs of each of the four parts, which run side by side.
 const RUNS: u64 = 25_000;
 
-/// Seeds at which something was wrong once.
-const REGRESSIONS: &[u64] = &[];
+/// Seeds at which something was wrong once, as `play` takes them.
+const REGRESSIONS: &[u64] = &[9449, 23130];
 
 /// How the links of a run are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +70,7 @@ fn visitor(rng: &mut Rng, weather: Weather) -> Visitor {
     let length = rng.length(0..=40) * blksize + rng.one_of(&[0, 0, 1, blksize - 1]);
     let file = (0..length).map(|_| rng.next() as u8).collect();
     let guest = Guest::new(temper, Wish { name: "f".to_owned(), is_read, blksize, windowsize, file }, rng);
-    let channels =
-        [(); 2].map(|()| Channel::new(conditions(rng, weather, temper, is_read), rng.fork()));
+    let channels = [(); 2].map(|()| Channel::new(conditions(rng, weather, temper, is_read), rng.fork()));
     Visitor::new(guest, channels, ms(rng.within(0..=500)))
 }
 
@@ -80,11 +79,17 @@ fn play(seed: u64) {
     let weather = rng.one_of(&[Weather::Calm, Weather::Rough, Weather::Rough, Weather::Terrible]);
     let guests = rng.length(1..=6);
     let visitors = (0..guests).map(|_| visitor(&mut rng, weather)).collect();
-    let pace = Pace { slab: ms(rng.one_of(&[0, 0, 1, 40])), publish: ms(rng.one_of(&[0, 0, 5])), odd_pieces: rng.chance(300) };
+    let pace = Pace {
+        slab: ms(rng.one_of(&[0, 0, 1, 40])),
+        publish: ms(rng.one_of(&[0, 0, 5])),
+        odd_pieces: rng.chance(300),
+    };
     let patient = Timeouts { idle: ms(120_000), ..Timeouts::default() };
-    let timeouts = Timeouts { fixed: rng.chance(100), ..patient };
+    let is_terrible = weather == Weather::Terrible;
+    let timeouts = Timeouts { fixed: !is_terrible && rng.chance(100), ..patient };
     let forgeries = if rng.chance(200) { rng.length(1..=10) } else { 0 };
-    let hall = Hall::new(visitors, timeouts, pace, rng.fork()).with_forgeries(forgeries);
+    let hall = Hall::new(visitors, timeouts, pace, if is_terrible { 12 } else { 3 }, rng.fork())
+        .with_forgeries(forgeries);
     let (visitors, sessions) = hall.run();
     for (index, visitor) in visitors.iter().enumerate() {
         let guest = &visitor.guest;
@@ -93,8 +98,18 @@ fn play(seed: u64) {
             sessions.iter().filter(|session| session.guest == index).map(hall::Session::report).collect();
         if temper != Temper::Silent {
             let ended = guest.ended.expect("a guest for whom it never ended");
-            let is_certain = weather != Weather::Terrible && forgeries == 0;
-            assert!(!is_certain || ended == Ended::Complete, "{temper:?}: {ended:?}, {reports:?}");
+            // Who is switched off and on can take a late packet of the old transfer for the new one's, and the protocol has nothing against that; the impatient give up
+            // before a bad moment of their link is over; and whose first answer is lost more often than three seconds allow is not waited for.
+            let is_steady = !matches!(temper, Temper::Restarting | Temper::Impatient);
+            let is_heard = reports.iter().all(|report| report.outcome != Some(Outcome::Unanswered));
+            let is_fair = weather == Weather::Calm || (weather == Weather::Rough && is_steady && is_heard);
+            let is_certain = is_fair && forgeries == 0;
+            // (Whose last ACKs are lost, each of them, can't know.)
+            let is_there = !wish.is_read && reports.iter().any(|report| report.published);
+            assert!(
+                !is_certain || ended == Ended::Complete || is_there,
+                "{temper:?}: {ended:?}, {reports:?}"
+            );
         }
         if guest.ended == Some(Ended::Complete) && !wish.is_read {
             let stored = reports.iter().any(|it| it.published && it.stored == *wish.file);

@@ -58,7 +58,6 @@ impl Seat {
             let arrival = self.agenda.peek().map(|(at, _)| at);
             let due = arrival.into_iter().chain(self.guest.deadline).min();
             if due.is_none() && self.desks.iter().all(|desk| desk.lease.is_over()) {
-                self.desks.iter_mut().for_each(|desk| drop(desk.far.take_error()));
                 return self;
             }
             // (Nobody tells of a session that ends without a word.)
@@ -132,8 +131,12 @@ impl Seat {
 /// Ready when any of the sessions has sent something.
 async fn something(desks: &mut [Desk]) {
     poll_fn(|cx| {
-        let ready = desks.iter_mut().filter(|desk| desk.far.poll_event(cx).is_ready()).count();
-        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+        let is_ready = |desk: &mut Desk| desk.far.poll_event(cx).is_ready();
+        if desks.iter_mut().map(is_ready).fold(false, |any, one| any | one) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
 }

@@ -46,7 +46,9 @@ impl FlakySource {
 
     fn may_panic(&self) {
         let less = |left: u32| left.checked_sub(1);
-        if self.chance(30) && self.panics_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+        if self.chance(30)
+            && self.panics_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        {
             panic!("as planned");
         }
     }
@@ -61,8 +63,8 @@ impl Source for FlakySource {
         self.source.path()
     }
 
+    /// (What panics where it may wait ends its transfer.)
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
-        self.may_panic();
         self.source.fetch(offset, length)
     }
 
