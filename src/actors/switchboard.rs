@@ -28,8 +28,8 @@ use crate::supervision::caught;
 pub(super) struct Switchboard {
     /// `None` where sockets can't be waited for together: each session has to look after its own.
     set: Option<SocketSet>,
-    /// Links that share a socket, which somebody else receives from.
-    sharing: Arc<ReadyList>,
+    /// Links that share a socket, which somebody else receives from; `None` as long as there was none, for nobody else is to pay for the look.
+    sharing: RefCell<Option<Arc<ReadyList>>>,
     lines: RefCell<Lines>,
     schedule: RefCell<Schedule>,
     /// When to look whose deadline has passed. A deadline that moves away leaves this where it is: a transfer that gets on costs nothing here.
@@ -85,7 +85,7 @@ impl Switchboard {
     pub(super) fn start(service: &Arc<Service>) -> Rc<Self> {
         let switchboard = Rc::new(Self {
             set: SocketSet::new().ok(),
-            sharing: Arc::default(),
+            sharing: RefCell::default(),
             lines: RefCell::default(),
             schedule: RefCell::default(),
             look_at: Cell::default(),
@@ -121,8 +121,20 @@ impl Switchboard {
         let added =
             self.set.as_ref().zip(driver.link.socket()).map(|(set, socket)| set.add(socket, token(line)));
         let has_socket = added.is_some_and(|added| added.is_ok());
-        let is_heard = has_socket || driver.link.join(&self.sharing, token(line));
+        let is_heard = has_socket || self.share(&mut driver, line);
         Connection { switchboard: Rc::clone(self), line, has_socket, is_heard }
+    }
+
+    /// Has the board hear of a link that shares a socket. `false` if it is no such link.
+    fn share(&self, driver: &mut Driver, line: DefaultKey) -> bool {
+        let mut sharing = self.sharing.borrow_mut();
+        let list = sharing.clone().unwrap_or_default();
+        let has_joined = driver.link.join(&list, token(line));
+        if has_joined && sharing.replace(list).is_none() {
+            // The board's task has not looked there yet.
+            self.schedule.borrow_mut().wake();
+        }
+        has_joined
     }
 
     fn caught_poll(&self, cx: &mut Context<'_>, desk: &mut Desk) -> Poll<Result<(), String>> {
@@ -172,7 +184,8 @@ impl Switchboard {
 
     /// Serves the links without a socket of their own that have something, a turn's worth. `true` if there may be more.
     fn serve_sharing(&self, cx: &mut Context<'_>, desk: &mut Desk) -> bool {
-        let is_ready = self.sharing.poll_ready(cx, &mut desk.sharing).is_ready();
+        let Some(sharing) = self.sharing.borrow().clone() else { return false };
+        let is_ready = sharing.poll_ready(cx, &mut desk.sharing).is_ready();
         if is_ready {
             let event = |&token| SocketEvent { token, error: false, strangers: false };
             desk.events.clear();

@@ -34,7 +34,9 @@ impl ReadyList {
         ready.clear();
         let mut state = self.lock();
         if state.ready.is_empty() {
-            state.waker = Some(cx.waker().clone());
+            if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.waker = Some(cx.waker().clone());
+            }
             return Poll::Pending;
         }
         let count = state.ready.len().min(SOCKETS_PER_TURN);

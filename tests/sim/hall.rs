@@ -297,7 +297,7 @@ impl Hall {
         let most =
             self.times_each * windowsize * guest.blocks() + repeats * (windowsize + 1) + windowsize * forged;
         assert!(data <= most, "{data} DATA for {} blocks, {:?}", guest.blocks(), guest.temper());
-        // Every ACK answers a datagram, or repeats itself in its own time.
+        // What is read ahead is bounded.
         let window_octets = wish.blksize * wish.windowsize as usize;
         let most = window_octets + limits::READ_AHEAD_OCTETS_MAX as usize + limits::SLAB_OCTETS;
         assert!(!wish.is_read || end.held() <= most, "{} octets in memory", end.held());
