@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A thousand sessions at once want more of an allocator than the system's gives (docs/decisions/0042-allocator.md).
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     stagecoach::cli::main()
 }
