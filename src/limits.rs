@@ -89,7 +89,10 @@ pub const PREFIXES: usize = 256;
 pub const ERRORS_PER_PREFIX_MAX: u16 = 4096;
 /// A repeated request sooner than this after our last datagram is one that crossed it on the way.
 pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
-/// Without a first answer, a session gives up after this (`--timeout` sets it and the next).
+/// A request that comes again this long after its transfer began, which has had all that an unanswered one may get, begins anew: clients repeat theirs
+/// after 4 or 5 s when nothing has reached them.
+pub const REQUEST_RENEWED_AFTER: Duration = Duration::from_secs(3);
+/// Without a first answer, a session gives up after this, unless it waits for an upload (`--timeout` sets it and the next).
 pub const UNPROVEN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
 /// Without progress, a transfer gives up after this: clients repeat after 4 to 5 s.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);

@@ -95,7 +95,7 @@ pub(super) struct Serve {
         help = with_default(
             "Seconds without progress after which a client is given up",
             format_args!(
-                "{} until its first answer, then {}",
+                "{} until a reader's first answer, else {}",
                 DEFAULT.timeouts.unproven.as_secs_f64(),
                 DEFAULT.timeouts.idle.as_secs_f64(),
             ),

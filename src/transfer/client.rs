@@ -221,6 +221,11 @@ impl Machine for Client {
     fn is_proven(&self) -> bool {
         !matches!(self.stage, Stage::Requesting(_))
     }
+
+    fn is_spent(&self) -> bool {
+        // It is the one that asks.
+        false
+    }
 }
 
 #[cfg(test)]

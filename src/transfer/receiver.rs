@@ -443,6 +443,10 @@ impl Machine for Receiver {
     fn is_proven(&self) -> bool {
         self.at.proven
     }
+
+    fn is_spent(&self) -> bool {
+        !self.at.proven && self.at.unproven_datagrams >= limits::UNPROVEN_DATAGRAMS_MAX
+    }
 }
 
 #[cfg(test)]

@@ -166,7 +166,9 @@ impl Sender {
         let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
         // A receiver may answer each block that it has already, as EDK2 does.
         let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
-        self.duplicates = Duplicates { restarted: false, resends: 0, echoes };
+        // A copy of an ACK that told of a gap tells nothing new.
+        let restarted = !is_under_way && self.at.highest > position;
+        self.duplicates = Duplicates { restarted, resends: 0, echoes };
         self.at.acked = position;
         self.sent = if is_under_way { self.sent.max(position) } else { position };
         let released = self.offset_of_unacked();
@@ -421,6 +423,10 @@ impl Machine for Sender {
 
     fn is_proven(&self) -> bool {
         self.at.proven
+    }
+
+    fn is_spent(&self) -> bool {
+        !self.at.proven && self.at.unproven_datagrams >= limits::UNPROVEN_DATAGRAMS_MAX
     }
 }
 

@@ -11,7 +11,7 @@ use crate::limits;
 pub struct Timeouts {
     /// First retransmission interval, until the round trip has been measured.
     pub ack: Duration,
-    /// How long the peer's first answer may take.
+    /// How long the peer's first answer may take. Of a sender, whose first DATA may be lost, it may take [`idle`](Self::idle): it repeats that by its own timer alone.
     pub unproven: Duration,
     /// How long a transfer may make no progress after it.
     pub idle: Duration,
@@ -91,8 +91,10 @@ impl Timing {
 
     /// A receiver's. It repeats its ACK for a sender that waits for nothing but that; but a sender that is only slow takes an ACK
     /// within its window for the news of a loss, and some answer every ACK with DATA. So the interval never gets below the first
-    /// one: there is no hurry, for the sender has a timer too (RFC 1123 §4.2.3.1 would even let a receiver have none).
+    /// one: there is no hurry, for the sender has a timer too (RFC 1123 §4.2.3.1 would even let a receiver have none). And its patience before
+    /// the first DATA is that after it, for the same reason: what it sends again brings no lost DATA back.
     pub(super) fn of_receiver(timeouts: Timeouts, negotiated: Option<Duration>) -> Self {
+        let timeouts = Timeouts { unproven: timeouts.unproven.max(timeouts.idle), ..timeouts };
         Self { floor_ns: nanoseconds(timeouts.ack), ..Self::new(timeouts, negotiated) }
     }
 

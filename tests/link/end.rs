@@ -103,6 +103,10 @@ impl End {
         self.machine.is_proven()
     }
 
+    pub(crate) fn is_spent(&self) -> bool {
+        self.machine.is_spent()
+    }
+
     /// Octets that were read and not acknowledged.
     pub(crate) fn held(&self) -> usize {
         self.read_until.saturating_sub(self.report.tally.octets as usize)
@@ -244,6 +248,10 @@ impl Machine for Absent {
     }
 
     fn is_proven(&self) -> bool {
+        false
+    }
+
+    fn is_spent(&self) -> bool {
         false
     }
 }

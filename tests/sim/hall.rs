@@ -34,6 +34,7 @@ impl Visitor {
 pub(crate) struct Session {
     end: End,
     pub(crate) guest: usize,
+    began: Duration,
     /// Datagrams that were forged in its peer's name.
     forged: u64,
 }
@@ -197,12 +198,16 @@ impl Hall {
             && !self.sessions[*newest].end.is_closed
             && !self.sessions[*newest].end.is_proven()
         {
-            return self.feed(*newest, Input::Repeated);
+            let Session { end, began, .. } = &self.sessions[*newest];
+            if !end.is_spent() || self.now - *began < limits::REQUEST_RENEWED_AFTER {
+                return self.feed(*newest, Input::Repeated);
+            }
+            self.feed(*newest, Input::Forsaken);
         }
         let wish = self.visitors[guest].guest.wish().clone();
         let machine = self.machine(&octets, wish.file.len() as u64);
         let end = End::new(machine, Arc::clone(&wish.file), wish.file, self.pace, self.rng.fork());
-        self.sessions.push(Session { end, guest, forged: 0 });
+        self.sessions.push(Session { end, guest, began: self.now, forged: 0 });
         let index = self.sessions.len() - 1;
         self.visitors[guest].newest = Some((index, octets));
         self.feed(index, Input::Start);
@@ -240,8 +245,7 @@ impl Hall {
         self.feed(session, Input::Datagram { octets, more });
     }
 
-    /// An ACK in the name of a reader, of any block that there is, and copies of it: what was in flight is repeated, and, where it isn't known how long an answer takes,
-    /// the window once more for the first copy.
+    /// An ACK in the name of a reader, of any block that there is, and copies of it: what was in flight is repeated once, or the window is for the first copy.
     fn forge(&mut self) {
         let reading =
             |session: &Session| !session.end.is_closed && self.visitors[session.guest].guest.wish().is_read;
@@ -263,7 +267,7 @@ impl Hall {
             self.feed(victim, Input::Datagram { octets: &[0, 4, high, low], more: false });
         }
         let repeats = self.sessions[victim].end.report.tally.repeats - before;
-        assert!(repeats <= 2 * windowsize, "a forged ACK and its copies cost {repeats} blocks");
+        assert!(repeats <= windowsize, "a forged ACK and its copies cost {repeats} blocks");
     }
 
     fn feed(&mut self, session: usize, input: Input<'_>) {
@@ -284,7 +288,7 @@ impl Hall {
 
     /// What holds at every moment.
     fn check(&self, index: usize) {
-        let Session { end, guest, forged } = &self.sessions[index];
+        let Session { end, guest, forged, .. } = &self.sessions[index];
         let guest = &self.visitors[*guest].guest;
         let (wish, report) = (guest.wish(), &end.report);
         let (data, windowsize) = (report.data_sent(), wish.windowsize);

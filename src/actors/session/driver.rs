@@ -283,6 +283,12 @@ impl Driver {
         }
     }
 
+    /// Whether the peer has had all that it may get before it answers, and a request that comes again begins anew.
+    pub(super) fn is_spent(&self) -> bool {
+        self.lease.assignment.received_at.elapsed() >= limits::REQUEST_RENEWED_AFTER
+            && self.lease.hold().machine.as_ref().is_some_and(Machine::is_spent)
+    }
+
     /// Others need the room; nothing is lost if the peer hasn't answered.
     pub(super) fn forsake(&mut self) {
         if !self.is_proven {

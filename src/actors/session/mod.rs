@@ -198,7 +198,13 @@ impl Handler<Repeated> for Session {
             driver.chaos.at("handle", ctx);
             // An answer that was sent before the request may still lie in the socket.
             driver.take_datagrams(None);
-            if !driver.lease.peer_state.is_settled() {
+            if driver.lease.peer_state.is_settled() {
+                return;
+            }
+            if driver.is_spent() {
+                // Nothing of it has arrived, it seems: the client begins anew.
+                driver.forsake();
+            } else {
                 repeated.0 = None;
                 driver.feed(Input::Repeated);
             }

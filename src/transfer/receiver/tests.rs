@@ -264,7 +264,12 @@ fn lore_16_an_upload_that_nobody_sends_costs_three_datagrams() {
     let mut script = plain();
     assert_eq!(
         script.wait_timed(60_000),
-        [(500, "ACK 0".into()), (1500, "ACK 0".into()), (3000, "unanswered".into()), (3000, "close".into())]
+        [
+            (500, "ACK 0".into()),
+            (1500, "ACK 0".into()),
+            (15_000, "unanswered".into()),
+            (15_000, "close".into())
+        ]
     );
 }
 
@@ -274,7 +279,7 @@ fn an_upload_that_nobody_sends_costs_one_among_many_and_nothing_where_there_is_n
     assert_eq!(script.feed(Input::Restrained), NOTHING);
     script.now_ms += 1000;
     assert_eq!(script.feed(Input::Repeated), ["ACK 0"]);
-    assert_eq!(script.wait_timed(60_000), [(3000, "unanswered".into()), (3000, "close".into())]);
+    assert_eq!(script.wait_timed(60_000), [(15_000, "unanswered".into()), (15_000, "close".into())]);
     let mut script = plain();
     assert_eq!(script.feed(Input::Forsaken), ["unanswered", "close"]);
     let mut script = plain();

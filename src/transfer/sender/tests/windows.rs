@@ -59,6 +59,29 @@ fn r7440_07_an_ack_within_the_window_says_where_to_go_on() {
     assert_eq!(copies[0], copies[1]);
 }
 
+/// Whoever forged it, or the network that doubled it, buys the rest of one window.
+#[test]
+fn copies_of_an_ack_within_the_window_cost_nothing() {
+    let mut script = agreed(terms(8, 4), 30);
+    script.now_ms += 20;
+    script.ack(0);
+    script.now_ms += 20;
+    script.ack(4);
+    script.now_ms += 20;
+    assert_eq!(script.ack(6), ["DATA 7-10"]);
+    for _ in 0..5 {
+        assert_eq!(script.ack(6), NOTHING);
+        script.now_ms += 5;
+    }
+    assert_eq!(script.ack(10), ["DATA 11-14"]);
+    // No round trip is known yet.
+    let mut script = agreed(terms(8, 4), 30);
+    assert_eq!(script.wait(600), ["OACK blksize=8"]);
+    script.ack(0);
+    assert_eq!(script.ack(2), ["DATA 3-6"]);
+    assert_eq!([script.ack(2), script.ack(2)], [NOTHING; 2]);
+}
+
 #[test]
 fn r7440_08_an_ack_that_tells_of_a_lost_first_block_restarts_the_window_once() {
     let mut script = agreed(terms(8, 4), 30);
