@@ -82,6 +82,8 @@ pub const UNPROVEN_MANY: usize = 256;
 pub const UNPROVEN_MAX: usize = 6144;
 /// Those of one prefix of addresses: a flood from there leaves room for others.
 pub const UNPROVEN_PER_PREFIX_MAX: usize = 4096;
+/// How long each of them has at least, once there are so many: a thousand honest clients who ask at once answer later than one.
+pub const UNPROVEN_STAY_MIN: Duration = Duration::from_secs(1);
 /// Prefixes that are told apart, by hash.
 pub const PREFIXES: usize = 256;
 /// ERRORs that the hosts of one prefix get from the well-known port in a second: PXELINUX asks for eleven files that aren't there, and a hall of machines is switched

@@ -3,13 +3,14 @@
 mod common;
 
 use std::fs;
+use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::client::{self, Ask};
 use common::content::{Content, listing};
-use common::daemon::Daemon;
+use common::daemon::{self, Daemon};
 
 const CLIENTS: usize = 200;
 /// What a daemon may open for itself under load and keep.
@@ -98,4 +99,21 @@ fn write(daemon: &Daemon, number: usize) -> Result<(), String> {
     client::put(daemon.addr(), &format!("write{number}"), ask, source)
         .map_err(|failed| failed.to_string())?;
     Ok(())
+}
+
+/// More than there may be of one network who haven't answered: those beyond wait for their turn, and nobody loses the transfer that it was promised.
+#[test]
+fn six_thousand_clients_of_one_address_ask_in_the_same_moment() {
+    let root = tempfile::tempdir().expect("a directory for the test");
+    Content::new(7, 3000).write(&root.path().join("f"));
+    for flags in [&[][..], &["--single-port"]] {
+        let daemon = Daemon::start(root.path(), flags);
+        let mut bench = Command::new(daemon::binary());
+        bench.args(["bench", "get", "--name", "f", "-n", "6000", "-c", "6000", "--blksize", "1428"]);
+        let output = bench.args(["--to", &daemon.addr().to_string()]).output().expect("the binary");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{flags:?}: {said}");
+        assert!(said.starts_with("stagecoach: get: 6000 went well"), "{flags:?}: {said}");
+        assert!(daemon.stop().status.success());
+    }
 }

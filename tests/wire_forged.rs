@@ -161,23 +161,32 @@ fn a_hundred_thousand_forged_sources_leave_memory_and_sockets_bounded_and_a_clie
             let request = rrq("big", "octet", &[]);
             let quiet: Duration = (0..3).map(|_| read_big(&served)).sum();
             let began = Instant::now();
-            thread::scope(|scope| {
-                scope.spawn(|| {
+            // Some 20,000 a second, or 5000: more than the server has sessions for within their three seconds.
+            let pause = Duration::from_micros(if is_long { 3100 } else { 500 });
+            let flooded = thread::scope(|scope| {
+                let flood = scope.spawn(|| {
                     for number in 0..forged {
                         forger.send(source(number), &request);
                         if number % 16 == 15 {
-                            // Some 20,000 a second: more than the server has sessions for within their three seconds.
-                            thread::sleep(Duration::from_micros(500));
+                            thread::sleep(pause);
                         }
                     }
                 });
-                let flooded: Duration = (0..3).map(|_| read_big(&served)).sum();
-                eprintln!("a client's transfer takes {:?}, in the flood {:?}", quiet / 3, flooded / 3);
-                if is_long {
-                    assert!(flooded * 2 <= quiet * 5, "{flooded:?}, and {quiet:?} in quiet");
+                let mut taken = vec![read_big(&served)];
+                while !flood.is_finished() {
+                    thread::sleep(Duration::from_millis(100));
+                    taken.push(read_big(&served));
                 }
+                taken.sort();
+                taken[taken.len() / 2]
             });
-            eprintln!("{forged} forged requests in {:?}", began.elapsed());
+            let took = began.elapsed();
+            let figures = format!(
+                "{forged} forged requests in {took:?}; a client's transfer takes {flooded:?}, {:?} in quiet",
+                quiet / 3
+            );
+            eprintln!("{figures}");
+            assert!(!is_long || flooded * 2 <= quiet / 3 * 5, "{figures}");
             let pid = served.daemon.pid();
             let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
             let peak_kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");

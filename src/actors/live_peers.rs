@@ -57,6 +57,8 @@ pub(super) struct PeerState {
     answered: AtomicBool,
     /// The outcome is known: what its session still does is for the peer's comfort.
     over: AtomicBool,
+    /// Either of them.
+    dismissed: AtomicBool,
     /// Transfers of the table whose outcome isn't known.
     unfinished: Arc<watch::Sender<usize>>,
     peer: SocketAddr,
@@ -73,13 +75,25 @@ pub(super) struct PeerState {
 impl PeerState {
     pub(super) fn counted_in(table: &LivePeers, peer: SocketAddr) -> Self {
         change(&table.unfinished, |count| count + 1);
-        let (answered, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let [answered, over, dismissed] = [const { AtomicBool::new(false) }; 3];
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
         let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
         // (Misses are many, and the clock is only for those who have an inbox.)
         let heard_at_ms = AtomicU64::new(if table.single_port { table.now_ms() } else { 0 });
         let is_unproven = AtomicBool::new(false);
-        Self { answered, over, unfinished, peer, unproven, is_unproven, session, inbox, heard_at_ms }
+        table.unproven.admit(peer.ip());
+        Self {
+            answered,
+            over,
+            dismissed,
+            unfinished,
+            peer,
+            unproven,
+            is_unproven,
+            session,
+            inbox,
+            heard_at_ms,
+        }
     }
 
     /// What has come for the transfer at the well-known port, in single-port mode.
@@ -100,16 +114,20 @@ impl PeerState {
     pub(super) fn set_over(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             change(&self.unfinished, |count| count - 1);
-            if !self.answered.load(Ordering::Relaxed) {
-                self.unproven.remove(self);
-            }
+            self.dismiss();
         }
     }
 
     /// From now on requests from the same address begin new transfers.
     pub(super) fn set_answered(&self) {
-        if !self.answered.swap(true, Ordering::Relaxed) {
-            self.unproven.remove(self);
+        self.answered.store(true, Ordering::Relaxed);
+        self.dismiss();
+    }
+
+    /// It is no longer one of those that haven't answered.
+    fn dismiss(&self) {
+        if !self.dismissed.swap(true, Ordering::Relaxed) {
+            self.unproven.dismiss(self);
         }
     }
 
@@ -253,7 +271,7 @@ impl LivePeers {
         {
             return Claim::Repeat;
         }
-        if self.unproven.are_too_many() {
+        if self.unproven.are_too_many() || !self.unproven.have_room_for(received.from.ip()) {
             return Claim::Flood;
         }
         if table.live >= self.transfers_max {

@@ -1,32 +1,42 @@
 //! Transfers whose peers have not answered yet: nobody knows whether whoever asked for them is where the request says.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use super::live_peers::PeerState;
 use super::prefixes::Prefixes;
-use crate::limits::{PREFIXES, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX};
+use crate::limits::{PREFIXES, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX, UNPROVEN_STAY_MIN};
 
 /// Those of one server. However many requests are forged, and however many sources they name, it doesn't grow beyond
 /// [`UNPROVEN_MAX`]: the oldest of the prefix that has most of them gives way. So a flood from one network drives out its own, and one from
-/// everywhere leaves each client as much time as is to be had.
+/// everywhere leaves each client as much time as is to be had. But thousands of one network who are all honest, behind one NAT, need longer to answer than to ask: of
+/// them nobody is admitted for whom one would have to give way that has just come.
 #[derive(Debug)]
 pub(super) struct Unproven {
-    waiting: Mutex<Vec<VecDeque<Arc<PeerState>>>>,
+    waiting: Mutex<Vec<Queue>>,
     /// Of all prefixes, to be read without a lock.
     count: AtomicUsize,
     /// The same with those that have given way and are not gone yet.
     pending: AtomicUsize,
+    /// Of each prefix, also those that no session has sent anything yet.
+    admitted: [AtomicUsize; PREFIXES],
     prefixes: Prefixes,
 }
+
+/// Those of one prefix, the oldest first, and since when.
+type Queue = VecDeque<(Instant, Arc<PeerState>)>;
 
 impl Default for Unproven {
     fn default() -> Self {
         Self {
-            waiting: Mutex::new(vec![VecDeque::new(); PREFIXES]),
+            waiting: Mutex::new(vec![Queue::new(); PREFIXES]),
             count: AtomicUsize::new(0),
             pending: AtomicUsize::new(0),
+            admitted: [const { AtomicUsize::new(0) }; PREFIXES],
             prefixes: Prefixes::default(),
         }
     }
@@ -43,6 +53,26 @@ impl Unproven {
         self.pending.load(Ordering::Relaxed) > UNPROVEN_MAX + UNPROVEN_MANY
     }
 
+    /// Whether there is room for one more from this address.
+    pub(super) fn have_room_for(&self, address: IpAddr) -> bool {
+        let place = self.prefixes.place(address);
+        let admitted = self.admitted[place].load(Ordering::Relaxed);
+        let Some(beyond) = admitted.checked_sub(UNPROVEN_PER_PREFIX_MAX) else { return true };
+        // Those that are to give way for them who were admitted before, and for this one.
+        self.lock()[place].get(beyond).is_some_and(|(since, _)| since.elapsed() >= UNPROVEN_STAY_MIN)
+    }
+
+    /// One from this address is to be served.
+    pub(super) fn admit(&self, address: IpAddr) {
+        self.admitted[self.prefixes.place(address)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has answered, or its transfer is over.
+    pub(super) fn dismiss(&self, state: &PeerState) {
+        self.admitted[self.prefixes.place(state.peer().ip())].fetch_sub(1, Ordering::Relaxed);
+        self.remove(state);
+    }
+
     /// One more, which is to be [removed](Self::remove) when its peer has answered. The one that has to give way for it, if any.
     pub(super) fn add(&self, state: &Arc<PeerState>) -> Option<Arc<PeerState>> {
         if !state.is_unproven.swap(true, Ordering::Relaxed) {
@@ -50,7 +80,7 @@ impl Unproven {
         }
         let mut waiting = self.lock();
         let place = self.prefixes.place(state.peer().ip());
-        waiting[place].push_back(Arc::clone(state));
+        waiting[place].push_back((Instant::now(), Arc::clone(state)));
         let count = self.count.load(Ordering::Relaxed) + 1;
         let crowded = if waiting[place].len() > UNPROVEN_PER_PREFIX_MAX {
             Some(place)
@@ -59,7 +89,7 @@ impl Unproven {
         } else {
             None
         };
-        let oldest = crowded.and_then(|place| waiting[place].pop_front());
+        let oldest = crowded.and_then(|place| waiting[place].pop_front()).map(|(_, state)| state);
         self.count.store(count - usize::from(oldest.is_some()), Ordering::Relaxed);
         oldest
     }
@@ -73,14 +103,14 @@ impl Unproven {
         let mut waiting = self.lock();
         let beside = &mut waiting[self.prefixes.place(state.peer().ip())];
         // (They answer in the order in which they came, more or less.)
-        if let Some(at) = beside.iter().position(|other| std::ptr::eq(Arc::as_ptr(other), state)) {
+        if let Some(at) = beside.iter().position(|(_, other)| std::ptr::eq(Arc::as_ptr(other), state)) {
             beside.remove(at);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// A panic elsewhere leaves it whole: each change is a single step.
-    fn lock(&self) -> MutexGuard<'_, Vec<VecDeque<Arc<PeerState>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Queue>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -317,21 +317,6 @@ impl Receiver {
         }
     }
 
-    fn on_repeated(&mut self, now: Moment) {
-        let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
-        if self.at.proven || crossed {
-            return;
-        }
-        self.buy_one();
-        if self.may_send() {
-            self.repeat_ack(now);
-        }
-    }
-
-    fn may_send(&self) -> bool {
-        self.at.proven || self.at.unproven_datagrams < self.at.allowance
-    }
-
     /// The sender won't send the rest.
     fn stop(&mut self, outcome: Outcome) {
         if self.at.phase == Phase::Receiving && self.on_abort == OnAbort::Keep && self.at.received > 0 {

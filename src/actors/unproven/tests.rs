@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::actors::live_peers::LivePeers;
+use crate::actors::live_peers::{Claim, LivePeers};
+use crate::net::Received;
+use crate::observe::TransferId;
+use crate::wire::Packet;
 
 /// A server's table, and its transfers with peers that have not answered.
 struct Crowd {
@@ -18,6 +21,7 @@ impl Crowd {
     /// One more, of which the address is this; the address of the one that gave way.
     fn add(&mut self, ip: impl Into<IpAddr>) -> Option<IpAddr> {
         let state = Arc::new(PeerState::counted_in(&self.table, (ip, 1000).into()));
+        self.unproven.admit(state.peer().ip());
         let gone = self.unproven.add(&state);
         self.states.push(state);
         gone.map(|state| state.peer().ip())
@@ -94,4 +98,59 @@ fn those_that_gave_way_count_until_they_are_gone() {
     crowd.unproven.remove(gone);
     assert!(!crowd.unproven.are_too_many());
     assert_eq!(crowd.count(), UNPROVEN_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
+    let (mut crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX {
+        assert!(crowd.unproven.have_room_for(network));
+        crowd.add(network);
+    }
+    assert!(!crowd.unproven.have_room_for(network), "somebody would have to go who has just come");
+    assert!(crowd.unproven.have_room_for([203, 0, 113, 9].into()), "others are not concerned");
+    crowd.unproven.dismiss(&crowd.states[5]);
+    assert!(crowd.unproven.have_room_for(network));
+    assert_eq!(crowd.add(network), None);
+    assert!(!crowd.unproven.have_room_for(network));
+    tokio::time::advance(UNPROVEN_STAY_MIN).await;
+    // Who hasn't answered by now gives way, one for one; those who gave way count until they are gone.
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX / 2 {
+        assert!(crowd.unproven.have_room_for(network));
+        assert_eq!(crowd.add(network), Some(network));
+    }
+    assert!(!crowd.unproven.have_room_for(network));
+}
+
+#[test]
+fn those_that_wait_to_be_served_count_too() {
+    let (crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX {
+        crowd.unproven.admit(network);
+    }
+    assert!(!crowd.unproven.have_room_for(network));
+}
+
+#[test]
+fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
+    let table = LivePeers::new(100_000);
+    let octets = b"\0\x01file\0octet\0";
+    let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("a request") };
+    let ask = |port| {
+        let (from, to) = (([198, 51, 100, 7], port).into(), ([203, 0, 113, 1], 69).into());
+        let received = Received { octets: octets.len(), from, to, to_broadcast: false };
+        table.claim(&received, &request, || unreachable!("nobody repeats"), || TransferId(port.into()))
+    };
+    let ports = 1000..1000 + u16::try_from(UNPROVEN_PER_PREFIX_MAX).unwrap();
+    let mut tickets: Vec<_> = ports
+        .map(|port| match ask(port) {
+            Claim::New(ticket) => ticket,
+            _ => panic!("there is room"),
+        })
+        .collect();
+    assert!(matches!(ask(9), Claim::Flood));
+    tickets[17].state.set_answered();
+    assert!(matches!(ask(9), Claim::New(_)), "the ticket is given back at once");
+    tickets.pop();
+    assert!(matches!((ask(9), ask(10)), (Claim::New(_), Claim::New(_))));
 }

@@ -107,10 +107,21 @@ impl Receiver {
         self.at.allowance = self.at.allowance.min(self.at.unproven_datagrams).max(1);
     }
 
-    /// It gets one datagram more, up to the bound for all of them.
-    pub(super) fn buy_one(&mut self) {
+    /// Its request came again, which buys one datagram more, up to the bound for all of them.
+    pub(super) fn on_repeated(&mut self, now: Moment) {
+        let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
+        if self.at.proven || crossed {
+            return;
+        }
         let bought = (self.at.unproven_datagrams + 1).min(limits::UNPROVEN_DATAGRAMS_MAX);
         self.at.allowance = self.at.allowance.max(bought);
+        if self.may_send() {
+            self.repeat_ack(now);
+        }
+    }
+
+    pub(super) fn may_send(&self) -> bool {
+        self.at.proven || self.at.unproven_datagrams < self.at.allowance
     }
 
     /// How many [`Input::Stored`](crate::transfer::Input::Stored) were taken in.
