@@ -81,7 +81,7 @@ pub const UNPROVEN_MANY: usize = 256;
 /// Transfers whose peers haven't answered, in all; beyond it the oldest give way. Each holds a socket and some 7 KB.
 pub const UNPROVEN_MAX: usize = 6144;
 /// Those of one prefix of addresses: a flood from there leaves room for others.
-pub const UNPROVEN_PER_PREFIX_MAX: usize = 4096;
+pub const UNPROVEN_PER_PREFIX_MAX: usize = UNPROVEN_MAX - UNPROVEN_MANY;
 /// How long each of them has at least, once there are so many: a thousand honest clients who ask at once answer later than one.
 pub const UNPROVEN_STAY_MIN: Duration = Duration::from_secs(1);
 /// Prefixes that are told apart, by hash.
@@ -173,6 +173,8 @@ pub const TRANSFERS_AT_HOME_MAX: usize = 64;
 pub const SOCKETS_PER_TURN: usize = 128;
 /// Sockets of an arbiter that are received from before the first of their sessions is served.
 pub const SOCKETS_AT_ONCE: usize = 16;
+/// Octets of a peer's ERROR text that are kept and logged: more than any firmware says.
+pub const PEER_TEXT_OCTETS_MAX: usize = 256;
 /// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
 pub const ANSWER_OCTETS_MAX: usize = 1024;
 /// Packets, or runs of them, that a session has to send to a peer if its socket is to be dedicated to that: it costs as much as some twenty of them save.

@@ -115,7 +115,9 @@ fn an_error_from_the_client_ends_its_transfer_at_once_and_is_not_answered() {
     served.file("long", &[5; 100_000]);
     served.still_serves();
     let before = served.daemon.open_descriptors();
-    let texts: [&[u8]; 6] = [
+    let endless = [&b"\0\x05\0\0"[..], &[b'x'; 60_000]].concat();
+    let texts: [&[u8]; 7] = [
+        &endless,
         b"\0\x05\0\0plain\0",
         b"\0\x05\0\x03",
         b"\0\x05\0\0\0",
@@ -150,6 +152,7 @@ fn an_error_from_the_client_ends_its_transfer_at_once_and_is_not_answered() {
     }
     let log = served.daemon.log();
     assert!(!log.contains('\u{1b}') && log.is_ascii(), "a client's text is escaped: {log}");
+    assert!(log.lines().all(|line| line.len() < 4096), "and cut");
     served.holds_only(&["long"]);
     served.still_serves();
 }

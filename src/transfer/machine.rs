@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{Moment, Transmit};
 use crate::error::Failure;
-use crate::wire::ErrorCode;
+use crate::limits;
+use crate::wire::{ErrorCode, Text};
 
 /// Something that happened to a transfer.
 #[derive(Debug)]
@@ -286,8 +287,9 @@ impl Ending {
     }
 }
 
-/// The outcome that a peer's ERROR means.
-pub(super) fn aborted(code: ErrorCode, message: &crate::wire::Text<'_>, declined: bool) -> Outcome {
-    let message = message.to_string();
+/// The outcome that a peer's ERROR means. Of its text the beginning is kept, which a line of the log has room for.
+pub(super) fn aborted(code: ErrorCode, message: &Text<'_>, declined: bool) -> Outcome {
+    let octets = message.as_bytes();
+    let message = Text::until_nul(&octets[..octets.len().min(limits::PEER_TEXT_OCTETS_MAX)]).to_string();
     if declined { Outcome::Declined { code, message } } else { Outcome::PeerAborted { code, message } }
 }
