@@ -24,7 +24,7 @@ use actix::{Actor, Addr, Context, Handler};
 use tokio::time::Instant;
 
 use self::channel::{Channel, Conditions};
-use self::guest::{Ended, Guest, Temper, Wish};
+use self::guest::{Ended, Guest, Temper};
 use self::rng::{Rng, for_each_seed};
 use self::seat::Seat;
 use self::store::Flaky;
@@ -135,31 +135,13 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn guest(rng: &mut Rng, number: usize) -> Guest {
-    let temper = rng.one_of(&[
-        Temper::Proper,
-        Temper::Impatient,
-        Temper::Vintage,
-        Temper::EveryUnexpected,
-        Temper::Silent,
-        Temper::Restarting,
-    ]);
-    let (is_read, blksize) = (rng.chance(600), rng.one_of(&[8, 512, 1428]));
-    let windowsize = if temper == Temper::Vintage { 1 } else { rng.one_of(&[1, 2, 7]) };
-    let length = rng.length(0..=30) * blksize + rng.one_of(&[0, 1, blksize - 1]);
-    let file = (0..length).map(|_| rng.next() as u8).collect();
-    Guest::new(temper, Wish { name: format!("f{number}"), is_read, blksize, windowsize, file }, rng)
-}
-
 fn channel(rng: &mut Rng, is_rough: bool, guest: &Guest) -> Channel {
     let delay = ms(rng.one_of(&[1, 5, 20]));
     let mut conditions = Conditions { delay, in_order: true, ..Conditions::default() };
     if is_rough {
-        // (A sender of 1981 multiplies what is doubled, and there is nothing that the other end could do about it.)
-        let doubles = guest.wish().is_read || guest.temper() != Temper::Vintage;
         conditions = Conditions {
             loss: rng.one_of(&[0, 5, 20, 50]),
-            duplicate: if doubles { rng.one_of(&[0, 20, 200]) } else { 0 },
+            duplicate: if guest.may_be_doubled() { rng.one_of(&[0, 20, 200]) } else { 0 },
             reorder: rng.one_of(&[0, 20, 100]),
             jitter: ms(rng.one_of(&[0, 1, 10])),
             in_order: false,
@@ -175,7 +157,7 @@ async fn play(seed: u64) {
     let is_rough = rng.chance(700);
     let mut seats = Vec::new();
     for number in 0..rng.length(1..=5) {
-        let guest = guest(&mut rng, number);
+        let guest = Guest::any(format!("f{number}"), 30, &[8, 512, 1428], &[1, 2, 7], &mut rng);
         let wish = guest.wish();
         if wish.is_read {
             hall.store.insert(Name::from_request(wish.name.as_bytes()).unwrap(), wish.file.to_vec());

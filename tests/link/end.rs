@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stagecoach::transfer::{Action, Input, Machine, Moment, Outcome, Tally, Transmit};
+use stagecoach::transfer::{
+    Action, Input, Machine, Moment, Offer, OnAbort, Opening, Outcome, Receiver, Sender, Tally, Timeouts,
+    Transmit, negotiate,
+};
+use stagecoach::wire::{Direction, Request};
 
 use super::Rng;
 
@@ -253,5 +257,23 @@ impl Machine for Absent {
 
     fn is_spent(&self) -> bool {
         false
+    }
+}
+
+/// What a server that offers this answers a request with; a file that is read has so many octets.
+pub(crate) fn serving(
+    request: &Request<'_>,
+    size: u64,
+    offer: &Offer,
+    timeouts: Timeouts,
+) -> Box<dyn Machine> {
+    let is_read = request.direction == Direction::Read;
+    let agreement = negotiate(request, offer, is_read.then_some(size)).unwrap();
+    let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
+    let (terms, allowance) = (agreement.terms, agreement.allowance(request));
+    if is_read {
+        Box::new(Sender::new(terms, opening, timeouts).allowing(allowance))
+    } else {
+        Box::new(Receiver::new(terms, opening, timeouts, OnAbort::Discard).allowing(allowance))
     }
 }

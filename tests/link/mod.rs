@@ -12,6 +12,6 @@ mod world;
 
 pub(crate) use self::agenda::Agenda;
 pub(crate) use self::channel::{Channel, Conditions, Fate};
-pub(crate) use self::end::{Answer, End, Pace, Report, Wishes};
+pub(crate) use self::end::{Answer, End, Pace, Report, Wishes, serving};
 pub(crate) use self::rng::{Rng, for_each_seed};
 pub(crate) use self::world::{Setup, World};

@@ -4,13 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use stagecoach::transfer::{
-    Client, Input, Machine, Moment, Offer, OnAbort, Opening, Receiver, Sender, Tid, Timeouts, negotiate,
-    stranger_answer,
-};
+use stagecoach::transfer::{Client, Input, Machine, Moment, Offer, Tid, Timeouts, stranger_answer};
 use stagecoach::wire::{Direction, Mode, Options, Packet, Request, Text, netascii};
 
-use super::end::{Answer, End, Wishes};
+use super::end::{Answer, End, Wishes, serving};
 use super::{Agenda, Channel, Pace, Report, Rng};
 
 /// A transfer to be played.
@@ -168,7 +165,8 @@ impl World {
         let (index, input) = match waiting {
             Some(index) => (index, Input::Repeated),
             None => {
-                let machine = self.session(&request);
+                let Setup { offer, server_timeouts, .. } = &self.setup;
+                let machine = serving(&request, self.file.len() as u64, offer, *server_timeouts);
                 let rng = self.setup.rng.fork();
                 let (file, wire) = (Arc::clone(&self.file), Arc::clone(&self.wire));
                 self.sessions.push(End::new(machine, file, wire, self.setup.server_pace, rng));
@@ -177,17 +175,6 @@ impl World {
         };
         let wishes = self.sessions[index].take(now, input);
         self.grant(FIRST_SESSION + index, wishes);
-    }
-
-    fn session(&self, request: &Request<'_>) -> Box<dyn Machine> {
-        let size = (request.direction == Direction::Read).then_some(self.file.len() as u64);
-        let agreement = negotiate(request, &self.setup.offer, size).unwrap();
-        let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
-        let (terms, timeouts) = (agreement.terms, self.setup.server_timeouts);
-        match request.direction {
-            Direction::Read => Box::new(Sender::new(terms, opening, timeouts)),
-            Direction::Write => Box::new(Receiver::new(terms, opening, timeouts, OnAbort::Discard)),
-        }
     }
 
     fn end(&mut self, id: usize) -> &mut End {

@@ -116,8 +116,39 @@ impl Guest {
         }
     }
 
+    /// One of any temper, who wants to read or write a file of some `blocks` at most, in blocks and windows of one of these sizes.
+    pub(crate) fn any(
+        name: String,
+        blocks: usize,
+        blksizes: &[usize],
+        windowsizes: &[u64],
+        rng: &mut Rng,
+    ) -> Self {
+        let temper = rng.one_of(&[
+            Temper::Proper,
+            Temper::Proper,
+            Temper::Impatient,
+            Temper::Vintage,
+            Temper::EveryUnexpected,
+            Temper::Silent,
+            Temper::Restarting,
+        ]);
+        let is_read = rng.chance(600);
+        let blksize = rng.one_of(blksizes);
+        let windowsize = if temper == Temper::Vintage { 1 } else { rng.one_of(windowsizes) };
+        let length = rng.length(0..=blocks) * blksize + rng.one_of(&[0, 0, 1, blksize - 1]);
+        let file = (0..length).map(|_| rng.next() as u8).collect();
+        Self::new(temper, Wish { name, is_read, blksize, windowsize, file }, rng)
+    }
+
     pub(crate) fn temper(&self) -> Temper {
         self.temper
+    }
+
+    /// Whether the network may double packets of it and to it: a sender of 1981 sends for each ACK that comes twice all that follows twice, and there is nothing
+    /// that the other end could do about it.
+    pub(crate) fn may_be_doubled(&self) -> bool {
+        self.wish.is_read || self.temper != Temper::Vintage
     }
 
     pub(crate) fn wish(&self) -> &Wish {

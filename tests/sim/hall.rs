@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stagecoach::limits;
-use stagecoach::transfer::{
-    Input, Machine, Moment, Offer, OnAbort, Opening, Receiver, Sender, Timeouts, negotiate, stranger_answer,
-};
-use stagecoach::wire::{Direction, Packet};
+use stagecoach::transfer::{Input, Moment, Offer, Timeouts, stranger_answer};
+use stagecoach::wire::Packet;
 
 use super::guest::{Guest, Sent, Temper, WELL_KNOWN};
-use crate::link::{Agenda, Answer, Channel, End, Pace, Report, Rng, Wishes};
+use crate::link::{Agenda, Answer, Channel, End, Pace, Report, Rng, Wishes, serving};
 
 /// A guest, and its way to the server and back.
 pub(crate) struct Visitor {
@@ -205,26 +203,13 @@ impl Hall {
             self.feed(*newest, Input::Forsaken);
         }
         let wish = self.visitors[guest].guest.wish().clone();
-        let machine = self.machine(&octets, wish.file.len() as u64);
+        let Ok(Packet::Request(asked)) = Packet::decode(&octets) else { panic!("no request: {octets:?}") };
+        let machine = serving(&asked, wish.file.len() as u64, &Offer::default(), self.timeouts);
         let end = End::new(machine, Arc::clone(&wish.file), wish.file, self.pace, self.rng.fork());
         self.sessions.push(Session { end, guest, began: self.now, forged: 0 });
         let index = self.sessions.len() - 1;
         self.visitors[guest].newest = Some((index, octets));
         self.feed(index, Input::Start);
-    }
-
-    fn machine(&self, octets: &[u8], size: u64) -> Box<dyn Machine> {
-        let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("no request: {octets:?}") };
-        let is_read = request.direction == Direction::Read;
-        let agreement = negotiate(&request, &Offer::default(), is_read.then_some(size)).unwrap();
-        let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
-        let (terms, allowance) = (agreement.terms, agreement.allowance(&request));
-        if is_read {
-            Box::new(Sender::new(terms, opening, self.timeouts).allowing(allowance))
-        } else {
-            let receiver = Receiver::new(terms, opening, self.timeouts, OnAbort::Discard);
-            Box::new(receiver.allowing(allowance))
-        }
     }
 
     fn on_datagram(&mut self, guest: usize, session: usize, octets: &[u8]) {

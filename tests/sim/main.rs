@@ -8,7 +8,7 @@ mod link;
 
 use std::time::Duration;
 
-use guest::{Ended, Guest, Temper, Wish};
+use guest::{Ended, Guest, Temper};
 use hall::{Hall, Visitor, repeats_nothing_by_itself};
 use link::{Channel, Conditions, Pace, Rng, for_each_seed};
 use stagecoach::transfer::{Outcome, Timeouts};
@@ -34,20 +34,18 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn conditions(rng: &mut Rng, weather: Weather, temper: Temper, is_read: bool) -> Conditions {
+fn conditions(rng: &mut Rng, weather: Weather, guest: &Guest) -> Conditions {
     let delay = ms(rng.one_of(&[0, 1, 5, 20]));
     let calm = Conditions { delay, in_order: true, ..Conditions::default() };
     if weather == Weather::Calm {
         return calm;
     }
     let loss = if weather == Weather::Rough { [0, 5, 20, 50] } else { [100, 300, 600, 1000] };
-    // A sender of 1981 sends for each ACK that comes twice all that follows twice, and there is nothing that the other end could do about it.
-    let doubles = is_read || temper != Temper::Vintage;
     Conditions {
         loss: rng.one_of(&loss),
         burst: rng.one_of(&[0, 0, 5]),
         burst_length: ms(rng.one_of(&[1, 30, 300])),
-        duplicate: if doubles { rng.one_of(&[0, 0, 20, 200]) } else { 0 },
+        duplicate: if guest.may_be_doubled() { rng.one_of(&[0, 0, 20, 200]) } else { 0 },
         reorder: rng.one_of(&[0, 0, 20, 100]),
         jitter: ms(rng.one_of(&[0, 0, 1, 10])),
         in_order: rng.chance(300),
@@ -56,22 +54,8 @@ fn conditions(rng: &mut Rng, weather: Weather, temper: Temper, is_read: bool) ->
 }
 
 fn visitor(rng: &mut Rng, weather: Weather) -> Visitor {
-    let temper = rng.one_of(&[
-        Temper::Proper,
-        Temper::Proper,
-        Temper::Impatient,
-        Temper::Vintage,
-        Temper::EveryUnexpected,
-        Temper::Silent,
-        Temper::Restarting,
-    ]);
-    let is_read = rng.chance(600);
-    let blksize = rng.one_of(&[8, 9, 100, 512, 512, 1428]);
-    let windowsize = if temper == Temper::Vintage { 1 } else { rng.one_of(&[1, 1, 2, 4, 7, 16]) };
-    let length = rng.length(0..=40) * blksize + rng.one_of(&[0, 0, 1, blksize - 1]);
-    let file = (0..length).map(|_| rng.next() as u8).collect();
-    let guest = Guest::new(temper, Wish { name: "f".to_owned(), is_read, blksize, windowsize, file }, rng);
-    let channels = [(); 2].map(|()| Channel::new(conditions(rng, weather, temper, is_read), rng.fork()));
+    let guest = Guest::any("f".to_owned(), 40, &[8, 9, 100, 512, 512, 1428], &[1, 1, 2, 4, 7, 16], rng);
+    let channels = [(); 2].map(|()| Channel::new(conditions(rng, weather, &guest), rng.fork()));
     Visitor::new(guest, channels, ms(rng.within(0..=500)))
 }
 

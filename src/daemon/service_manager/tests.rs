@@ -26,8 +26,13 @@ fn an_arbiter_that_is_blocked_or_gone_is_told_from_those_that_answer() {
             .collect();
         assert_eq!(silent(&actors, Duration::from_secs(30)).await, 0);
         let (release, released) = mpsc::channel::<()>();
+        let (tell, is_blocked) = mpsc::channel();
         // Until the sender is dropped.
-        arbiters[0].spawn_fn(move || assert!(released.recv().is_err()));
+        arbiters[0].spawn_fn(move || {
+            tell.send(()).unwrap();
+            assert!(released.recv().is_err());
+        });
+        is_blocked.recv().unwrap();
         assert_eq!(silent(&actors, Duration::from_secs(3)).await, 1);
         arbiters[1].stop();
         while actors[1].connected() {
