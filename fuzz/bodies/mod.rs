@@ -1,5 +1,7 @@
 //! What the fuzz targets do with the octets that they are given; `tests/fuzz_corpus.rs` does it with those that were kept.
 
+#![allow(dead_code, unused_imports, reason = "each target uses one of them")]
+
 mod machine;
 
 pub(crate) use self::machine::machine;
@@ -32,9 +34,11 @@ pub(crate) fn request(octets: &[u8]) {
     }
 }
 
-/// The same for requests whose names and modes are in order, so that all octets are options.
+/// The same for requests whose names and modes are in order, so that all octets are options: a read and a write.
 pub(crate) fn options(octets: &[u8]) {
-    request(&[b"\0name\0octet\0", octets].concat());
+    for name in ["name", "other"] {
+        request(&[name.as_bytes(), b"\0octet\0", octets].concat());
+    }
 }
 
 /// Whatever pieces it comes in, a text is converted to the same octets; and back again to itself.
