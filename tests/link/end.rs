@@ -43,6 +43,10 @@ impl Report {
     pub(crate) fn data_sent(&self) -> u64 {
         self.data.values().sum()
     }
+
+    pub(crate) fn packets_sent(&self) -> u64 {
+        self.data_sent() + self.acks + self.others
+    }
 }
 
 /// What comes back to a machine later.

@@ -7,7 +7,7 @@ use stagecoach::limits;
 use stagecoach::transfer::{Input, Moment, Offer, Timeouts, stranger_answer};
 use stagecoach::wire::Packet;
 
-use super::guest::{Guest, Sent, Temper, WELL_KNOWN};
+use super::guest::{Guest, Sent, Temper, WELL_KNOWN, Wish};
 use crate::link::{Agenda, Answer, Channel, End, Pace, Report, Rng, Wishes, serving};
 
 /// A guest, and its way to the server and back.
@@ -59,7 +59,7 @@ enum Event {
         session: usize,
         answer: Answer,
     },
-    /// Somebody forges an ACK.
+    /// Somebody forges a packet.
     Forgery,
 }
 
@@ -88,6 +88,8 @@ enum Who {
 const REPEATS_MAX: u64 = 45;
 /// The same at intervals that stay half a second.
 const REPEATS_MAX_FIXED: u64 = 245;
+/// Of each packet that is forged.
+const COPIES: usize = 4;
 /// No run takes longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -108,7 +110,7 @@ impl Hall {
         Self { now, agenda, visitors, sessions, timeouts, pace, times_each, rng, is_traced }
     }
 
-    /// So many ACKs are forged, each four times, in the first seconds.
+    /// So many packets are forged, each some times, in the first seconds.
     pub(crate) fn with_forgeries(mut self, count: usize) -> Self {
         for _ in 0..count {
             let at = Duration::from_micros(self.rng.within(0..=3_000_000));
@@ -230,21 +232,28 @@ impl Hall {
         self.feed(session, Input::Datagram { octets, more });
     }
 
-    /// An ACK in the name of a reader, of any block that there is, and copies of it: what was in flight is repeated once, or the window is for the first copy.
+    /// A packet in the name of a guest, and copies of it.
     fn forge(&mut self) {
-        let reading =
-            |session: &Session| !session.end.is_closed && self.visitors[session.guest].guest.wish().is_read;
-        let victims: Vec<_> =
-            (0..self.sessions.len()).filter(|&index| reading(&self.sessions[index])).collect();
-        if victims.is_empty() {
+        let live: Vec<_> =
+            (0..self.sessions.len()).filter(|&index| !self.sessions[index].end.is_closed).collect();
+        if live.is_empty() {
             return;
         }
-        let victim = self.rng.one_of(&victims);
+        let victim = self.rng.one_of(&live);
+        if self.wish(victim).is_read {
+            self.forge_ack(victim);
+        } else {
+            self.forge_data(victim);
+        }
+    }
+
+    /// An ACK of any block that there is: what was in flight is repeated once, or the window is for the first copy.
+    fn forge_ack(&mut self, victim: usize) {
         let block = self.rng.within(0..=self.visitors[self.sessions[victim].guest].guest.blocks());
         let [high, low] = (block as u16).to_be_bytes();
-        let windowsize = self.visitors[self.sessions[victim].guest].guest.wish().windowsize;
+        let windowsize = self.wish(victim).windowsize;
         let before = self.sessions[victim].end.report.tally.repeats;
-        for _ in 0..4 {
+        for _ in 0..COPIES {
             if self.sessions[victim].end.is_closed {
                 return;
             }
@@ -253,6 +262,29 @@ impl Hall {
         }
         let repeats = self.sessions[victim].end.report.tally.repeats - before;
         assert!(repeats <= windowsize, "a forged ACK and its copies cost {repeats} blocks");
+    }
+
+    /// DATA of any block but the one that is waited for (who forges that has it written: nothing in the protocol is against it). No octet of it is stored, and
+    /// each copy gets one answer at most.
+    fn forge_data(&mut self, victim: usize) {
+        let blksize = self.wish(victim).blksize;
+        let received = self.sessions[victim].end.report.tally.octets / blksize as u64;
+        let block = (received + self.rng.within(2..=0x1_0000)) as u16;
+        let payload = vec![b'!'; blksize - usize::from(self.rng.chance(500))];
+        let octets = [&[0, 3], &block.to_be_bytes()[..], &payload].concat();
+        for _ in 0..COPIES {
+            if self.sessions[victim].end.is_closed {
+                return;
+            }
+            let before = self.sessions[victim].end.report.packets_sent();
+            self.feed(victim, Input::Datagram { octets: &octets, more: false });
+            let answers = self.sessions[victim].end.report.packets_sent() - before;
+            assert!(answers <= 1, "forged DATA got {answers} answers");
+        }
+    }
+
+    fn wish(&self, session: usize) -> &Wish {
+        self.visitors[self.sessions[session].guest].guest.wish()
     }
 
     fn feed(&mut self, session: usize, input: Input<'_>) {
@@ -278,7 +310,7 @@ impl Hall {
         let (wish, report) = (guest.wish(), &end.report);
         let (data, windowsize) = (report.data_sent(), wish.windowsize);
         if !end.is_proven() {
-            let sent = data + report.acks + report.others;
+            let sent = report.packets_sent();
             assert!(sent <= u64::from(limits::UNPROVEN_DATAGRAMS_MAX), "{sent} to one that never answered");
         }
         // At worst each window brings one block, and is repeated a few times; and whoever says nothing more is sent it until patience ends.

@@ -1,4 +1,4 @@
-//! A guest at its links, as a task.
+//! A guest at its links, and a stranger who gets at its sessions, as a task.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::agenda::Agenda;
 use super::channel::Channel;
 use super::guest::{Guest, Sent, WELL_KNOWN};
-use super::{Desk, Hall, SERVER};
+use super::rng::Rng;
+use super::stranger::{check_answers, mischief};
+use super::{Desk, Hall, MISCHIEF_MAX, SERVER};
 use crate::limits;
 use crate::net::Link;
 use crate::transfer::Transmit;
@@ -22,23 +24,41 @@ pub(super) struct Seat {
     channels: [Channel; 2],
     address: SocketAddr,
     began: Instant,
+    rng: Rng,
     agenda: Agenda<OnTheWay>,
     /// Its sessions: the TID of each is its place, and one.
     desks: Vec<Desk>,
 }
 
 enum OnTheWay {
-    ToServer { tid: usize, octets: Vec<u8> },
-    ToGuest { tid: usize, octets: Vec<u8> },
+    ToServer {
+        tid: usize,
+        octets: Vec<u8>,
+    },
+    ToGuest {
+        tid: usize,
+        octets: Vec<u8>,
+    },
+    /// From a stranger, to any session.
+    Mischief,
 }
 
 /// No run takes longer.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl Seat {
-    pub(super) fn new(hall: Rc<Hall>, guest: Guest, channels: [Channel; 2], address: SocketAddr) -> Self {
-        let (began, agenda, desks) = (Instant::now(), Agenda::new(), Vec::new());
-        Self { hall, guest, channels, address, began, agenda, desks }
+    pub(super) fn new(
+        hall: Rc<Hall>,
+        guest: Guest,
+        channels: [Channel; 2],
+        address: SocketAddr,
+        mut rng: Rng,
+    ) -> Self {
+        let mut agenda = Agenda::new();
+        for _ in 0..rng.length(0..=MISCHIEF_MAX) {
+            agenda.enter(Duration::from_millis(rng.within(0..=1000)), OnTheWay::Mischief);
+        }
+        Self { hall, guest, channels, address, began: Instant::now(), rng, agenda, desks: Vec::new() }
     }
 
     pub(super) fn guest(&self) -> &Guest {
@@ -58,6 +78,7 @@ impl Seat {
             let arrival = self.agenda.peek().map(|(at, _)| at);
             let due = arrival.into_iter().chain(self.guest.deadline).min();
             if due.is_none() && self.desks.iter().all(|desk| desk.lease.is_over()) {
+                self.desks.iter_mut().for_each(hear_stranger);
                 return self;
             }
             // (Nobody tells of a session that ends without a word.)
@@ -113,9 +134,22 @@ impl Seat {
                     // (A session that is gone hears nothing.)
                     let _ = self.desks[tid - 1].far.send(SERVER, &Transmit::Packet(&octets));
                 }
+                Some(OnTheWay::Mischief) => self.do_mischief(),
                 None => {}
             }
         }
+    }
+
+    fn do_mischief(&mut self) {
+        let octets = mischief(&mut self.rng, self.guest.blocks());
+        let mut live: Vec<_> = self.desks.iter_mut().filter(|desk| !desk.lease.is_over()).collect();
+        if live.is_empty() {
+            return;
+        }
+        let victim = self.rng.length(0..=live.len() - 1);
+        // (A session that is gone hears nothing.)
+        let _ = live[victim].stranger.send(SERVER, &Transmit::Packet(&octets));
+        live[victim].mischief.push(octets);
     }
 
     fn send(&mut self, sent: Vec<Sent>) {
@@ -126,6 +160,14 @@ impl Seat {
             }
         }
     }
+}
+
+/// What a stranger has got from a session is no more than it may.
+fn hear_stranger(desk: &mut Desk) {
+    let mut buffer = vec![0; limits::DATAGRAM_OCTETS_MAX];
+    let receive = || desk.stranger.receive(&mut buffer).ok().map(|it| buffer[..it.octets].to_vec());
+    let answers: Vec<_> = std::iter::from_fn(receive).collect();
+    check_answers(&desk.mischief, &answers);
 }
 
 /// Ready when any of the sessions has sent something.
