@@ -70,6 +70,6 @@ for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt; do
     [ ! -e "$table" ] || { say "$table"; cat "$table"; }
 done
 printf -- '-- %d s, all in all %d s\n\n' $((SECONDS - start)) "$SECONDS"
-sum() { grep -E '^test result:|^ *Summary \[' "$log" | { grep -oE "[0-9]+ $1" || true; } | awk '{ n += $1 } END { print n + 0 }'; }
+sum() { grep -aE '^test result:|^ *Summary \[' "$log" | { grep -oE "[0-9]+ $1" || true; } | awk '{ n += $1 } END { print n + 0 }'; }
 echo "$(sum passed) passed, $(sum failed) failed"
 [ "$status" -eq 0 ] || fail 'tests failed; see above'
