@@ -50,7 +50,6 @@ const RUNS: u64 = 500;
 /// Packets of strangers to each guest's sessions, at most.
 const MISCHIEF_MAX: usize = 10;
 const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 69);
-
 const STRANGER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1666);
 
 /// What all sessions of a run share.
@@ -187,10 +186,16 @@ async fn play(seed: u64) {
         let seat = seat.await.expect("a seat that holds");
         sessions += seat.desks();
         let (guest, wish) = (seat.guest(), seat.guest().wish());
-        // Who is switched off and on can take a late packet of the old transfer for the new one's, and the protocol has nothing against that.
-        let may_be_mistaken = is_rough && guest.temper() == Temper::Restarting;
-        if guest.temper() != Temper::Silent && !may_be_mistaken {
-            assert_eq!(guest.ended, Some(Ended::Complete), "{:?}", guest.temper());
+        // Who was switched off and on can take a late packet of the old transfer for the new one's, and give up in the end: the protocol has nothing against that.
+        let may_be_mistaken = is_rough && guest.temper() == Temper::Restarting && seat.desks() > 1;
+        if guest.temper() != Temper::Silent {
+            let is_mistaken = may_be_mistaken && guest.ended == Some(Ended::GaveUp);
+            assert!(
+                guest.ended == Some(Ended::Complete) || is_mistaken,
+                "{:?}: {:?}",
+                guest.temper(),
+                guest.ended
+            );
         }
         if guest.ended == Some(Ended::Complete) && !wish.is_read {
             let stored = hall.store.get(&Name::from_request(wish.name.as_bytes()).unwrap());
