@@ -44,6 +44,8 @@ pub const NAME_OCTETS_MAX: usize = 4095;
 
 /// Unit in which readers fetch and writers store: about 46 blocks of an Ethernet frame each.
 pub const SLAB_OCTETS: usize = 64 << 10;
+/// Most octets beyond a slab that are kept for the next one, so that it begins where a page of the file does: they are copied once more.
+pub const SLAB_REST_OCTETS_MAX: usize = 4 << 10;
 /// Octets of a file that a session holds at least beyond its window, so that the disk is ahead of the network.
 pub const READ_AHEAD_OCTETS_MIN: u64 = SLAB_OCTETS as u64 / 4;
 /// Most of them: a session holds its next window, but not of the largest. Two of the largest blocks, or 91 that fill an Ethernet frame.
@@ -184,12 +186,16 @@ pub const SENDS_BEFORE_DEDICATION: u32 = 64;
 /// Datagrams of its peer in a row, after which nothing is left in such a socket of what came before it was dedicated: more than a peer can have had under
 /// way that didn't answer what was sent since.
 pub const RECEIVED_BEFORE_UNMIXED: u8 = 16;
+/// Datagrams of a window that came by themselves, one after the other, after which nobody looks for runs of them any more.
+pub const RECEIVED_ALONE_BEFORE_NO_RUNS: u8 = 128;
 /// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
 pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.
 pub const POLL_US_MAX: u64 = 1000;
+/// How long a session that polls within windows does so for a window to begin: its sender has only to be woken by the ACK.
+pub const POLL_WINDOW: Duration = Duration::from_micros(20);
 /// Time after which a session that polls, though always with success, lets its arbiter look after timers, messages and other sockets.
 pub const POLL_TURN: Duration = Duration::from_micros(500);
 /// Exchanges with a client that are timed together to tell whether polling pays: enough to even out a few pauses of a busy machine.
@@ -198,8 +204,10 @@ pub const POLL_BATCH: u32 = 128;
 pub const POLL_BATCH_WINDOWS: u32 = 32;
 /// Batches after which a session that polls sleeps through one, to see what that takes by now: some 0.2 s.
 pub const POLL_BATCHES_MAX: u32 = 64;
-/// Most batches without a trial after trials that failed: a trial may take twice the time, so a hundredth is lost.
-pub const POLL_REST_MAX: u32 = 64;
+/// Batches in a row in which polling doesn't pay, and it ends: of one alone somebody else's work may have been the cause.
+pub const POLL_FAILURES_MAX: u32 = 2;
+/// Most batches without a trial after trials that failed: a trial's batches may take twice the time, so a sixtieth is lost.
+pub const POLL_REST_MAX: u32 = 128;
 /// Sessions that an arbiter starts in one turn before those that it has get theirs.
 pub const REQUESTS_PER_TURN: usize = 64;
 /// Requests that may wait for an arbiter to start their sessions: a boot storm's.

@@ -71,5 +71,7 @@ for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt; do
 done
 printf -- '-- %d s, all in all %d s\n\n' $((SECONDS - start)) "$SECONDS"
 sum() { grep -aE '^test result:|^ *Summary \[' "$log" | { grep -oE "[0-9]+ $1" || true; } | awk '{ n += $1 } END { print n + 0 }'; }
+# Again and last, what failed and why: who reads only the end of a long run's output must find it there.
+[ "$status" -eq 0 ] || { say 'what failed'; sed -n '/^failures:$/,/^test result:/p; /^ *\(FAIL\|TIMEOUT\|SIG[A-Z]*\) \[/p' "$log"; }
 echo "$(sum passed) passed, $(sum failed) failed"
 [ "$status" -eq 0 ] || fail 'tests failed; see above'

@@ -245,6 +245,7 @@ impl Switchboard {
             }
             // One that is to have another turn has it then, and takes what has come since.
             if !driver.is_queued {
+                self.set_apart(driver);
                 driver.turn(first, now);
             }
         });
@@ -258,8 +259,29 @@ impl Switchboard {
         self.follow_up(line, driver);
     }
 
+    /// Takes the socket of a driver that polls out of the set, until its turn is over: to tell of each datagram costs whoever brings it.
+    fn set_apart(&self, driver: &mut Driver) {
+        if driver.polls_windows()
+            && let (Some(set), Some(socket)) = (&self.set, driver.link.socket())
+        {
+            driver.is_apart = set.remove(socket).is_ok();
+        }
+    }
+
+    /// Puts it back: what has come meanwhile is told of then.
+    fn put_back(&self, line: DefaultKey, driver: &mut Driver) {
+        if let (Some(set), Some(socket)) = (&self.set, driver.link.socket()) {
+            driver.is_apart = set.add(socket, token(line)).is_err();
+            // (If the kernel has no room for it just now, the driver goes on to look by itself.)
+            driver.backlog |= driver.is_apart;
+        }
+    }
+
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
+        if driver.is_apart {
+            self.put_back(line, driver);
+        }
         if std::mem::take(&mut driver.has_new_socket)
             && let (Some(set), Some(strangers)) = (&self.set, driver.link.strangers())
         {

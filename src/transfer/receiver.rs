@@ -404,7 +404,7 @@ impl Machine for Receiver {
 
     fn next_action(&mut self) -> Option<Action<'_>> {
         if std::mem::take(&mut self.outbox.store)
-            && let Some(slab) = self.buffer.take()
+            && let Some(slab) = if self.outbox.publish { self.buffer.take() } else { self.buffer.take_slab() }
         {
             return Some(Action::Store(slab));
         }

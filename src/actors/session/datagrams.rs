@@ -107,8 +107,10 @@ impl Driver {
         self.turn_began = Some(began);
         self.take_datagrams(first);
         self.turn_began = None;
-        if !self.backlog {
-            // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
+        // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
+        if !self.backlog && self.is_receiver {
+            self.poll_window();
+        } else if !self.backlog {
             self.poll_datagrams();
         }
     }
@@ -128,10 +130,7 @@ impl Driver {
 
     /// Takes what has come, a turn's worth.
     pub(super) fn take_datagrams(&mut self, first: Option<(Arrived, &[u8])>) {
-        if self.is_receiver && self.lease.upload.has_stored() {
-            // Before a window ends: its ACK waits for the writer, as far as is known.
-            self.read_upload();
-        }
+        self.hear_of_stored();
         let mut scratch = Scratch::take();
         let first = first.map(|(arrived, octets)| {
             scratch.current[..arrived.octets].copy_from_slice(&octets[..arrived.octets]);
@@ -145,6 +144,13 @@ impl Driver {
         scratch.give_back();
     }
 
+    /// Before a window ends: its ACK waits for the writer, as far as is known.
+    pub(super) fn hear_of_stored(&mut self) {
+        if self.is_receiver && self.lease.upload.has_stored() {
+            self.read_upload();
+        }
+    }
+
     /// Lets the kernel give several blocks of a window at once, if windows of more than one were agreed on.
     pub(super) fn expect_runs(&mut self) {
         if self.is_receiver && !self.is_lock_step {
@@ -155,16 +161,12 @@ impl Driver {
     /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
-    fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
-        let (mut taken, mut poll_until, mut has_run) = (0, None, false);
+    pub(super) fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
+        let (mut taken, mut poll_until) = (0, None);
         while taken < limits::DATAGRAMS_PER_TURN {
-            let mut next = first.take().or_else(|| self.receive(&mut scratch.current));
-            if next.is_none() && !has_run {
-                // (A sender that hands out runs has sent the rest by the time that one of them is here, or needs long for it.)
-                next = self.look_for_more(&mut scratch.current, &mut poll_until);
-            }
+            let next = first.take().or_else(|| self.receive(&mut scratch.current));
+            let next = next.or_else(|| self.look_for_more(&mut scratch.current, &mut poll_until));
             let Some(arrived) = next else { return false };
-            has_run |= arrived.octets > arrived.segment;
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use self::datagrams::Pump;
 pub(super) use self::driver::Driver;
+#[cfg(test)]
+pub(super) use self::polling::poll_always;
 use super::lease::Lease;
 use super::registry::Registry;
 use super::service::Service;

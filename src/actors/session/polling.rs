@@ -30,6 +30,8 @@ struct Habit {
     batches_left: u32,
     /// Batches to sleep after the next trial that fails.
     rest: u32,
+    /// Batches in a row in which polling didn't pay.
+    failures: u32,
 }
 
 /// A session that transfers something; it is one no longer when this is dropped.
@@ -45,6 +47,7 @@ impl Habit {
         asleep: Duration::ZERO,
         batches_left: 0,
         rest: 1,
+        failures: 0,
     };
 
     /// Whether to poll for the next answer. So many of them are timed together.
@@ -73,13 +76,18 @@ impl Habit {
                 self.polling = true;
                 self.batches_left = limits::POLL_BATCHES_MAX;
             }
-        } else if took * 10 > self.asleep * 9 {
-            self.polling = false;
+            return;
+        }
+        if took * 10 <= self.asleep * 9 {
+            (self.rest, self.failures) = (1, 0);
+            self.polling = !due;
+            return;
+        }
+        self.failures += 1;
+        if self.failures >= limits::POLL_FAILURES_MAX {
+            (self.polling, self.failures) = (false, 0);
             self.batches_left = self.rest;
             self.rest = (self.rest * 2).min(limits::POLL_REST_MAX);
-        } else {
-            self.rest = 1;
-            self.polling = !due;
         }
     }
 
@@ -88,7 +96,7 @@ impl Habit {
         if std::mem::take(&mut self.polling) {
             self.batches_left = 0;
         }
-        (self.at_work, self.began) = (at_work, None);
+        (self.at_work, self.began, self.failures) = (at_work, None, 0);
     }
 
     fn change<T>(change: impl FnOnce(&mut Self) -> T) -> T {
@@ -97,6 +105,14 @@ impl Habit {
         ARBITER.set(habit);
         changed
     }
+}
+
+/// From now on polling pays on this thread, for as long as the sessions at work are the same.
+#[cfg(test)]
+pub(in crate::actors) fn poll_always() {
+    Habit::change(|habit| {
+        (habit.polling, habit.batches_left, habit.asleep) = (true, u32::MAX, Duration::from_secs(3600));
+    });
 }
 
 impl AtWork {
@@ -154,13 +170,26 @@ impl Driver {
         buffer: &mut [u8],
         poll_until: &mut Option<Instant>,
     ) -> Option<Arrived> {
-        let Habit { at_work, polling, .. } = ARBITER.get();
-        if !polling || at_work > 1 || !self.has_windows_to_come() || self.awaits_answer {
+        if self.awaits_answer || !self.polls_windows() {
             return None;
         }
         let now = Instant::now();
         let until = *poll_until.get_or_insert(now + limits::POLL_TURN);
         if now < until { self.look(buffer, now + self.poll) } else { None }
+    }
+
+    /// Waits without sleep for the window that follows the one that was answered just now, once; not while the writer is at work, who may need the processor.
+    pub(super) fn poll_window(&mut self) {
+        if !self.awaits_answer || !self.polls_windows() || !self.lease.upload.is_written() {
+            return;
+        }
+        self.hear_of_stored();
+        let mut scratch = Scratch::take();
+        let until = Instant::now() + self.poll.min(limits::POLL_WINDOW);
+        if let Some(arrived) = self.look(&mut scratch.current, until) {
+            self.backlog = self.take_answer(Some(arrived), &mut scratch);
+        }
+        scratch.give_back();
     }
 
     /// A window has been answered: how long they take, with and without sleep, decides about the next ones.
@@ -170,8 +199,19 @@ impl Driver {
         }
     }
 
+    /// Whether windows are polled for just now. Then nobody has to tell that there is something.
+    pub(in crate::actors) fn polls_windows(&self) -> bool {
+        let Habit { at_work, polling, .. } = ARBITER.get();
+        polling && at_work == 1 && self.has_windows_to_come()
+    }
+
+    /// (A sender that hands out runs has sent the rest by the time that one of them is here, or needs long for it.)
     fn has_windows_to_come(&self) -> bool {
-        self.is_receiver && !self.is_lock_step && self.at_work.is_some() && self.poll > Duration::ZERO
+        self.is_receiver
+            && !self.is_lock_step
+            && self.at_work.is_some()
+            && self.poll > Duration::ZERO
+            && !self.link.expects_runs()
     }
 
     /// Whether the peer is the one that is waited for: not the reader, nor anybody else on this arbiter.

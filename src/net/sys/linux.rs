@@ -14,6 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::sockopt::{
     Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
 };
+use rustix::net::{RecvFlags, recv};
 use smallvec::SmallVec;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -208,6 +209,19 @@ pub(in crate::net) fn send_segments(
 /// Lets [`receive_run`] take several datagrams at once. `false` where the kernel can't (before Linux 5.0).
 pub(in crate::net) fn expect_runs(socket: &UdpSocket) -> bool {
     setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
+}
+
+/// Takes [`expect_runs`] back, if nothing lies in the socket: of what does, [`receive_run`] alone knows whether it is several. `false` if that still has to be
+/// called.
+pub(in crate::net) fn expect_no_runs(socket: &UdpSocket) -> bool {
+    let set = |runs| setsockopt(socket, sockopt::UdpGroSegment, &runs).is_ok();
+    // From here on what comes is cut before it gets into the socket; so what is there is from before.
+    if !set(false) {
+        return false;
+    }
+    let is_empty =
+        recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) == Err(rustix::io::Errno::AGAIN);
+    is_empty || !set(true)
 }
 
 /// Takes one datagram, or several of one length that came together (only the last may be shorter).

@@ -12,6 +12,7 @@ use crate::net::test_support::{block_on, event, in_namespace, packets, peer, sla
 use crate::transfer::Rollover;
 
 mod dedicated;
+mod runs;
 
 fn link(local: &str) -> UdpLink {
     UdpLink::bind(local.parse().unwrap(), None).unwrap()

@@ -23,7 +23,7 @@ use crate::net::{Link, Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name, Store};
 use crate::supervision::{Exit, start_temporary};
 use crate::transfer::Timeouts;
-use crate::wire::Packet;
+use crate::wire::{Direction, Packet};
 
 /// An arbiter's board, and what its sessions share.
 pub(super) struct Stage {
@@ -46,11 +46,21 @@ pub(super) struct Transfer {
 impl Stage {
     /// A client that doesn't answer gets its first packet again after `ack`.
     pub(super) fn new(ack: Duration) -> Self {
+        Self::with(ack, Duration::ZERO)
+    }
+
+    /// One whose sessions may poll.
+    pub(super) fn polling() -> Self {
+        Self::with(Duration::from_secs(1), Duration::from_micros(200))
+    }
+
+    fn with(ack: Duration, poll: Duration) -> Self {
         let store = Memory::new(MemoryOptions::default());
         let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
         store.insert(Name::from_request(b"file").unwrap(), content);
         let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
         service.timeouts = Timeouts { ack, ..service.timeouts };
+        service.poll = poll;
         let service = Arc::new(service);
         let (tell, exits) = mpsc::channel();
         Self {
@@ -86,10 +96,13 @@ impl Stage {
         };
         client.connect(local).unwrap();
         client.set_nonblocking(true).unwrap();
-        let source = Opened::new(self.store.open(&name).unwrap());
+        let source =
+            (request.direction == Direction::Read).then(|| Opened::new(self.store.open(&name).unwrap()));
         let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
         let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
-        lease.hold().set_opened(source);
+        if let Some(source) = source {
+            lease.hold().set_opened(source);
+        }
         Transfer { client, lease, _ticket: ticket }
     }
 
@@ -118,20 +131,24 @@ impl Stage {
         self.board.lines.borrow().len()
     }
 
-    /// Whether the board waits for this socket: it can be added only once.
     pub(super) fn waits_for(&self, socket: &UdpSocket) -> bool {
-        let set = self.board.set.as_ref().unwrap();
-        match set.add(socket, 0) {
-            Ok(()) => {
-                set.remove(socket).unwrap();
-                false
-            }
-            Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
-        }
+        waits_for(&self.board, socket)
     }
 
     pub(super) async fn expect_exit(&self, is_so: impl Fn(&Exit) -> bool) {
         turn_until(|| self.exits.try_iter().any(|exit| is_so(&exit))).await;
+    }
+}
+
+/// Whether the board waits for this socket: it can be added only once.
+pub(super) fn waits_for(board: &Switchboard, socket: &UdpSocket) -> bool {
+    let set = board.set.as_ref().unwrap();
+    match set.add(socket, 0) {
+        Ok(()) => {
+            set.remove(socket).unwrap();
+            false
+        }
+        Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
     }
 }
 

@@ -186,3 +186,15 @@ fn blocks_that_fill_a_slab_are_not_lost_when_the_driver_dies_before_it_is_with_t
     assert_eq!(script.data(3, &[]), ["publish", "ACK 3", "complete"]);
     assert!(script.stored == [[1; 60_000], [2; 60_000]].concat());
 }
+
+#[test]
+fn a_file_of_several_slabs_is_whole_though_its_session_dies_after_every_block() {
+    let mut script = receiver(terms(1428, 1), Opening::Silent, OnAbort::Discard);
+    script.start();
+    let file: Vec<u8> = (0..200 * 1428 + 100_u32).map(|at| (at % 251) as u8).collect();
+    for (number, payload) in (1..).zip(file.chunks(1428)) {
+        script.data(number, payload);
+        script.feed(Input::Resumed);
+    }
+    assert!(script.stored == file);
+}

@@ -49,6 +49,10 @@ impl Link for Sender {
         Poll::Ready(Ok(()))
     }
 
+    fn expects_runs(&self) -> bool {
+        self.whole
+    }
+
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         self.looks += 1;
         if self.is_waiting() || self.looks < LOOKS_BEFORE_ANSWER {
@@ -98,7 +102,8 @@ fn a_window_whose_datagrams_come_one_by_one_is_polled_for_to_its_end_if_that_is_
     let (all, windows) = (u32::from(WINDOW * WINDOWS), u32::from(WINDOWS));
     assert_eq!(sleeps(Duration::ZERO, false), all);
     let polling = sleeps(Duration::from_millis(1), false);
-    assert!((windows..all * 2 / 3).contains(&polling), "{polling} of {all}, in {windows} windows");
+    // (Of two windows one is slept for at least: others have their turn.)
+    assert!((windows / 2..all * 2 / 3).contains(&polling), "{polling} of {all}, in {windows} windows");
 }
 
 #[test]
