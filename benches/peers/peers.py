@@ -80,7 +80,7 @@ VARIANTS = {"asleep": {"lock512", "lock1428", "lock65464", "put"}, "no-fsync": {
 # Cases of which the transfers count and not the octets.
 BY_TRANSFERS = {"small", "miss"}
 # Of cases whose rates swing most from one start of a server to the next, so many times the rounds.
-TIMES = {"storm1000": 2, "put": 3, "putwin16": 3}
+TIMES = {"storm1000": 2, "put": 3, "putwin16": 5}
 
 
 def free_port():

@@ -107,10 +107,9 @@ impl Driver {
         self.turn_began = Some(began);
         self.take_datagrams(first);
         self.turn_began = None;
-        // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
-        if !self.backlog && self.is_receiver {
+        if !self.backlog {
+            // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
             self.poll_window();
-        } else if !self.backlog {
             self.poll_datagrams();
         }
     }

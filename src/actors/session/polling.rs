@@ -201,8 +201,11 @@ impl Driver {
 
     /// Whether windows are polled for just now. Then nobody has to tell that there is something.
     pub(in crate::actors) fn polls_windows(&self) -> bool {
-        let Habit { at_work, polling, .. } = ARBITER.get();
-        polling && at_work == 1 && self.has_windows_to_come()
+        // First what lies in the driver: whoever reads has no more to be looked up.
+        self.has_windows_to_come() && {
+            let Habit { at_work, polling, .. } = ARBITER.get();
+            polling && at_work == 1
+        }
     }
 
     /// (A sender that hands out runs has sent the rest by the time that one of them is here, or needs long for it.)

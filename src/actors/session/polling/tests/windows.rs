@@ -1,16 +1,18 @@
-//! Uploads in windows.
+//! Uploads, in windows and in lock-step.
 
 use super::*;
 use crate::wire::Packet::{Ack, Data};
 
 const WINDOW: u16 = 4;
 const WINDOWS: u16 = 384;
+const BLOCKS: u16 = WINDOW * WINDOWS;
 /// Octets of a block.
 const BLKSIZE: usize = 8;
 
-/// A client that sends windows, a datagram at a time: each is found at the third look, or else by whoever sleeps a millisecond.
+/// A client that sends windows of so many blocks, a datagram at a time: each is found at the third look, or else by whoever sleeps a millisecond.
 #[derive(Debug)]
 struct Sender {
+    window: u16,
     /// What comes next: the last was sent when its number is beyond `last`.
     block: u16,
     last: u16,
@@ -27,7 +29,7 @@ impl Sender {
     }
 
     fn data(&self, block: u16) -> Vec<u8> {
-        let payload = if block == WINDOW * WINDOWS { &[][..] } else { &[7; BLKSIZE] };
+        let payload = if block == BLOCKS { &[][..] } else { &[7; BLKSIZE] };
         Data { block, payload }.to_bytes()
     }
 }
@@ -59,7 +61,7 @@ impl Link for Sender {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         // (Half of the window, where it comes as runs.)
-        let count = if self.whole { WINDOW / 2 } else { 1 };
+        let count = if self.whole { self.window / 2 } else { 1 };
         let run: Vec<u8> = (self.block..self.block + count).flat_map(|block| self.data(block)).collect();
         let segment = self.data(self.block).len();
         (self.block, self.looks) = (self.block + count, 0);
@@ -74,8 +76,8 @@ impl Link for Sender {
             Ok(Ack { block }) => block,
             other => panic!("{other:?}"),
         };
-        if acked < WINDOW * WINDOWS {
-            (self.block, self.last, self.looks, self.sleep) = (acked + 1, acked + WINDOW, 0, None);
+        if acked < BLOCKS {
+            (self.block, self.last, self.looks, self.sleep) = (acked + 1, acked + self.window, 0, None);
         }
         Ok(())
     }
@@ -86,27 +88,36 @@ impl Link for Sender {
 }
 
 /// How often a session that takes a file from this client slept.
-fn sleeps(poll: Duration, whole: bool) -> u32 {
+fn sleeps(poll: Duration, window: u16, whole: bool) -> u32 {
     let store = Memory::new(MemoryOptions::default());
     let sleeps = Arc::<AtomicU32>::default();
-    let link = Sender { block: 1, last: 0, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps), whole };
-    let request = b"\0\x02new\0octet\0blksize\x008\0windowsize\x004\0";
+    let link =
+        Sender { window, block: 1, last: 0, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps), whole };
+    let request = format!("\0\x02new\0octet\0blksize\x008\0windowsize\0{window}\0");
     let name = Name::from_request(b"new").unwrap();
-    let lease = transfer(store, poll, request, name, link);
-    assert_eq!(lease.octets(), Some(u64::from(WINDOW * WINDOWS - 1) * BLKSIZE as u64));
+    let lease = transfer(store, poll, request.as_bytes(), name, link);
+    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * BLKSIZE as u64));
     sleeps.load(Ordering::Relaxed)
 }
 
 #[test]
 fn a_window_whose_datagrams_come_one_by_one_is_polled_for_to_its_end_if_that_is_quicker() {
-    let (all, windows) = (u32::from(WINDOW * WINDOWS), u32::from(WINDOWS));
-    assert_eq!(sleeps(Duration::ZERO, false), all);
-    let polling = sleeps(Duration::from_millis(1), false);
+    let (all, windows) = (u32::from(BLOCKS), u32::from(WINDOWS));
+    assert_eq!(sleeps(Duration::ZERO, WINDOW, false), all);
+    let polling = sleeps(Duration::from_millis(1), WINDOW, false);
     // (Of two windows one is slept for at least: others have their turn.)
     assert!((windows / 2..all * 2 / 3).contains(&polling), "{polling} of {all}, in {windows} windows");
 }
 
 #[test]
 fn a_window_that_comes_as_runs_is_not() {
-    assert_eq!(sleeps(Duration::from_millis(1), true), u32::from(WINDOWS) * 2);
+    assert_eq!(sleeps(Duration::from_millis(1), WINDOW, true), u32::from(WINDOWS) * 2);
+}
+
+#[test]
+fn an_upload_in_lock_step_is_polled_for_as_well() {
+    let all = u32::from(BLOCKS);
+    assert_eq!(sleeps(Duration::ZERO, 1, false), all);
+    let polling = sleeps(Duration::from_millis(1), 1, false);
+    assert!(polling < all / 2, "{polling} of {all}");
 }
