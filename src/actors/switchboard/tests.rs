@@ -3,6 +3,7 @@ mod apart;
 mod dedication;
 mod looks;
 mod stage;
+mod tapped;
 mod together;
 
 use std::cell::Cell;
@@ -12,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use self::stage::{Stage, Transfer};
+use self::tapped::{Tap, Tapped};
 use super::*;
 use crate::actors::test_support::{in_virtual_time, pass, turn_until};
 use crate::net::{Arrived, Link, MemoryLink, UdpLink};
@@ -239,45 +241,17 @@ fn the_session_of_a_client_that_closed_its_port_ends_at_once() {
     });
 }
 
-/// Panics when it is asked for the second datagram.
-#[derive(Debug)]
-struct Trap(UdpLink, bool);
-
-impl Link for Trap {
-    fn local_addr(&self) -> SocketAddr {
-        self.0.local_addr()
-    }
-
-    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unreachable!("the board waits for the socket")
-    }
-
-    fn socket(&self) -> Option<&UdpSocket> {
-        self.0.socket()
-    }
-
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        let arrived = self.0.receive(buffer)?;
-        assert!(!std::mem::replace(&mut self.1, true), "the link broke");
-        Ok(arrived)
-    }
-
-    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.0.send(to, transmit)
-    }
-
-    fn take_error(&mut self) -> Option<SocketAddr> {
-        self.0.take_error()
-    }
-}
-
 #[test]
 fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_at_the_same_board() {
     in_virtual_time(async {
         let stage = Stage::new(SECOND);
         let (beside, transfer) = (stage.started(READ), stage.request(READ));
-        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
-        stage.start_with(&transfer, Box::new(Trap(link, false)));
+        let mut taken = 0;
+        let link = Tapped::new(&transfer, move |tap| {
+            taken += u32::from(matches!(tap, Tap::Received));
+            assert!(taken < 2, "the link broke");
+        });
+        stage.start_with(&transfer, link);
         for block in 1..=2 {
             transfer.expect(&data(block)).await;
             beside.expect(&data(block)).await;
@@ -297,43 +271,6 @@ fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_a
     });
 }
 
-/// Never runs dry: for each datagram that is taken another one comes, which raises an edge.
-#[derive(Debug)]
-struct Flooded {
-    link: UdpLink,
-    client: UdpSocket,
-    taken: Rc<Cell<usize>>,
-}
-
-impl Link for Flooded {
-    fn local_addr(&self) -> SocketAddr {
-        self.link.local_addr()
-    }
-
-    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unreachable!("the board waits for the socket")
-    }
-
-    fn socket(&self) -> Option<&UdpSocket> {
-        self.link.socket()
-    }
-
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        let arrived = self.link.receive(buffer)?;
-        self.taken.update(|taken| taken + 1);
-        self.client.send(&ack(0))?;
-        Ok(arrived)
-    }
-
-    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.link.send(to, transmit)
-    }
-
-    fn take_error(&mut self) -> Option<SocketAddr> {
-        self.link.take_error()
-    }
-}
-
 #[test]
 fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_however_long_it_lasts() {
     in_virtual_time(async {
@@ -350,9 +287,15 @@ fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_how
             Poll::<()>::Pending
         }));
         (0..limits::DATAGRAMS_PER_TURN / 2).for_each(|_| transfer.send(&ack(0)));
-        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        // It never runs dry: for each datagram that is taken another one comes, which raises an edge.
         let client = transfer.client.try_clone().unwrap();
-        stage.start_with(&transfer, Box::new(Flooded { link, client, taken }));
+        let link = Tapped::new(&transfer, move |tap| {
+            if matches!(tap, Tap::Received) {
+                taken.update(|taken| taken + 1);
+                client.send(&ack(0)).unwrap();
+            }
+        });
+        stage.start_with(&transfer, link);
         turn_until(|| most.get() > 0).await;
         let until = turns.get() + 500;
         turn_until(|| turns.get() > until).await;

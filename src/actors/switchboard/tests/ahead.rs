@@ -3,49 +3,19 @@
 use super::stage::{Stage, Transfer};
 use super::*;
 
-/// Notes how many blocks it is given at once.
-#[derive(Debug)]
-struct Noted {
-    link: UdpLink,
-    runs: Rc<RefCell<Vec<u64>>>,
-}
-
-impl Link for Noted {
-    fn local_addr(&self) -> SocketAddr {
-        self.link.local_addr()
-    }
-
-    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unreachable!("the board waits for the socket")
-    }
-
-    fn socket(&self) -> Option<&UdpSocket> {
-        self.link.socket()
-    }
-
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        self.link.receive(buffer)
-    }
-
-    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        if let Transmit::Blocks(blocks) = transmit {
-            self.runs.borrow_mut().push(blocks.remaining());
-        }
-        self.link.send(to, transmit)
-    }
-
-    fn take_error(&mut self) -> Option<SocketAddr> {
-        self.link.take_error()
-    }
-}
-
 /// A transfer with windows of so many blocks, once its OACK is here.
 async fn windowed(stage: &Stage, windowsize: u8) -> (Transfer, Rc<RefCell<Vec<u64>>>) {
     let option = format!("windowsize\0{windowsize}\0");
     let transfer = stage.request(format!("\0\x01file\0octet\0{option}").as_bytes());
-    let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+    // How many blocks the link is given at once.
     let runs = Rc::<RefCell<Vec<u64>>>::default();
-    stage.start_with(&transfer, Box::new(Noted { link, runs: Rc::clone(&runs) }));
+    let noted = Rc::clone(&runs);
+    let link = Tapped::new(&transfer, move |tap| {
+        if let Tap::Send(Transmit::Blocks(blocks)) = tap {
+            noted.borrow_mut().push(blocks.remaining());
+        }
+    });
+    stage.start_with(&transfer, link);
     transfer.expect(format!("\0\x06{option}").as_bytes()).await;
     (transfer, runs)
 }
