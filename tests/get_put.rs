@@ -267,7 +267,9 @@ fn a_silent_server_is_given_up() {
     // (It says how long it waited, which is a little more on a busy machine.)
     let waited = said.split("didn't answer within ").nth(1).and_then(|rest| rest.split(' ').next());
     let waited: f64 = waited.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{said}"));
-    assert!(waited >= 0.3 && began.elapsed() < Duration::from_secs(5), "{said}");
+    let took = began.elapsed().as_secs_f64();
+    // (To a tenth.)
+    assert!((0.3..took + 0.1).contains(&waited) && took < 5.0, "{said}, after {took} s");
     assert_eq!(names(&here), [""; 0]);
 }
 
