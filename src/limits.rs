@@ -173,6 +173,8 @@ pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
 pub const TRANSFERS_AT_HOME_MAX: usize = 64;
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
+/// Sockets that have something at once, from which on nobody waits to be told that more have: it is asked for until there are none.
+pub const BUSY_SOCKETS_MIN: usize = 8;
 /// Sockets of an arbiter that are received from before the first of their sessions is served.
 pub const SOCKETS_AT_ONCE: usize = 16;
 /// Octets of a peer's ERROR text that are kept and logged: more than any firmware says.

@@ -62,9 +62,9 @@ impl Outlet<'_> {
     }
 
     fn send_block(self, block: &DataBlock<'_>) -> io::Result<()> {
-        let octets = DATA_HEADER_OCTETS + block.payload_octets();
+        let octets = block.packet_octets();
         if octets <= COPIED_OCTETS_MAX {
-            return PACKET.with_borrow_mut(|room| self.send_packet(together(block, &mut room[..octets])));
+            return PACKET.with_borrow_mut(|room| self.send_packet(block.copy_to(room)));
         }
         let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
         let mut pieces = block.payload();
@@ -80,7 +80,7 @@ impl Outlet<'_> {
                 Some(source) => sys::send_from(self.socket, source, self.to, &slices[..filled], None),
             }));
         }
-        self.send_packet(together(block, &mut vec![0; octets]))
+        self.send_packet(block.copy_to(&mut vec![0; octets]))
     }
 
     fn send_segments(self, slices: &[IoSlice<'_>], segment: u16) -> nix::Result<()> {
@@ -105,18 +105,6 @@ pub(super) enum Gathering {
     ByKernel,
     /// They are copied together first: that is less work for octets that are in the processor's cache, and more for others.
     ByCopying,
-}
-
-/// Copies a block into `packet`, which has its length.
-fn together<'a>(block: &DataBlock<'_>, packet: &'a mut [u8]) -> &'a [u8] {
-    let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
-    header.copy_from_slice(&block.header);
-    for piece in block.payload() {
-        let (room, after) = rest.split_at_mut(piece.len());
-        room.copy_from_slice(piece);
-        rest = after;
-    }
-    packet
 }
 
 /// The front of a run of blocks that one system call can send.

@@ -1,21 +1,29 @@
 //! The sockets of many transfers, waited for together.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
 
 use super::readiness::registered;
 use super::sys::Epoll;
-use crate::limits::SOCKETS_PER_TURN;
+use crate::limits::{BUSY_SOCKETS_MIN, SOCKETS_PER_TURN};
 
 /// Sockets that are waited for together.
 ///
 /// A runtime keeps for each socket that it waits for a state and a task to wake. With a thousand of them none of that is in the processor's cache when
 /// a packet comes; here there is nothing but the number that the socket was added with.
+///
+/// While many have something the runtime isn't told of it either, which costs whoever sends: the set is asked again and again until it has nothing.
 #[derive(Debug)]
-pub struct SocketSet(AsyncFd<Epoll>);
+pub struct SocketSet {
+    epoll: Rc<Epoll>,
+    /// What the runtime is told by; none while the set is asked.
+    registered: RefCell<Option<AsyncFd<Rc<Epoll>>>>,
+}
 
 /// A socket that has something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +42,9 @@ impl SocketSet {
     /// # Errors
     /// `Unsupported` where the kernel has no such sets; else what it says, or that there is no runtime.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(registered(Epoll::new()?)?))
+        let epoll = Rc::new(Epoll::new()?);
+        let registered = RefCell::new(Some(registered(Rc::clone(&epoll))?));
+        Ok(Self { epoll, registered })
     }
 
     /// Adds a socket. It leaves the set when it is closed, or [removed](Self::remove).
@@ -42,7 +52,7 @@ impl SocketSet {
     /// # Errors
     /// `AlreadyExists` if it is a member, or what the kernel says.
     pub fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        self.0.get_ref().add(socket, token)
+        self.epoll.add(socket, token)
     }
 
     /// Adds the socket that hears the strangers of one that was added with the same number.
@@ -50,7 +60,7 @@ impl SocketSet {
     /// # Errors
     /// As [`add`](Self::add).
     pub fn add_beside(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        self.0.get_ref().add_beside(socket, token)
+        self.epoll.add_beside(socket, token)
     }
 
     /// Takes a socket out. What has been told of it may still be on its way.
@@ -58,28 +68,51 @@ impl SocketSet {
     /// # Errors
     /// `NotFound` if it is no member.
     pub fn remove(&self, socket: &UdpSocket) -> io::Result<()> {
-        self.0.get_ref().remove(socket)
+        self.epoll.remove(socket)
     }
 
     /// Ready when any of them has something that it had not when it was told of last: these are then in `events`, whose content is lost.
-    /// Each is told of once for all that has come: its owner receives until there is no more, or comes back by itself. `true` if there may be more of them:
-    /// then call again, for nobody is woken.
+    /// Each is told of once for all that has come: its owner receives until there is no more, or comes back by itself. `true` if there may be more of them, now or
+    /// soon: then call again, for nobody is woken.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
     pub fn poll_events(&self, cx: &mut Context<'_>, events: &mut Vec<SocketEvent>) -> Poll<io::Result<bool>> {
         events.clear();
-        let mut readiness = ready!(self.0.poll_read_ready(cx))?;
-        let more = match readiness.get_inner().take_ready(events) {
-            // (Taken for "nothing", it would leave what is there until something else comes.)
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-            taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN)?,
-        };
+        let mut registered = self.registered.borrow_mut();
+        if registered.is_none() {
+            if self.take_ready(events)? || !events.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            *registered = self.register();
+        }
+        // (If the kernel has no room for the registration just now, the set goes on to be asked.)
+        let Some(waiting) = &*registered else { return Poll::Ready(Ok(true)) };
+        let mut readiness = ready!(waiting.poll_read_ready(cx))?;
+        let more = self.take_ready(events)?;
+        if events.len() >= BUSY_SOCKETS_MIN {
+            *registered = None;
+            return Poll::Ready(Ok(true));
+        }
         if !more {
             // (What came since is a new edge, which the reactor hasn't heard of yet.)
             readiness.clear_ready();
         }
         Poll::Ready(Ok(more))
+    }
+
+    /// What the kernel says at once. `true` if there may be more.
+    fn take_ready(&self, events: &mut Vec<SocketEvent>) -> io::Result<bool> {
+        match self.epoll.take_ready(events) {
+            // (Taken for "nothing", it would leave what is there until something else comes.)
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
+            taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN),
+        }
+    }
+
+    /// Has the runtime told of what comes, and of what is there already.
+    fn register(&self) -> Option<AsyncFd<Rc<Epoll>>> {
+        registered(Rc::clone(&self.epoll)).ok()
     }
 }
 

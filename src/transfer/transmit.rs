@@ -131,10 +131,32 @@ impl<'a> DataBlock<'a> {
         self.payload.octets
     }
 
+    /// Octets of the whole packet.
+    #[must_use]
+    pub fn packet_octets(&self) -> usize {
+        DATA_HEADER_OCTETS + self.payload.octets
+    }
+
     /// The payload, as the slices that make it up: usually one, two where it straddles slabs, none for an empty block.
     #[must_use]
     pub fn payload(&self) -> Pieces<'a> {
         self.payload
+    }
+
+    /// Copies the whole packet to the front of `room`, and gives that.
+    ///
+    /// # Panics
+    /// If `room` has fewer than [`packet_octets`](Self::packet_octets).
+    pub fn copy_to<'r>(&self, room: &'r mut [u8]) -> &'r mut [u8] {
+        let packet = &mut room[..self.packet_octets()];
+        let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
+        header.copy_from_slice(&self.header);
+        for piece in self.payload {
+            let (place, after) = rest.split_at_mut(piece.len());
+            place.copy_from_slice(piece);
+            rest = after;
+        }
+        packet
     }
 }
 

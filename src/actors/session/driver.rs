@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Assignment;
 use super::file::File;
 use super::polling::AtWork;
+use super::sending::Departure;
 use crate::actors::lease::{Held, Lease, Summary, Transfer};
 use crate::actors::registry::{Progressed, Registry};
 use crate::actors::service::Service;
@@ -65,6 +66,8 @@ pub(in crate::actors) struct Driver {
     pub(super) errands: Errands,
     /// The time, for the first input of a turn: that is read once for many sessions.
     pub(super) turn_began: Option<Instant>,
+    /// Room for a packet, while others are served that send theirs together with this one.
+    pub(in crate::actors) departure: Option<Box<Departure>>,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
     /// When the machine wants to hear that time has passed.
@@ -139,6 +142,7 @@ impl Driver {
             sends_left: 0,
             errands: Errands::default(),
             turn_began: None,
+            departure: None,
             deadline: None,
             wanted: None,
             registry,

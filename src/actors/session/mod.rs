@@ -18,6 +18,7 @@ use self::datagrams::Pump;
 pub(super) use self::driver::Driver;
 #[cfg(test)]
 pub(super) use self::polling::poll_always;
+pub(super) use self::sending::Departure;
 use super::lease::Lease;
 use super::registry::Registry;
 use super::service::Service;

@@ -16,6 +16,12 @@ struct Stage {
     marker: Arc<UdpSocket>,
 }
 
+impl SocketSet {
+    fn is_registered(&self) -> bool {
+        self.registered.borrow().is_some()
+    }
+}
+
 /// The number of the member that marks are sent to.
 const MARK: u64 = u64::MAX;
 
@@ -44,6 +50,14 @@ impl Stage {
         let call = poll_fn(|cx| self.set.poll_events(cx, &mut events));
         let more = tokio::time::timeout(Duration::from_secs(5), call).await.expect("an event").unwrap();
         (events, more)
+    }
+
+    /// The same without waiting, if there is something.
+    async fn call(&self) -> Option<(Vec<SocketEvent>, bool)> {
+        let mut events = Vec::new();
+        let call = poll_fn(|cx| Poll::Ready(self.set.poll_events(cx, &mut events)));
+        let Poll::Ready(more) = call.await else { return None };
+        Some((events, more.unwrap()))
     }
 
     /// Everything that is told, up to a mark that is sent now: whatever has come before is told of before it, or together with it.
@@ -207,30 +221,67 @@ async fn a_socket_is_added_once_and_keeps_its_number() {
 async fn a_thousand_clients_that_answer_at_once_are_told_of_in_turns_and_each_once() {
     let stage = Stage::new();
     let full_turns = 2;
-    // The last turn has some left, or none.
-    for left in [10, 0] {
+    // The last turn has some left, more or fewer, or none.
+    for left in [BUSY_SOCKETS_MIN + 2, 1, 0] {
         let count = SOCKETS_PER_TURN * full_turns + left;
         let sockets: Vec<_> = (0..count as u64).map(|token| stage.member(token)).collect();
         sockets.iter().for_each(|socket| stage.send_to(socket));
-        let mut tokens = Vec::new();
-        for turn in 0..=full_turns {
-            let (events, more) = if turn == 0 {
-                stage.one_call().await
-            } else {
-                // Nobody is woken for the rest: it must be there at once.
-                let mut events = Vec::new();
-                let more = poll_fn(|cx| Poll::Ready(stage.set.poll_events(cx, &mut events))).await;
-                let Poll::Ready(more) = more else { panic!("the rest has to be waited for") };
-                (events, more.unwrap())
-            };
-            let expected = if turn < full_turns { SOCKETS_PER_TURN } else { left };
-            assert_eq!((events.len(), more), (expected, turn < full_turns), "turn {turn}");
-            tokens.extend(events.iter().map(|event| event.token));
+        let (first, mut more) = stage.one_call().await;
+        let mut turns = vec![first];
+        while more {
+            // Nobody is woken for the rest: it must be there at once.
+            let Some((events, more_yet)) = stage.call().await else { break };
+            turns.push(events);
+            more = more_yet;
         }
+        let counts: Vec<_> = turns.iter().map(Vec::len).filter(|&count| count > 0).collect();
+        let expected = [SOCKETS_PER_TURN, SOCKETS_PER_TURN, left];
+        assert_eq!(counts, expected[..full_turns + usize::from(left > 0)]);
+        let mut tokens: Vec<_> = turns.concat().iter().map(|event| event.token).collect();
         tokens.sort_unstable();
         assert!(tokens.into_iter().eq(0..count as u64), "each once");
         assert_eq!(stage.told().await, [], "nothing is left");
     }
+}
+
+#[tokio::test]
+async fn a_busy_set_is_asked_until_it_has_nothing_and_wakes_whoever_waits_from_then_on() {
+    let stage = Stage::new();
+    let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
+    for _ in 0..3 {
+        sockets.iter().for_each(|socket| stage.send_to(socket));
+        let (events, more) = stage.one_call().await;
+        assert_eq!((events.len(), more), (sockets.len(), true), "more may come soon");
+        assert!(!stage.set.is_registered(), "nobody is told");
+        for socket in &sockets {
+            stage.send_to(socket);
+            let (events, more) = stage.call().await.expect("what has come is there");
+            assert_eq!((events.len(), more), (1, true));
+        }
+        // It rests: from here on its owner has to be woken.
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(stage.set.is_registered());
+            stage.send_to(&sockets[1]);
+        };
+        let ((events, more), ()) = tokio::join!(stage.one_call(), later);
+        assert_eq!((events, more), (vec![data(1)], false));
+    }
+}
+
+#[tokio::test]
+async fn what_came_while_nobody_was_told_is_not_forgotten_when_the_set_is_waited_for_again() {
+    let stage = Stage::new();
+    let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
+    sockets.iter().for_each(|socket| stage.send_to(socket));
+    assert!(stage.one_call().await.1);
+    // As if it had come right after the set was asked.
+    assert_eq!(stage.set.epoll.take_ready(&mut Vec::new()).map_err(|error| error.kind()), Ok(()));
+    *stage.set.registered.borrow_mut() = {
+        stage.send_to(&sockets[3]);
+        stage.set.register()
+    };
+    assert_eq!(stage.one_call().await, (vec![data(3)], false));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Blocks, DataBlock};
+use super::{Blocks, DATA_HEADER_OCTETS, DataBlock};
 use crate::transfer::Rollover;
 
 fn slabs<const N: usize>(slabs: [&'static [u8]; N]) -> Vec<Bytes> {
@@ -15,7 +15,12 @@ fn octets_of(block: DataBlock<'_>) -> Vec<u8> {
 
 /// Whole packets, as they would go out.
 fn packets(blocks: Blocks<'_>) -> Vec<Vec<u8>> {
-    blocks.map(|block| [&block.header[..], &octets_of(block)].concat()).collect()
+    let mut room = vec![0xEE; 1 << 16];
+    let packet = |block: DataBlock<'_>| {
+        assert_eq!(block.packet_octets(), DATA_HEADER_OCTETS + octets_of(block).len());
+        block.copy_to(&mut room).to_vec()
+    };
+    blocks.map(packet).collect()
 }
 
 #[test]

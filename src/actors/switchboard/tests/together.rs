@@ -2,6 +2,7 @@
 
 use super::stage::Stage;
 use super::*;
+use crate::actors::session::Departure;
 
 #[test]
 fn clients_of_whom_more_answer_at_once_than_are_received_from_at_once_get_each_their_own_block() {
@@ -69,5 +70,110 @@ fn a_client_that_gives_up_at_great_length_among_others_is_understood() {
         stage.expect_exit(|exit| *exit == Exit::Normal).await;
         assert!(quitter.lease.is_over());
         other.expect(&data(2)).await;
+    });
+}
+
+#[test]
+fn what_many_are_sent_leaves_when_all_of_them_have_had_their_turn() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let beside = stage.started(READ);
+        let transfer = stage.request(READ);
+        let (board, lease) = (Rc::clone(&stage.board), Arc::clone(&beside.lease));
+        // How far the other one was whenever this one was sent something.
+        let others = Rc::<RefCell<Vec<Option<u64>>>>::default();
+        let noted = Rc::clone(&others);
+        let link = Tapped::new(&transfer, move |tap| {
+            if matches!(tap, Tap::Send(_)) {
+                noted.borrow_mut().push(lease.octets());
+            }
+        });
+        stage.start_with(&transfer, link);
+        for block in 1..10 {
+            transfer.expect(&data(block)).await;
+            beside.expect(&data(block)).await;
+            // This one's turn is the first.
+            transfer.send(&ack(block));
+            beside.send(&ack(block));
+        }
+        transfer.expect(&data(10)).await;
+        assert_eq!(board.lines.borrow().len(), 2);
+        let expected: Vec<_> = (0..10).map(|block| Some(block * 512)).collect();
+        assert_eq!(others.take(), expected);
+    });
+}
+
+#[test]
+fn a_link_that_breaks_as_many_are_sent_to_harms_its_own_session_alone() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let others = [stage.started(READ), stage.started(READ)];
+        let transfer = stage.request(READ);
+        let mut sent = 0;
+        let link = Tapped::new(&transfer, move |tap| {
+            sent += u32::from(matches!(tap, Tap::Send(_)));
+            assert!(sent < 3, "the link broke");
+        });
+        stage.start_with(&transfer, link);
+        let [first, last] = &others;
+        let all = [first, &transfer, last];
+        for block in 1..=2 {
+            for transfer in all {
+                transfer.expect(&data(block)).await;
+            }
+            all.iter().for_each(|transfer| transfer.send(&ack(block)));
+        }
+        for other in &others {
+            other.expect(&data(3)).await;
+        }
+        transfer.expect_nothing();
+        stage.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
+        // What it had taken in stands, and nobody else is sent what was its.
+        stage.start(&transfer);
+        transfer.expect(&data(3)).await;
+        all.iter().for_each(|transfer| transfer.send(&ack(3)));
+        for transfer in all {
+            transfer.expect(&data(4)).await;
+        }
+    });
+}
+
+#[test]
+fn why_a_packet_among_many_could_not_leave_is_noted_and_the_others_leave() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let (transfer, beside) = (stage.started(READ), stage.started(READ));
+        transfer.expect(&data(1)).await;
+        beside.expect(&data(1)).await;
+        // (A socket that was never connected says that it isn't, and sends nothing any more all the same.)
+        let _ = rustix::net::shutdown(&transfer.lease.socket, rustix::net::Shutdown::Write);
+        transfer.send(&ack(1));
+        beside.send(&ack(1));
+        beside.expect(&data(2)).await;
+        transfer.expect_nothing();
+        let detail = transfer.lease.hold().summary.detail.clone();
+        assert!(detail.as_deref().is_some_and(|detail| detail.contains("Broken pipe")), "{detail:?}");
+        assert_eq!(beside.lease.hold().summary.detail, None);
+    });
+}
+
+#[test]
+fn a_client_that_is_sent_twice_before_the_others_have_had_their_turn_gets_it_in_order() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND);
+        let transfer = stage.started(READ);
+        transfer.expect(&data(1)).await;
+        // Once the file is there.
+        transfer.send(&ack(1));
+        transfer.expect(&data(2)).await;
+        let driver = stage.board.lines.borrow().values().map(|line| Rc::clone(&line.driver)).next().unwrap();
+        let mut driver = driver.borrow_mut();
+        driver.departure = Some(Departure::new());
+        for (block, expected) in [(2, vec![]), (3, vec![data(3), data(4)])] {
+            let answer = (Arrived::one(4, transfer.client.local_addr().unwrap()), &ack(block)[..]);
+            driver.turn(Some(answer), Instant::now());
+            assert!(transfer.arrived() == expected, "after ACK {block}");
+        }
+        assert!(driver.departure.take().unwrap().is_empty(), "nothing is sent again");
     });
 }
