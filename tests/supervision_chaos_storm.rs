@@ -7,6 +7,7 @@ mod common;
 
 use std::fmt::Write;
 use std::fs;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use common::daemon::{Daemon, binary};
 use common::swarm::{End, Errand, Outing, Random, send_out};
 
 const CLIENTS: u16 = 1000;
+const ARBITERS: usize = 2;
 /// The same storm, before the one that counts: what a daemon keeps for good, such as buffers and threads, it has after that.
 const WARM_UP: Duration = Duration::from_secs(6);
 const STORM: Duration = Duration::from_secs(30);
@@ -37,8 +39,8 @@ const HITS_MAX: usize = 3;
 /// What memory may grow by from the warm-up's end to the storm's, which has five times as many transfers: some for what the allocator
 /// didn't give back, none for each transfer.
 const RSS_GROWTH_KIB_MAX: u64 = 24 << 10;
-/// Threads of an arbiter's pool (`limits::BLOCKING_THREADS`), of two arbiters.
-const POOL_THREADS: usize = 2 * 8;
+/// Threads of the arbiters' pools (`limits::BLOCKING_THREADS`).
+const POOL_THREADS: usize = ARBITERS * 8;
 
 /// What clients ask for, by how often of a hundred, with the files' sizes in KiB.
 const MIX: [(usize, Terms); 8] = [
@@ -155,6 +157,33 @@ impl Holdings {
             rss_kib: daemon.vm_rss_kib(),
         }
     }
+}
+
+/// What it holds when it has begun. Its arbiters begin beside it, on a busy machine later than its listener: so each gets a transfer, and has begun when that is answered.
+fn begun(daemon: &Daemon) -> Holdings {
+    let listening = Holdings::of(daemon);
+    let transfers = [(); ARBITERS].map(|()| first_block(daemon));
+    for (client, server) in transfers {
+        client.send_to(b"\0\x05\0\0enough\0", server).expect("an ERROR is sent");
+    }
+    quiet(daemon, Holdings { other_descriptors: usize::MAX, ..listening })
+}
+
+/// A client that has got the first block of a file, and where from. The listener may crash with its request, and its session too often.
+fn first_block(daemon: &Daemon) -> (UdpSocket, SocketAddr) {
+    let (kind, number, until) = (2, 0, Instant::now() + QUIET_WITHIN);
+    let request = format!("\0\x01{}\0octet\0", name_of(&MIX[kind].1, kind, number));
+    while Instant::now() < until {
+        let client = UdpSocket::bind((daemon.addr().ip(), 0)).expect("a client's port");
+        client.set_read_timeout(Some(Duration::from_secs(3))).expect("a timeout");
+        client.send_to(request.as_bytes(), daemon.addr()).expect("a request is sent");
+        let mut packet = [0; 600];
+        match client.recv_from(&mut packet) {
+            Ok((_, server)) if packet.starts_with(b"\0\x03") => return (client, server),
+            _ => {}
+        }
+    }
+    panic!("no block came of {request:?}");
 }
 
 /// Waits until no transfer is live, by what the registry says and by what is open. What is held then.
@@ -325,11 +354,12 @@ fn a_thousand_clients_get_their_files_while_sessions_and_readers_panic_every_few
     let mut command = Command::new(binary());
     // As patient as its clients: a machine that stalls for some seconds is not what is tested.
     command
-        .args(["--timeout", "15", "--host", "127.0.0.1", "-p", "0", "--arbiters", "2", "--root"])
-        .arg(root.path());
+        .args(["--timeout", "15", "--host", "127.0.0.1", "-p", "0", "--root"])
+        .arg(root.path())
+        .args(["--arbiters", &ARBITERS.to_string()]);
     command.env("STAGECOACH_CHAOS", format!("seed={seed}; {CHAOS}")).env_remove("RUST_BACKTRACE");
     let daemon = Daemon::spawn(command);
-    let fresh = Holdings::of(&daemon);
+    let fresh = begun(&daemon);
     let storm = |round: &'static str, network, lasting| {
         let freight = Arc::clone(&freight);
         let errand = move |client, number| freight.errand(seed, round, client, number);
