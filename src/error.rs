@@ -3,6 +3,7 @@
 //! A peer sees a code and the short text of a [`Failure`], never a path: U-Boot stops on codes 1 and 2 and
 //! restarts for ever on every other, so "missing" is always 1 and "forbidden" always 2.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::wire::ErrorCode;
@@ -62,6 +63,9 @@ pub enum Failure {
     /// The operator ended the transfer.
     #[error("Transfer cancelled")]
     Cancelled,
+    /// An extension refused the request, with a code of its choice; its words are in the [`Fault`].
+    #[error("Request refused")]
+    Refused(ErrorCode),
     /// A fault of the server itself.
     #[error("Internal error")]
     Internal,
@@ -79,6 +83,7 @@ impl Failure {
             Self::UnknownTid => ErrorCode::UNKNOWN_TID,
             Self::Exists => ErrorCode::FILE_EXISTS,
             Self::Negotiation => ErrorCode::OPTION_NEGOTIATION,
+            Self::Refused(code) => code,
             Self::Changed | Self::Io | Self::Busy | Self::ShuttingDown | Self::Cancelled | Self::Internal => {
                 ErrorCode::NOT_DEFINED
             }
@@ -91,6 +96,8 @@ impl Failure {
 pub struct Fault {
     /// What the peer is told.
     pub failure: Failure,
+    /// Words for the peer in place of the failure's own, where an extension has some.
+    told: Option<Box<str>>,
     /// What the log says besides: an errno's text, a panic's. Never sent to a peer.
     pub detail: Option<Box<str>>,
 }
@@ -102,13 +109,36 @@ impl Fault {
         let mut text = String::with_capacity(128);
         // Writing to a string doesn't fail, unless what is written says so; then what came until there has to do.
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{detail}"));
-        Self { failure, detail: Some(text.into_boxed_str()) }
+        Self { failure, told: None, detail: Some(text.into_boxed_str()) }
+    }
+
+    /// An extension's refusal. `told` goes to the peer, and to the log: what of it isn't printable ASCII is left out. The peer gets so many octets of it as an
+    /// ERROR has ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)).
+    ///
+    /// ```
+    /// use stagecoach::error::Fault;
+    /// use stagecoach::wire::ErrorCode;
+    ///
+    /// let fault = Fault::refusal(ErrorCode::ACCESS_VIOLATION, "not for\nthis board");
+    /// assert_eq!(fault.text_for_peer(), "not forthis board");
+    /// ```
+    #[must_use]
+    pub fn refusal(code: ErrorCode, told: &str) -> Self {
+        let is_plain = |c: &char| matches!(c, ' '..='~');
+        let told: Box<str> = told.chars().filter(is_plain).collect();
+        Self { failure: Failure::Refused(code), detail: Some(told.clone()), told: Some(told) }
+    }
+
+    /// What the peer reads.
+    #[must_use]
+    pub fn text_for_peer(&self) -> Cow<'_, str> {
+        self.told.as_deref().map_or_else(|| self.failure.to_string().into(), Cow::Borrowed)
     }
 }
 
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
-        Self { failure, detail: None }
+        Self { failure, told: None, detail: None }
     }
 }
 

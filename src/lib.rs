@@ -9,6 +9,7 @@
 //! | [`settings`] | values that have been checked |
 //! | [`actors`] | the shell: listener, session, reader, writer, registry |
 //! | [`supervision`] | actors that may fail: nets that catch them, supervisors that start them again |
+//! | [`extend`] | the seams at which developers add what we did not think of |
 //! | [`observe`] | facts that happened, and who hears them |
 //! | [`policy`] | who may do what: no sockets, no files |
 //! | [`store`] | where bytes live: a directory, memory |
@@ -24,9 +25,11 @@ pub mod actors;
 mod chaos;
 #[cfg(feature = "chaos")]
 pub mod chaos;
+#[cfg(feature = "program")]
 pub mod cli;
 pub mod daemon;
 pub mod error;
+pub mod extend;
 pub mod limits;
 pub mod net;
 pub mod observe;
@@ -34,5 +37,25 @@ pub mod policy;
 pub mod settings;
 pub mod store;
 pub mod supervision;
+/// A server without a network, for tests of extensions.
+///
+/// ```
+/// use stagecoach::Stagecoach;
+/// use stagecoach::extend::Routing;
+/// use stagecoach::store::Memory;
+/// use stagecoach::testkit::Kit;
+///
+/// Kit::in_virtual_time(async {
+///     let builder = Stagecoach::builder().store(Memory::default());
+///     let kit = builder.route(|asked| Routing::octets(asked.name().to_uppercase())).kit().unwrap();
+///     assert_eq!(kit.client().get("board").await.unwrap(), b"BOARD");
+/// });
+/// ```
+#[cfg(feature = "testkit")]
+pub mod testkit {
+    pub use crate::actors::kit::{Got, Kit, KitClient, KitError, Recorder};
+}
 pub mod transfer;
 pub mod wire;
+
+pub use self::daemon::Stagecoach;

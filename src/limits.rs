@@ -37,6 +37,13 @@ pub const REQUEST_OPTIONS_MAX: usize = 32;
 pub const OACK_OCTETS_MAX: usize = 512;
 /// Longest text of an ERROR packet that is sent.
 pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
+/// Longest [`Label`](crate::observe::Label) of a transfer.
+pub const LABEL_OCTETS_MAX: usize = 64;
+/// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
+/// five seconds.
+pub const EXTENSION_WITHIN: Duration = Duration::from_secs(3);
+/// Datagrams with opcodes of extensions that may wait for an actor's answer.
+pub const OPCODES_ASKED_MAX: usize = 64;
 /// Longest name component (`NAME_MAX` of every file system that matters).
 pub const NAME_COMPONENT_OCTETS_MAX: usize = 255;
 /// Longest name in all: Linux's `PATH_MAX` less its NUL, so no system call is given a name it would refuse or cut.

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the top to the bottom. `limits` and `error` are for all.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "cli",
     "daemon",
     "settings",
     "actors",
     "supervision",
+    "extend",
     "observe",
     "policy",
     "store",

@@ -38,15 +38,16 @@ install_cargo_deny() {
     cargo-deny --version
 }
 
-# Doc tests apart: nextest runs none. What is delivered is what is tested; only the tests that need chaos are built with it.
+# Doc tests apart: nextest runs none. What is delivered is what is tested; only the tests that need chaos, or the kit for tests, are built with it.
 run_tests() {
     local failed=0
     if command -v cargo-nextest >/dev/null; then
         cargo test -q --doc && cargo nextest run || failed=1
-        cargo nextest run --features chaos --lib --test 'supervision_chaos*' -E 'test(/^chaos::/) | binary(/^supervision_chaos/)' || failed=1
+        cargo nextest run --features chaos,testkit --lib --test 'supervision_chaos*' --test extend_testkit \
+            -E 'test(/^chaos::/) | binary(/^supervision_chaos/) | binary(extend_testkit)' || failed=1
     else
         cargo test --no-fail-fast || failed=1
-        cargo test --no-fail-fast --features chaos --test 'supervision_chaos*' || failed=1
+        cargo test --no-fail-fast --features chaos,testkit --test 'supervision_chaos*' --test extend_testkit || failed=1
         cargo test --features chaos --lib chaos:: || failed=1
     fi
     return $failed

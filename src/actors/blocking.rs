@@ -1,32 +1,42 @@
 //! Calls to the store: what may wait for a disk, on threads that may wait; and what panics there hurts nobody else.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::timeout;
 
 use super::service::Service;
 use crate::chaos::Seam;
 use crate::error::{Failure, Fault};
 use crate::observe::{Fact, TransferId};
-use crate::store::Store;
+use crate::store::{Later, Store};
 use crate::supervision::caught;
 
 /// Calls the store for one transfer.
 #[derive(Debug, Clone)]
 pub(super) struct StoreCaller {
     service: Arc<Service>,
+    store: Arc<dyn Store>,
     transfer: TransferId,
     /// Where faults are planned for it.
     pub(super) seam: Seam,
 }
 
 impl StoreCaller {
-    pub(super) fn new(service: &Arc<Service>, transfer: TransferId, seam: Seam) -> Self {
-        Self { service: Arc::clone(service), transfer, seam }
+    pub(super) fn new(
+        service: &Arc<Service>,
+        store: &Arc<dyn Store>,
+        transfer: TransferId,
+        seam: Seam,
+    ) -> Self {
+        Self { service: Arc::clone(service), store: Arc::clone(store), transfer, seam }
     }
 
     /// Makes a call, here and now. A panic ends the call alone; the observers are told its text, and nobody else.
     pub(super) fn call<T>(&self, call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault>) -> Result<T, Fault> {
-        caught(|| call(&self.service.store)).unwrap_or_else(|panic| {
+        caught(|| call(&self.store)).unwrap_or_else(|panic| {
             let (transfer, panic) = (Some(self.transfer), &*panic);
             self.service.observe(&Fact::Crashed { actor: "store", transfer, panic });
             Err(Fault::new(Failure::Internal, "the store panicked"))
@@ -42,13 +52,26 @@ impl StoreCaller {
     ) -> Result<T, Fault> {
         let caller = self.clone();
         let called = tokio::task::spawn_blocking(move || caller.call(call));
-        match tokio::time::timeout(limit, called).await {
+        match timeout(limit, called).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(Failure::Internal.into()),
             Ok(Err(_)) => Err(Failure::ShuttingDown.into()),
-            Err(_) => Err(Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))),
+            Err(_) => Err(late(limit)),
         }
     }
+
+    /// Waits for an answer that needs no thread; a panic of it counts as [`call`](Self::call)'s.
+    pub(super) async fn wait_within<T>(&self, limit: Duration, later: Later<T>) -> Result<T, Fault> {
+        match timeout(limit, AssertUnwindSafe(later).catch_unwind()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => self.call(|_| resume_unwind(panic)),
+            Err(_) => Err(late(limit)),
+        }
+    }
+}
+
+fn late(limit: Duration) -> Fault {
+    Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))
 }
 
 #[cfg(test)]

@@ -2,18 +2,19 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tokio::time::Instant;
 
 use super::live_peers::PeerState;
+use super::routing::{Destination, Way};
 use super::service::Service;
 use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::Upload;
 use crate::error::{Failure, Fault};
 use crate::net::{Link, SharedLink, UdpLink};
-use crate::observe::Report;
+use crate::observe::{Label, Report};
 use crate::store::Source;
 use crate::transfer::{
     Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
@@ -38,6 +39,10 @@ pub(super) struct Lease {
     complete: AtomicBool,
     held: Mutex<Held>,
     pub(super) assignment: Assignment,
+    /// The file, once that is known.
+    destination: OnceLock<Destination>,
+    /// The route that has to be waited for, if it isn't.
+    ask_from: usize,
     /// The TID; in single-port mode the well-known port.
     pub(super) socket: Arc<UdpSocket>,
     pub(super) local: SocketAddr,
@@ -94,10 +99,15 @@ pub(super) enum Transfer {
 impl Lease {
     pub(super) fn new(
         assignment: Assignment,
+        way: Way,
         socket: Arc<UdpSocket>,
         local: SocketAddr,
         peer_state: Arc<PeerState>,
     ) -> Self {
+        let (destination, ask_from) = match way {
+            Way::To(destination) => (OnceLock::from(destination), 0),
+            Way::Ask(step) => (OnceLock::new(), step),
+        };
         Self {
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
@@ -105,11 +115,28 @@ impl Lease {
             complete: AtomicBool::new(false),
             held: Mutex::default(),
             assignment,
+            destination,
+            ask_from,
             socket,
             local,
             peer_state,
             upload: Arc::default(),
         }
+    }
+
+    /// The file, if it is known by now.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        self.destination.get()
+    }
+
+    /// Where to go on asking as long as it isn't.
+    pub(super) fn ask_from(&self) -> usize {
+        self.ask_from
+    }
+
+    /// It is known. (Of two answers, the first counts.)
+    pub(super) fn set_destination(&self, destination: Destination) {
+        let _ = self.destination.set(destination);
     }
 
     /// A link to the peer, from the transfer's port.
@@ -172,9 +199,13 @@ impl Lease {
         }
     }
 
+    fn label(&self) -> Option<Label> {
+        self.destination()?.label.clone()
+    }
+
     /// The report of a transfer that begins.
     pub(super) fn beginning(&self) -> Report {
-        self.assignment.report(self.local, Outcome::Complete)
+        Report { label: self.label(), ..self.assignment.report(self.local, Outcome::Complete) }
     }
 
     /// The report of a transfer that is over; once.
@@ -185,6 +216,7 @@ impl Lease {
         self.complete.store(matches!(outcome, Outcome::Complete), Ordering::Relaxed);
         let mut report = self.assignment.report(self.local, outcome);
         let summary = &mut held.summary;
+        report.label = self.label();
         report.path = summary.path.take();
         report.size = summary.size;
         report.options = std::mem::take(&mut summary.options);

@@ -1,5 +1,7 @@
 //! The actor at the well-known port.
 
+mod opcodes;
+
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -9,11 +11,10 @@ use std::task::{Context as TaskContext, Poll};
 use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 use slog::trace;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::blocking::StoreCaller;
 use super::error_budget::ErrorBudget;
-use super::lease::Opened;
 use super::live_peers::{Claim, LivePeers, Ticket};
 use super::roster::Serve;
 use super::service::Service;
@@ -25,8 +26,9 @@ use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
 use crate::observe::Fact;
 use crate::policy::{OverLimit, unanswerable};
-use crate::transfer::{Outcome, error_packet};
-use crate::wire::{DecodeError, Direction, Packet, Request};
+use crate::store::Name;
+use crate::transfer::{Outcome, fault_packet};
+use crate::wire::{DecodeError, Packet, Request};
 
 /// Takes the requests that arrive at one address: drops what isn't one, refuses what policy refuses, recognises repeats, and hands the
 /// rest to the least busy arbiter. It waits for no file: what the store knows at once spares a session, or lets it begin at once.
@@ -41,6 +43,8 @@ pub struct Listener {
     requests: Option<RequestSocket>,
     refusals: Refusals,
     errors: ErrorBudget,
+    /// Places for datagrams that wait for an extension's answer.
+    opcodes_asked: Arc<Semaphore>,
     buffer: Vec<u8>,
     backlog: bool,
     /// It takes no further request, not even if it is started again.
@@ -75,6 +79,7 @@ impl Listener {
             requests: None,
             refusals,
             errors: ErrorBudget::new(),
+            opcodes_asked: Arc::new(Semaphore::new(limits::OPCODES_ASKED_MAX)),
             buffer,
             backlog: false,
             paused: false,
@@ -133,22 +138,27 @@ impl Listener {
 
     fn on_datagram(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
         let peer = received.from;
-        let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         if received.to_broadcast {
-            return dropped("it was sent to a broadcast or multicast address");
+            return self.dropped(peer, "it was sent to a broadcast or multicast address");
         }
         if let Some(why) = unanswerable(peer, received.to) {
-            return dropped(why);
+            return self.dropped(peer, why);
+        }
+        if !self.paused && !self.service.opcodes.is_empty() && self.take_opcode(received, octets, ctx) {
+            return;
         }
         let is_request = matches!(octets, [0, 1 | 2, ..]);
         if self.service.single_port && !is_request {
             if !self.live_peers.deliver(peer, received.to, octets) {
-                dropped("it belongs to no transfer, or to one that has not taken what came before");
+                self.dropped(
+                    peer,
+                    "it belongs to no transfer, or to one that has not taken what came before",
+                );
             }
             return;
         }
         if self.paused {
-            return dropped("the server is shutting down");
+            return self.dropped(peer, "the server is shutting down");
         }
         match Packet::decode(octets) {
             Ok(Packet::Request(_)) if octets.len() > limits::REQUEST_OCTETS_MAX => {
@@ -159,60 +169,60 @@ impl Listener {
             Err(error @ DecodeError::Malformed(_)) => {
                 self.refuse(received, None, &Fault::new(Failure::Malformed, error));
             }
-            Err(DecodeError::Short | DecodeError::UnknownOpcode(_)) => dropped("it is no TFTP packet"),
-            Ok(_) => dropped("it is no request"),
+            Err(DecodeError::Short | DecodeError::UnknownOpcode(_)) => {
+                self.dropped(peer, "it is no TFTP packet");
+            }
+            Ok(_) => self.dropped(peer, "it is no request"),
         }
+    }
+
+    fn dropped(&self, peer: SocketAddr, why: &'static str) {
+        self.service.observe(&Fact::Dropped { peer, why });
     }
 
     fn on_request(&mut self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
-        let dropped = |why| self.service.observe(&Fact::Dropped { peer, why });
         if !self.service.access.allows(peer.ip(), request.direction) {
             let fault = Fault::new(Failure::Forbidden, "not for clients at this address");
             return self.refuse(received, Some(&request), &fault);
         }
-        let name = match self.service.rules.admit(&request) {
-            Ok(name) => name,
-            Err(fault) => return self.refuse(received, Some(&request), &fault),
-        };
+        if let Err(fault) = self.admit(&request) {
+            return self.refuse(received, Some(&request), &fault);
+        }
         let again = || ctx.address().recipient();
         let claim = self.live_peers.claim(received, &request, again, || self.service.next_transfer());
         let ticket = match claim {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return,
-            Claim::Flood => return dropped("too many clients have not answered yet"),
+            Claim::Flood => return self.dropped(peer, "too many clients have not answered yet"),
             // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
-            Claim::Full(why) if self.service.over_limit == OverLimit::Silence => return dropped(why),
+            Claim::Full(why) if self.service.over_limit == OverLimit::Silence => {
+                return self.dropped(peer, why);
+            }
             Claim::Full(why) => {
                 return self.refuse(received, Some(&request), &Fault::new(Failure::Busy, why));
             }
         };
         let request = request.into_owned();
-        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
-        let opened = match self.open_cached(&assignment) {
-            Some(Err(fault)) => return self.finish(&assignment, received.to, fault, ticket),
-            Some(Ok(opened)) => Some(opened),
-            None => None,
+        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let (way, opened) = match self.service.find(&assignment, received.to) {
+            Ok(found) => found,
+            Err(fault) => return self.finish(&assignment, received.to, fault, ticket),
         };
         let port = self.service.single_port.then(|| Arc::clone(&self.socket));
-        let serve = Box::new(Serve { assignment, local: received.to, port, opened, ticket });
+        let serve = Box::new(Serve { assignment, way, local: received.to, port, opened, ticket });
         if self.workers.hand_out(serve).is_err() {
-            dropped("too many requests wait for a session");
+            self.dropped(peer, "too many requests wait for a session");
         }
     }
 
-    /// Opens the file that is to be read, if the store can do that without waiting.
-    fn open_cached(&self, assignment: &Assignment) -> Option<Result<Opened, Fault>> {
-        if assignment.request.direction != Direction::Read {
-            return None;
+    /// What every request has to be. A name that no file can have is refused here, unless routes may see something else in it.
+    fn admit(&self, request: &Request<'_>) -> Result<(), Fault> {
+        self.service.rules.admit(request)?;
+        if self.service.routes.is_empty() {
+            Name::from_request(request.filename().as_bytes())?;
         }
-        let seam = self.service.chaos().seam_of("store", assignment.request.filename());
-        let caller = StoreCaller::new(&self.service, assignment.id, seam);
-        let opened = caller.call(|store| {
-            caller.seam.at("open_cached");
-            store.open_cached(&assignment.name).map(|opened| opened.map(Opened::new)).transpose()
-        });
-        opened.transpose()
+        Ok(())
     }
 
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
@@ -222,10 +232,10 @@ impl Listener {
             return;
         }
         if let Some(log) = &self.service.packet_log {
-            let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.failure);
+            let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
-        let sent = self.send_refusal(peer, to, &error_packet(fault.failure));
+        let sent = self.send_refusal(peer, to, &fault_packet(&fault));
         let local = *sent.as_ref().unwrap_or(&to);
         let mut report = assignment.report(local, Outcome::Failed(fault.failure));
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
@@ -257,7 +267,7 @@ impl Listener {
         if !self.may_refuse(peer, Instant::now()) {
             return;
         }
-        let packet = error_packet(fault.failure);
+        let packet = fault_packet(fault);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
         let _ = self.send_refusal(peer, received.to, &packet);
         self.service.observe(&Fact::Refused { peer, request, fault });

@@ -18,6 +18,8 @@ mod arbiter_supervisor;
 mod blocking;
 mod error_budget;
 mod history;
+#[cfg(feature = "testkit")]
+pub(crate) mod kit;
 mod lease;
 mod listener;
 mod live_peers;
@@ -25,6 +27,7 @@ mod prefixes;
 mod reader;
 mod registry;
 mod roster;
+mod routing;
 mod service;
 mod session;
 mod session_supervisor;

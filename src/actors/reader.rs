@@ -79,11 +79,16 @@ impl Handler<Open> for Reader {
         self.chaos.at("handle", ctx);
         let caller = self.caller.clone();
         let seam = caller.seam.clone();
-        let open = move |store: &Arc<dyn Store>| {
-            seam.at("open");
-            store.open(&name)
+        let opening = async move {
+            if let Some(later) = caller.call(|store| Ok(store.open_later(&name)))? {
+                return caller.wait_within(limits::READ_WITHIN, later).await;
+            }
+            let open = move |store: &Arc<dyn Store>| {
+                seam.at("open");
+                store.open(&name)
+            };
+            caller.call_within(limits::READ_WITHIN, open).await
         };
-        let opening = async move { caller.call_within(limits::READ_WITHIN, open).await };
         ctx.spawn(opening.into_actor(self).then(|opened, reader, _| {
             let opened = opened.map(|source| {
                 reader.source = Some(Arc::clone(&source));
@@ -108,11 +113,16 @@ impl Handler<Fetch> for Reader {
             Ok(None) => {
                 let (caller, source) = (self.caller.clone(), Arc::clone(source));
                 let seam = caller.seam.clone();
-                let fetch = move |_: &_| {
-                    seam.at("fetch");
-                    source.fetch(offset, octets)
+                let reading = async move {
+                    if let Some(later) = caller.call(|_| Ok(source.fetch_later(offset, octets)))? {
+                        return caller.wait_within(limits::READ_WITHIN, later).await;
+                    }
+                    let fetch = move |_: &_| {
+                        seam.at("fetch");
+                        source.fetch(offset, octets)
+                    };
+                    caller.call_within(limits::READ_WITHIN, fetch).await
                 };
-                let reading = async move { caller.call_within(limits::READ_WITHIN, fetch).await };
                 ctx.spawn(reading.into_actor(self).then(|slab, reader, _| {
                     reader.answer(slab.map(Read::Fetched));
                     ready(())

@@ -10,6 +10,7 @@ use actix::{Addr, Recipient};
 
 use super::lease::{Lease, Opened};
 use super::live_peers::Ticket;
+use super::routing::Way;
 use super::session::{Assignment, End, Session};
 use crate::limits;
 use crate::observe::{Report, TransferId};
@@ -37,6 +38,7 @@ struct Entries {
 #[derive(Debug)]
 pub(super) struct Serve {
     pub(super) assignment: Assignment,
+    pub(super) way: Way,
     /// The address that the request was sent to: answers come from there.
     pub(super) local: SocketAddr,
     /// In single-port mode, the socket that the request came to.

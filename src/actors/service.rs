@@ -1,5 +1,6 @@
 //! What all sessions of a server share. Nothing in it changes while it serves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use slog::Logger;
 use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
+use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
 use crate::net::{Mtu, PortRange};
 use crate::observe::{Fact, Observer, Report, TransferId};
 use crate::policy::{Access, OverLimit, RefusedOption, Rules};
@@ -19,8 +21,14 @@ use crate::transfer::{Offer, OnAbort, Timeouts};
 /// What all sessions of a server share.
 #[derive(Debug)]
 pub struct Service {
-    /// Where files are.
+    /// Where files are that no route has.
     pub store: Arc<dyn Store>,
+    /// Who is asked first what answers a request.
+    pub routes: Vec<RouteStep>,
+    /// Who answers options beside the server.
+    pub negotiators: Vec<NegotiatorStep>,
+    /// Who answers opcodes that aren't TFTP's.
+    pub opcodes: BTreeMap<u16, OpcodeStep>,
     /// Who hears of what happens.
     pub observers: Vec<Arc<dyn Observer>>,
     /// What requests are let through.

@@ -91,7 +91,7 @@ impl SessionSupervisor {
             && self.wants_spares()
             && serve.is_short()
             && serve.assignment.request.options.is_empty();
-        let Serve { assignment, local, port, opened, ticket } = serve;
+        let Serve { assignment, way, local, port, opened, ticket } = serve;
         let shared = port.map(|socket| Spare { socket, local, met: Vec::new() });
         let spare = if is_common { self.spares.borrow_mut().take(local, assignment.peer) } else { None };
         let Spare { socket, local, met } =
@@ -99,7 +99,7 @@ impl SessionSupervisor {
                 Ok(found) => found,
                 Err(error) => return self.refuse(&assignment, local, &error),
             };
-        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
         }

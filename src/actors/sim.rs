@@ -123,10 +123,11 @@ impl Hall {
         let source = (request.direction == Direction::Read)
             .then(|| Opened::new(self.service.store.open(&name).expect("the file is there")));
         let (request, received_at) = (request.into_owned(), Instant::now());
-        let assignment = Assignment { id: ticket.id, peer, request, name, received_at };
+        let assignment = Assignment { id: ticket.id, peer, request, received_at };
+        let way = self.service.route(&assignment.asked(SERVER), 0).expect("a name");
         // (The lease wants a socket, through which nothing goes.)
         let socket = Arc::new(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let lease = Arc::new(Lease::new(assignment, socket, SERVER, Arc::clone(&ticket.state)));
+        let lease = Arc::new(Lease::new(assignment, way, socket, SERVER, Arc::clone(&ticket.state)));
         if let Some(source) = source {
             lease.hold().set_opened(source);
         }

@@ -40,6 +40,9 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
     let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
     let service = Service {
         store,
+        routes: Vec::new(),
+        negotiators: Vec::new(),
+        opcodes: Default::default(),
         observers: vec![Arc::<Crashes>::clone(&crashes)],
         rules: Rules::default(),
         offer: Offer::default(),

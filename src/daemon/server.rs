@@ -5,20 +5,19 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use actix::Addr;
-use slog::{Drain, Logger, info, warn};
+use slog::Logger;
 use tokio::sync::{mpsc, watch};
 
-use super::ServerHandle;
 use super::handle::{Order, Stage};
-use super::sockets;
+use super::root::Root;
+use super::{Builder, ServerHandle};
 use crate::actors::{ArbiterSupervisor, Listener, LivePeers, Registry, Service, Workers};
 use crate::limits;
 use crate::net::BindError;
-use crate::observe::{Counters, Fact, LogObserver};
-use crate::policy::Rules;
+use crate::observe::{Counters, Fact};
 use crate::settings::Settings;
-use crate::store::{Directory, RootError};
-use crate::supervision::{ChildSpec, Exit, Follows, RestartLimit, Supervisor};
+use crate::store::RootError;
+use crate::supervision::{ChildSpec, RestartLimit, Supervisor};
 
 /// Why a server can't start. Each is one sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +92,7 @@ impl Default for Capacity {
 }
 
 impl Server {
-    /// Opens the root, binds every address, and starts to serve.
+    /// Opens the root, binds every address, and starts to serve. A [`Builder`](super::Builder) does the same with extensions.
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
@@ -106,36 +105,7 @@ impl Server {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
-        let directory = Arc::new(Directory::open(&settings.root, settings.directory)?);
-        let sockets = sockets::open(settings, sockets, log)?;
-        let service = Service {
-            store: Arc::<Directory>::clone(&directory),
-            observers: vec![Arc::new(LogObserver::new(log.clone()))],
-            rules: Rules { read_only: settings.read_only, strict: settings.strict },
-            access: settings.access.clone(),
-            refused_options: settings.refused_options.clone(),
-            over_limit: settings.over_limit,
-            offer: settings.offer,
-            mtu: settings.mtu,
-            windows: Arc::default(),
-            timeouts: settings.timeouts,
-            on_abort: settings.on_abort,
-            single_port: settings.single_port,
-            ports: settings.ports,
-            poll: settings.poll,
-            packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
-            last_transfer: 0.into(),
-            history: Arc::default(),
-            #[cfg(feature = "chaos")]
-            chaos: settings.chaos.clone(),
-        };
-        let Settings { arbiters, transfers_max, transfers_per_client_max, .. } = *settings;
-        let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
-        let server = Self::start_service(service, sockets, capacity, log)?;
-        if !settings.read_only {
-            sweep(directory, log.clone());
-        }
-        Ok(server)
+        Builder::new().settings(settings.clone()).sockets(sockets).log(log.clone()).start()
     }
 
     /// Serves with a store, observers and rules of one's own, on sockets that are bound already. Counters are added to the observers.
@@ -143,6 +113,17 @@ impl Server {
     /// # Errors
     /// [`StartError::Runtime`]; nothing is left running then.
     pub fn start_service(
+        service: Service,
+        sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
+        capacity: Capacity,
+        log: &Logger,
+    ) -> Result<Self, StartError> {
+        Self::start_below(Root::start(), service, sockets, capacity, log)
+    }
+
+    /// The same below a root that may have children already.
+    pub(super) fn start_below(
+        root: Root,
         mut service: Service,
         sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
         mut capacity: Capacity,
@@ -151,7 +132,7 @@ impl Server {
         let counters = Arc::new(Counters::default());
         service.observers.push(Arc::<Counters>::clone(&counters));
         capacity.restarts = service.restart_limit(capacity.restarts);
-        let mut server = Self::assemble(Arc::new(service), counters, capacity, log)?;
+        let mut server = Self::assemble(root, Arc::new(service), counters, capacity, log)?;
         for (socket, address) in sockets {
             server.listen(socket, address, capacity.restarts);
         }
@@ -160,6 +141,7 @@ impl Server {
 
     /// Everything but the listeners.
     fn assemble(
+        root: Root,
         service: Arc<Service>,
         counters: Arc<Counters>,
         capacity: Capacity,
@@ -168,7 +150,7 @@ impl Server {
         let Capacity { transfers_max, transfers_per_client_max, .. } = capacity;
         let live_peers = LivePeers::bounded(transfers_max, transfers_per_client_max, service.single_port);
         let workers = Arc::new(Workers::new(capacity.restarts));
-        let supervisor = root(&service, &workers);
+        let supervisor = root.into_supervisor(&service, &workers);
         let (registered, of_registry) = (Arc::clone(&service), Arc::clone(&workers));
         let registry = supervisor.start_child(
             ChildSpec::permanent("registry", move |_| Registry::new(&registered, of_registry))
@@ -267,29 +249,4 @@ impl Server {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         format!("listening on {}", addresses.join(", "))
     }
-}
-
-/// The root of the tree of supervisors: it tells the observers of what ends.
-fn root(service: &Arc<Service>, workers: &Arc<Workers>) -> Supervisor {
-    let (service, workers) = (Arc::clone(service), Arc::clone(workers));
-    Supervisor::start("server", move |report| {
-        if let Exit::Panicked(panic) = &report.exit {
-            service.observe(&Fact::Crashed { actor: report.child, transfer: None, panic });
-        }
-        if report.follows == Follows::GiveUp {
-            // What comes down now is meant to.
-            workers.set_stopping();
-        }
-    })
-}
-
-/// Removes what a crash has left of uploads, beside the serving.
-fn sweep(directory: Arc<Directory>, log: Logger) {
-    actix_rt::task::spawn_blocking(move || match directory.sweep_stale() {
-        Ok(sweep) if sweep.removed == 0 && sweep.complete => {}
-        Ok(sweep) => {
-            info!(log, "removed what was left of uploads"; "files" => sweep.removed, "complete" => sweep.complete);
-        }
-        Err(fault) => warn!(log, "can't look for what was left of uploads"; "why" => %fault),
-    });
 }

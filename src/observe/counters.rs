@@ -12,6 +12,7 @@ pub struct Counters {
     refused: AtomicU64,
     dropped: AtomicU64,
     crashed: AtomicU64,
+    misbehaved: AtomicU64,
     resumed: AtomicU64,
     arbiters_replaced: AtomicU64,
     octets: AtomicU64,
@@ -30,6 +31,8 @@ pub struct Tallied {
     pub dropped: u64,
     /// Actors that panicked.
     pub crashed: u64,
+    /// Answers of extensions that nobody may get, or that did not come in time.
+    pub misbehaved: u64,
     /// Sessions that took the place of one that panicked.
     pub resumed: u64,
     /// Arbiters that stopped or were blocked, and that others took the place of.
@@ -49,6 +52,7 @@ impl Counters {
             refused: read(&self.refused),
             dropped: read(&self.dropped),
             crashed: read(&self.crashed),
+            misbehaved: read(&self.misbehaved),
             resumed: read(&self.resumed),
             arbiters_replaced: read(&self.arbiters_replaced),
             octets: read(&self.octets),
@@ -63,6 +67,7 @@ impl Observer for Counters {
             Fact::Refused { .. } => &self.refused,
             Fact::Dropped { .. } => &self.dropped,
             Fact::Crashed { .. } => &self.crashed,
+            Fact::Misbehaved { .. } => &self.misbehaved,
             Fact::Resumed { .. } => &self.resumed,
             Fact::ArbiterReplaced { .. } => &self.arbiters_replaced,
             Fact::Finished(report) => {

@@ -51,6 +51,9 @@ impl KV for Fields<'_> {
             Some(size) => to.emit_arguments("size", &format_args!("{size}"))?,
             None => to.emit_str("size", "-")?,
         }
+        if let Some(label) = &report.label {
+            to.emit_str("label", label.as_str())?;
+        }
         to.emit_str("path", report.path.as_deref().unwrap_or("-"))?;
         to.emit_str("name", &report.name)?;
         to.emit_arguments("peer", &format_args!("{}", report.peer))?;
@@ -111,6 +114,10 @@ impl Observer for LogObserver {
             Fact::Crashed { actor, transfer, panic } => {
                 let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
                 error!(self.log, "{actor} panicked"; "transfer" => transfer, "panic" => panic);
+            }
+            Fact::Misbehaved { extension, transfer, why } => {
+                let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
+                warn!(self.log, "{extension} misbehaved"; "transfer" => transfer, "why" => why);
             }
             Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
                 error!(self.log, "arbiter replaced";

@@ -1,14 +1,18 @@
 //! Facts that happened, and who hears them.
 
 mod counters;
+mod label;
 mod log;
+mod owned_fact;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use self::counters::{Counters, Tallied};
+pub use self::label::Label;
 pub use self::log::LogObserver;
+pub use self::owned_fact::OwnedFact;
 use crate::error::Fault;
 use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request};
@@ -58,6 +62,15 @@ pub enum Fact<'a> {
         transfer: Option<TransferId>,
         /// The panic's text.
         panic: &'a str,
+    },
+    /// An extension gave an answer that nobody may get, or none in time.
+    Misbehaved {
+        /// What kind of extension.
+        extension: &'static str,
+        /// The transfer that it was asked about, if it was.
+        transfer: Option<TransferId>,
+        /// What it did.
+        why: &'a str,
     },
     /// An arbiter stopped or was blocked, and another took its place.
     ArbiterReplaced {
@@ -114,6 +127,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What only the operator is told.
     pub detail: Option<Box<str>>,
+    /// What the route that chose its file says of it.
+    pub label: Option<Label>,
 }
 
 impl Report {

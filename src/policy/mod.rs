@@ -5,8 +5,7 @@ mod access;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::access::{Access, AccessRule, RefusedOption, without_refused};
-use crate::error::{Failure, Fault};
-use crate::store::Name;
+use crate::error::Failure;
 use crate::wire::{Direction, Mode, Request};
 
 /// What requests are let through.
@@ -29,21 +28,21 @@ pub enum OverLimit {
 }
 
 impl Rules {
-    /// The file that a request is for.
+    /// Whether a request may be served, whatever file it is for.
     ///
     /// # Errors
-    /// Why the request is refused, before any file is touched.
-    pub fn admit(&self, request: &Request<'_>) -> Result<Name, Fault> {
+    /// Why it is refused.
+    pub fn admit(&self, request: &Request<'_>) -> Result<(), Failure> {
         match request.mode {
             Mode::Octet | Mode::Netascii => {}
-            Mode::Mail => return Err(Failure::UnsupportedMode.into()),
-            Mode::Unknown(_) if self.strict => return Err(Failure::UnsupportedMode.into()),
+            Mode::Mail => return Err(Failure::UnsupportedMode),
+            Mode::Unknown(_) if self.strict => return Err(Failure::UnsupportedMode),
             Mode::Unknown(_) => {}
         }
         if self.read_only && request.direction == Direction::Write {
-            return Err(Failure::ReadOnly.into());
+            return Err(Failure::ReadOnly);
         }
-        Ok(Name::from_request(request.filename().as_bytes())?)
+        Ok(())
     }
 }
 

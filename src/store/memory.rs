@@ -87,7 +87,7 @@ impl Files {
 impl Store for Memory {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         let content = self.get(name).ok_or(Failure::NotFound)?;
-        Ok(Arc::new(MemorySource { content, path: path_of(name) }))
+        Ok(Arc::new(MemorySource::new(content, path_of(name))))
     }
 
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
@@ -120,10 +120,17 @@ fn path_of(name: &Name) -> String {
     format!("memory:{name}")
 }
 
+/// Octets in memory, to be read.
 #[derive(Debug)]
-struct MemorySource {
+pub(super) struct MemorySource {
     content: Bytes,
     path: String,
+}
+
+impl MemorySource {
+    pub(super) fn new(content: Bytes, path: String) -> Self {
+        Self { content, path }
+    }
 }
 
 impl Source for MemorySource {

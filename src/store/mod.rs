@@ -1,24 +1,30 @@
 //! Where bytes live. A [`Store`] opens a [`Source`] to read from or a [`Sink`] to write to, by [`Name`].
 //!
-//! Every call here may block (except [`Store::open_cached`] and [`Source::fetch_cached`]) and is therefore made from a pool
+//! Every call here may block (except those that end in `_cached` or `_later`) and is therefore made from a pool
 //! of threads that may, never on an arbiter's own.
 
 mod directory;
 mod errno;
+mod fixed;
 mod memory;
 mod name;
 mod temporary_name;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use self::directory::{Directory, DirectoryOptions, RootError, Sweep, Symlinks};
 pub use self::errno::io_fault;
+pub use self::fixed::Fixed;
 pub use self::memory::{Memory, MemoryOptions};
 pub use self::name::Name;
 use crate::error::Fault;
+
+/// An answer that comes later.
+pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
 
 /// A place that files are read from and written to.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -31,6 +37,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Does what [`open`](Self::open) would do in this moment, if and only if that can be done without waiting. `None` otherwise: then it
     /// is left to `open`. The listener calls it for every read, between two requests.
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
+        let _ = name;
+        None
+    }
+
+    /// What [`open`](Self::open) would say, said later: for a store that waits for something else than a disk, and needs no thread for it. `None`: `open` is called.
+    /// The answer has as long as `open`'s, [`limits::READ_WITHIN`](crate::limits::READ_WITHIN).
+    fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
         let _ = name;
         None
     }
@@ -66,6 +79,12 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
         let _ = (offset, length);
         Ok(None)
+    }
+
+    /// What [`fetch`](Self::fetch) would say, said later, as [`Store::open_later`]. `None`: `fetch` is called.
+    fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
+        let _ = (offset, length);
+        None
     }
 }
 

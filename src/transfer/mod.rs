@@ -45,7 +45,7 @@ pub use self::negotiation::{Agreement, OPTIONS, Offer, Terms, negotiate};
 pub use self::receiver::Receiver;
 pub use self::rollover::Rollover;
 pub use self::sender::Sender;
-pub(crate) use self::tid::error_packet;
 pub use self::tid::{Tid, stranger_answer};
+pub(crate) use self::tid::{error_packet, fault_packet};
 pub use self::timing::Timeouts;
 pub use self::transmit::{Blocks, DATA_HEADER_OCTETS, DataBlock, Pieces, Transmit};

@@ -1,6 +1,7 @@
 //! Whose datagram is it? (RFC 1350 §4)
 
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
+use crate::limits;
 use crate::wire::{Packet, Text};
 
 /// The other end's transfer identifier: an address and port, of whatever type the caller's network has.
@@ -47,6 +48,14 @@ pub fn stranger_answer(datagram: &[u8]) -> Option<Vec<u8>> {
         Ok(Packet::Error { .. }) | Err(_) => None,
         Ok(_) => Some(error_packet(Failure::UnknownTid)),
     }
+}
+
+/// The ERROR packet that tells a peer of `fault`.
+#[must_use]
+pub(crate) fn fault_packet(fault: &Fault) -> Vec<u8> {
+    let told = fault.text_for_peer();
+    let message = &told.as_bytes()[..told.len().min(limits::ERROR_TEXT_OCTETS_MAX)];
+    Packet::Error { code: fault.failure.code(), message: Text::until_nul(message) }.to_bytes()
 }
 
 /// The ERROR packet that tells a peer of `failure`.

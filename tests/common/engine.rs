@@ -54,11 +54,19 @@ pub(crate) struct Facts {
     pub(crate) crashed: Vec<String>,
     pub(crate) resumed: Vec<String>,
     pub(crate) arbiters: Vec<String>,
+    pub(crate) misbehaved: Vec<String>,
     pub(crate) finished: Vec<Report>,
 }
 
+/// Keeps what it hears.
 #[derive(Debug, Default)]
-struct Witness(Mutex<Facts>);
+pub(crate) struct Witness(Mutex<Facts>);
+
+impl Witness {
+    pub(crate) fn facts(&self) -> Facts {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl Observer for Witness {
     fn observe(&self, fact: &Fact<'_>) {
@@ -72,6 +80,7 @@ impl Observer for Witness {
             Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
                 facts.arbiters.push(format!("arbiter {arbiter} {why}: {moved} moved, {ended} ended"));
             }
+            Fact::Misbehaved { extension, why, .. } => facts.misbehaved.push(format!("{extension}: {why}")),
             Fact::Finished(report) => facts.finished.push((*report).clone()),
             _ => {}
         }
@@ -143,6 +152,9 @@ impl Engine {
         observers.push(Arc::<Witness>::clone(&witness));
         let service = Service {
             store,
+            routes: Vec::new(),
+            negotiators: Vec::new(),
+            opcodes: Default::default(),
             observers,
             rules: Rules::default(),
             offer: Offer::default(),
@@ -236,7 +248,7 @@ impl Engine {
 
     /// What was heard so far.
     pub(crate) fn facts(&self) -> Facts {
-        self.witness.0.lock().unwrap().clone()
+        self.witness.facts()
     }
 
     /// Why the server gave up.

@@ -4,6 +4,7 @@
 //! * [`daemon`]: starts the real program, knows its port, reads its log, stops it.
 //! * [`content`]: files whose every octet is known from its offset, sparse files, text that is hard on netascii.
 //! * [`engine`]: a server without the program around it, for tests in which parts of it panic.
+//! * [`extended`]: a server that a test has extended.
 //! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
 //! * [`shelf`]: a store that panics, for the engine.
@@ -24,6 +25,7 @@ pub(crate) mod content;
 pub(crate) mod counting;
 pub(crate) mod daemon;
 pub(crate) mod engine;
+pub(crate) mod extended;
 pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;

@@ -10,7 +10,7 @@ use crate::store::{Memory, MemoryOptions};
 
 fn caller() -> (StoreCaller, Arc<Crashes>) {
     let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
-    (StoreCaller::new(&service, TransferId(7), service.chaos().seam("store")), crashes)
+    (StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store")), crashes)
 }
 
 #[tokio::test]
@@ -33,4 +33,16 @@ async fn a_call_that_panics_fails_alone_and_only_observers_hear_its_text_once() 
     assert_eq!(fault, Fault::new(Failure::Internal, "the store panicked"));
     assert_eq!(crashes.all(), ["store of 7: the secret of the store"]);
     assert_eq!(caller.call_within(limit, |_| Ok(7)).await, Ok(7));
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_given_up_at_its_limit() {
+    let (caller, crashes) = caller();
+    let limit = Duration::from_millis(20);
+    let fault = caller.wait_within::<()>(limit, Box::pin(std::future::pending())).await.unwrap_err();
+    assert_eq!((fault.failure, fault.detail.as_deref()), (Failure::Io, Some("no answer within 20ms")));
+    let later = Box::pin(async { panic!("the secret of the store") });
+    assert_eq!(caller.wait_within::<()>(limit, later).await.unwrap_err().failure, Failure::Internal);
+    assert_eq!(crashes.all(), ["store of 7: the secret of the store"]);
+    assert_eq!(caller.wait_within(limit, Box::pin(async { Ok(7) })).await, Ok(7));
 }

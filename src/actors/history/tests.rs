@@ -21,6 +21,7 @@ fn report(id: u64) -> Report {
         tally: Tally::default(),
         outcome: Outcome::Complete,
         detail: None,
+        label: None,
     }
 }
 

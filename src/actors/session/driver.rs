@@ -11,6 +11,7 @@ use actix::{ActorContext, ActorState, Addr};
 use tokio::time::Instant;
 
 use super::Assignment;
+use super::asking::Question;
 use super::file::File;
 use super::polling::AtWork;
 use super::sending::Departure;
@@ -19,12 +20,13 @@ use crate::actors::registry::{Progressed, Registry};
 use crate::actors::service::Service;
 use crate::chaos::Part;
 use crate::error::Fault;
+use crate::extend::Grants;
 use crate::limits;
 use crate::net::Link;
 use crate::policy::without_refused;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
-    error_packet, negotiate,
+    fault_packet, negotiate,
 };
 use crate::wire::{Direction, Request};
 
@@ -91,6 +93,10 @@ pub(in crate::actors) struct Errands {
     pub(super) stop: bool,
     /// The machine wants octets of a file that is open here.
     pub(super) read: bool,
+    /// An extension has to be asked.
+    pub(super) question: Option<Question>,
+    /// It has not answered yet.
+    pub(super) asking: bool,
     /// The driver panicked in the hands of the switchboard: the session has to, in its stead.
     panic: Option<Box<str>>,
     /// The session has been told, and not looked yet.
@@ -182,8 +188,8 @@ impl Driver {
 
     /// Whether the session has to be told that there are errands, which it hasn't been yet.
     pub(in crate::actors) fn is_to_tell(&mut self) -> bool {
-        let Errands { stop, read, panic, .. } = &self.errands;
-        let any = *stop || *read || panic.is_some();
+        let Errands { stop, read, question, panic, .. } = &self.errands;
+        let any = *stop || *read || question.is_some() || panic.is_some();
         any && !std::mem::replace(&mut self.errands.told, true)
     }
 
@@ -197,15 +203,21 @@ impl Driver {
         Moment::new(now.saturating_duration_since(self.epoch))
     }
 
-    /// The file is open: agree on options and begin.
-    pub(super) fn begin(&mut self) {
+    /// Agrees on options and begins.
+    pub(super) fn agree(&mut self, grants: &Grants) {
         let offer = self.offer();
         let size = self.lease.hold().summary.size;
-        let request = self.request();
-        let agreement = match negotiate(&request, &offer, size) {
+        let mut request = self.request();
+        if let Some(options) = grants.lower(&request.options) {
+            request.to_mut().options = options;
+        }
+        let mut agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
         };
+        if !grants.answer(&mut agreement.accepted) {
+            self.misbehaved("negotiator", "its answers found no room in the OACK");
+        }
         let machine = self.machine_for(&agreement);
         {
             let mut held = self.lease.hold();
@@ -219,7 +231,7 @@ impl Driver {
     }
 
     /// What the client asks for, but for the options that it had better not get.
-    fn request(&self) -> Cow<'_, Request<'static>> {
+    pub(super) fn request(&self) -> Cow<'_, Request<'static>> {
         let request = &self.lease.assignment.request;
         let refused = &self.service.refused_options;
         let Some(options) = without_refused(&request.options, refused, self.peer.ip()) else {
@@ -261,7 +273,7 @@ impl Driver {
 
     /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2).
     fn refuse(&mut self, fault: Fault) {
-        let packet = error_packet(fault.failure);
+        let packet = fault_packet(&fault);
         let sent = self.send(&Transmit::Packet(&packet));
         {
             let mut held = self.lease.hold();

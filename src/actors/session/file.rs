@@ -5,12 +5,14 @@ use std::sync::Arc;
 use actix::{Addr, AsyncContext, Context, Handler};
 use bytes::Bytes;
 
+use super::asking::Question;
 use super::driver::Driver;
 use super::polling::AtWork;
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
 use crate::actors::lease::{Opened, Transfer};
 use crate::actors::reader::{Fetch, Open, Read, Reader};
+use crate::actors::routing::Destination;
 use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
@@ -75,6 +77,15 @@ impl Driver {
     pub(super) fn start(&mut self, session: &Addr<Session>) {
         self.at_work = Some(AtWork::new());
         self.lease.peer_state.set_session(session.clone());
+        if self.lease.destination().is_some() {
+            self.open(session);
+        } else {
+            self.question(Question::Routes);
+        }
+    }
+
+    /// Goes on once it is known which file it is.
+    pub(super) fn open(&mut self, session: &Addr<Session>) {
         let (source, has_begun) = {
             let held = self.lease.hold();
             (held.source.0.clone(), held.machine.is_some())
@@ -101,7 +112,9 @@ impl Driver {
 
     /// Starts a reader of the file that is open, or else has it opened.
     fn start_reader(&mut self, session: &Addr<Session>, source: Option<Arc<dyn Source>>) {
-        let caller = StoreCaller::new(&self.service, self.lease.assignment.id, self.chaos.seam("store"));
+        let Some(destination) = self.lease.destination() else { return };
+        let (store, transfer) = (&destination.store, self.lease.assignment.id);
+        let caller = StoreCaller::new(&self.service, store, transfer, self.chaos.seam("store"));
         let (parent, session) = (session.clone().recipient::<ChildExited>(), session.clone().recipient());
         let is_open = source.is_some();
         let chaos = self.chaos.child("reader");
@@ -109,19 +122,20 @@ impl Driver {
         let id = self.lease.assignment.id.0;
         let reader = start_temporary(id, limits::MAILBOX_SESSION, parent, make);
         if !is_open {
-            let _ = reader.try_send(Open(self.lease.assignment.name.clone()));
+            let _ = reader.try_send(Open(destination.name.clone()));
         }
         self.file = File::Reading(reader);
     }
 
     /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
     fn start_writer(&mut self, session: &Addr<Session>) {
-        let Assignment { id, request, name, .. } = &self.lease.assignment;
+        let Assignment { id, request, .. } = &self.lease.assignment;
+        let Some(Destination { store, name, .. }) = self.lease.destination() else { return };
         let upload = Arc::clone(&self.lease.upload);
         let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
         upload.set_session(session.clone().recipient());
-        let caller = StoreCaller::new(&self.service, *id, self.chaos.seam("store"));
+        let caller = StoreCaller::new(&self.service, store, *id, self.chaos.seam("store"));
         let (shared, chaos) = (Arc::clone(&upload), self.chaos.child("writer"));
         let make = move |_: &mut Context<Writer>| Writer::new(caller, shared, chaos);
         let writer = start_temporary(id.0, limits::MAILBOX_SESSION, session.clone().recipient(), make);
@@ -175,8 +189,15 @@ impl Driver {
         }
     }
 
-    fn on_slab(&mut self, Slab { bytes, end }: Slab) {
-        self.wanted = None;
+    fn on_slab(&mut self, slab: Slab) {
+        let size = self.lease.hold().summary.size;
+        if let Some(wanted) = self.wanted.take()
+            && let Err(fault) = check(wanted, &slab, size)
+        {
+            self.misbehaved("store", fault.detail.as_deref().unwrap_or_default());
+            return self.fail(fault);
+        }
+        let Slab { bytes, end } = slab;
         self.feed(Input::Slab { bytes, end });
     }
 
@@ -227,6 +248,25 @@ impl Driver {
             let transfer = Some(self.lease.assignment.id);
             self.service.observe(&Fact::Crashed { actor, transfer, panic });
         }
+    }
+}
+
+/// Whether a slab is what was asked for, of a file of this size: whoever was told the size would take less for all of it.
+fn check((offset, octets): (u64, usize), slab: &Slab, size: Option<u64>) -> Result<(), Fault> {
+    let until = offset + slab.bytes.len() as u64;
+    let wrong = |failure, why| Err(Fault::new(failure, why));
+    match size {
+        _ if slab.bytes.len() > octets => {
+            wrong(Failure::Internal, "it gave more octets than it was asked for")
+        }
+        _ if slab.bytes.is_empty() && !slab.end => {
+            wrong(Failure::Internal, "it gave no octets before the end")
+        }
+        Some(size) if until > size => wrong(Failure::Changed, "it gave more octets than it had said"),
+        Some(size) if slab.end && until < size => {
+            wrong(Failure::Changed, "it gave fewer octets than it had said")
+        }
+        _ => Ok(()),
     }
 }
 

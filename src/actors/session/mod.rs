@@ -1,5 +1,6 @@
 //! The actor that owns one transfer: its socket (the TID) and its machine.
 
+mod asking;
 mod datagrams;
 mod driver;
 mod file;
@@ -24,9 +25,9 @@ use super::registry::Registry;
 use super::service::Service;
 use super::switchboard::{Connection, Switchboard};
 use crate::error::Failure;
+use crate::extend::Asked;
 use crate::net::{Link, Received};
 use crate::observe::{Report, TransferId};
-use crate::store::Name;
 use crate::transfer::{Input, Outcome, Tally};
 use crate::wire::Request;
 
@@ -36,7 +37,6 @@ pub(super) struct Assignment {
     pub(super) id: TransferId,
     pub(super) peer: SocketAddr,
     pub(super) request: Request<'static>,
-    pub(super) name: Name,
     pub(super) received_at: Instant,
 }
 
@@ -131,13 +131,23 @@ impl Session {
         step(&mut driver, ctx);
         if driver.errands.stop {
             ctx.stop();
-        } else if let Some(connection) = &self.connection {
+            return;
+        }
+        if let Some(question) = driver.take_question() {
+            self.ask(question, &driver, ctx);
+        }
+        if let Some(connection) = &self.connection {
             connection.follow_up(&mut driver);
         }
     }
 }
 
 impl Assignment {
+    /// What extensions see of it.
+    pub(super) fn asked(&self, local: SocketAddr) -> Asked<'_> {
+        Asked::new(self.id, self.peer, local, &self.request)
+    }
+
     /// A report that has what the request itself tells.
     pub(super) fn report(&self, local: SocketAddr, outcome: Outcome) -> Report {
         Report {
@@ -154,6 +164,7 @@ impl Assignment {
             tally: Tally::default(),
             outcome,
             detail: None,
+            label: None,
         }
     }
 }

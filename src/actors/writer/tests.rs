@@ -58,7 +58,7 @@ impl Stage {
         let (press, upload, parents_arbiter) =
             (Arc::<Press>::default(), Arc::<Upload>::default(), Arbiter::new());
         let (service, crashes) = service(Arc::new(Arc::clone(&press)));
-        let caller = StoreCaller::new(&service, TransferId(7), service.chaos().seam("store"));
+        let caller = StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store"));
         let (tell, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(tell));
         Self { press, upload, caller, crashes, parent, exits, parents_arbiter }

@@ -39,7 +39,6 @@ impl Stage {
         let (service, _) = service(store);
         let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
         let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
-        let name = Name::from_request(request.filename().as_bytes()).unwrap();
         let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let local = socket.local_addr().unwrap();
         let Claim::New(ticket) = LivePeers::new(1).claim(
@@ -51,8 +50,9 @@ impl Stage {
             panic!("no place")
         };
         client.connect(local).unwrap();
-        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
-        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let way = service.route(&assignment.asked(local), 0).unwrap();
+        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         let (tell, exits) = mpsc::channel();
         Self { client, lease, service, tell, exits, _ticket: ticket }
     }
@@ -115,7 +115,7 @@ fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
     stage.expect(&ack(130));
     stage.client.send(&data(131, b"the end")).unwrap();
     stage.expect(&ack(131));
-    let file = store.open(&stage.lease.assignment.name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
+    let file = store.open(&stage.lease.destination().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
     let wanted: Vec<u8> = (1..=130).flat_map(|block| [block; 512]).chain(*b"the end").collect();
     assert!(file == wanted, "{} octets", file.len());
     end(second);

@@ -190,7 +190,7 @@ fn sleeps(poll: Duration, blksize: usize) -> u32 {
     store.insert(name.clone(), vec![7; (BLOCKS as usize - 1) * blksize]);
     let sleeps = Arc::<AtomicU32>::default();
     let link = FarBed { peer: peer(), block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
-    let lease = transfer(store, poll, request.as_bytes(), name, link);
+    let lease = transfer(store, poll, request.as_bytes(), link);
     assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * blksize as u64));
     sleeps.load(Ordering::Relaxed)
 }
@@ -200,13 +200,13 @@ fn peer() -> SocketAddr {
 }
 
 /// Serves one request over a link, to its end.
-fn transfer(store: Memory, poll: Duration, request: &[u8], name: Name, link: impl Link) -> Arc<Lease> {
+fn transfer(store: Memory, poll: Duration, request: &[u8], link: impl Link) -> Arc<Lease> {
     let mut service = Arc::into_inner(service(Arc::new(store)).0).unwrap();
     service.poll = poll;
-    System::new().block_on(serve(Arc::new(service), request, name, Box::new(link)))
+    System::new().block_on(serve(Arc::new(service), request, Box::new(link)))
 }
 
-async fn serve(service: Arc<Service>, request: &[u8], name: Name, link: Box<dyn Link>) -> Arc<Lease> {
+async fn serve(service: Arc<Service>, request: &[u8], link: Box<dyn Link>) -> Arc<Lease> {
     let Ok(Packet::Request(request)) = Packet::decode(request) else { unreachable!() };
     let (request, peer) = (request.into_owned(), peer());
     let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
@@ -215,8 +215,9 @@ async fn serve(service: Arc<Service>, request: &[u8], name: Name, link: Box<dyn 
     let claim = LivePeers::new(1).claim(&received, &request, no_repeat, || service.next_transfer());
     let Claim::New(ticket) = claim else { panic!("no place") };
     let received_at = tokio::time::Instant::now();
-    let assignment = Assignment { id: ticket.id, peer, request, name, received_at };
-    let lease = Arc::new(Lease::new(assignment, socket, peer, Arc::clone(&ticket.state)));
+    let assignment = Assignment { id: ticket.id, peer, request, received_at };
+    let way = service.route(&assignment.asked(peer), 0).unwrap();
+    let lease = Arc::new(Lease::new(assignment, way, socket, peer, Arc::clone(&ticket.state)));
     let registry = Rc::new(Registry::new(&service, Arc::default()).start());
     let life = lease.next_life();
     let switchboard = Switchboard::start(&service);

@@ -98,8 +98,9 @@ impl Stage {
         client.set_nonblocking(true).unwrap();
         let source =
             (request.direction == Direction::Read).then(|| Opened::new(self.store.open(&name).unwrap()));
-        let assignment = Assignment { id: ticket.id, peer, request, name, received_at: Instant::now() };
-        let lease = Arc::new(Lease::new(assignment, socket, local, Arc::clone(&ticket.state)));
+        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let way = self.service.route(&assignment.asked(local), 0).unwrap();
+        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(source) = source {
             lease.hold().set_opened(source);
         }

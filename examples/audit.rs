@@ -1,0 +1,56 @@
+//! Who read and wrote what, as lines of JSON: `cargo run --example audit -- 127.0.0.1:9069 DIRECTORY AUDIT.jsonl`.
+//!
+//! It is an actor: a disk that is slow to take the lines slows down no transfer. It stands in the server's tree: if it panics, it is started again.
+
+use std::error::Error;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+use actix::prelude::*;
+use serde_json::json;
+use stagecoach::Stagecoach;
+use stagecoach::extend::Observed;
+use stagecoach::observe::OwnedFact;
+use stagecoach::supervision::ChildSpec;
+
+/// Facts that it may be behind.
+const BEHIND_MAX: usize = 10_000;
+
+struct Audit {
+    lines: File,
+}
+
+impl Actor for Audit {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Audit {}
+
+impl Handler<Observed> for Audit {
+    type Result = ();
+
+    fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) {
+        let OwnedFact::Finished(report) = &*fact else { return };
+        let line = json!({
+            "peer": report.peer, "what": report.direction.as_str(), "name": report.name,
+            "octets": report.tally.octets, "outcome": report.outcome.to_string(),
+        });
+        writeln!(self.lines, "{line}").expect("the audit can be written");
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let listen = args.next().ok_or("where to listen?")?.parse()?;
+    let root = args.next().ok_or("which directory?")?;
+    let lines = OpenOptions::new().create(true).append(true).open(args.next().ok_or("which file?")?)?;
+    System::new().block_on(async {
+        let mut builder = Stagecoach::builder().listen(listen).root(root);
+        let audit =
+            builder.start_child(ChildSpec::permanent("audit", |_| Audit { lines }).mailbox(BEHIND_MAX));
+        let mut server = builder.tell(audit.recipient()).start()?;
+        println!("listening on {}", server.addresses()[0]);
+        server.serve(&|| Ok(())).await?;
+        Ok(())
+    })
+}

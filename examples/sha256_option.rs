@@ -1,0 +1,60 @@
+//! A new option: who asks for `x-sha256` is told the file's digest in the OACK, before the first block.
+//! `cargo run --example sha256_option -- 127.0.0.1:9069 DIRECTORY`
+//!
+//! To read a whole file takes its time, so it is an actor that answers; on a thread of its own, for it waits for disks.
+
+use std::error::Error;
+
+use actix::prelude::*;
+use sha2::{Digest, Sha256};
+use stagecoach::Stagecoach;
+use stagecoach::error::Fault;
+use stagecoach::extend::{Grant, Negotiate, NegotiatorStep};
+use stagecoach::store::Source;
+
+const SLAB_OCTETS: usize = 64 << 10;
+
+struct Digester;
+
+impl Actor for Digester {
+    type Context = SyncContext<Self>;
+}
+
+impl Handler<Negotiate> for Digester {
+    type Result = Vec<Grant>;
+
+    fn handle(&mut self, Negotiate { asked, file, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
+        let source = file.source.filter(|_| asked.option("x-sha256").is_some());
+        let digest = source.and_then(|source| sha256(&*source).ok());
+        digest.map(|digest| Grant::new("x-sha256", digest)).into_iter().collect()
+    }
+}
+
+fn sha256(source: &dyn Source) -> Result<String, Fault> {
+    let (mut hasher, mut offset) = (Sha256::new(), 0);
+    loop {
+        let slab = source.fetch(offset, SLAB_OCTETS)?;
+        hasher.update(&slab.bytes);
+        offset += slab.bytes.len() as u64;
+        if slab.end {
+            return Ok(hasher.finalize().iter().map(|octet| format!("{octet:02x}")).collect());
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let listen = args.next().ok_or("where to listen?")?.parse()?;
+    let root = args.next().ok_or("which directory?")?;
+    System::new().block_on(async {
+        let digester = SyncArbiter::start(1, || Digester);
+        let mut server = Stagecoach::builder()
+            .listen(listen)
+            .root(root)
+            .negotiator_step(NegotiatorStep::asking(digester.recipient()))
+            .start()?;
+        println!("listening on {}", server.addresses()[0]);
+        server.serve(&|| Ok(())).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,191 @@
+//! A server without a network, in virtual time, for tests of extensions.
+
+mod client;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::{Actor, Addr, Context, Handler, Recipient, System};
+use tokio::time::Instant;
+
+pub use self::client::{Got, KitClient, KitError};
+use super::lease::Lease;
+use super::live_peers::{Claim, LivePeers, Ticket};
+use super::registry::Registry;
+use super::routing::Way;
+use super::service::Service;
+use super::session::{Again, Assignment, Session};
+use super::switchboard::Switchboard;
+use crate::error::{Failure, Fault};
+use crate::limits;
+use crate::net::{Link, MemoryLink, Received};
+use crate::observe::{Fact, Observer, OwnedFact};
+use crate::supervision::{ChildExited, start_temporary};
+use crate::transfer::{Outcome, Transmit, fault_packet};
+use crate::wire::{Packet, Request};
+
+/// Where the server is, to its clients.
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
+
+/// A server for tests: the very sessions, routes, stores, negotiators and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and nothing is supervised:
+/// a session that panics ends its transfer.
+///
+/// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds takes none. It doesn't pass while a store is at work on a thread that may wait. An actor on a thread of its own (`SyncArbiter`) isn't seen to be at work, and
+/// would miss its deadline.
+#[derive(Debug)]
+pub struct Kit {
+    service: Arc<Service>,
+    registry: Rc<Addr<Registry>>,
+    board: Rc<Switchboard>,
+    peers: Arc<LivePeers>,
+    parent: Recipient<ChildExited>,
+    listener: Recipient<Again>,
+    clients: Cell<u16>,
+}
+
+/// Hears what nobody has to hear.
+struct Deaf;
+
+/// What must be held as long as a transfer may last.
+#[derive(Debug)]
+struct Held {
+    _lease: Arc<Lease>,
+    _ticket: Ticket,
+}
+
+impl Kit {
+    /// Runs a test in virtual time, inside of an actix `System`.
+    ///
+    /// # Panics
+    /// If the test does, or the operating system has nothing to make a runtime of.
+    pub fn in_virtual_time<T>(test: impl Future<Output = T>) -> T {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .expect("a runtime")
+        };
+        System::with_tokio_rt(runtime).block_on(test)
+    }
+
+    pub(crate) fn new(service: Service) -> Self {
+        let service = Arc::new(service);
+        let deaf = Deaf.start();
+        Self {
+            board: Switchboard::start(&service),
+            registry: Rc::new(Registry::new(&service, Arc::default()).start()),
+            peers: LivePeers::new(limits::TRANSFERS_MAX_DEFAULT),
+            parent: deaf.clone().recipient(),
+            listener: deaf.recipient(),
+            clients: Cell::new(0),
+            service,
+        }
+    }
+
+    /// A client, at an address of its own.
+    pub fn client(&self) -> KitClient<'_> {
+        let number = self.clients.get() + 1;
+        self.clients.set(number);
+        let [high, low] = number.to_be_bytes();
+        KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), 2000)))
+    }
+
+    /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it, and what keeps that.
+    fn take(&self, peer: SocketAddr, octets: &[u8]) -> (MemoryLink, Option<Held>) {
+        let (mut near, far) = MemoryLink::pair(SERVER, peer);
+        let Ok(Packet::Request(request)) = Packet::decode(octets) else { return (far, None) };
+        if let Err(fault) = self.admit(peer, &request) {
+            self.service.observe(&Fact::Refused { peer, request: Some(&request), fault: &fault });
+            refuse(&mut near, peer, &fault);
+            return (far, None);
+        }
+        let received = Received { octets: octets.len(), from: peer, to: SERVER, to_broadcast: false };
+        let listener = || self.listener.clone();
+        let claim = self.peers.claim(&received, &request, listener, || self.service.next_transfer());
+        let Claim::New(ticket) = claim else { return (far, None) };
+        let (request, received_at) = (request.into_owned(), Instant::now());
+        let assignment = Assignment { id: ticket.id, peer, request, received_at };
+        match self.service.find(&assignment, SERVER) {
+            Ok((way, opened)) => {
+                let lease = Arc::new(lease(assignment, way, &ticket));
+                if let Some(opened) = opened {
+                    lease.hold().set_opened(opened);
+                }
+                self.start(&lease, near);
+                (far, Some(Held { _lease: lease, _ticket: ticket }))
+            }
+            Err(fault) => {
+                refuse(&mut near, peer, &fault);
+                let report = assignment.report(SERVER, Outcome::Failed(fault.failure));
+                self.service.finish(crate::observe::Report { detail: fault.detail, ..report });
+                (far, None)
+            }
+        }
+    }
+
+    fn admit(&self, peer: SocketAddr, request: &Request<'_>) -> Result<(), Fault> {
+        if !self.service.access.allows(peer.ip(), request.direction) {
+            return Err(Failure::Forbidden.into());
+        }
+        Ok(self.service.rules.admit(request)?)
+    }
+
+    fn start(&self, lease: &Arc<Lease>, near: MemoryLink) {
+        let (shared, service, registry) =
+            (Arc::clone(lease), Arc::clone(&self.service), Rc::clone(&self.registry));
+        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let id = lease.assignment.id.0;
+        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |_| {
+            Session::new(shared, life, service, registry, Box::new(near), board)
+        });
+    }
+}
+
+/// (A lease wants a socket, through which nothing goes.)
+fn lease(assignment: Assignment, way: Way, ticket: &Ticket) -> Lease {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine");
+    Lease::new(assignment, way, Arc::new(socket), SERVER, Arc::clone(&ticket.state))
+}
+
+fn refuse(near: &mut MemoryLink, peer: SocketAddr, fault: &Fault) {
+    // (A link in memory takes everything.)
+    let _ = near.send(peer, &Transmit::Packet(&fault_packet(fault)));
+}
+
+impl Actor for Deaf {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, _: ChildExited, _: &mut Self::Context) {}
+}
+
+impl Handler<Again> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, _: Again, _: &mut Self::Context) {}
+}
+
+/// An [`Observer`] that keeps what it hears.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Vec<OwnedFact>>);
+
+impl Recorder {
+    /// What it has heard, in order.
+    #[must_use]
+    pub fn facts(&self) -> Vec<OwnedFact> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, fact: &Fact<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fact.to_owned());
+    }
+}

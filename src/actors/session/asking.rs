@@ -1,0 +1,126 @@
+//! A session's questions to extensions, whose answers may have to be waited for.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
+
+use super::Session;
+use super::driver::Driver;
+use crate::actors::routing::Destination;
+use crate::error::Fault;
+use crate::extend::{Found, Grant, Grants};
+use crate::observe::Fact;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    /// Which file it is.
+    Routes,
+    /// What is answered to the options that are asked for.
+    Negotiators,
+}
+
+impl Session {
+    /// Asks, and goes on when there is an answer. The question ends with the session; one that takes its place asks anew.
+    pub(super) fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
+        let (service, lease) = (Arc::clone(&driver.service), &driver.lease);
+        let asked = lease.assignment.asked(lease.local).into_owned();
+        match question {
+            Question::Routes => {
+                let answer = service.ask_routes(asked, lease.ask_from()).into_actor(self);
+                ctx.spawn(answer.map(|routed, session, ctx| {
+                    session.attend(ctx, |driver, ctx| driver.on_routed(routed, || ctx.address()));
+                }));
+            }
+            Question::Negotiators => {
+                let answer = service.ask_negotiators(asked, driver.found()).into_actor(self);
+                ctx.spawn(answer.map(|granted, session, ctx| {
+                    session.attend(ctx, |driver, ctx| driver.on_granted(granted, || ctx.address()));
+                }));
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Has the session ask, unless it does.
+    pub(super) fn question(&mut self, question: Question) {
+        if !std::mem::replace(&mut self.errands.asking, true) {
+            self.errands.question = Some(question);
+        }
+    }
+
+    /// What the session has to ask.
+    pub(super) fn take_question(&mut self) -> Option<Question> {
+        self.errands.question.take()
+    }
+
+    /// The routes have said which file it is.
+    fn on_routed(&mut self, routed: Result<Destination, Fault>, session: impl Fn() -> Addr<Session>) {
+        self.errands.asking = false;
+        if self.lease.is_over() {
+            return;
+        }
+        let opened = routed.and_then(|destination| {
+            let opened = self.service.open_cached(&self.lease.assignment, &destination);
+            self.lease.set_destination(destination);
+            opened
+        });
+        match opened {
+            Ok(Some(opened)) => self.lease.hold().set_opened(opened),
+            Ok(None) => {}
+            Err(fault) => return self.fail(fault),
+        }
+        self.open(&session());
+        self.read_cached(session);
+    }
+
+    /// The file is open: begins, once it is known what extensions grant.
+    pub(super) fn begin(&mut self) {
+        let has_options = !self.lease.assignment.request.options.is_empty();
+        if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
+            return self.agree(&Grants::default());
+        }
+        if self.service.waits_for_negotiators() {
+            return self.question(Question::Negotiators);
+        }
+        let granted = {
+            let asked = self.lease.assignment.asked(self.lease.local);
+            self.service.call_negotiators(&asked, &self.found())
+        };
+        self.agree_to(granted);
+    }
+
+    /// What negotiators see of the file.
+    fn found(&self) -> Found {
+        let held = self.lease.hold();
+        Found { size: held.summary.size, source: held.source.0.clone() }
+    }
+
+    /// The negotiators have answered.
+    fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>, session: impl Fn() -> Addr<Session>) {
+        self.errands.asking = false;
+        if self.lease.is_over() {
+            return;
+        }
+        match granted {
+            Ok(granted) => self.agree_to(granted),
+            Err(fault) => return self.fail(fault),
+        }
+        self.read_upload();
+        self.read_cached(session);
+    }
+
+    fn agree_to(&mut self, granted: Vec<Grant>) {
+        let grants = Grants::new(&self.request(), granted);
+        for why in &grants.wrong {
+            self.misbehaved("negotiator", why);
+        }
+        self.agree(&grants);
+    }
+
+    pub(super) fn misbehaved(&self, extension: &'static str, why: &str) {
+        let transfer = Some(self.lease.assignment.id);
+        self.service.observe(&Fact::Misbehaved { extension, transfer, why });
+    }
+}

@@ -1,0 +1,267 @@
+//! How a program puts a server together.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Context, Recipient};
+use slog::{Drain, Logger, info, o, warn};
+
+use super::root::Root;
+use super::server::{Capacity, Server, StartError};
+use super::sockets;
+use crate::actors::Service;
+#[cfg(feature = "testkit")]
+use crate::actors::kit::Kit;
+use crate::extend::{
+    Asked, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep, Routing, Tell,
+};
+use crate::observe::{LogObserver, Observer};
+use crate::policy::Rules;
+use crate::settings::Settings;
+use crate::store::{Directory, Store};
+use crate::supervision::ChildSpec;
+
+/// The way in: [`Stagecoach::builder`].
+#[derive(Debug, Clone, Copy)]
+pub struct Stagecoach;
+
+impl Stagecoach {
+    /// A server that isn't started yet: it serves the current directory on port 9069, and tells nobody what it does.
+    ///
+    /// ```
+    /// use stagecoach::Stagecoach;
+    /// use stagecoach::extend::Routing;
+    ///
+    /// # actix::System::new().block_on(async {
+    /// let server = Stagecoach::builder()
+    ///     .root("/")
+    ///     .listen(([127, 0, 0, 1], 0).into())
+    ///     .route(|asked| match &*asked.name() {
+    ///         "hello" => Routing::octets(format!("hello, {}\n", asked.peer.ip())),
+    ///         _ => Routing::Pass,
+    ///     })
+    ///     .start()?;
+    /// server.handle().stop();
+    /// # Ok::<(), stagecoach::daemon::StartError>(())
+    /// # })?;
+    /// # Ok::<(), stagecoach::daemon::StartError>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+}
+
+/// A server that isn't started yet. Nothing of it is shared with other servers of the process.
+#[derive(Debug)]
+#[must_use = "nothing is served before it is started"]
+pub struct Builder {
+    settings: Settings,
+    sockets: Vec<UdpSocket>,
+    store: Option<Arc<dyn Store>>,
+    extensions: Extensions,
+    root: Option<Root>,
+    log: Logger,
+}
+
+#[derive(Debug, Default)]
+struct Extensions {
+    routes: Vec<RouteStep>,
+    negotiators: Vec<NegotiatorStep>,
+    opcodes: BTreeMap<u16, OpcodeStep>,
+    observers: Vec<Arc<dyn Observer>>,
+}
+
+/// Where files are.
+struct Opened {
+    store: Arc<dyn Store>,
+    /// The same, if it is a directory.
+    directory: Option<Arc<Directory>>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            settings: Settings::default(),
+            sockets: Vec::new(),
+            store: None,
+            extensions: Extensions::default(),
+            root: None,
+            log: Logger::root(slog::Discard, o!()),
+        }
+    }
+
+    /// Everything that the program `stagecoach` has a flag for.
+    pub fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    /// The directory that is served.
+    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
+        self.settings.root = root.into();
+        self
+    }
+
+    /// Listens here too; the first time that it is called, instead of everywhere on port 9069.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.settings.listen.hosts.push(address);
+        self
+    }
+
+    /// Sockets that are bound already: where there are any, no other address is listened on.
+    pub fn sockets(mut self, sockets: impl IntoIterator<Item = UdpSocket>) -> Self {
+        self.sockets.extend(sockets);
+        self
+    }
+
+    /// Files come from here instead of from a directory.
+    pub fn store(self, store: impl Store) -> Self {
+        Self { store: Some(Arc::new(store)), ..self }
+    }
+
+    /// Asks this closure what answers a request, after the routes that were added before.
+    pub fn route(self, route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
+        self.route_step(RouteStep::from_fn(route))
+    }
+
+    /// Asks this [`Route`], after the routes that were added before.
+    pub fn route_by(self, route: impl Route) -> Self {
+        self.route_step(RouteStep::new(route))
+    }
+
+    /// Asks this step, after the routes that were added before: an actor, by [`RouteStep::asking`].
+    pub fn route_step(mut self, step: RouteStep) -> Self {
+        self.extensions.routes.push(step);
+        self
+    }
+
+    /// Has this [`Negotiator`] answer options.
+    pub fn negotiator(self, negotiator: impl Negotiator) -> Self {
+        self.negotiator_step(NegotiatorStep::new(negotiator))
+    }
+
+    /// The same by a step: an actor, by [`NegotiatorStep::asking`].
+    pub fn negotiator_step(mut self, step: NegotiatorStep) -> Self {
+        self.extensions.negotiators.push(step);
+        self
+    }
+
+    /// Has `answers` take the datagrams with this opcode, in place of whoever took them before.
+    ///
+    /// # Panics
+    /// If the opcode is one of TFTP's own, 1 to 6.
+    pub fn opcode(mut self, opcode: u16, answers: OpcodeStep) -> Self {
+        assert!(!(1..=6).contains(&opcode), "opcode {opcode} is TFTP's own: take one beyond 6");
+        self.extensions.opcodes.insert(opcode, answers);
+        self
+    }
+
+    /// Tells this observer what happens.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        self.shared_observer(Arc::new(observer))
+    }
+
+    /// The same for one that the caller keeps a hold of.
+    pub fn shared_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.extensions.observers.push(observer);
+        self
+    }
+
+    /// Tells this actor what happens.
+    pub fn tell(self, actor: Recipient<Observed>) -> Self {
+        self.observer(Tell::new(actor))
+    }
+
+    /// Starts an actor of your own in the server's tree, at once. Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again, and ends the server if it can't be kept
+    /// alive. It is stopped after the server's own actors, so that it is there for as long as transfers may need it. (It is there too if the server is not started after all.)
+    ///
+    /// # Panics
+    /// Outside of an actix `System`.
+    pub fn start_child<A: Actor<Context = Context<A>>>(&mut self, spec: ChildSpec<A>) -> Addr<A> {
+        self.root.get_or_insert_with(Root::start).supervisor.start_child(spec)
+    }
+
+    /// Where the server's log goes.
+    pub fn log(self, log: Logger) -> Self {
+        Self { log, ..self }
+    }
+
+    /// Opens the root, unless there is a [store](Self::store), binds every address, and starts to serve. To be called inside an actix `System`.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(mut self) -> Result<Server, StartError> {
+        let Opened { store, directory } = self.open_store()?;
+        let Self { settings, sockets, mut extensions, root, log, .. } = self;
+        let sockets = sockets::open(&settings, sockets, &log)?;
+        extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
+        let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
+        let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
+        let service = service(settings, store, extensions, &log);
+        let root = root.unwrap_or_else(Root::start);
+        let server = Server::start_below(root, service, sockets, capacity, &log)?;
+        if let Some(directory) = directory.filter(|_| !read_only) {
+            sweep(directory, log);
+        }
+        Ok(server)
+    }
+
+    /// The same without a network, for tests: no address is listened on. To be called inside an actix `System`, as [`Kit::in_virtual_time`] makes it.
+    ///
+    /// # Errors
+    /// [`StartError::Root`].
+    #[cfg(feature = "testkit")]
+    pub fn kit(mut self) -> Result<Kit, StartError> {
+        let Opened { store, .. } = self.open_store()?;
+        Ok(Kit::new(service(self.settings, store, self.extensions, &self.log)))
+    }
+
+    /// Opens the root, unless there is a store.
+    fn open_store(&mut self) -> Result<Opened, StartError> {
+        if let Some(store) = self.store.take() {
+            return Ok(Opened { store, directory: None });
+        }
+        let directory = Arc::new(Directory::open(&self.settings.root, self.settings.directory)?);
+        Ok(Opened { store: Arc::<Directory>::clone(&directory), directory: Some(directory) })
+    }
+}
+
+fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, log: &Logger) -> Service {
+    let Extensions { routes, negotiators, opcodes, observers } = extensions;
+    Service {
+        store,
+        routes,
+        negotiators,
+        opcodes,
+        observers,
+        rules: Rules { read_only: settings.read_only, strict: settings.strict },
+        access: settings.access,
+        refused_options: settings.refused_options,
+        over_limit: settings.over_limit,
+        offer: settings.offer,
+        mtu: settings.mtu,
+        windows: Arc::default(),
+        timeouts: settings.timeouts,
+        on_abort: settings.on_abort,
+        single_port: settings.single_port,
+        ports: settings.ports,
+        poll: settings.poll,
+        packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
+        last_transfer: 0.into(),
+        history: Arc::default(),
+        #[cfg(feature = "chaos")]
+        chaos: settings.chaos,
+    }
+}
+
+/// Removes what a crash has left of uploads, beside the serving.
+fn sweep(directory: Arc<Directory>, log: Logger) {
+    actix_rt::task::spawn_blocking(move || match directory.sweep_stale() {
+        Ok(sweep) if sweep.removed == 0 && sweep.complete => {}
+        Ok(sweep) => {
+            info!(log, "removed what was left of uploads"; "files" => sweep.removed, "complete" => sweep.complete);
+        }
+        Err(fault) => warn!(log, "can't look for what was left of uploads"; "why" => %fault),
+    });
+}

@@ -1,0 +1,76 @@
+//! The life of the program that serves.
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use slog::{Logger, warn};
+use tokio::time::timeout;
+
+use super::heart::Heart;
+use super::signals::Signals;
+use super::{RunError, Server, StartError, service_manager};
+use crate::actors::arbiter_runtime;
+use crate::limits;
+use crate::settings::Settings;
+
+/// Serves until a signal ends it: SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second one stops, SIGHUP calls `reopen_log`, SIGUSR1
+/// [dumps](super::ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
+/// [passed](super::passed_sockets): if there are any, no other is bound.
+///
+/// The server has threads of its own: if the one that its listeners share is blocked for [`limits::SERVER_SILENCE_MAX`] seconds, it is given up,
+/// and left behind.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run(
+    settings: Settings,
+    sockets: Vec<UdpSocket>,
+    log: &Logger,
+    reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
+) -> Result<(), RunError> {
+    if let Err(error) = raise_open_files() {
+        warn!(log, "can't raise the limit of open files"; "why" => %error);
+    }
+    let (heart, log) = (Heart::default(), log.clone());
+    let beating = heart.clone();
+    heart.watch(move || serve(&settings, sockets, &log, &reopen_log, beating))
+}
+
+fn serve(
+    settings: &Settings,
+    sockets: Vec<UdpSocket>,
+    log: &Logger,
+    reopen_log: &dyn Fn() -> io::Result<()>,
+    heart: Heart,
+) -> Result<(), RunError> {
+    let runtime = arbiter_runtime().map_err(StartError::Runtime)?;
+    let system = actix::System::with_tokio_rt(|| runtime);
+    system.block_on(async {
+        let mut signals = Signals::new().map_err(StartError::Runtime)?;
+        let mut server = Server::start_on(settings, sockets, log)?;
+        actix::spawn(heart.beat());
+        let handle = server.handle();
+        let informed = actix::spawn(service_manager::keep_informed(
+            handle.stages(),
+            Arc::clone(&server.workers),
+            server.status(),
+            log.clone(),
+        ));
+        let ended = tokio::select! {
+            ended = server.serve(reopen_log) => ended,
+            never = signals.steer(&handle, settings.drain_timeout) => match never {},
+        };
+        // A manager that doesn't listen holds nothing up.
+        let _ = timeout(limits::NOTIFY_WITHIN, informed).await;
+        ended
+    })
+}
+
+/// Each transfer has a socket and a file: lets the process have as many as its hard limit allows.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(limits::OPEN_FILES_WANTED).max(soft);
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?)
+}

@@ -1,0 +1,179 @@
+//! Who answers a request.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Message, MessageResponse, Recipient};
+use bytes::Bytes;
+
+use super::Asked;
+use crate::error::{Failure, Fault};
+use crate::limits;
+use crate::observe::Label;
+use crate::store::{Fixed, Name, Store};
+use crate::wire::ErrorCode;
+
+/// Decides what answers a request. Routes are asked in the order in which they were added, until one doesn't [pass](Routing::Pass); what all of them pass on is served from the
+/// server's own store.
+///
+/// It is called by the listener between two requests: whoever has to wait for something is an actor that takes [`Ask`].
+pub trait Route: fmt::Debug + Send + Sync + 'static {
+    /// What becomes of this request. If it panics, the client gets ERROR 0, "Internal error".
+    fn route(&self, asked: &Asked<'_>) -> Routing;
+}
+
+impl<F> Route for Closure<F>
+where
+    F: Fn(&Asked<'_>) -> Routing + Send + Sync + 'static,
+{
+    fn route(&self, asked: &Asked<'_>) -> Routing {
+        (self.0)(asked)
+    }
+}
+
+/// A closure as a [`Route`].
+struct Closure<F>(F);
+
+impl<F> fmt::Debug for Closure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a closure")
+    }
+}
+
+/// A route's answer.
+#[derive(Debug, MessageResponse)]
+pub enum Routing {
+    /// This is what answers.
+    Serve(Served),
+    /// The client gets one ERROR.
+    Refuse(Fault),
+    /// The next one may decide.
+    Pass,
+}
+
+impl Routing {
+    /// Refuses, with a code and a text for the client: what of it isn't printable ASCII is left out, and so is what is beyond
+    /// [`ERROR_TEXT_OCTETS_MAX`](limits::ERROR_TEXT_OCTETS_MAX). Remember that U-Boot stops on codes 1 and 2, and begins anew on every other.
+    #[must_use]
+    pub fn refuse(code: ErrorCode, text: &str) -> Self {
+        Self::Refuse(Fault::refusal(code, text))
+    }
+
+    /// Serves these octets, under whatever name.
+    #[must_use]
+    pub fn octets(octets: impl Into<Bytes>) -> Self {
+        Self::Serve(Served::from_store(Arc::new(Fixed::new(octets))))
+    }
+}
+
+impl From<Served> for Routing {
+    fn from(served: Served) -> Self {
+        Self::Serve(served)
+    }
+}
+
+/// What answers a request: a file of a store.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Served {
+    /// Where the file is.
+    pub store: Arc<dyn Store>,
+    /// Its name there; the one that was asked for, if `None`.
+    pub name: Option<Name>,
+    /// What the log says of the transfer.
+    pub label: Option<Label>,
+}
+
+impl Served {
+    /// The file of `store` that was asked for.
+    #[must_use]
+    pub fn from_store(store: Arc<dyn Store>) -> Self {
+        Self { store, name: None, label: None }
+    }
+
+    /// Another file.
+    #[must_use]
+    pub fn named(self, name: Name) -> Self {
+        Self { name: Some(name), ..self }
+    }
+
+    /// With a word for the log.
+    #[must_use]
+    pub fn labelled(self, label: &str) -> Self {
+        Self { label: Some(Label::new(label)), ..self }
+    }
+}
+
+/// Asks an actor what becomes of a request.
+#[derive(Debug, Message)]
+#[rtype(result = "Routing")]
+pub struct Ask(pub Asked<'static>);
+
+/// One link of the chain.
+#[derive(Debug, Clone)]
+pub struct RouteStep(pub(crate) Step);
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Called at once.
+    Here(Arc<dyn Route>),
+    /// An actor that is asked, and may take so long to answer.
+    Asks { actor: Recipient<Ask>, within: Duration, otherwise: Otherwise },
+}
+
+/// What becomes of a request if an actor doesn't answer: it takes too long, its mailbox is full for as long, it has stopped, or it panicked over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Otherwise {
+    /// The client gets ERROR 0, "Internal error".
+    #[default]
+    Refuse,
+    /// The next route may decide.
+    Pass,
+}
+
+impl RouteStep {
+    /// A route that is called.
+    #[must_use]
+    pub fn new(route: impl Route) -> Self {
+        Self(Step::Here(Arc::new(route)))
+    }
+
+    /// A closure that is called.
+    #[must_use]
+    pub fn from_fn(route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
+        Self::new(Closure(route))
+    }
+
+    /// An actor that is asked. It has [`limits::EXTENSION_WITHIN`] to answer; else the request is refused.
+    #[must_use]
+    pub fn asking(actor: Recipient<Ask>) -> Self {
+        Self(Step::Asks { actor, within: limits::EXTENSION_WITHIN, otherwise: Otherwise::default() })
+    }
+
+    /// The actor may take so long to answer; clients repeat their request after a second or more, and give up after some. No difference to a route that is called.
+    #[must_use]
+    pub fn within(mut self, time: Duration) -> Self {
+        if let Step::Asks { within, .. } = &mut self.0 {
+            *within = time;
+        }
+        self
+    }
+
+    /// What becomes of the request if the actor doesn't answer. No difference to a route that is called.
+    #[must_use]
+    pub fn or(mut self, what: Otherwise) -> Self {
+        if let Step::Asks { otherwise, .. } = &mut self.0 {
+            *otherwise = what;
+        }
+        self
+    }
+}
+
+/// The name that is looked up: the route's, or the one that was asked for.
+///
+/// # Errors
+/// If that is none of a file.
+pub(crate) fn name_of(served: &Served, asked: &Asked<'_>) -> Result<Name, Failure> {
+    served.name.clone().map_or_else(|| Name::from_request(asked.name_bytes()), Ok)
+}

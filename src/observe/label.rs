@@ -1,0 +1,36 @@
+//! A word that an extension attaches to a transfer.
+
+use std::fmt;
+
+use crate::limits;
+
+/// A word or two of an extension about a transfer (a board's serial number, a tenant), which the log and the registry show beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Label(Box<str>);
+
+impl Label {
+    /// A label of `text`: what of it isn't printable ASCII is left out, and so is what is beyond [`limits::LABEL_OCTETS_MAX`].
+    ///
+    /// ```
+    /// use stagecoach::observe::Label;
+    ///
+    /// assert_eq!(Label::new("board\t0815").as_str(), "board0815");
+    /// ```
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let is_plain = |c: &char| matches!(c, ' '..='~');
+        Self(text.chars().filter(is_plain).take(limits::LABEL_OCTETS_MAX).collect())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}

@@ -1,0 +1,100 @@
+//! A server that a test has extended, on a thread of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actix::System;
+use stagecoach::Stagecoach;
+use stagecoach::actors::LivePeers;
+use stagecoach::daemon::{Builder, ServerHandle};
+use stagecoach::store::{Memory, MemoryOptions, Name};
+
+use super::engine::{Facts, Witness, hush};
+use super::raw::{Client, ack, rrq};
+
+/// What is in its store, under the name `file`.
+pub(crate) const FILE: &[u8] = b"from the server's own store";
+
+pub(crate) struct Extended {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Memory,
+    witness: Arc<Witness>,
+    live_peers: Arc<LivePeers>,
+    handle: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Extended {
+    /// A server as `extend` makes it, which is called inside of its `System`: actors may be started there.
+    pub(crate) fn start(extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Self {
+        hush();
+        let store = Memory::new(MemoryOptions::default());
+        store.insert(Name::from_request(b"file").unwrap(), FILE);
+        let witness = Arc::<Witness>::default();
+        let (served, told) = (store.clone(), Arc::clone(&witness));
+        let (started, parts) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            System::new().block_on(async move {
+                let builder = Stagecoach::builder()
+                    .listen((Ipv4Addr::LOCALHOST, 0).into())
+                    .store(served)
+                    .shared_observer(told);
+                let mut server = extend(builder).start().unwrap();
+                let (address, live_peers) = (server.addresses()[0], Arc::clone(server.live_peers()));
+                started.send((address, live_peers, server.handle())).unwrap();
+                server.serve(&|| Ok(())).await.unwrap();
+            });
+        });
+        let (address, live_peers, handle) = parts.recv().expect("a server that starts");
+        Self { address, store, witness, live_peers, handle, thread: Some(thread) }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// What is heard once there is no transfer any more.
+    pub(crate) fn settle(&self) -> Facts {
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.live_peers.live() > 0 {
+            assert!(Instant::now() < until, "{} transfers are left", self.live_peers.live());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.witness.facts()
+    }
+
+    /// Reads a file of less than a block.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        let mut client = self.client();
+        client.send(&rrq(name, "octet", &[]));
+        let octets = client.expect_data(1);
+        client.send(&ack(1));
+        octets
+    }
+
+    /// What a request for this name is refused with.
+    pub(crate) fn refusal(&self, name: &str, code: u16) -> String {
+        let mut client = self.client();
+        client.send(&rrq(name, "octet", &[]));
+        client.expect_error(code)
+    }
+
+    /// Others are served as ever.
+    pub(crate) fn still_serves(&self) {
+        assert_eq!(self.read("file"), FILE);
+    }
+}
+
+impl Drop for Extended {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}

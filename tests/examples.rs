@@ -1,0 +1,197 @@
+//! The examples, each with a real client.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::raw::{Client, rrq};
+
+struct Example {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Example {
+    /// Starts an example on a port of the kernel's choice, in `directory`.
+    fn start(name: &str, directory: &Path, args: &[&str]) -> Self {
+        let mut child = Command::new(program(name))
+            .arg("127.0.0.1:0")
+            .args(args)
+            .current_dir(directory)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("the example {name}: {error}"));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").expect("a line that tells the address");
+        Self { address: address.parse().unwrap(), child }
+    }
+
+    /// Reads a file with the program's own client.
+    fn get(&self, name: &str) -> Result<Vec<u8>, String> {
+        let got = Command::new(env!("CARGO_BIN_EXE_stagecoach"))
+            .args(["get", "--quiet", &self.address.to_string(), name, "-o", "-"])
+            .output()
+            .unwrap();
+        if got.status.success() { Ok(got.stdout) } else { Err(String::from_utf8(got.stderr).unwrap()) }
+    }
+
+    fn put(&self, local: &Path, name: &str) -> bool {
+        let mut put = Command::new(env!("CARGO_BIN_EXE_stagecoach"));
+        put.args(["put", "--quiet", &self.address.to_string()]).arg(local).args(["-r", name]);
+        put.stderr(Stdio::null()).status().unwrap().success()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Where cargo puts an example.
+fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
+    profile.join("examples").join(name)
+}
+
+fn directory(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    directory
+}
+
+#[test]
+fn no_example_is_longer_than_80_lines() {
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 80, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn grub_by_address_renders_a_configuration_for_who_asks() {
+    let root = directory(&[("vmlinuz", b"kernel")]);
+    let example = Example::start("grub_by_address", root.path(), &[]);
+    let config = String::from_utf8(example.get("grub/grub.cfg").unwrap()).unwrap();
+    assert!(config.contains("linux /vmlinuz ip=127.0.0.1 hostname=board-1\n"), "{config}");
+    assert_eq!(example.get("vmlinuz").unwrap(), b"kernel");
+}
+
+#[test]
+fn http_origin_asks_the_server_behind_it_once_for_each_file() {
+    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/boot/", origin.local_addr().unwrap());
+    let (told, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in origin.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut octet = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut octet).unwrap() == 1 {
+                request.push(octet[0]);
+            }
+            let line = String::from_utf8(request).unwrap().lines().next().unwrap().to_owned();
+            let (status, body) =
+                if line.contains("/boot/vmlinuz ") { ("200 OK", "kernel") } else { ("404 Not Found", "") };
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            told.send(line).unwrap();
+        }
+    });
+    let root = directory(&[]);
+    let example = Example::start("http_origin", root.path(), &[&url]);
+    for _ in 0..3 {
+        assert_eq!(example.get("vmlinuz").unwrap(), b"kernel");
+    }
+    let failed = example.get("missing").unwrap_err();
+    assert!(failed.contains("File not found"), "{failed}");
+    let asked: Vec<String> = asked.try_iter().collect();
+    assert_eq!(asked, ["GET /boot/vmlinuz HTTP/1.1", "GET /boot/missing HTTP/1.1"]);
+}
+
+#[test]
+fn router_keeps_firmware_and_configurations_apart() {
+    let root = directory(&[("firmware/image", b"firmware"), ("configs/board.cfg", b"config")]);
+    let example = Example::start("router", root.path(), &["firmware", "configs"]);
+    assert_eq!(example.get("image").unwrap(), b"firmware");
+    assert_eq!(example.get("board.cfg").unwrap(), b"config");
+    let new = root.path().join("new");
+    std::fs::write(&new, b"changed").unwrap();
+    assert!(example.put(&new, "board.cfg"));
+    assert_eq!(std::fs::read(root.path().join("configs/board.cfg")).unwrap(), b"changed");
+    assert!(!example.put(&new, "image"));
+    assert_eq!(example.get("image").unwrap(), b"firmware");
+}
+
+#[test]
+fn sha256_option_tells_the_digest_before_the_first_block() {
+    let root = directory(&[("abc", b"abc")]);
+    let example = Example::start("sha256_option", root.path(), &["."]);
+    let mut client = Client::to(example.address);
+    client.send(&rrq("abc", "octet", &[("x-sha256", "")]));
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(client.expect_oack(), [("x-sha256".to_owned(), digest.to_owned())]);
+    assert_eq!(example.get("abc").unwrap(), b"abc");
+}
+
+#[test]
+fn clock_opcode_tells_the_time() {
+    let root = directory(&[("abc", b"abc")]);
+    let example = Example::start("clock_opcode", root.path(), &[]);
+    let board = UdpSocket::bind("127.0.0.1:0").unwrap();
+    board.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    board.send_to(b"TC\0\0\0\0\0\0", example.address).unwrap();
+    let mut answer = [0; 32];
+    let octets = board.recv(&mut answer).unwrap();
+    assert_eq!((octets, &answer[..2]), (10, &b"TC"[..]));
+    let told = u64::from_be_bytes(answer[2..10].try_into().unwrap());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    assert!(now.abs_diff(told) < 60, "{told}");
+    assert_eq!(example.get("abc").unwrap(), b"abc");
+}
+
+#[test]
+fn audit_writes_a_line_for_each_transfer() {
+    let root = directory(&[("root/abc", b"abc")]);
+    let example = Example::start("audit", root.path(), &["root", "audit.jsonl"]);
+    example.get("abc").unwrap();
+    example.get("missing").unwrap_err();
+    let until = Instant::now() + Duration::from_secs(10);
+    let lines = loop {
+        let text = std::fs::read_to_string(root.path().join("audit.jsonl")).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if lines.len() >= 2 {
+            break lines;
+        }
+        assert!(Instant::now() < until, "{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let told: Vec<_> = lines.iter().map(|line| (&line["name"], &line["octets"])).collect();
+    assert_eq!(told, [(&"abc".into(), &3.into()), (&"missing".into(), &0.into())]);
+}
+
+#[test]
+fn bandwidth_gives_a_client_so_many_octets_a_second() {
+    let file = vec![7; 300_000];
+    let root = directory(&[("image", &file)]);
+    let example = Example::start("bandwidth", root.path(), &[".", "200000"]);
+    let began = Instant::now();
+    assert_eq!(example.get("image").unwrap(), file);
+    // (The last slab is due after all of it: no machine is too fast for that.)
+    assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
+}

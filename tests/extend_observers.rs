@@ -1,0 +1,88 @@
+//! Observers that are actors: what they hear, and what becomes of the server if they are slow, gone or panic.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use common::extended::Extended;
+use stagecoach::extend::{Observed, Tell};
+use stagecoach::observe::OwnedFact;
+use stagecoach::supervision::ChildSpec;
+
+/// Keeps the names of what was transferred; panics over one of them, and is blocked for long by another.
+#[derive(Clone, Default)]
+struct Audit(Arc<Mutex<Vec<String>>>);
+
+impl Actor for Audit {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Audit {}
+
+impl Handler<Observed> for Audit {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) -> Self::Result {
+        let mut wait = Duration::ZERO;
+        if let OwnedFact::Finished(report) = &*fact {
+            assert!(report.name != "bad", "the secret of the audit");
+            self.0.lock().unwrap().push(report.name.clone());
+            if report.name == "slow" {
+                wait = Duration::from_secs(3600);
+            }
+        }
+        AtomicResponse::new(Box::pin(tokio::time::sleep(wait).into_actor(self).map(|(), _, _| ())))
+    }
+}
+
+fn wait_for(heard: &Audit, names: &[&str]) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while *heard.0.lock().unwrap() != names {
+        assert!(Instant::now() < until, "{:?}", heard.0.lock().unwrap());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
+    let audit = Audit::default();
+    let heard = audit.clone();
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(ChildSpec::permanent("audit", |_| audit));
+        builder.tell(actor.recipient())
+    });
+    served.still_serves();
+    wait_for(&heard, &["file"]);
+    served.refusal("bad", 1);
+    let until = Instant::now() + Duration::from_secs(10);
+    while served.settle().crashed.is_empty() {
+        assert!(Instant::now() < until, "it never panicked");
+    }
+    served.still_serves();
+    served.refusal("missing", 1);
+    wait_for(&heard, &["file", "file", "missing"]);
+    assert_eq!(served.settle().crashed, ["audit of 0: the secret of the audit"]);
+}
+
+#[test]
+fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let served = Extended::start(move |mut builder| {
+        let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8);
+        let slow = Arc::new(Tell::new(builder.start_child(spec).recipient()));
+        let gone = Arc::new(Tell::new(Context::<Audit>::new().address().recipient()));
+        tell.send((Arc::clone(&slow), Arc::clone(&gone))).unwrap();
+        builder.shared_observer(slow).shared_observer(gone)
+    });
+    let (slow, gone) = told.recv().unwrap();
+    served.refusal("slow", 1);
+    for _ in 0..200 {
+        served.still_serves();
+    }
+    served.settle();
+    // (It has heard a few, and a few more wait in its mailbox.)
+    assert!((150..=201).contains(&slow.lost()), "{} lost", slow.lost());
+    assert!(gone.lost() >= 201, "{} lost", gone.lost());
+}

@@ -1,0 +1,136 @@
+//! Opcodes of extensions: who answers them, and what becomes of the server if they are slow, wrong, too many or panic.
+
+mod common;
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use common::extended::Extended;
+use stagecoach::daemon::Builder;
+use stagecoach::extend::{Datagram, Opcode, OpcodeStep, Received};
+use stagecoach::limits::OPCODES_ASKED_MAX;
+
+const SYNC: u16 = 0x0100;
+const ACTOR: u16 = 0x0101;
+
+/// Does what the third octet says.
+fn answer(octets: &[u8]) -> Option<Bytes> {
+    match octets[2] {
+        b'e' => Some(Bytes::copy_from_slice(octets)),
+        b'l' => Some(vec![0; octets.len() * 3 + 1].into()),
+        b'p' => panic!("the secret of the opcode"),
+        _ => None,
+    }
+}
+
+#[derive(Debug)]
+struct Here;
+
+impl Opcode for Here {
+    fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
+        answer(&datagram.octets)
+    }
+}
+
+struct There;
+
+impl Actor for There {
+    type Context = Context<Self>;
+}
+
+impl Supervised for There {}
+
+impl Handler<Received> for There {
+    type Result = ResponseFuture<Option<Bytes>>;
+
+    fn handle(&mut self, Received(datagram): Received, _: &mut Self::Context) -> Self::Result {
+        if datagram.octets[2] == b's' {
+            return Box::pin(std::future::pending());
+        }
+        let answer = answer(&datagram.octets);
+        Box::pin(std::future::ready(answer))
+    }
+}
+
+fn extended(mut builder: Builder) -> Builder {
+    let there = builder.start_child(stagecoach::supervision::ChildSpec::permanent("there", |_| There));
+    let step = OpcodeStep::asking(there.recipient()).within(Duration::from_millis(200));
+    builder.opcode(SYNC, OpcodeStep::new(Here)).opcode(ACTOR, step)
+}
+
+fn client() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+}
+
+fn ask(served: &Extended, opcode: u16, rest: &[u8]) -> Option<Vec<u8>> {
+    let socket = client();
+    socket.send_to(&[&opcode.to_be_bytes(), rest].concat(), served.address).unwrap();
+    let mut buffer = [0; 2048];
+    let (octets, from) = socket.recv_from(&mut buffer).ok()?;
+    // RFC 1350 §4: an answer comes from a port of its own.
+    assert!(from.ip() == served.address.ip() && from.port() != served.address.port());
+    Some(buffer[..octets].to_vec())
+}
+
+#[test]
+fn datagrams_go_to_whoever_has_their_opcode() {
+    let served = Extended::start(extended);
+    for opcode in [SYNC, ACTOR] {
+        assert_eq!(ask(&served, opcode, b"echo"), Some([&opcode.to_be_bytes(), &b"echo"[..]].concat()));
+        assert_eq!(ask(&served, opcode, b"nothing"), None);
+    }
+    assert_eq!(ask(&served, 0x0102, b"echo"), None);
+    served.still_serves();
+}
+
+#[test]
+fn no_answer_is_so_long_that_a_forged_datagram_could_flood_somebody_with_it() {
+    let served = Extended::start(extended);
+    for opcode in [SYNC, ACTOR] {
+        assert_eq!(ask(&served, opcode, b"long"), None);
+    }
+    served.still_serves();
+    let facts = served.settle();
+    assert_eq!(facts.misbehaved.len(), 2);
+    assert!(facts.misbehaved[0].starts_with("opcode: its answer is so long"), "{:?}", facts.misbehaved);
+}
+
+#[test]
+fn one_that_panics_costs_its_answer_and_nothing_else() {
+    let served = Extended::start(extended);
+    for opcode in [SYNC, ACTOR] {
+        assert_eq!(ask(&served, opcode, b"panic"), None);
+        assert!(ask(&served, opcode, b"echo").is_some());
+    }
+    served.still_serves();
+    let facts = served.settle();
+    assert_eq!(
+        facts.crashed,
+        ["opcode of 0: the secret of the opcode", "there of 0: the secret of the opcode"]
+    );
+}
+
+#[test]
+fn an_actor_that_gives_no_answer_takes_a_place_for_as_long_as_it_may_and_others_are_served() {
+    let served = Extended::start(extended);
+    let socket = client();
+    for _ in 0..OPCODES_ASKED_MAX + 10 {
+        socket.send_to(&[&ACTOR.to_be_bytes()[..], b"slow"].concat(), served.address).unwrap();
+    }
+    served.still_serves();
+    std::thread::sleep(Duration::from_millis(600));
+    assert!(ask(&served, ACTOR, b"echo").is_some());
+    let facts = served.settle();
+    assert!(facts.misbehaved.iter().all(|it| it == "opcode: it gave no answer within 200ms"));
+    assert!((1..=OPCODES_ASKED_MAX).contains(&facts.misbehaved.len()), "{}", facts.misbehaved.len());
+}
+
+#[test]
+#[should_panic(expected = "opcode 3 is TFTP's own")]
+fn the_opcodes_of_tftp_are_nobody_elses() {
+    let _ = stagecoach::Stagecoach::builder().opcode(3, OpcodeStep::new(Here));
+}

@@ -1,0 +1,188 @@
+//! Negotiators: what of their answers clients get, and what becomes of transfers if they are slow, wrong or panic.
+
+mod common;
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use common::extended::{Extended, FILE};
+use common::raw::{ack, data, rrq, wrq};
+use stagecoach::extend::{Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
+
+/// Answers what it is told to.
+#[derive(Debug, Clone)]
+struct Says(Vec<Grant>);
+
+impl Says {
+    fn new(answers: &[(&str, &str)]) -> Self {
+        Self(answers.iter().map(|(name, value)| Grant::new(*name, *value)).collect())
+    }
+}
+
+impl Negotiator for Says {
+    fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
+        self.0.clone()
+    }
+}
+
+/// The same as an actor, which needs so long for it.
+struct Thinks(Says, Duration);
+
+impl Actor for Thinks {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Thinks {}
+
+impl Handler<Negotiate> for Thinks {
+    type Result = ResponseFuture<Vec<Grant>>;
+
+    fn handle(&mut self, Negotiate { asked, file, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
+        assert!(asked.name() != "bad", "the secret of the negotiator");
+        assert_eq!(file.source.is_some(), asked.is_read());
+        let (Says(grants), time) = (self.0.clone(), self.1);
+        Box::pin(async move {
+            tokio::time::sleep(time).await;
+            grants
+        })
+    }
+}
+
+fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Reads the file with these options: what was agreed on.
+fn read(served: &Extended, name: &str, asked: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut client = served.client();
+    client.send(&rrq(name, "octet", asked));
+    let agreed = client.expect_oack();
+    client.send(&ack(0));
+    let blksize = agreed.iter().find(|(name, _)| name == "blksize").map_or(512, |(_, n)| n.parse().unwrap());
+    let mut octets = Vec::new();
+    for block in 1.. {
+        let payload = client.expect_data(block);
+        client.send(&ack(block));
+        octets.extend_from_slice(&payload);
+        if payload.len() < blksize {
+            break;
+        }
+    }
+    assert_eq!(octets, FILE);
+    agreed
+}
+
+#[test]
+fn a_new_option_is_answered_beside_those_that_the_server_knows() {
+    let served = Extended::start(|builder| builder.negotiator(Says::new(&[("x-board", "7")])));
+    let asked = [("tsize", "0"), ("X-Board", "?"), ("blksize", "1024")];
+    let agreed = options(&[("tsize", "27"), ("blksize", "1024"), ("X-Board", "7")]);
+    assert_eq!(read(&served, "file", &asked), agreed);
+    // RFC 2347: nothing that wasn't asked for.
+    assert_eq!(read(&served, "file", &[("tsize", "0")]), options(&[("tsize", "27")]));
+    served.still_serves();
+    let facts = served.settle();
+    assert_eq!(facts.misbehaved, ["negotiator: it answered an option that nobody asked for"]);
+    assert_eq!(facts.finished[0].options, "tsize=27 blksize=1024 X-Board=7");
+}
+
+#[test]
+fn less_of_an_option_is_granted_and_the_transfer_keeps_to_it() {
+    let served = Extended::start(|builder| builder.negotiator(Says::new(&[("blksize", "8")])));
+    assert_eq!(read(&served, "file", &[("blksize", "1024")]), options(&[("blksize", "8")]));
+}
+
+#[test]
+fn whatever_else_a_negotiator_answers_no_client_sees_it() {
+    let long = "a".repeat(600);
+    for (name, value) in [
+        ("x-board", ""),
+        ("x-board", "a\0b"),
+        ("x-board", long.as_str()),
+        ("tsize", "1"),
+        ("blksize", "65464"),
+        ("blksize", "0"),
+        ("blksize", "-1"),
+        ("y-unasked", "1"),
+    ] {
+        let says = Says::new(&[(name, value)]);
+        let served = Extended::start(move |builder| builder.negotiator(says));
+        let asked = [("x-board", "?"), ("tsize", "0"), ("blksize", "512")];
+        assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27"), ("blksize", "512")]), "{name}");
+        assert_eq!(served.settle().misbehaved.len(), 1, "{name}={value}");
+    }
+}
+
+#[test]
+fn an_actor_may_answer_from_the_file_and_for_uploads_too() {
+    let served = Extended::start(|builder| {
+        let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(20)).start();
+        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+    });
+    assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
+    let mut client = served.client();
+    client.send(&wrq("saved", "octet", &[("x-board", "?")]));
+    assert_eq!(client.expect_oack(), options(&[("x-board", "7")]));
+    client.send(&data(1, b"octets"));
+    client.expect_ack(1);
+    served.still_serves();
+    assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
+fn one_that_gives_no_answer_is_not_waited_for() {
+    for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
+        let served = Extended::start(move |builder| {
+            let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_secs(60)).start();
+            let step = NegotiatorStep::asking(actor.recipient()).within(Duration::from_millis(50));
+            builder.negotiator_step(step.or(otherwise)).negotiator(Says::new(&[("x-more", "1")]))
+        });
+        let asked = [("x-board", "?"), ("x-more", "?")];
+        if is_served {
+            assert_eq!(read(&served, "file", &asked), options(&[("x-more", "1")]));
+        } else {
+            let mut client = served.client();
+            client.send(&rrq("file", "octet", &asked));
+            assert_eq!(client.expect_error(0), "Internal error");
+        }
+        served.still_serves();
+        assert_eq!(served.settle().misbehaved[0], "negotiator: it gave no answer within 50ms");
+    }
+}
+
+#[test]
+fn one_that_panics_costs_its_answer_and_nothing_else() {
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Negotiator for Panics {
+        fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
+            panic!("the secret of the negotiator");
+        }
+    }
+
+    let served = Extended::start(|builder| builder.negotiator(Panics));
+    assert_eq!(read(&served, "file", &[("x-board", "?"), ("tsize", "0")]), options(&[("tsize", "27")]));
+    served.still_serves();
+    assert_eq!(served.settle().crashed, ["negotiator of 1: the secret of the negotiator"]);
+
+    let served = Extended::start(|mut builder| {
+        let make = |_: &mut _| Thinks(Says::new(&[("x-board", "7")]), Duration::ZERO);
+        let actor = builder.start_child(stagecoach::supervision::ChildSpec::permanent("negotiator", make));
+        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+    });
+    served.store.insert(stagecoach::store::Name::from_request(b"bad").unwrap(), FILE);
+    let asked = [("x-board", "?"), ("tsize", "0")];
+    assert_eq!(read(&served, "bad", &asked), options(&[("tsize", "27")]));
+    assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27"), ("x-board", "7")]));
+    assert_eq!(served.settle().misbehaved, ["negotiator: it panicked, or has stopped"]);
+}
+
+#[test]
+fn a_client_without_options_is_served_without_asking_anybody() {
+    let served = Extended::start(|builder| {
+        let actor = Thinks(Says::new(&[]), Duration::from_secs(60)).start();
+        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+    });
+    served.still_serves();
+}

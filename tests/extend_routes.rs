@@ -1,0 +1,305 @@
+//! Routes: what they serve and refuse, and what becomes of clients if they are slow, wrong, full or panic.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+use common::extended::{Extended, FILE};
+use common::raw::{Packet, ack, data, rrq, wrq};
+use stagecoach::error::Failure;
+use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
+use stagecoach::store::{Fixed, Memory, MemoryOptions, Name};
+use stagecoach::transfer::Outcome;
+use stagecoach::wire::ErrorCode;
+
+/// Decides by name, in one way or another.
+struct Router;
+
+impl Actor for Router {
+    type Context = Context<Self>;
+}
+
+impl Handler<Ask> for Router {
+    type Result = ResponseFuture<Routing>;
+
+    fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Self::Result {
+        let name = asked.name().into_owned();
+        Box::pin(async move {
+            match &*name {
+                "made" => Routing::octets("by an actor"),
+                "forbidden" => Routing::refuse(ErrorCode::ACCESS_VIOLATION, "not for you"),
+                "slow" => std::future::pending().await,
+                "late" => {
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    Routing::octets("too late")
+                }
+                _ => Routing::Pass,
+            }
+        })
+    }
+}
+
+/// Panics over one name.
+struct Fragile;
+
+impl Actor for Fragile {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Fragile {}
+
+impl Handler<Ask> for Fragile {
+    type Result = Routing;
+
+    fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
+        assert!(asked.name() != "bad", "the secret of the route");
+        Routing::octets("alive")
+    }
+}
+
+fn by_name(asked: &Asked<'_>) -> Routing {
+    match &*asked.name() {
+        "hello" => Routing::octets(format!("hello, {}", asked.peer.ip())),
+        "forbidden" => Routing::refuse(ErrorCode::FILE_NOT_FOUND, "no such\nboard"),
+        "elsewhere" => {
+            let name = Name::from_request(b"other").unwrap();
+            Served::from_store(Arc::new(Fixed::new("elsewhere"))).named(name).labelled("a\x1blabel").into()
+        }
+        "bad" => panic!("the secret of the route"),
+        _ => Routing::Pass,
+    }
+}
+
+#[test]
+fn a_closure_serves_refuses_and_passes_on() {
+    let served = Extended::start(|builder| builder.route(by_name));
+    assert_eq!(served.read("hello"), b"hello, 127.0.0.1");
+    assert_eq!(served.refusal("forbidden", 1), "no suchboard");
+    assert_eq!(served.read("elsewhere"), b"elsewhere");
+    assert_eq!(served.refusal("missing", 1), "File not found");
+    served.still_serves();
+    let finished = served.settle().finished;
+    let label = |name: &str| {
+        let report = finished.iter().find(|report| report.name == name).unwrap();
+        report.label.as_ref().map(ToString::to_string)
+    };
+    assert_eq!((label("elsewhere").as_deref(), label("hello")), (Some("alabel"), None));
+    let refused = finished.iter().find(|report| report.name == "forbidden").unwrap();
+    assert_eq!(refused.outcome, Outcome::Failed(Failure::Refused(ErrorCode::FILE_NOT_FOUND)));
+    assert_eq!(refused.detail.as_deref(), Some("no suchboard"));
+}
+
+#[test]
+fn routes_are_asked_in_turn_until_one_decides() {
+    let served = Extended::start(|builder| {
+        let router = Router.start();
+        builder
+            .route(|asked| if asked.name() == "both" { Routing::octets("first") } else { Routing::Pass })
+            .route_step(RouteStep::asking(router.recipient()))
+            .route(|asked| match &*asked.name() {
+                "both" | "made" => Routing::octets("last"),
+                "mine" => Routing::octets("mine"),
+                _ => Routing::Pass,
+            })
+    });
+    assert_eq!(served.read("both"), b"first");
+    assert_eq!(served.read("made"), b"by an actor");
+    assert_eq!(served.read("mine"), b"mine");
+    assert_eq!(served.refusal("forbidden", 2), "not for you");
+    served.still_serves();
+}
+
+#[test]
+fn a_name_that_no_file_can_have_may_mean_something_to_a_route() {
+    let served = Extended::start(|builder| {
+        builder.route(|asked| match asked.name_bytes() {
+            [.., 0xff] => Routing::octets("without the octet that the firmware appends"),
+            _ => Routing::Pass,
+        })
+    });
+    let mut client = served.client();
+    client.send(b"\0\x01boot/\xff\0octet\0");
+    assert!(client.expect_data(1).starts_with(b"without"));
+    client.send(&ack(1));
+    assert_eq!(served.refusal("../up", 2), "Access violation");
+    served.still_serves();
+}
+
+#[test]
+fn uploads_go_where_a_route_says_and_only_as_its_store_lets_them() {
+    let uploads = Memory::new(MemoryOptions::default());
+    let store = uploads.clone();
+    let served = Extended::start(move |builder| {
+        builder.route(move |asked| match &*asked.name() {
+            "made" => Routing::octets("read only"),
+            _ if !asked.is_read() => Served::from_store(Arc::new(store.clone())).into(),
+            _ => Routing::Pass,
+        })
+    });
+    let mut client = served.client();
+    client.send(&wrq("config", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, b"saved"));
+    client.expect_ack(1);
+    assert_eq!(uploads.get(&Name::from_request(b"config").unwrap()).as_deref(), Some(&b"saved"[..]));
+    assert_eq!(served.store.get(&Name::from_request(b"config").unwrap()), None);
+    let mut client = served.client();
+    client.send(&wrq("made", "octet", &[]));
+    client.expect_error(2);
+    served.still_serves();
+}
+
+#[test]
+fn a_route_that_panics_costs_its_client_the_transfer_and_nobody_else() {
+    let served = Extended::start(|builder| builder.route(by_name));
+    for _ in 0..3 {
+        assert_eq!(served.refusal("bad", 0), "Internal error");
+        served.still_serves();
+    }
+    let facts = served.settle();
+    assert_eq!(facts.crashed.len(), 3);
+    assert!(facts.crashed[0].starts_with("route of 1: the secret of"), "{:?}", facts.crashed);
+}
+
+#[test]
+fn an_actor_that_panics_is_started_again_and_the_next_client_is_served() {
+    let served = Extended::start(|mut builder| {
+        let spec = stagecoach::supervision::ChildSpec::permanent("router", |_| Fragile);
+        let router = builder.start_child(spec);
+        builder.route_step(RouteStep::asking(router.recipient()))
+    });
+    assert_eq!(served.read("file"), b"alive");
+    assert_eq!(served.refusal("bad", 0), "Internal error");
+    assert_eq!(served.read("file"), b"alive");
+    let facts = served.settle();
+    assert_eq!(facts.crashed, ["router of 0: the secret of the route"]);
+    assert_eq!(facts.misbehaved, ["route: it panicked, or has stopped"]);
+}
+
+#[test]
+fn an_actor_that_gives_no_answer_is_not_waited_for() {
+    let within = Duration::from_millis(100);
+    let served = Extended::start(move |builder| {
+        let router = Router.start().recipient();
+        builder.route_step(RouteStep::asking(router).within(within))
+    });
+    for name in ["slow", "late"] {
+        assert_eq!(served.refusal(name, 0), "Internal error");
+    }
+    assert_eq!(served.read("made"), b"by an actor");
+    served.still_serves();
+    // The answer that came late went nowhere.
+    std::thread::sleep(Duration::from_millis(500));
+    let facts = served.settle();
+    assert_eq!(facts.misbehaved, ["route: it gave no answer within 100ms"; 2]);
+    assert_eq!(facts.finished.len(), 4);
+}
+
+#[test]
+fn an_actor_that_gives_no_answer_may_be_passed_over() {
+    let served = Extended::start(|builder| {
+        let (router, gone) = (Router.start().recipient(), Gone.start().recipient());
+        let wait = Duration::from_millis(50);
+        builder
+            .route_step(RouteStep::asking(gone).or(Otherwise::Pass))
+            .route_step(RouteStep::asking(router).within(wait).or(Otherwise::Pass))
+            .route(|asked| if asked.name() == "slow" { Routing::octets("next") } else { Routing::Pass })
+    });
+    assert_eq!(served.read("slow"), b"next");
+    served.still_serves();
+    assert!(served.settle().crashed.is_empty());
+}
+
+/// Stops as soon as it has started.
+struct Gone;
+
+impl Actor for Gone {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+impl Handler<Ask> for Gone {
+    type Result = Routing;
+
+    fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Routing {
+        Routing::octets("from beyond")
+    }
+}
+
+#[test]
+fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+    /// Takes one question at a time, and has room for one more.
+    struct Narrow(Arc<AtomicU32>);
+
+    impl Actor for Narrow {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Self::Context) {
+            ctx.set_mailbox_capacity(1);
+        }
+    }
+
+    impl Handler<Ask> for Narrow {
+        type Result = AtomicResponse<Self, Routing>;
+
+        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let waiting = tokio::time::sleep(Duration::from_millis(20));
+            AtomicResponse::new(Box::pin(waiting.into_actor(self).map(|(), _, _| Routing::octets("in turn"))))
+        }
+    }
+
+    let asked = Arc::<AtomicU32>::default();
+    let counted = Arc::clone(&asked);
+    let served = Extended::start(move |builder| {
+        builder.route_step(RouteStep::asking(Narrow(counted).start().recipient()))
+    });
+    let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
+    for client in &clients {
+        client.send(&rrq("any", "octet", &[]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.expect_data(1), b"in turn");
+        client.send(&ack(1));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
+
+#[test]
+fn a_client_that_repeats_its_request_while_a_route_thinks_gets_one_answer() {
+    let served = Extended::start(|builder| builder.route_step(RouteStep::asking(Router.start().recipient())));
+    let mut client = served.client();
+    for _ in 0..3 {
+        client.send(&rrq("late", "octet", &[]));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.expect_data(1), b"too late");
+    client.send(&ack(1));
+    assert!(matches!(client.receive(Duration::from_millis(300)), None | Some((Packet::Data { .. }, _))));
+    assert_eq!(served.settle().finished.len(), 1);
+}
+
+#[test]
+fn what_an_extension_serves_is_transferred_like_any_file() {
+    let file: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    let content = file.clone();
+    let served =
+        Extended::start(move |builder| {
+            builder.route(move |asked| {
+                if asked.name() == "big" { Routing::octets(content.clone()) } else { Routing::Pass }
+            })
+        });
+    let mut got = Vec::new();
+    let ask = common::client::Ask::window(1428, 8);
+    let done =
+        common::client::get(served.address, "big", ask, |_, octets| got.extend_from_slice(octets)).unwrap();
+    assert_eq!((done.octets, done.windowsize), (200_000, 8));
+    assert_eq!(got, file);
+    assert_ne!(got, FILE);
+}

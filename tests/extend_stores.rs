@@ -1,0 +1,310 @@
+//! Stores that are actors: what they serve and take, and what becomes of transfers if they are slow, wrong, gone or panic.
+
+mod common;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use bytes::Bytes;
+use common::client::{self, Failed};
+use common::extended::Extended;
+use common::raw::{ack, data, error, rrq, wrq};
+use stagecoach::error::{Failure, Fault};
+use stagecoach::extend::{
+    ActorStore, AppendSlab, CloseFile, CreateFile, CreatedFile, FetchSlab, FileId, OpenFile, OpenedFile,
+    PublishFile,
+};
+use stagecoach::store::Slab;
+use stagecoach::supervision::ChildSpec;
+
+const OCTETS: usize = 200_000;
+
+fn content() -> Vec<u8> {
+    (0..OCTETS).map(|at| (at % 251) as u8).collect()
+}
+
+/// What outlives the actor.
+#[derive(Debug, Default)]
+struct Books {
+    uploads: HashMap<String, Vec<u8>>,
+    open: HashMap<FileId, String>,
+}
+
+/// Has the same content under every name; some of the names have a flaw.
+struct Shelf {
+    books: Arc<Mutex<Books>>,
+    last: FileId,
+    drafts: HashMap<FileId, (String, Vec<u8>)>,
+}
+
+impl Shelf {
+    fn enter(&mut self, name: &str) -> FileId {
+        self.last += 1;
+        self.books.lock().unwrap().open.insert(self.last, name.to_owned());
+        self.last
+    }
+
+    fn name(&self, file: FileId) -> String {
+        self.books.lock().unwrap().open.get(&file).cloned().unwrap_or_default()
+    }
+}
+
+impl Actor for Shelf {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Shelf {}
+
+impl Handler<OpenFile> for Shelf {
+    type Result = Result<OpenedFile, Fault>;
+
+    fn handle(&mut self, OpenFile(name): OpenFile, ctx: &mut Self::Context) -> Self::Result {
+        let name = name.to_string();
+        match &*name {
+            "missing" => return Err(Failure::NotFound.into()),
+            "panics-at-open" => panic!("the secret of the store"),
+            "stops-at-open" => ctx.stop(),
+            _ => {}
+        }
+        let size = (name != "unsized").then_some(OCTETS as u64);
+        Ok(OpenedFile { file: self.enter(&name), size, path: format!("shelf:{name}") })
+    }
+}
+
+impl Handler<FetchSlab> for Shelf {
+    type Result = ResponseFuture<Result<Slab, Fault>>;
+
+    fn handle(
+        &mut self,
+        FetchSlab { file, offset, length }: FetchSlab,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let (name, all, start) = (self.name(file), content(), offset as usize);
+        let until = (start + length).min(all.len());
+        let mut slab = Slab { bytes: Bytes::copy_from_slice(&all[start..until]), end: until == all.len() };
+        match &*name {
+            "more-than-asked" => slab.bytes = vec![0; length + 1].into(),
+            "more-than-said" => slab = Slab { bytes: vec![0; length].into(), end: false },
+            "fewer-than-said" if slab.end => slab.bytes.truncate(10),
+            "nothing" => slab = Slab { bytes: Bytes::new(), end: false },
+            "fails" if offset > 0 => return Box::pin(std::future::ready(Err(Failure::Io.into()))),
+            "panics" if offset > 0 => panic!("the secret of the store"),
+            "slow" if offset > 0 => return Box::pin(std::future::pending()),
+            _ => {}
+        }
+        Box::pin(std::future::ready(Ok(slab)))
+    }
+}
+
+impl Handler<CloseFile> for Shelf {
+    type Result = ();
+
+    fn handle(&mut self, CloseFile(file): CloseFile, _: &mut Self::Context) {
+        self.drafts.remove(&file);
+        self.books.lock().unwrap().open.remove(&file).expect("it was open");
+    }
+}
+
+impl Handler<CreateFile> for Shelf {
+    type Result = Result<CreatedFile, Fault>;
+
+    fn handle(&mut self, CreateFile { name, .. }: CreateFile, _: &mut Self::Context) -> Self::Result {
+        let name = name.to_string();
+        if name == "taken" {
+            return Err(Failure::Exists.into());
+        }
+        let file = self.enter(&name);
+        let path = format!("shelf:{name}");
+        self.drafts.insert(file, (name, Vec::new()));
+        Ok(CreatedFile { file, path })
+    }
+}
+
+impl Handler<AppendSlab> for Shelf {
+    type Result = Result<(), Fault>;
+
+    fn handle(&mut self, AppendSlab { file, octets }: AppendSlab, _: &mut Self::Context) -> Self::Result {
+        let (name, draft) = self.drafts.get_mut(&file).ok_or(Failure::Internal)?;
+        assert!(name != "panics", "the secret of the store");
+        draft.extend_from_slice(&octets);
+        if name == "full" { Err(Failure::DiskFull.into()) } else { Ok(()) }
+    }
+}
+
+impl Handler<PublishFile> for Shelf {
+    type Result = Result<(), Fault>;
+
+    fn handle(&mut self, PublishFile(file): PublishFile, _: &mut Self::Context) -> Self::Result {
+        let (name, draft) = self.drafts.remove(&file).ok_or(Failure::Internal)?;
+        let mut books = self.books.lock().unwrap();
+        books.open.remove(&file);
+        books.uploads.insert(name, draft);
+        Ok(())
+    }
+}
+
+/// A server of which everything comes from a shelf that is started again if it panics.
+fn extended() -> (Extended, Arc<Mutex<Books>>) {
+    let books = Arc::<Mutex<Books>>::default();
+    let shared = Arc::clone(&books);
+    let served = Extended::start(move |mut builder| {
+        let make = |_: &mut _| Shelf { books: shared, last: 0, drafts: HashMap::new() };
+        let shelf = builder.start_child(ChildSpec::permanent("shelf", make));
+        builder.store(ActorStore::new(&shelf))
+    });
+    (served, books)
+}
+
+fn get(served: &Extended, name: &str) -> Result<Vec<u8>, String> {
+    let mut got = Vec::new();
+    let ask = client::Ask::window(1428, 8);
+    match client::get(served.address, name, ask, |_, octets| got.extend_from_slice(octets)) {
+        Ok(_) => Ok(got),
+        Err(Failed::Refused { code, text }) => Err(format!("{code} {text}")),
+        Err(other) => panic!("{name}: {other:?}"),
+    }
+}
+
+/// Every file that the actor opened was closed.
+fn all_closed(served: &Extended, books: &Mutex<Books>) {
+    served.settle();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !books.lock().unwrap().open.is_empty() {
+        assert!(Instant::now() < until, "{:?}", books.lock().unwrap().open);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn files_are_read_from_an_actor_and_closed_when_nobody_reads_them_any_more() {
+    let (served, books) = extended();
+    for name in ["any", "unsized", "any"] {
+        assert_eq!(get(&served, name), Ok(content()), "{name}");
+    }
+    assert_eq!(get(&served, "missing"), Err("1 File not found".to_owned()));
+    all_closed(&served, &books);
+    assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
+fn files_are_written_to_an_actor_and_nothing_is_left_of_those_that_are_not_finished() {
+    let (served, books) = extended();
+    let mut client = served.client();
+    client.send(&wrq("config", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, &[7; 512]));
+    client.expect_ack(1);
+    client.send(&data(2, b"end"));
+    client.expect_ack(2);
+    let saved = books.lock().unwrap().uploads.get("config").cloned();
+    assert_eq!(saved, Some([&[7; 512][..], b"end"].concat()));
+
+    let mut client = served.client();
+    client.send(&wrq("given-up", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, &[7; 512]));
+    client.expect_ack(1);
+    client.send(&error(0, "never mind"));
+    for (name, code) in [("taken", 6), ("full", 3), ("panics", 0)] {
+        let mut client = served.client();
+        client.send(&wrq(name, "octet", &[]));
+        if name != "taken" {
+            client.expect_ack(0);
+            client.send(&data(1, b"end"));
+        }
+        client.expect_error(code);
+    }
+    all_closed(&served, &books);
+    assert_eq!(books.lock().unwrap().uploads.len(), 1);
+    assert_eq!(get(&served, "any"), Ok(content()));
+}
+
+#[test]
+fn a_store_that_gives_something_else_than_it_said_never_ends_as_if_it_were_whole() {
+    let (served, books) = extended();
+    for (name, ends) in [
+        ("more-than-asked", "0 Internal error"),
+        ("nothing", "0 Internal error"),
+        ("more-than-said", "0 File changed during the transfer"),
+        ("fewer-than-said", "0 File changed during the transfer"),
+        ("fails", "0 Input/output error"),
+        ("panics", "0 Internal error"),
+        ("panics-at-open", "0 Internal error"),
+    ] {
+        assert_eq!(get(&served, name), Err(ends.to_owned()), "{name}");
+        assert_eq!(get(&served, "any"), Ok(content()), "after {name}");
+    }
+    all_closed(&served, &books);
+    let facts = served.settle();
+    assert_eq!(
+        facts.misbehaved,
+        [
+            "store: it gave more octets than it was asked for",
+            "store: it gave no octets before the end",
+            "store: it gave more octets than it had said",
+            "store: it gave fewer octets than it had said",
+        ]
+    );
+    assert_eq!(facts.crashed, ["shelf of 0: the secret of the store"; 2]);
+}
+
+#[test]
+fn an_actor_that_is_slow_for_some_makes_nobody_else_wait() {
+    let (served, _) = extended();
+    let mut waiting: Vec<_> = (0..100).map(|_| served.client()).collect();
+    for client in &mut waiting {
+        client.send(&rrq("slow", "octet", &[("blksize", "1428")]));
+        client.expect_oack();
+        client.send(&ack(0));
+        client.expect_data(1);
+    }
+    assert_eq!(get(&served, "any"), Ok(content()));
+    for client in &waiting {
+        client.send(&error(0, "never mind"));
+    }
+    served.settle();
+}
+
+#[test]
+fn an_actor_that_has_stopped_is_said_to_every_client() {
+    struct Gone;
+
+    impl Actor for Gone {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    impl Handler<OpenFile> for Gone {
+        type Result = Result<OpenedFile, Fault>;
+
+        fn handle(&mut self, _: OpenFile, _: &mut Self::Context) -> Self::Result {
+            Err(Failure::NotFound.into())
+        }
+    }
+
+    impl Handler<FetchSlab> for Gone {
+        type Result = Result<Slab, Fault>;
+
+        fn handle(&mut self, _: FetchSlab, _: &mut Self::Context) -> Self::Result {
+            Err(Failure::NotFound.into())
+        }
+    }
+
+    impl Handler<CloseFile> for Gone {
+        type Result = ();
+
+        fn handle(&mut self, _: CloseFile, _: &mut Self::Context) {}
+    }
+
+    let served = Extended::start(|builder| builder.store(ActorStore::for_reading(&Gone.start())));
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(served.refusal("any", 0), "Internal error");
+    let mut client = served.client();
+    client.send(&wrq("any", "octet", &[]));
+    assert_eq!(client.expect_error(2), "Server is read-only");
+}
