@@ -42,6 +42,8 @@ pub const LABEL_OCTETS_MAX: usize = 64;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
 /// five seconds.
 pub const EXTENSION_WITHIN: Duration = Duration::from_secs(3);
+/// An extension that is called and needs longer than that is told of: everybody on that thread has waited with it.
+pub const EXTENSION_CALL_WITHIN: Duration = Duration::from_millis(500);
 /// Datagrams with opcodes of extensions that may wait for an actor's answer.
 pub const OPCODES_ASKED_MAX: usize = 64;
 /// Longest name component (`NAME_MAX` of every file system that matters).
@@ -311,6 +313,9 @@ pub const RESUMPTIONS_MAX: u32 = 3;
 pub const READERS_REPLACED_MAX: u32 = 3;
 /// How long a store may take to open a file, or to read a slab of it, before the transfer ends: clients have given up long before.
 pub const READ_WITHIN: Duration = Duration::from_secs(30);
+/// Files of a store that is an actor, open or not yet closed by it: more than transfers at once on any but the largest servers, and an actor that has hung is owed
+/// no more than that.
+pub const ACTOR_FILES_MAX: usize = 65_536;
 /// How long a store may take to begin an upload, or to write the slabs that wait, before the transfer ends: clients have given up
 /// long before.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(30);

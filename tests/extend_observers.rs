@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use common::extended::Extended;
 use stagecoach::extend::{Observed, Tell};
-use stagecoach::observe::OwnedFact;
+use stagecoach::observe::{Fact, Observer, OwnedFact};
 use stagecoach::supervision::ChildSpec;
 
 /// Keeps the names of what was transferred; panics over one of them, and is blocked for long by another.
@@ -85,4 +85,23 @@ fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
     // (It has heard a few, and a few more wait in its mailbox.)
     assert!((150..=201).contains(&slow.lost()), "{} lost", slow.lost());
     assert!(gone.lost() >= 201, "{} lost", gone.lost());
+}
+
+#[test]
+fn one_that_is_called_and_panics_loses_that_fact_and_the_others_hear_both() {
+    #[derive(Debug)]
+    struct Panics;
+
+    impl Observer for Panics {
+        fn observe(&self, fact: &Fact<'_>) {
+            assert!(!matches!(fact, Fact::Finished(_)), "the secret of the observer");
+        }
+    }
+
+    let served = Extended::start(|builder| builder.observer(Panics));
+    served.still_serves();
+    served.still_serves();
+    let facts = served.settle();
+    assert_eq!(facts.crashed, ["observer of 0: the secret of the observer"; 2]);
+    assert_eq!(facts.finished.len(), 2);
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use common::extended::Extended;
+use common::trouble::{gone, narrow};
 use stagecoach::daemon::Builder;
 use stagecoach::extend::{Datagram, Opcode, OpcodeStep, Received};
-use stagecoach::limits::OPCODES_ASKED_MAX;
+use stagecoach::limits::{EXTENSION_CALL_WITHIN, OPCODES_ASKED_MAX};
 
 const SYNC: u16 = 0x0100;
 const ACTOR: u16 = 0x0101;
@@ -20,6 +21,10 @@ fn answer(octets: &[u8]) -> Option<Bytes> {
     match octets[2] {
         b'e' => Some(Bytes::copy_from_slice(octets)),
         b'l' => Some(vec![0; octets.len() * 3 + 1].into()),
+        b'k' => {
+            std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
+            None
+        }
         b'p' => panic!("the secret of the opcode"),
         _ => None,
     }
@@ -127,6 +132,39 @@ fn an_actor_that_gives_no_answer_takes_a_place_for_as_long_as_it_may_and_others_
     let facts = served.settle();
     assert!(facts.misbehaved.iter().all(|it| it == "opcode: it gave no answer within 200ms"));
     assert!((1..=OPCODES_ASKED_MAX).contains(&facts.misbehaved.len()), "{}", facts.misbehaved.len());
+}
+
+#[test]
+fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+    let served = Extended::start(|builder| {
+        let actor = narrow(|Received(datagram): Received| answer(&datagram.octets));
+        builder.opcode(ACTOR, OpcodeStep::asking(actor))
+    });
+    let clients: Vec<_> = (0..10).map(|_| client()).collect();
+    for client in &clients {
+        client.send_to(&[&ACTOR.to_be_bytes(), &b"echo"[..]].concat(), served.address).unwrap();
+    }
+    for client in &clients {
+        assert_eq!(client.recv(&mut [0; 16]).unwrap(), 6);
+    }
+    assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
+fn to_an_actor_that_has_stopped_there_is_silence() {
+    let served = Extended::start(|builder| builder.opcode(ACTOR, OpcodeStep::asking(gone())));
+    assert_eq!(ask(&served, ACTOR, b"echo"), None);
+    served.still_serves();
+    assert_eq!(served.settle().misbehaved, ["opcode: it panicked, or has stopped"]);
+}
+
+#[test]
+fn one_that_keeps_the_listeners_thread_is_told_of() {
+    let served = Extended::start(extended);
+    assert_eq!(ask(&served, SYNC, b"keep"), None);
+    served.still_serves();
+    let misbehaved = served.settle().misbehaved;
+    assert!(misbehaved[0].starts_with("opcode: it kept a thread that serves for 1"), "{misbehaved:?}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
 use common::raw::{ack, data, rrq, wrq};
+use common::trouble::{gone, narrow};
 use stagecoach::extend::{Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
+use stagecoach::limits::EXTENSION_CALL_WITHIN;
 
 /// Answers what it is told to.
 #[derive(Debug, Clone)]
@@ -93,6 +95,28 @@ fn less_of_an_option_is_granted_and_the_transfer_keeps_to_it() {
 }
 
 #[test]
+fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
+    #[derive(Debug)]
+    struct NoSizes;
+
+    impl Negotiator for NoSizes {
+        fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
+            asked.option("tsize").map(|_| Grant::leave_out("tsize")).into_iter().collect()
+        }
+    }
+
+    let served = Extended::start(|builder| builder.negotiator(NoSizes));
+    let asked = [("tsize", "0"), ("blksize", "1024")];
+    assert_eq!(read(&served, "file", &asked), options(&[("blksize", "1024")]));
+    // RFC 2347: without any option there is no OACK.
+    let mut client = served.client();
+    client.send(&rrq("file", "octet", &[("tsize", "0")]));
+    assert_eq!(client.expect_data(1), FILE);
+    client.send(&ack(1));
+    assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
 fn whatever_else_a_negotiator_answers_no_client_sees_it() {
     let long = "a".repeat(600);
     for (name, value) in [
@@ -148,6 +172,80 @@ fn one_that_gives_no_answer_is_not_waited_for() {
         served.still_serves();
         assert_eq!(served.settle().misbehaved[0], "negotiator: it gave no answer within 50ms");
     }
+}
+
+#[test]
+fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
+    for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
+        let served = Extended::start(move |builder| {
+            builder.negotiator_step(NegotiatorStep::asking(gone()).or(otherwise))
+        });
+        let asked = [("x-board", "?"), ("tsize", "0")];
+        if is_served {
+            assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27")]));
+        } else {
+            let mut client = served.client();
+            client.send(&rrq("file", "octet", &asked));
+            assert_eq!(client.expect_error(0), "Internal error");
+        }
+        served.still_serves();
+        assert_eq!(served.settle().misbehaved, ["negotiator: it panicked, or has stopped"]);
+    }
+}
+
+#[test]
+fn one_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+    let served = Extended::start(|builder| {
+        let actor = narrow(|_: Negotiate| vec![Grant::new("x-board", "7")]);
+        builder.negotiator_step(NegotiatorStep::asking(actor))
+    });
+    let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
+    for client in &clients {
+        client.send(&rrq("file", "octet", &[("x-board", "?")]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.expect_oack(), options(&[("x-board", "7")]));
+        client.send(&ack(0));
+        assert_eq!(client.expect_data(1), FILE);
+        client.send(&ack(1));
+    }
+    assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
+fn an_answer_that_comes_after_its_deadline_goes_nowhere() {
+    let served = Extended::start(|builder| {
+        let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(200)).start();
+        let step = NegotiatorStep::asking(actor.recipient()).within(Duration::from_millis(50));
+        builder.negotiator_step(step)
+    });
+    let mut client = served.client();
+    client.send(&rrq("file", "octet", &[("x-board", "?"), ("tsize", "0")]));
+    assert_eq!(client.expect_oack(), options(&[("tsize", "27")]));
+    std::thread::sleep(Duration::from_millis(300));
+    client.send(&ack(0));
+    assert_eq!(client.expect_data(1), FILE);
+    client.send(&ack(1));
+    let facts = served.settle();
+    assert_eq!((facts.misbehaved.len(), &*facts.finished[0].options), (1, "tsize=27"));
+}
+
+#[test]
+fn one_that_keeps_its_thread_is_told_of() {
+    #[derive(Debug)]
+    struct Dawdles;
+
+    impl Negotiator for Dawdles {
+        fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
+            std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
+            vec![Grant::new("x-board", "7")]
+        }
+    }
+
+    let served = Extended::start(|builder| builder.negotiator(Dawdles));
+    assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
+    let misbehaved = served.settle().misbehaved;
+    assert!(misbehaved[0].starts_with("negotiator: it kept a thread that serves for 1"), "{misbehaved:?}");
 }
 
 #[test]

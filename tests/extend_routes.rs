@@ -9,8 +9,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
 use common::raw::{Packet, ack, data, rrq, wrq};
+use common::trouble::{gone, narrow};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
+use stagecoach::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::store::{Fixed, Memory, MemoryOptions, Name};
 use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
@@ -201,10 +203,10 @@ fn an_actor_that_gives_no_answer_is_not_waited_for() {
 #[test]
 fn an_actor_that_gives_no_answer_may_be_passed_over() {
     let served = Extended::start(|builder| {
-        let (router, gone) = (Router.start().recipient(), Gone.start().recipient());
+        let router = Router.start().recipient();
         let wait = Duration::from_millis(50);
         builder
-            .route_step(RouteStep::asking(gone).or(Otherwise::Pass))
+            .route_step(RouteStep::asking(gone()).or(Otherwise::Pass))
             .route_step(RouteStep::asking(router).within(wait).or(Otherwise::Pass))
             .route(|asked| if asked.name() == "slow" { Routing::octets("next") } else { Routing::Pass })
     });
@@ -213,52 +215,16 @@ fn an_actor_that_gives_no_answer_may_be_passed_over() {
     assert!(served.settle().crashed.is_empty());
 }
 
-/// Stops as soon as it has started.
-struct Gone;
-
-impl Actor for Gone {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
-
-impl Handler<Ask> for Gone {
-    type Result = Routing;
-
-    fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Routing {
-        Routing::octets("from beyond")
-    }
-}
-
 #[test]
 fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
-    /// Takes one question at a time, and has room for one more.
-    struct Narrow(Arc<AtomicU32>);
-
-    impl Actor for Narrow {
-        type Context = Context<Self>;
-
-        fn started(&mut self, ctx: &mut Self::Context) {
-            ctx.set_mailbox_capacity(1);
-        }
-    }
-
-    impl Handler<Ask> for Narrow {
-        type Result = AtomicResponse<Self, Routing>;
-
-        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            let waiting = tokio::time::sleep(Duration::from_millis(20));
-            AtomicResponse::new(Box::pin(waiting.into_actor(self).map(|(), _, _| Routing::octets("in turn"))))
-        }
-    }
-
     let asked = Arc::<AtomicU32>::default();
     let counted = Arc::clone(&asked);
     let served = Extended::start(move |builder| {
-        builder.route_step(RouteStep::asking(Narrow(counted).start().recipient()))
+        let router = narrow(move |_: Ask| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Routing::octets("in turn")
+        });
+        builder.route_step(RouteStep::asking(router))
     });
     let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
     for client in &clients {
@@ -269,6 +235,23 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
         client.send(&ack(1));
     }
     assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
+
+#[test]
+fn a_route_that_keeps_the_listeners_thread_is_told_of() {
+    let served = Extended::start(|builder| {
+        builder.route(|asked| {
+            if asked.name() == "slow" {
+                std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
+            }
+            Routing::Pass
+        })
+    });
+    assert_eq!(served.refusal("slow", 1), "File not found");
+    served.still_serves();
+    let misbehaved = served.settle().misbehaved;
+    assert_eq!(misbehaved.len(), 1);
+    assert!(misbehaved[0].starts_with("route: it kept a thread that serves for 1"), "{misbehaved:?}");
 }
 
 #[test]

@@ -30,20 +30,19 @@ fn content() -> Vec<u8> {
 struct Books {
     uploads: HashMap<String, Vec<u8>>,
     open: HashMap<FileId, String>,
+    /// Files that nobody waited for any more when they were open.
+    unwanted: u32,
 }
 
 /// Has the same content under every name; some of the names have a flaw.
 struct Shelf {
     books: Arc<Mutex<Books>>,
-    last: FileId,
     drafts: HashMap<FileId, (String, Vec<u8>)>,
 }
 
 impl Shelf {
-    fn enter(&mut self, name: &str) -> FileId {
-        self.last += 1;
-        self.books.lock().unwrap().open.insert(self.last, name.to_owned());
-        self.last
+    fn enter(&mut self, file: FileId, name: &str) {
+        assert_eq!(self.books.lock().unwrap().open.insert(file, name.to_owned()), None);
     }
 
     fn name(&self, file: FileId) -> String {
@@ -58,18 +57,23 @@ impl Actor for Shelf {
 impl Supervised for Shelf {}
 
 impl Handler<OpenFile> for Shelf {
-    type Result = Result<OpenedFile, Fault>;
+    type Result = ResponseActFuture<Self, Result<OpenedFile, Fault>>;
 
-    fn handle(&mut self, OpenFile(name): OpenFile, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
         let name = name.to_string();
-        match &*name {
-            "missing" => return Err(Failure::NotFound.into()),
-            "panics-at-open" => panic!("the secret of the store"),
-            "stops-at-open" => ctx.stop(),
-            _ => {}
+        if name == "missing" {
+            return Box::pin(fut::ready(Err(Failure::NotFound.into())));
         }
-        let size = (name != "unsized").then_some(OCTETS as u64);
-        Ok(OpenedFile { file: self.enter(&name), size, path: format!("shelf:{name}") })
+        self.enter(file, &name);
+        assert!(name != "panics-at-open", "the secret of the store");
+        let time = Duration::from_millis(if name == "opens-late" { 300 } else { 0 });
+        Box::pin(tokio::time::sleep(time).into_actor(self).map(move |(), shelf, _| {
+            if !shelf.books.lock().unwrap().open.contains_key(&file) {
+                shelf.books.lock().unwrap().unwanted += 1;
+            }
+            let size = (name != "unsized").then_some(OCTETS as u64);
+            Ok(OpenedFile { size, path: format!("shelf:{name}") })
+        }))
     }
 }
 
@@ -101,24 +105,24 @@ impl Handler<FetchSlab> for Shelf {
 impl Handler<CloseFile> for Shelf {
     type Result = ();
 
-    fn handle(&mut self, CloseFile(file): CloseFile, _: &mut Self::Context) {
+    fn handle(&mut self, CloseFile { file, .. }: CloseFile, _: &mut Self::Context) {
         self.drafts.remove(&file);
-        self.books.lock().unwrap().open.remove(&file).expect("it was open");
+        self.books.lock().unwrap().open.remove(&file).expect("it was asked for");
     }
 }
 
 impl Handler<CreateFile> for Shelf {
     type Result = Result<CreatedFile, Fault>;
 
-    fn handle(&mut self, CreateFile { name, .. }: CreateFile, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CreateFile { file, name, .. }: CreateFile, _: &mut Self::Context) -> Self::Result {
         let name = name.to_string();
         if name == "taken" {
             return Err(Failure::Exists.into());
         }
-        let file = self.enter(&name);
+        self.enter(file, &name);
         let path = format!("shelf:{name}");
         self.drafts.insert(file, (name, Vec::new()));
-        Ok(CreatedFile { file, path })
+        Ok(CreatedFile { path })
     }
 }
 
@@ -146,13 +150,13 @@ impl Handler<PublishFile> for Shelf {
 }
 
 /// A server of which everything comes from a shelf that is started again if it panics.
-fn extended() -> (Extended, Arc<Mutex<Books>>) {
+fn extended(within_ms: u64) -> (Extended, Arc<Mutex<Books>>) {
     let books = Arc::<Mutex<Books>>::default();
     let shared = Arc::clone(&books);
     let served = Extended::start(move |mut builder| {
-        let make = |_: &mut _| Shelf { books: shared, last: 0, drafts: HashMap::new() };
+        let make = |_: &mut _| Shelf { books: shared, drafts: HashMap::new() };
         let shelf = builder.start_child(ChildSpec::permanent("shelf", make));
-        builder.store(ActorStore::new(&shelf))
+        builder.store(ActorStore::new(&shelf).within(Duration::from_millis(within_ms)))
     });
     (served, books)
 }
@@ -179,7 +183,7 @@ fn all_closed(served: &Extended, books: &Mutex<Books>) {
 
 #[test]
 fn files_are_read_from_an_actor_and_closed_when_nobody_reads_them_any_more() {
-    let (served, books) = extended();
+    let (served, books) = extended(30_000);
     for name in ["any", "unsized", "any"] {
         assert_eq!(get(&served, name), Ok(content()), "{name}");
     }
@@ -190,7 +194,7 @@ fn files_are_read_from_an_actor_and_closed_when_nobody_reads_them_any_more() {
 
 #[test]
 fn files_are_written_to_an_actor_and_nothing_is_left_of_those_that_are_not_finished() {
-    let (served, books) = extended();
+    let (served, books) = extended(30_000);
     let mut client = served.client();
     client.send(&wrq("config", "octet", &[]));
     client.expect_ack(0);
@@ -223,7 +227,7 @@ fn files_are_written_to_an_actor_and_nothing_is_left_of_those_that_are_not_finis
 
 #[test]
 fn a_store_that_gives_something_else_than_it_said_never_ends_as_if_it_were_whole() {
-    let (served, books) = extended();
+    let (served, books) = extended(30_000);
     for (name, ends) in [
         ("more-than-asked", "0 Internal error"),
         ("nothing", "0 Internal error"),
@@ -252,7 +256,7 @@ fn a_store_that_gives_something_else_than_it_said_never_ends_as_if_it_were_whole
 
 #[test]
 fn an_actor_that_is_slow_for_some_makes_nobody_else_wait() {
-    let (served, _) = extended();
+    let (served, _) = extended(30_000);
     let mut waiting: Vec<_> = (0..100).map(|_| served.client()).collect();
     for client in &mut waiting {
         client.send(&rrq("slow", "octet", &[("blksize", "1428")]));
@@ -265,6 +269,86 @@ fn an_actor_that_is_slow_for_some_makes_nobody_else_wait() {
         client.send(&error(0, "never mind"));
     }
     served.settle();
+}
+
+#[test]
+fn a_file_that_is_opened_when_nobody_waits_any_more_is_closed_again() {
+    let (served, books) = extended(100);
+    for _ in 0..3 {
+        assert_eq!(get(&served, "opens-late"), Err("0 Internal error".to_owned()));
+    }
+    assert_eq!(get(&served, "any"), Ok(content()));
+    all_closed(&served, &books);
+    let until = Instant::now() + Duration::from_secs(10);
+    while books.lock().unwrap().unwanted < 3 {
+        assert!(Instant::now() < until, "{} of 3 opened too late", books.lock().unwrap().unwanted);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let detail = served.settle().finished[0].detail.clone().unwrap_or_default();
+    assert!(detail.starts_with("the store's actor did not answer"), "{detail}");
+}
+
+#[test]
+fn an_actor_that_never_answers_is_given_up() {
+    let (served, books) = extended(100);
+    // (The first slab comes, the others never.)
+    assert_eq!(get(&served, "slow"), Err("0 Internal error".to_owned()));
+    assert_eq!(get(&served, "any"), Ok(content()));
+    all_closed(&served, &books);
+}
+
+#[test]
+fn an_actor_whose_mailbox_is_full_is_waited_for_and_hears_of_every_file_that_is_closed() {
+    /// Takes its time for every file, and has room for one more message.
+    struct Narrow(Arc<Mutex<Books>>);
+
+    impl Actor for Narrow {
+        type Context = Context<Self>;
+
+        fn started(&mut self, ctx: &mut Self::Context) {
+            ctx.set_mailbox_capacity(1);
+        }
+    }
+
+    impl Handler<OpenFile> for Narrow {
+        type Result = AtomicResponse<Self, Result<OpenedFile, Fault>>;
+
+        fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
+            self.0.lock().unwrap().open.insert(file, name.to_string());
+            let waiting = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+            let opened = OpenedFile { size: None, path: "narrow".to_owned() };
+            AtomicResponse::new(Box::pin(waiting.map(move |(), _, _| Ok(opened))))
+        }
+    }
+
+    impl Handler<FetchSlab> for Narrow {
+        type Result = Result<Slab, Fault>;
+
+        fn handle(&mut self, _: FetchSlab, _: &mut Self::Context) -> Self::Result {
+            Ok(Slab { bytes: Bytes::from_static(b"in turn"), end: true })
+        }
+    }
+
+    impl Handler<CloseFile> for Narrow {
+        type Result = ();
+
+        fn handle(&mut self, CloseFile { file, .. }: CloseFile, _: &mut Self::Context) {
+            self.0.lock().unwrap().open.remove(&file).expect("it was asked for");
+        }
+    }
+
+    let books = Arc::<Mutex<Books>>::default();
+    let shared = Arc::clone(&books);
+    let served = Extended::start(|builder| builder.store(ActorStore::for_reading(&Narrow(shared).start())));
+    let mut clients: Vec<_> = (0..20).map(|_| served.client()).collect();
+    for client in &clients {
+        client.send(&rrq("any", "octet", &[]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.expect_data(1), b"in turn");
+        client.send(&ack(1));
+    }
+    all_closed(&served, &books);
 }
 
 #[test]

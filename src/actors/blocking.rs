@@ -56,7 +56,7 @@ impl StoreCaller {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(Failure::Internal.into()),
             Ok(Err(_)) => Err(Failure::ShuttingDown.into()),
-            Err(_) => Err(late(limit)),
+            Err(_) => Err(self.late(limit)),
         }
     }
 
@@ -65,13 +65,19 @@ impl StoreCaller {
         match timeout(limit, AssertUnwindSafe(later).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => self.call(|_| resume_unwind(panic)),
-            Err(_) => Err(late(limit)),
+            Err(_) => Err(self.late(limit)),
         }
     }
-}
 
-fn late(limit: Duration) -> Fault {
-    Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))
+    fn late(&self, limit: Duration) -> Fault {
+        let why = format!("it gave no answer within {limit:?}");
+        self.service.observe(&Fact::Misbehaved {
+            extension: "store",
+            transfer: Some(self.transfer),
+            why: &why,
+        });
+        Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))
+    }
 }
 
 #[cfg(test)]

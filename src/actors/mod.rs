@@ -17,12 +17,15 @@
 mod arbiter_supervisor;
 mod blocking;
 mod error_budget;
+mod extensions;
 mod history;
 #[cfg(feature = "testkit")]
 pub(crate) mod kit;
 mod lease;
 mod listener;
 mod live_peers;
+mod negotiating;
+mod opcodes;
 mod prefixes;
 mod reader;
 mod registry;

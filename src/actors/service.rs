@@ -11,9 +11,9 @@ use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
-use crate::net::{Mtu, PortRange};
+use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
-use crate::policy::{Access, OverLimit, RefusedOption, Rules};
+use crate::policy::{Access, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{RestartLimit, caught, contained};
 use crate::transfer::{Offer, OnAbort, Timeouts};
@@ -35,14 +35,10 @@ pub struct Service {
     pub rules: Rules,
     /// Who may read and write.
     pub access: Access,
-    /// Options that are granted to nobody, or not to all.
-    pub refused_options: Vec<RefusedOption>,
     /// What becomes of requests for which there is no place.
     pub over_limit: OverLimit,
     /// What is granted of the options that are asked for.
     pub offer: Offer,
-    /// What bounds blocks beside that.
-    pub mtu: Mtu,
     /// Memory for windows.
     pub windows: Arc<WindowBudget>,
     /// How patient transfers are.

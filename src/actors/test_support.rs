@@ -10,7 +10,6 @@ use actix::{Actor, Context, Handler, System};
 
 pub(super) use self::press::Press;
 use super::service::Service;
-use crate::net::Mtu;
 use crate::observe::{Fact, Observer};
 use crate::policy::{Access, OverLimit, Rules};
 use crate::store::Store;
@@ -47,9 +46,7 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         rules: Rules::default(),
         offer: Offer::default(),
         access: Access::default(),
-        refused_options: Vec::new(),
         over_limit: OverLimit::default(),
-        mtu: Mtu::default(),
         single_port: false,
         windows: Arc::default(),
         timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },

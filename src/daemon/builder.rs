@@ -17,6 +17,7 @@ use crate::actors::kit::Kit;
 use crate::extend::{
     Asked, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep, Routing, Tell,
 };
+use crate::net::Mtu;
 use crate::observe::{LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
@@ -228,7 +229,9 @@ impl Builder {
 }
 
 fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, log: &Logger) -> Service {
-    let Extensions { routes, negotiators, opcodes, observers } = extensions;
+    let Extensions { routes, negotiators: others, opcodes, observers } = extensions;
+    let mut negotiators = built_in_negotiators(&settings);
+    negotiators.extend(others);
     Service {
         store,
         routes,
@@ -237,10 +240,8 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         observers,
         rules: Rules { read_only: settings.read_only, strict: settings.strict },
         access: settings.access,
-        refused_options: settings.refused_options,
         over_limit: settings.over_limit,
         offer: settings.offer,
-        mtu: settings.mtu,
         windows: Arc::default(),
         timeouts: settings.timeouts,
         on_abort: settings.on_abort,
@@ -253,6 +254,13 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         #[cfg(feature = "chaos")]
         chaos: settings.chaos,
     }
+}
+
+/// What of the settings says something about options: asked like any other negotiator, and before them.
+fn built_in_negotiators(settings: &Settings) -> Vec<NegotiatorStep> {
+    let refused = settings.refused_options.iter().cloned().map(NegotiatorStep::new);
+    let mtu = (settings.mtu != Mtu::Unbounded).then(|| NegotiatorStep::new(settings.mtu));
+    refused.chain(mtu).collect()
 }
 
 /// Removes what a crash has left of uploads, beside the serving.

@@ -1,30 +1,44 @@
 //! A store that is an actor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 
-/// What an actor calls a file that it has opened or created: any number, as long as no two that are in use are the same.
-pub type FileId = u64;
+/// The number of a file that an actor has open, chosen by the server: no two files of a process have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u64);
 
-/// Opens a file to be read.
+impl FileId {
+    /// (Of the process, not of the store: stores may share an actor.)
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Opens a file to be read. Unless that is refused, a [`CloseFile`] follows in any case.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<OpenedFile, Fault>")]
-pub struct OpenFile(pub Name);
+pub struct OpenFile {
+    /// What it will be called.
+    pub file: FileId,
+    /// The name.
+    pub name: Name,
+}
 
 /// A file that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedFile {
-    /// What [`FetchSlab`] and [`CloseFile`] will call it.
-    pub file: FileId,
     /// Octets, if that is known.
     pub size: Option<u64>,
     /// What the log calls it.
@@ -43,15 +57,12 @@ pub struct FetchSlab {
     pub length: usize,
 }
 
-/// Nobody reads the file any more; or nobody writes it, and nothing of it is to be left.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub struct CloseFile(pub FileId);
-
-/// Prepares an upload, as [`Store::create`].
+/// Prepares an upload, as [`Store::create`]. Unless that is refused, a [`CloseFile`] follows, or a [`PublishFile`] that does what it says.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<CreatedFile, Fault>")]
 pub struct CreateFile {
+    /// What it will be called.
+    pub file: FileId,
     /// The name.
     pub name: Name,
     /// The size that the client announced.
@@ -61,8 +72,6 @@ pub struct CreateFile {
 /// A file that is being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatedFile {
-    /// What [`AppendSlab`], [`PublishFile`] and [`CloseFile`] will call it.
-    pub file: FileId,
     /// What the log calls it.
     pub path: String,
 }
@@ -77,19 +86,43 @@ pub struct AppendSlab {
     pub octets: Bytes,
 }
 
-/// Makes the file appear, as [`Sink::publish`].
+/// Makes the file appear, as [`Sink::publish`]. Once that has happened, no [`CloseFile`] follows.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct PublishFile(pub FileId);
 
-/// A [`Store`] that asks an actor. No thread waits for what it reads; a client whose question isn't answered within [`limits::READ_WITHIN`] or [`limits::WRITE_WITHIN`], because the actor is slow,
-/// full, stopped or panicked, gets ERROR 0, and nobody else notices.
+/// Nobody reads the file any more; or nobody writes it, and nothing of it is to be left.
+///
+/// It may be one that the actor doesn't know: its client has given up while the actor was opening it. Who takes its time to open a file remembers its number before, and looks
+/// afterwards whether it is still wanted.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct CloseFile {
+    /// The file.
+    pub file: FileId,
+    /// Another may be opened once this has been read.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl CloseFile {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(file: FileId) -> Self {
+        Self { file, _place: None }
+    }
+}
+
+/// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't answered [in time](Self::within), because the actor is slow,
+/// full, stopped or panicked, gets ERROR 0, and nobody else notices. Of one store an actor has [`limits::ACTOR_FILES_MAX`] files to care for at most, those included whose
+/// [`CloseFile`] it hasn't read: beyond that clients are told that the server is busy.
 #[derive(Debug, Clone)]
 pub struct ActorStore {
     open: Recipient<OpenFile>,
     fetch: Recipient<FetchSlab>,
     close: Recipient<CloseFile>,
     writing: Option<Writing>,
+    within: Duration,
+    places: Arc<Semaphore>,
 }
 
 #[derive(Debug, Clone)]
@@ -111,6 +144,8 @@ impl ActorStore {
             fetch: actor.clone().recipient(),
             close: actor.clone().recipient(),
             writing: None,
+            within: limits::READ_WITHIN,
+            places: Arc::new(Semaphore::new(limits::ACTOR_FILES_MAX)),
         }
     }
 
@@ -133,66 +168,93 @@ impl ActorStore {
         };
         Self { writing: Some(writing), ..Self::for_reading(actor) }
     }
+
+    /// The actor may take so long for an answer, [`limits::READ_WITHIN`] at most, which is what it has unless told otherwise. (To publish a file it has
+    /// [`limits::PUBLISH_WITHIN`].)
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { within: time.min(limits::READ_WITHIN), ..self }
+    }
+
+    async fn ask_to_open(self, name: Name) -> Result<Arc<dyn Source>, Fault> {
+        let mut entry = self.enter()?;
+        let question = OpenFile { file: entry.file, name };
+        let OpenedFile { size, path } = entry.answer(&self.open, question, self.within).await?;
+        Ok(Arc::new(ActorSource { entry, size, path, fetch: self.fetch.clone(), within: self.within }))
+    }
+
+    /// A file that is to be opened.
+    fn enter(&self) -> Result<Entry, Fault> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place =
+            place.map_err(|_| Fault::new(Failure::Busy, "the store's actor has too many files open"))?;
+        Ok(Entry { file: FileId::next(), close: self.close.clone(), place: Some(place) })
+    }
 }
 
 impl Store for ActorStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let OpenedFile { file, size, path } = wait(&self.open, OpenFile(name.clone()), limits::READ_WITHIN)?;
-        Ok(self.source(file, size, path))
+        runtime()?.block_on(self.clone().ask_to_open(name.clone()))
     }
 
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
-        let (store, asking) = (self.clone(), self.open.send(OpenFile(name.clone())));
-        Some(Box::pin(async move {
-            let OpenedFile { file, size, path } = asking.await.map_err(no_answer)??;
-            Ok(store.source(file, size, path))
-        }))
+        Some(Box::pin(self.clone().ask_to_open(name.clone())))
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        let writing = self.writing.as_ref().ok_or(Failure::ReadOnly)?;
-        let question = CreateFile { name: name.clone(), claimed };
-        let CreatedFile { file, path } = wait(&writing.create, question, limits::WRITE_WITHIN)?;
-        let open = Open { file: Some(file), close: self.close.clone() };
-        Ok(Box::new(ActorSink { open, path, writing: writing.clone() }))
+        let writing = self.writing.clone().ok_or(Failure::ReadOnly)?;
+        let mut entry = self.enter()?;
+        let question = CreateFile { file: entry.file, name: name.clone(), claimed };
+        let CreatedFile { path } =
+            runtime()?.block_on(entry.answer(&writing.create, question, self.within))?;
+        Ok(Box::new(ActorSink { entry, path, writing, within: self.within }))
     }
 }
 
-impl ActorStore {
-    fn source(&self, file: FileId, size: Option<u64>, path: String) -> Arc<dyn Source> {
-        let open = Open { file: Some(file), close: self.close.clone() };
-        Arc::new(ActorSource { open, size, path, fetch: self.fetch.clone() })
-    }
-}
-
-/// Tells the actor when a file is not wanted any more.
+/// A file that the actor has been asked for. It is told when nobody wants it any more.
 #[derive(Debug)]
-struct Open {
-    file: Option<FileId>,
+struct Entry {
+    file: FileId,
     close: Recipient<CloseFile>,
+    /// `None`: there is nothing to be closed.
+    place: Option<OwnedSemaphorePermit>,
 }
 
-impl Drop for Open {
+impl Entry {
+    /// The actor's answer whether there is to be such a file.
+    async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M, within: Duration) -> Result<T, Fault>
+    where
+        M: Message<Result = Result<T, Fault>> + Send + 'static,
+        T: Send + 'static,
+    {
+        match timeout(within, actor.send(question)).await {
+            Ok(Ok(Err(refused))) => {
+                self.place = None;
+                Err(refused)
+            }
+            Ok(Ok(answer)) => answer,
+            Ok(Err(why)) => Err(no_answer(why)),
+            Err(why) => Err(no_answer(why)),
+        }
+    }
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(file) = self.file.take() {
+        if let Some(place) = self.place.take() {
             // Whatever its mailbox: an actor that isn't told would keep the file for ever.
-            self.close.do_send(CloseFile(file));
+            self.close.do_send(CloseFile { file: self.file, _place: Some(place) });
         }
     }
 }
 
 #[derive(Debug)]
 struct ActorSource {
-    open: Open,
+    entry: Entry,
     size: Option<u64>,
     path: String,
     fetch: Recipient<FetchSlab>,
-}
-
-impl ActorSource {
-    fn question(&self, offset: u64, length: usize) -> FetchSlab {
-        FetchSlab { file: self.open.file.unwrap_or_default(), offset, length }
-    }
+    within: Duration,
 }
 
 impl Source for ActorSource {
@@ -205,20 +267,22 @@ impl Source for ActorSource {
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
-        wait(&self.fetch, self.question(offset, length), limits::READ_WITHIN)
+        wait(&self.fetch, FetchSlab { file: self.entry.file, offset, length }, self.within)
     }
 
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
-        let asking = self.fetch.send(self.question(offset, length));
-        Some(Box::pin(async move { asking.await.map_err(no_answer)? }))
+        let asking = self.fetch.send(FetchSlab { file: self.entry.file, offset, length });
+        let answer = timeout(self.within, asking);
+        Some(Box::pin(async move { answer.await.map_err(no_answer)?.map_err(no_answer)? }))
     }
 }
 
 #[derive(Debug)]
 struct ActorSink {
-    open: Open,
+    entry: Entry,
     path: String,
     writing: Writing,
+    within: Duration,
 }
 
 impl Sink for ActorSink {
@@ -227,16 +291,14 @@ impl Sink for ActorSink {
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        let file = self.open.file.unwrap_or_default();
-        let question = AppendSlab { file, octets: Bytes::copy_from_slice(octets) };
-        wait(&self.writing.append, question, limits::WRITE_WITHIN)
+        let question = AppendSlab { file: self.entry.file, octets: Bytes::copy_from_slice(octets) };
+        wait(&self.writing.append, question, self.within)
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        let file = self.open.file.unwrap_or_default();
-        wait(&self.writing.publish, PublishFile(file), limits::PUBLISH_WITHIN)?;
+        wait(&self.writing.publish, PublishFile(self.entry.file), limits::PUBLISH_WITHIN)?;
         // What is published is not to be taken back.
-        self.open.file = None;
+        self.entry.place = None;
         Ok(())
     }
 }
@@ -247,11 +309,17 @@ where
     M: Message<Result = Result<T, Fault>> + Send + 'static,
     T: Send + 'static,
 {
-    let runtime = Handle::try_current().map_err(no_answer)?;
     let asking = actor.send(question);
-    runtime.block_on(async { timeout(within, asking).await }).map_err(no_answer)?.map_err(no_answer)?
+    runtime()?.block_on(async { timeout(within, asking).await }).map_err(no_answer)?.map_err(no_answer)?
+}
+
+fn runtime() -> Result<Handle, Fault> {
+    Handle::try_current().map_err(no_answer)
 }
 
 fn no_answer(error: impl std::fmt::Display) -> Fault {
     Fault::new(Failure::Internal, format_args!("the store's actor did not answer: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,23 @@
 //! What of negotiators' answers a client may get.
 
+use std::borrow::Cow;
+
 use super::Grant;
 use crate::limits;
-use crate::transfer::OPTIONS;
+use crate::transfer::{OPTIONS, Offer};
 use crate::wire::{Options, Request, Text, decimal};
-
-/// Known options of which less than was asked for may be granted, and the least that there is of each.
-const LOWERED: [(&str, u64); 2] = [("blksize", limits::BLKSIZE_MIN as u64), ("windowsize", 1)];
 
 /// Answers that have been checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Grants {
-    /// Known options, and what their client may be taken to have asked for.
-    lowered: Vec<(&'static str, u64)>,
+    /// The least that was granted of known options.
+    blksize_max: Option<u16>,
+    windowsize_max: Option<u16>,
+    /// Options that are as if the client had not asked for them.
+    left_out: Vec<Text<'static>>,
     /// Others: the name as the client spelled it, and the answer.
     answers: Vec<(Text<'static>, Text<'static>)>,
-    /// What was wrong with those that are left out.
+    /// What was wrong with those that nobody gets.
     pub(crate) wrong: Vec<&'static str>,
 }
 
@@ -24,48 +26,69 @@ impl Grants {
     pub(crate) fn new(request: &Request<'_>, grants: Vec<Grant>) -> Self {
         let mut checked = Self::default();
         for grant in grants {
-            if let Err(why) = checked.add(&request.options, &grant) {
+            if let Err(why) = checked.add(&request.options, grant) {
                 checked.wrong.push(why);
             }
         }
+        let Self { left_out, answers, .. } = &mut checked;
+        answers.retain(|(name, _)| !is_among(left_out, name));
         checked
     }
 
-    fn add(&mut self, options: &Options<'_>, grant: &Grant) -> Result<(), &'static str> {
-        let is_named = |name: &Text<'_>| name.as_bytes().eq_ignore_ascii_case(grant.name.as_bytes());
-        let Some((name, asked)) = options.iter().find(|(name, _)| is_named(name)) else {
+    fn add(&mut self, options: &Options<'_>, Grant { name, value }: Grant) -> Result<(), &'static str> {
+        let is_named = |other: &Text<'_>| other.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+        let Some((asked_name, asked)) = options.iter().find(|(name, _)| is_named(name)) else {
             return Err("it answered an option that nobody asked for");
         };
-        if self.answers.iter().any(|(name, _)| is_named(name))
-            || self.lowered.iter().any(|(name, _)| name.eq_ignore_ascii_case(&grant.name))
-        {
+        let Some(value) = value else {
+            self.left_out.push(asked_name.clone().into_owned());
+            return Ok(());
+        };
+        if OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            return self.lower(&name, asked, &value);
+        }
+        if self.answers.iter().any(|(name, _)| is_named(name)) {
             return Err("it answered an option that is answered already");
         }
-        if OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(&grant.name)) {
-            self.lowered.push(lowered(grant, asked)?);
-            return Ok(());
-        }
-        if grant.value.is_empty() {
+        if value.is_empty() {
             return Err("it answered an option with nothing");
         }
-        let value = Text::new(grant.value.clone().into_bytes()).ok_or("it answered an option with a NUL")?;
-        self.answers.push((name.clone().into_owned(), value));
+        let value = Text::new(value.into_bytes()).ok_or("it answered an option with a NUL")?;
+        self.answers.push((asked_name.clone().into_owned(), value));
         Ok(())
     }
 
-    /// The request as it is to be negotiated by the rules: with lower wishes, where less is granted.
-    pub(crate) fn lower(&self, options: &Options<'_>) -> Option<Options<'static>> {
-        (!self.lowered.is_empty()).then(|| {
-            let mut wishes = Options::new();
-            for (name, asked) in options.iter() {
-                let is_named = |word: &str| name.as_bytes().eq_ignore_ascii_case(word.as_bytes());
-                let lowered = self.lowered.iter().find(|(known, _)| is_named(known));
-                let wish =
-                    lowered.map_or_else(|| asked.clone().into_owned(), |(_, value)| Text::from(*value));
-                wishes.push(name.clone().into_owned(), wish);
-            }
-            wishes
-        })
+    fn lower(&mut self, name: &str, asked: &Text<'_>, value: &str) -> Result<(), &'static str> {
+        let (most, least) = match &*name.to_ascii_lowercase() {
+            "blksize" | "blksize2" => (&mut self.blksize_max, limits::BLKSIZE_MIN),
+            "windowsize" => (&mut self.windowsize_max, 1),
+            _ => return Err("it answered an option that the server answers itself"),
+        };
+        let asked = decimal(asked.as_bytes()).ok_or("it answered an option whose value makes no sense")?;
+        let value = decimal(value.as_bytes()).filter(|value| *value <= asked);
+        let value = value.and_then(|value| u16::try_from(value).ok()).filter(|value| *value >= least);
+        let value = value.ok_or("it granted more of an option than was asked for, or less than there is")?;
+        *most = Some(most.map_or(value, |most| most.min(value)));
+        Ok(())
+    }
+
+    /// Makes the server's offer no greater than what is granted.
+    pub(crate) fn bound(&self, offer: &mut Offer) {
+        offer.blksize_max = offer.blksize_max.min(self.blksize_max.unwrap_or(u16::MAX));
+        offer.windowsize_max = offer.windowsize_max.min(self.windowsize_max.unwrap_or(u16::MAX));
+    }
+
+    /// The request as it is to be negotiated: without the options that are left out.
+    pub(crate) fn heed<'r>(&self, request: &'r Request<'static>) -> Cow<'r, Request<'static>> {
+        if self.left_out.is_empty() {
+            return Cow::Borrowed(request);
+        }
+        let mut heeded = request.clone();
+        heeded.options = Options::new();
+        for (name, value) in request.options.iter().filter(|(name, _)| !is_among(&self.left_out, name)) {
+            heeded.options.push(name.clone(), value.clone());
+        }
+        Cow::Owned(heeded)
     }
 
     /// Appends the answers to what is `accepted` by the rules. `false` if not all of them found room.
@@ -79,12 +102,8 @@ impl Grants {
     }
 }
 
-fn lowered(grant: &Grant, asked: &Text<'_>) -> Result<(&'static str, u64), &'static str> {
-    let known = LOWERED.iter().find(|(name, _)| name.eq_ignore_ascii_case(&grant.name));
-    let (name, least) = known.ok_or("it answered an option that the server answers itself")?;
-    let asked = decimal(asked.as_bytes()).ok_or("it answered an option whose value makes no sense")?;
-    let value = decimal(grant.value.as_bytes()).filter(|value| (*least..=asked).contains(value));
-    Ok((name, value.ok_or("it granted more of an option than was asked for, or less than there is")?))
+fn is_among(names: &[Text<'_>], name: &Text<'_>) -> bool {
+    names.iter().any(|other| other.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
 }
 
 #[cfg(test)]

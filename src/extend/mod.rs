@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`Route`] | which store and name answer this request, or why not? | each in turn, until one doesn't [pass](Routing::Pass) | the served directory |
 //! | [`Store`](crate::store::Store) | open a file, read it, write it | the one that a route chose | [`Directory`](crate::store::Directory) |
-//! | [`Negotiator`] | what is answered to options that the server doesn't know, and what less of others? | all, once the file is open | nothing |
+//! | [`Negotiator`] | what is answered to options that the server doesn't know, and what less of others, or nothing? | all, once the file is open | nothing |
 //! | [`Opcode`] | what is answered to a datagram that is not TFTP's? | who has that opcode | silence |
 //! | [`Observer`](crate::observe::Observer) | nothing: it is told what happened | all | the log, the counters |
 //!
@@ -17,10 +17,12 @@
 
 mod actor_store;
 mod asked;
+mod built_in;
 mod grants;
 mod negotiator;
 mod opcode;
 mod route;
+mod step;
 mod tell;
 
 pub use self::actor_store::{
@@ -29,13 +31,13 @@ pub use self::actor_store::{
 };
 pub use self::asked::Asked;
 pub(crate) use self::grants::Grants;
-pub use self::negotiator::{Found, Grant, Negotiate, Negotiator, NegotiatorStep};
-pub use self::opcode::{Datagram, Opcode, OpcodeStep, Received};
-pub use self::route::{Ask, Otherwise, Route, RouteStep, Routing, Served};
+pub use self::negotiator::{Found, Grant, Negotiate, Negotiator};
+pub use self::opcode::{Datagram, Opcode, Received};
+pub(crate) use self::route::name_of;
+pub use self::route::{Ask, Route, Routing, Served};
+pub(crate) use self::step::{Answerer, Asking};
+pub use self::step::{NegotiatorStep, OpcodeStep, Otherwise, Question, RouteStep, Step};
 pub use self::tell::{Observed, Tell};
-pub(crate) use self::{
-    negotiator::Step as NegotiatorWay, opcode::Step as OpcodeWay, route::Step as RouteWay, route::name_of,
-};
 
 /// The code in the manual is compiled.
 #[cfg(doctest)]

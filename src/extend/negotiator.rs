@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Message, Recipient};
+use actix::Message;
 
-use super::{Asked, Otherwise};
-use crate::limits;
+use super::{Asked, NegotiatorStep};
+
 use crate::store::Source;
 
 /// Answers options of a request, once its file is open. All negotiators are asked, in the order in which they were added; what they may answer is checked, see [`Grant`].
@@ -21,22 +20,29 @@ pub trait Negotiator: fmt::Debug + Send + Sync + 'static {
 
 /// An answer to an option.
 ///
-/// The server leaves out what no client may get, and tells observers of it: an option that wasn't asked for, or is answered by another already; a value that is empty, has a NUL in it, or finds no
-/// room in the OACK ([`limits::OACK_OCTETS_MAX`]). Of the options that it knows, `blksize` and `windowsize` may be answered with less than was asked for: the
-/// server grants that then, or less. The others it answers itself.
+/// What no client may get is left out, and observers are told of it: an option that wasn't asked for, or is answered by another already; a value that is empty, has a NUL in it, or finds no
+/// room in the OACK ([`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options that the server knows, `blksize`, `blksize2` and `windowsize` may be answered with less than was asked for: it
+/// grants that then, or less. The others it answers itself. Any of them may be [left out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Grant {
     /// The option's name, in any spelling.
     pub name: String,
-    /// What is answered.
-    pub value: String,
+    /// What is answered; nothing, if `None`.
+    pub value: Option<String>,
 }
 
 impl Grant {
     /// Answers the option `name` with `value`.
     #[must_use]
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into() }
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+
+    /// Has the option `name` be as if it had not been asked for, whatever others answer to it: some firmware asks for what it can't do with.
+    #[must_use]
+    pub fn leave_out(name: impl Into<String>) -> Self {
+        Self { name: name.into(), value: None }
     }
 }
 
@@ -60,46 +66,10 @@ pub struct Negotiate {
     pub file: Found,
 }
 
-/// One of those who are asked.
-#[derive(Debug, Clone)]
-pub struct NegotiatorStep(pub(crate) Step);
-
-#[derive(Debug, Clone)]
-pub(crate) enum Step {
-    /// Called at once.
-    Here(Arc<dyn Negotiator>),
-    /// An actor that is asked, and may take so long to answer.
-    Asks { actor: Recipient<Negotiate>, within: Duration, otherwise: Otherwise },
-}
-
 impl NegotiatorStep {
     /// A negotiator that is called.
     #[must_use]
     pub fn new(negotiator: impl Negotiator) -> Self {
-        Self(Step::Here(Arc::new(negotiator)))
-    }
-
-    /// An actor that is asked. It has [`limits::EXTENSION_WITHIN`] to answer; else the transfer begins without its answers.
-    #[must_use]
-    pub fn asking(actor: Recipient<Negotiate>) -> Self {
-        Self(Step::Asks { actor, within: limits::EXTENSION_WITHIN, otherwise: Otherwise::Pass })
-    }
-
-    /// The actor may take so long to answer. No difference to a negotiator that is called.
-    #[must_use]
-    pub fn within(mut self, time: Duration) -> Self {
-        if let Step::Asks { within, .. } = &mut self.0 {
-            *within = time;
-        }
-        self
-    }
-
-    /// What becomes of the transfer if the actor doesn't answer. No difference to a negotiator that is called.
-    #[must_use]
-    pub fn or(mut self, what: Otherwise) -> Self {
-        if let Step::Asks { otherwise, .. } = &mut self.0 {
-            *otherwise = what;
-        }
-        self
+        Self::calling(Arc::new(negotiator))
     }
 }

@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Message, MessageResponse, Recipient};
+use actix::{Message, MessageResponse};
 use bytes::Bytes;
 
-use super::Asked;
+use super::{Asked, RouteStep};
 use crate::error::{Failure, Fault};
-use crate::limits;
 use crate::observe::Label;
 use crate::store::{Fixed, Name, Store};
 use crate::wire::ErrorCode;
@@ -54,7 +52,7 @@ pub enum Routing {
 
 impl Routing {
     /// Refuses, with a code and a text for the client: what of it isn't printable ASCII is left out, and so is what is beyond
-    /// [`ERROR_TEXT_OCTETS_MAX`](limits::ERROR_TEXT_OCTETS_MAX). Remember that U-Boot stops on codes 1 and 2, and begins anew on every other.
+    /// [`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX). Remember that U-Boot stops on codes 1 and 2, and begins anew on every other.
     #[must_use]
     pub fn refuse(code: ErrorCode, text: &str) -> Self {
         Self::Refuse(Fault::refusal(code, text))
@@ -110,63 +108,17 @@ impl Served {
 #[rtype(result = "Routing")]
 pub struct Ask(pub Asked<'static>);
 
-/// One link of the chain.
-#[derive(Debug, Clone)]
-pub struct RouteStep(pub(crate) Step);
-
-#[derive(Debug, Clone)]
-pub(crate) enum Step {
-    /// Called at once.
-    Here(Arc<dyn Route>),
-    /// An actor that is asked, and may take so long to answer.
-    Asks { actor: Recipient<Ask>, within: Duration, otherwise: Otherwise },
-}
-
-/// What becomes of a request if an actor doesn't answer: it takes too long, its mailbox is full for as long, it has stopped, or it panicked over it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Otherwise {
-    /// The client gets ERROR 0, "Internal error".
-    #[default]
-    Refuse,
-    /// The next route may decide.
-    Pass,
-}
-
 impl RouteStep {
     /// A route that is called.
     #[must_use]
     pub fn new(route: impl Route) -> Self {
-        Self(Step::Here(Arc::new(route)))
+        Self::calling(Arc::new(route))
     }
 
     /// A closure that is called.
     #[must_use]
     pub fn from_fn(route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
         Self::new(Closure(route))
-    }
-
-    /// An actor that is asked. It has [`limits::EXTENSION_WITHIN`] to answer; else the request is refused.
-    #[must_use]
-    pub fn asking(actor: Recipient<Ask>) -> Self {
-        Self(Step::Asks { actor, within: limits::EXTENSION_WITHIN, otherwise: Otherwise::default() })
-    }
-
-    /// The actor may take so long to answer; clients repeat their request after a second or more, and give up after some. No difference to a route that is called.
-    #[must_use]
-    pub fn within(mut self, time: Duration) -> Self {
-        if let Step::Asks { within, .. } = &mut self.0 {
-            *within = time;
-        }
-        self
-    }
-
-    /// What becomes of the request if the actor doesn't answer. No difference to a route that is called.
-    #[must_use]
-    pub fn or(mut self, what: Otherwise) -> Self {
-        if let Step::Asks { otherwise, .. } = &mut self.0 {
-            *otherwise = what;
-        }
-        self
     }
 }
 

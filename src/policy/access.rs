@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::wire::{Direction, Options, Text};
+use crate::wire::Direction;
 
 /// Who is admitted. The first rule that names the client's network, and what it wants to do, decides.
 ///
@@ -66,8 +66,10 @@ pub struct RefusedOption {
 }
 
 impl RefusedOption {
-    fn concerns(&self, address: IpAddr) -> bool {
-        self.network.is_none_or(|network| network.contains(&address))
+    /// Whether a client at `address` had better not be granted it.
+    #[must_use]
+    pub fn concerns(&self, address: IpAddr) -> bool {
+        self.network.is_none_or(|network| network.contains(&address.to_canonical()))
     }
 }
 
@@ -78,28 +80,6 @@ impl fmt::Display for RefusedOption {
             None => f.write_str(&self.name),
         }
     }
-}
-
-/// What is left of `options` for a client at `address`: the others are as if it had not asked. `None` if that is all of them.
-#[must_use]
-pub fn without_refused(
-    options: &Options<'_>,
-    refused: &[RefusedOption],
-    address: IpAddr,
-) -> Option<Options<'static>> {
-    let address = address.to_canonical();
-    let is_refused = |name: &Text<'_>| {
-        let is_named = |it: &RefusedOption| name.as_bytes().eq_ignore_ascii_case(it.name.as_bytes());
-        refused.iter().any(|it| is_named(it) && it.concerns(address))
-    };
-    if !options.iter().any(|(name, _)| is_refused(name)) {
-        return None;
-    }
-    let mut left = Options::new();
-    for (name, value) in options.iter().filter(|(name, _)| !is_refused(name)) {
-        left.push(name.clone().into_owned(), value.clone().into_owned());
-    }
-    Some(left)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod access;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use self::access::{Access, AccessRule, RefusedOption, without_refused};
+pub use self::access::{Access, AccessRule, RefusedOption};
 use crate::error::Failure;
 use crate::wire::{Direction, Mode, Request};
 

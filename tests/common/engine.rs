@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix::{Addr, Arbiter, System};
 use stagecoach::actors::{Cancel, List, LivePeers, Registry, Service, Snapshot};
 use stagecoach::daemon::{Capacity, Server, ServerHandle};
-use stagecoach::net::{Mtu, RequestSocket};
+use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
 use stagecoach::policy::{Access, OverLimit, Rules};
 use stagecoach::store::Store;
@@ -159,9 +159,7 @@ impl Engine {
             rules: Rules::default(),
             offer: Offer::default(),
             access: Access::default(),
-            refused_options: Vec::new(),
             over_limit: OverLimit::default(),
-            mtu: Mtu::default(),
             single_port: false,
             windows: Arc::default(),
             timeouts,

@@ -9,6 +9,7 @@
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
 //! * [`shelf`]: a store that panics, for the engine.
 //! * [`tripwire`]: a packet log at which sessions panic, for the engine.
+//! * [`trouble`]: actors that have stopped, or are full.
 //! * [`namespace`]: a test of its own network or disks.
 //! * [`client`]: a plain blocking client that reads and writes whole files with options and windows.
 //! * [`counting`]: a client that counts every packet, for transfers that are disturbed.
@@ -34,3 +35,4 @@ pub(crate) mod swarm;
 #[cfg(feature = "chaos")]
 pub(crate) mod table;
 pub(crate) mod tripwire;
+pub(crate) mod trouble;

@@ -5,15 +5,12 @@ use std::sync::Arc;
 
 use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Listener;
-use crate::extend::{Datagram, OpcodeWay, Received as Question};
-use crate::limits;
+use crate::actors::opcodes::Answer;
+use crate::extend::Datagram;
 use crate::net::Received;
-use crate::observe::Fact;
-use crate::supervision::caught;
-use crate::wire::Direction;
 
 /// What an actor answered.
 #[derive(Debug, Message)]
@@ -21,65 +18,39 @@ use crate::wire::Direction;
 pub(super) struct Answered {
     peer: SocketAddr,
     to: SocketAddr,
-    /// Octets of what was to be answered.
-    asked: usize,
     answer: Bytes,
 }
 
 impl Listener {
     /// Has the extension that the datagram is for answer it. `false` if there is none.
     pub(super) fn take_opcode(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) -> bool {
-        let [high, low, ..] = *octets else { return false };
-        let service = Arc::clone(&self.service);
-        let Some(step) = service.opcodes.get(&u16::from_be_bytes([high, low])) else { return false };
         let (peer, to) = (received.from, received.to);
-        let dropped = |why| service.observe(&Fact::Dropped { peer, why });
-        if octets.len() > limits::REQUEST_OCTETS_MAX {
-            dropped("it is longer than any request that is read");
-        } else if !service.access.allows(peer.ip(), Direction::Read) {
-            dropped("it is not for clients at this address");
-        } else {
-            let datagram = Datagram::new(peer, to, octets);
-            match &step.0 {
-                OpcodeWay::Here(opcode) => match caught(|| opcode.answer(&datagram)) {
-                    Ok(Some(answer)) => self.answer(&Answered { peer, to, asked: octets.len(), answer }),
-                    Ok(None) => {}
-                    Err(panic) => {
-                        service.observe(&Fact::Crashed { actor: "opcode", transfer: None, panic: &panic });
-                    }
-                },
-                OpcodeWay::Asks { actor, within } => {
-                    let Ok(place) = Arc::clone(&self.opcodes_asked).try_acquire_owned() else {
-                        dropped("too many of its kind wait for an answer");
-                        return true;
-                    };
-                    let (asking, within) = (actor.send(Question(datagram.into_owned())), *within);
-                    let (listener, asked) = (ctx.address().recipient(), octets.len());
-                    let service = Arc::clone(&service);
-                    actix::spawn(async move {
-                        let why = match timeout(within, asking).await {
-                            Ok(Ok(Some(answer))) => {
-                                // A listener without room for it leaves it to the client to repeat.
-                                let _ = listener.try_send(Answered { peer, to, asked, answer });
-                                return drop(place);
-                            }
-                            Ok(Ok(None)) => return drop(place),
-                            Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
-                            Err(_) => format!("it gave no answer within {within:?}"),
-                        };
-                        service.observe(&Fact::Misbehaved { extension: "opcode", transfer: None, why: &why });
-                    });
-                }
+        match self.service.ask_opcode(&Datagram::new(peer, to, octets)) {
+            None => return false,
+            Some(Ok(Answer::Now(answer))) => {
+                answer.into_iter().for_each(|answer| self.answer(&Answered { peer, to, answer }));
             }
+            Some(Ok(Answer::Later(answer))) => {
+                let Ok(place) = Arc::clone(&self.opcodes_asked).try_acquire_owned() else {
+                    self.dropped(peer, "too many of its kind wait for an answer");
+                    return true;
+                };
+                let listener = ctx.address().recipient();
+                actix::spawn(async move {
+                    if let Some(answer) = answer.await {
+                        // A listener without room for it leaves it to the client to repeat.
+                        let _ = listener.try_send(Answered { peer, to, answer });
+                    }
+                    drop(place);
+                });
+            }
+            Some(Err(why)) => self.dropped(peer, why),
         }
         true
     }
 
-    fn answer(&mut self, Answered { peer, to, asked, answer }: &Answered) {
-        if answer.len() > asked * limits::UNPROVEN_OCTETS_RATIO {
-            let why = "its answer is so long that forged datagrams could flood somebody with it";
-            self.service.observe(&Fact::Misbehaved { extension: "opcode", transfer: None, why });
-        } else if self.may_refuse(*peer, Instant::now()) {
+    fn answer(&mut self, Answered { peer, to, answer }: &Answered) {
+        if self.may_refuse(*peer, Instant::now()) {
             // One that can't be sent is one that was lost on the way.
             let _ = self.send_refusal(*peer, *to, answer);
         }

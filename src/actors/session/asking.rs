@@ -112,7 +112,7 @@ impl Driver {
     }
 
     fn agree_to(&mut self, granted: Vec<Grant>) {
-        let grants = Grants::new(&self.request(), granted);
+        let grants = Grants::new(&self.lease.assignment.request, granted);
         for why in &grants.wrong {
             self.misbehaved("negotiator", why);
         }

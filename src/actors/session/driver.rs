@@ -1,6 +1,5 @@
 //! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
 
-use std::borrow::Cow;
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,12 +22,11 @@ use crate::error::Fault;
 use crate::extend::Grants;
 use crate::limits;
 use crate::net::Link;
-use crate::policy::without_refused;
 use crate::transfer::{
     Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
     fault_packet, negotiate,
 };
-use crate::wire::{Direction, Request};
+use crate::wire::Direction;
 
 /// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
 /// touches nothing else: what only an actor can do it leaves to the session as an errand.
@@ -205,12 +203,10 @@ impl Driver {
 
     /// Agrees on options and begins.
     pub(super) fn agree(&mut self, grants: &Grants) {
-        let offer = self.offer();
+        let mut offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
+        grants.bound(&mut offer);
         let size = self.lease.hold().summary.size;
-        let mut request = self.request();
-        if let Some(options) = grants.lower(&request.options) {
-            request.to_mut().options = options;
-        }
+        let request = grants.heed(&self.lease.assignment.request);
         let mut agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
@@ -228,29 +224,6 @@ impl Driver {
         self.expect_sends(size, &agreement.terms);
         self.feed(Input::Start);
         self.expect_runs();
-    }
-
-    /// What the client asks for, but for the options that it had better not get.
-    pub(super) fn request(&self) -> Cow<'_, Request<'static>> {
-        let request = &self.lease.assignment.request;
-        let refused = &self.service.refused_options;
-        let Some(options) = without_refused(&request.options, refused, self.peer.ip()) else {
-            return Cow::Borrowed(request);
-        };
-        let mut request = request.clone();
-        request.options = options;
-        Cow::Owned(request)
-    }
-
-    /// What is granted in this moment to this peer.
-    fn offer(&self) -> Offer {
-        let mut offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
-        // (To look up an interface costs more than a comparison.)
-        let asks = !self.lease.assignment.request.options.is_empty();
-        if asks && let Some(most) = self.service.mtu.blksize_max(self.lease.local) {
-            offer.blksize_max = offer.blksize_max.min(most);
-        }
-        offer
     }
 
     fn machine_for(&self, agreement: &Agreement) -> Transfer {

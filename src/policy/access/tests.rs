@@ -42,24 +42,3 @@ fn an_ipv4_client_is_one_also_at_a_socket_for_both() {
     let access = Access::new(vec![rule(false, "192.0.2.0/24", None)]);
     assert_eq!(may(&access, "::ffff:192.0.2.1"), [false, false]);
 }
-
-#[test]
-fn an_option_is_refused_to_whom_it_is_and_the_others_stay_in_their_order() {
-    let refused = [
-        RefusedOption { name: "blksize".into(), network: Some("10.0.0.0/8".parse().unwrap()) },
-        RefusedOption { name: "rollover".into(), network: None },
-    ];
-    let mut options = Options::new();
-    for name in ["tsize", "BlkSize", "windowsize"] {
-        options.push(Text::new(name.as_bytes()).unwrap(), Text::from(1));
-    }
-    let left = |address: &str| {
-        without_refused(&options, &refused, address.parse().unwrap()).map(|left| left.to_string())
-    };
-    assert_eq!(left("10.1.2.3").as_deref(), Some("tsize=1 windowsize=1"));
-    assert_eq!(left("::ffff:10.1.2.3").as_deref(), Some("tsize=1 windowsize=1"));
-    assert_eq!(left("192.0.2.1"), None);
-    options.push(Text::new(&b"ROLLOVER"[..]).unwrap(), Text::from(0));
-    let left = without_refused(&options, &refused, "192.0.2.1".parse().unwrap()).unwrap();
-    assert_eq!(left.to_string(), "tsize=1 BlkSize=1 windowsize=1");
-}

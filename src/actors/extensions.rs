@@ -1,0 +1,55 @@
+//! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
+
+use std::time::Instant;
+
+use tokio::time::timeout;
+
+use super::service::Service;
+use crate::extend::{Asking, Question};
+use crate::limits;
+use crate::observe::{Fact, TransferId};
+use crate::supervision::caught;
+
+impl Service {
+    /// Calls an extension. `None` if it panics, which observers are told; so they are if it keeps the thread for long.
+    pub(super) fn call<T>(
+        &self,
+        extension: &'static str,
+        transfer: Option<TransferId>,
+        call: impl FnOnce() -> T,
+    ) -> Option<T> {
+        // (Virtual time stands still as long as somebody is called.)
+        let began = Instant::now();
+        let answer = caught(call);
+        let took = began.elapsed();
+        if took > limits::EXTENSION_CALL_WITHIN {
+            let why = format!(
+                "it kept a thread that serves for {} ms: who has to wait is an actor",
+                took.as_millis()
+            );
+            self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
+        }
+        answer.inspect_err(|panic| self.observe(&Fact::Crashed { actor: extension, transfer, panic })).ok()
+    }
+
+    /// Asks an actor, and waits as long for its answer as it may take. Observers are told if there is none.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) async fn ask<Q: Question>(
+        &self,
+        extension: &'static str,
+        transfer: Option<TransferId>,
+        asking: &Asking<Q>,
+        question: Q,
+    ) -> Result<Q::Result, String> {
+        let Asking { actor, within, .. } = asking;
+        let why = match timeout(*within, actor.send(question)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
+            Err(_) => format!("it gave no answer within {within:?}"),
+        };
+        self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
+        Err(format!("{extension}: {why}"))
+    }
+}

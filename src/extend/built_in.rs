@@ -1,0 +1,35 @@
+//! Negotiators that come with the server: what of its settings is said about options is said at the same seam.
+
+use super::{Asked, Found, Grant, Negotiator};
+use crate::limits;
+use crate::net::Mtu;
+use crate::policy::RefusedOption;
+use crate::wire::decimal;
+
+/// Has clients that it concerns not be granted the option.
+impl Negotiator for RefusedOption {
+    fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
+        let concerned = asked.option(&self.name).filter(|_| self.concerns(asked.peer.ip()));
+        concerned.map(|_| Grant::leave_out(&self.name)).into_iter().collect()
+    }
+}
+
+/// Grants no block that would go in fragments.
+impl Negotiator for Mtu {
+    fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
+        let sizes = ["blksize", "blksize2"].map(|name| Some((name, decimal(asked.option(name)?)?)));
+        let mut sizes = sizes.into_iter().flatten().peekable();
+        // (To look up an interface costs more than a comparison.)
+        let most = sizes.peek().and_then(|_| self.blksize_max(asked.local));
+        let Some(most) = most else { return Vec::new() };
+        let too_large = sizes.filter(|(_, octets)| *octets > most.into());
+        let lowered = |name| match most {
+            ..limits::BLKSIZE_MIN => Grant::leave_out(name),
+            most => Grant::new(name, most.to_string()),
+        };
+        too_large.map(|(name, _)| lowered(name)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

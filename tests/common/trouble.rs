@@ -1,0 +1,64 @@
+//! Actors that give trouble, whatever they are asked.
+
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::prelude::*;
+
+/// An actor that has stopped.
+pub(crate) fn gone<M>() -> Recipient<M>
+where
+    M: Message + Send + 'static,
+    M::Result: Send,
+    Context<Gone>: ToEnvelope<Gone, M>,
+{
+    // (Nobody runs it.)
+    Context::<Gone>::new().address().recipient()
+}
+
+/// An actor that takes one question at a time, needs 20 ms for each, and has room for one more.
+pub(crate) fn narrow<M, F>(answer: F) -> Recipient<M>
+where
+    M: Message + Send + Unpin + 'static,
+    M::Result: Send + 'static,
+    F: Fn(M) -> M::Result + Unpin + 'static,
+{
+    Narrow(answer).start().recipient()
+}
+
+pub(crate) struct Gone;
+
+impl Actor for Gone {
+    type Context = Context<Self>;
+}
+
+impl<M: Message<Result: 'static>> Handler<M> for Gone {
+    type Result = ResponseFuture<M::Result>;
+
+    fn handle(&mut self, _: M, _: &mut Self::Context) -> Self::Result {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct Narrow<F>(F);
+
+impl<F: Unpin + 'static> Actor for Narrow<F> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(1);
+    }
+}
+
+impl<M, F> Handler<M> for Narrow<F>
+where
+    M: Message<Result: 'static> + Unpin + 'static,
+    F: Fn(M) -> M::Result + Unpin + 'static,
+{
+    type Result = AtomicResponse<Self, M::Result>;
+
+    fn handle(&mut self, question: M, _: &mut Self::Context) -> Self::Result {
+        let waiting = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        AtomicResponse::new(Box::pin(waiting.map(move |(), narrow, _| (narrow.0)(question))))
+    }
+}
