@@ -12,7 +12,7 @@ use stagecoach::extend::{Asked, Served};
 use stagecoach::store::{Directory, DirectoryOptions, Later, Name, Sink, Slab, Source, Store};
 use tokio::time::{Instant, sleep_until};
 
-/// When the next octets of each client are due. (Who has been quiet for long could be forgotten.)
+/// When the next octets of each client are due: of those that wait for some.
 #[derive(Debug)]
 struct Pace {
     octets_per_s: f64,
@@ -22,8 +22,9 @@ struct Pace {
 impl Pace {
     fn due_after(&self, client: IpAddr, octets: usize) -> Instant {
         let (mut clients, now) = (self.due.lock().unwrap(), Instant::now());
+        clients.retain(|_, due| *due > now);
         let due = clients.entry(client).or_insert(now);
-        *due = (*due).max(now) + Duration::from_secs_f64(octets as f64 / self.octets_per_s);
+        *due += Duration::from_secs_f64(octets as f64 / self.octets_per_s);
         *due
     }
 }
@@ -52,7 +53,6 @@ impl Source for Paced<Arc<dyn Source>> {
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         self.0.fetch(offset, length)
     }
-
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
         let (source, due) = (Arc::clone(&self.0), self.2.due_after(self.1, length));
         Some(Box::pin(async move {

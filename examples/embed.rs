@@ -1,31 +1,59 @@
-//! A server inside another program: `cargo run --example embed -- DIRECTORY`.
+//! A server inside a program of one's own, which serves until a board has read its image: `cargo run --example embed -- 127.0.0.1:9069 DIRECTORY vmlinuz`
 //!
-//! The library takes its logger as an argument and touches nothing global.
+//! The library takes its logger as an argument, touches nothing global, and needs neither flags nor signals.
 
+use std::error::Error;
 use std::time::Duration;
 
 use slog::{Drain, Logger, o};
-use stagecoach::daemon::Server;
+use stagecoach::Stagecoach;
+use stagecoach::observe::{Fact, Observer};
 use stagecoach::settings::Settings;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// Hears when the image was read.
+#[derive(Debug)]
+struct Flashed {
+    image: String,
+    tell: UnboundedSender<String>,
+}
+
+impl Observer for Flashed {
+    fn observe(&self, fact: &Fact<'_>) {
+        if let Fact::Finished(report) = fact
+            && report.outcome.is_success()
+            && report.name == self.image
+        {
+            // (Nobody listens to the second board.)
+            let _ = self.tell.send(format!("{} has {} octets", report.peer.ip(), report.tally.octets));
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [listen, directory, image] = &args[..] else { return Err("where, what, until which file?".into()) };
     let drain = slog_term::FullFormat::new(slog_term::PlainSyncDecorator::new(std::io::stderr())).build();
     let log = Logger::root(drain.fuse(), o!());
-
     let mut settings = Settings::default();
-    settings.root = std::env::args_os().nth(1).unwrap_or_else(|| ".".into()).into();
     settings.read_only = true;
-
+    let (tell, mut told) = unbounded_channel();
     actix::System::new().block_on(async {
-        let mut server = Server::start(&settings, &log)?;
+        let mut server = Stagecoach::builder()
+            .settings(settings)
+            .listen(listen.parse()?)
+            .root(directory)
+            .observer(Flashed { image: image.clone(), tell })
+            .log(log)
+            .start()?;
+        println!("listening on {}", server.addresses()[0]);
         let handle = server.handle();
         actix::spawn(async move {
-            // Without that signal it serves for ever.
-            if tokio::signal::ctrl_c().await.is_ok() {
+            if let Some(flashed) = told.recv().await {
+                println!("{flashed}");
                 handle.drain(Duration::from_secs(10));
             }
         });
-        server.serve(&|| Ok(())).await?;
-        Ok(())
+        Ok(server.serve(&|| Ok(())).await?)
     })
 }

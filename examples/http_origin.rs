@@ -1,40 +1,65 @@
 //! Files that come from an HTTP server, and are kept: `cargo run --example http_origin -- 127.0.0.1:9069 http://127.0.0.1:8000/boot/`.
+//!
+//! A thousand boards that ask for one file in one moment are one request to the origin: the first one's; the others wait for it.
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use quick_cache::{Weighter, sync::Cache};
 use stagecoach::Stagecoach;
 use stagecoach::error::{Failure, Fault};
-use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Source, Store};
+use stagecoach::store::{Fixed, Name, Sink, Source, Store};
 
-/// Largest file that is fetched.
-const FILE_OCTETS_MAX: u64 = 256 << 20;
+/// Octets that are kept, of one file or of all.
+const KEPT_OCTETS_MAX: u64 = 1 << 30;
+
+#[derive(Debug, Clone)]
+struct Octets;
+
+impl Weighter<Name, Bytes> for Octets {
+    fn weight(&self, _: &Name, file: &Bytes) -> u64 {
+        file.len() as u64
+    }
+}
 
 #[derive(Debug)]
 struct Origin {
     base: String,
-    cache: Memory,
+    agent: ureq::Agent,
+    kept: Cache<Name, Bytes, Octets>,
+}
+
+impl Origin {
+    fn new(base: String) -> Self {
+        let agent =
+            ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(25))).build().into();
+        // (For so few files it is of one shard: no file could be larger than a shard.)
+        let kept = Cache::with_weighter(32, KEPT_OCTETS_MAX, Octets);
+        Self { base, agent, kept }
+    }
+
+    fn fetch(&self, name: &Name) -> Result<Bytes, Fault> {
+        let url = format!("{}{name}", self.base);
+        let fetch =
+            || self.agent.get(&url).call()?.body_mut().with_config().limit(KEPT_OCTETS_MAX).read_to_vec();
+        fetch().map(Bytes::from).map_err(|error| match error {
+            ureq::Error::StatusCode(404) => Failure::NotFound.into(),
+            other => Fault::new(Failure::Io, format_args!("{url}: {other}")),
+        })
+    }
 }
 
 impl Store for Origin {
     /// Called on a thread that may wait.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        if let Ok(cached) = self.cache.open(name) {
-            return Ok(cached);
-        }
-        let url = format!("{}{name}", self.base);
-        let fetch = || ureq::get(&url).call()?.body_mut().with_config().limit(FILE_OCTETS_MAX).read_to_vec();
-        let octets = fetch().map_err(|error| match error {
-            ureq::Error::StatusCode(404) => Failure::NotFound.into(),
-            other => Fault::new(Failure::Io, format_args!("{url}: {other}")),
-        })?;
-        self.cache.insert(name.clone(), octets);
-        self.cache.open(name)
+        Fixed::new(self.kept.get_or_insert_with(name, || self.fetch(name))?).open(name)
     }
 
     /// Called by the listener: what is here already needs no thread.
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
-        self.cache.open(name).ok().map(Ok)
+        Some(Fixed::new(self.kept.get(name)?).open(name))
     }
 
     fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
@@ -43,14 +68,12 @@ impl Store for Origin {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut args = std::env::args().skip(1);
-    let listen = args.next().ok_or("where to listen?")?.parse()?;
-    let base = args.next().ok_or("which URL do names follow?")?;
-    let origin = Origin { base, cache: Memory::new(MemoryOptions::default()) };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [listen, base] = &args[..] else { return Err("where, and which URL do names follow?".into()) };
     actix::System::new().block_on(async {
-        let mut server = Stagecoach::builder().listen(listen).store(origin).start()?;
+        let origin = Origin::new(base.clone());
+        let mut server = Stagecoach::builder().listen(listen.parse()?).store(origin).start()?;
         println!("listening on {}", server.addresses()[0]);
-        server.serve(&|| Ok(())).await?;
-        Ok(())
+        Ok(server.serve(&|| Ok(())).await?)
     })
 }

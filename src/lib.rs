@@ -53,7 +53,7 @@ pub mod supervision;
 /// ```
 #[cfg(feature = "testkit")]
 pub mod testkit {
-    pub use crate::actors::kit::{Got, Kit, KitClient, KitError, Recorder};
+    pub use crate::actors::kit::{Call, Flaw, Flawed, Got, Kit, KitClient, KitError, Recorder};
 }
 pub mod transfer;
 pub mod wire;

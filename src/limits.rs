@@ -39,6 +39,8 @@ pub const OACK_OCTETS_MAX: usize = 512;
 pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
 /// Longest [`Label`](crate::observe::Label) of a transfer.
 pub const LABEL_OCTETS_MAX: usize = 64;
+/// Labels that are counted each for itself: what makes them may make them of what clients send.
+pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
 /// five seconds.
 pub const EXTENSION_WITHIN: Duration = Duration::from_secs(3);

@@ -1,11 +1,11 @@
-//! The examples, each with a real client.
+//! The examples, each with a real client. (Who runs this file alone builds them before: `cargo build --examples`.)
 
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::raw::{Client, rrq};
@@ -13,6 +13,8 @@ use common::raw::{Client, rrq};
 struct Example {
     child: Child,
     address: SocketAddr,
+    /// What it says after the line that tells its address.
+    output: BufReader<ChildStdout>,
 }
 
 impl Example {
@@ -23,12 +25,13 @@ impl Example {
             .args(args)
             .current_dir(directory)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("the example {name}: {error}"));
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (mut line, mut output) = (String::new(), BufReader::new(child.stdout.take().unwrap()));
+        output.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").expect("a line that tells the address");
-        Self { address: address.parse().unwrap(), child }
+        Self { address: address.parse().unwrap(), child, output }
     }
 
     /// Reads a file with the program's own client.
@@ -91,7 +94,7 @@ fn grub_by_address_renders_a_configuration_for_who_asks() {
 }
 
 #[test]
-fn http_origin_asks_the_server_behind_it_once_for_each_file() {
+fn http_origin_asks_the_server_behind_it_once_for_each_file_however_many_want_it() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/boot/", origin.local_addr().unwrap());
     let (told, asked) = std::sync::mpsc::channel();
@@ -114,9 +117,12 @@ fn http_origin_asks_the_server_behind_it_once_for_each_file() {
     });
     let root = directory(&[]);
     let example = Example::start("http_origin", root.path(), &[&url]);
-    for _ in 0..3 {
-        assert_eq!(example.get("vmlinuz").unwrap(), b"kernel");
-    }
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(example.get("vmlinuz").unwrap(), b"kernel"));
+        }
+    });
+    assert_eq!(example.get("vmlinuz").unwrap(), b"kernel");
     let failed = example.get("missing").unwrap_err();
     assert!(failed.contains("File not found"), "{failed}");
     let asked: Vec<String> = asked.try_iter().collect();
@@ -194,4 +200,17 @@ fn bandwidth_gives_a_client_so_many_octets_a_second() {
     assert_eq!(example.get("image").unwrap(), file);
     // (The last slab is due after all of it: no machine is too fast for that.)
     assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
+}
+
+#[test]
+fn embed_serves_until_a_board_has_its_image() {
+    let root = directory(&[("vmlinuz", b"kernel"), ("vmlinuz.sig", b"signature")]);
+    let mut example = Example::start("embed", root.path(), &[".", "vmlinuz"]);
+    assert_eq!(example.get("vmlinuz.sig").unwrap(), b"signature");
+    assert!(!example.put(&root.path().join("vmlinuz"), "new"), "it takes no uploads");
+    assert_eq!(example.get("vmlinuz").unwrap(), b"kernel");
+    let mut told = String::new();
+    example.output.read_to_string(&mut told).unwrap();
+    assert_eq!(told, "127.0.0.1 has 6 octets\n");
+    assert!(example.child.wait().unwrap().success());
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use common::extended::Extended;
 use stagecoach::extend::{Observed, Tell};
+use stagecoach::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::{Fact, Observer, OwnedFact};
 use stagecoach::supervision::ChildSpec;
 
@@ -104,4 +105,27 @@ fn one_that_is_called_and_panics_loses_that_fact_and_the_others_hear_both() {
     let facts = served.settle();
     assert_eq!(facts.crashed, ["observer of 0: the secret of the observer"; 2]);
     assert_eq!(facts.finished.len(), 2);
+}
+
+#[test]
+fn one_that_keeps_a_thread_that_serves_is_told_of() {
+    #[derive(Debug)]
+    struct Dawdles;
+
+    impl Observer for Dawdles {
+        fn observe(&self, fact: &Fact<'_>) {
+            if matches!(fact, Fact::Finished(_)) {
+                std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
+            }
+        }
+    }
+
+    let served = Extended::start(|builder| builder.observer(Dawdles));
+    served.still_serves();
+    let until = Instant::now() + Duration::from_secs(10);
+    while served.settle().misbehaved.is_empty() {
+        assert!(Instant::now() < until, "nobody was told");
+    }
+    let misbehaved = served.settle().misbehaved;
+    assert!(misbehaved[0].starts_with("observer: it kept a thread that serves for 1"), "{misbehaved:?}");
 }

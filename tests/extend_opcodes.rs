@@ -19,7 +19,7 @@ const ACTOR: u16 = 0x0101;
 /// Does what the third octet says.
 fn answer(octets: &[u8]) -> Option<Bytes> {
     match octets[2] {
-        b'e' => Some(Bytes::copy_from_slice(octets)),
+        b'e' | b'a' => Some(Bytes::copy_from_slice(octets)),
         b'l' => Some(vec![0; octets.len() * 3 + 1].into()),
         b'k' => {
             std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
@@ -54,8 +54,14 @@ impl Handler<Received> for There {
         if datagram.octets[2] == b's' {
             return Box::pin(std::future::pending());
         }
+        let late = datagram.octets[2] == b'a';
         let answer = answer(&datagram.octets);
-        Box::pin(std::future::ready(answer))
+        Box::pin(async move {
+            if late {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+            answer
+        })
     }
 }
 
@@ -148,6 +154,14 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
         assert_eq!(client.recv(&mut [0; 16]).unwrap(), 6);
     }
     assert_eq!(served.settle().misbehaved, [""; 0]);
+}
+
+#[test]
+fn an_answer_that_comes_after_its_deadline_goes_nowhere() {
+    let served = Extended::start(extended);
+    assert_eq!(ask(&served, SYNC, b"after").map(|answer| answer.len()), Some(7));
+    assert_eq!(ask(&served, ACTOR, b"after"), None);
+    assert_eq!(served.settle().misbehaved, ["opcode: it gave no answer within 200ms"]);
 }
 
 #[test]

@@ -2,17 +2,19 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
 use common::raw::{Packet, ack, data, rrq, wrq};
 use common::trouble::{gone, narrow};
+use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
 use stagecoach::limits::EXTENSION_CALL_WITHIN;
+use stagecoach::observe::{Counters, Report};
 use stagecoach::store::{Fixed, Memory, MemoryOptions, Name};
 use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
@@ -92,6 +94,60 @@ fn a_closure_serves_refuses_and_passes_on() {
     let refused = finished.iter().find(|report| report.name == "forbidden").unwrap();
     assert_eq!(refused.outcome, Outcome::Failed(Failure::Refused(ErrorCode::FILE_NOT_FOUND)));
     assert_eq!(refused.detail.as_deref(), Some("no suchboard"));
+}
+
+/// A log of which only the labels are kept.
+#[derive(Debug, Clone, Default)]
+struct Labels(Arc<Mutex<Vec<String>>>);
+
+impl Drain for Labels {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        record.kv().serialize(record, &mut self.clone()).unwrap();
+        Ok(())
+    }
+}
+
+impl Serializer for Labels {
+    fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+        if key == "label" {
+            self.0.lock().unwrap().push(value.to_string());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_label_shows_in_the_registry_the_log_and_the_counters() {
+    let (counters, labels) = (Arc::<Counters>::default(), Labels::default());
+    let (counted, log) = (Arc::clone(&counters), Logger::root(labels.clone(), o!()));
+    let served = Extended::start(move |builder| {
+        let label = |asked: &Asked<'_>| {
+            let store = Arc::new(Fixed::new(vec![7; 600]));
+            Served::from_store(store).labelled(&format!("board {}", asked.name())).into()
+        };
+        builder.route(label).shared_observer(counted).log(log)
+    });
+    let mut client = served.client();
+    client.send(&rrq("0815", "octet", &[]));
+    client.expect_data(1);
+    let label = |report: &Report| report.label.as_ref().map(ToString::to_string);
+    let live = served.registry().live;
+    assert_eq!(
+        live.iter().map(|live| label(&live.report)).collect::<Vec<_>>(),
+        [Some("board 0815".to_owned())]
+    );
+    client.send(&ack(1));
+    client.expect_data(2);
+    client.send(&ack(2));
+    served.settle();
+    let history = served.registry().history;
+    assert_eq!(history.iter().map(label).collect::<Vec<_>>(), [Some("board 0815".to_owned())]);
+    assert_eq!(*labels.0.lock().unwrap(), ["board 0815"]);
+    let by_label = counters.by_label();
+    assert_eq!((by_label[0].0.as_str(), by_label[0].1.octets), ("board 0815", 600));
 }
 
 #[test]

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use stagecoach::Stagecoach;
-use stagecoach::extend::{Ask, Grant, Negotiate, NegotiatorStep, RouteStep, Routing};
+use stagecoach::error::{Failure, Fault};
+use stagecoach::extend::{
+    Ask, Datagram, Grant, Negotiate, NegotiatorStep, Opcode, OpcodeStep, Received, RouteStep, Routing,
+};
 use stagecoach::observe::OwnedFact;
-use stagecoach::store::{Memory, MemoryOptions, Name};
-use stagecoach::testkit::{Kit, KitError, Recorder};
+use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
+use stagecoach::testkit::{Call, Flaw, Flawed, Kit, KitError, Recorder};
 use stagecoach::wire::ErrorCode;
 
 fn store() -> Memory {
@@ -103,5 +107,168 @@ fn a_client_may_say_what_it_wants() {
         client.send(b"\0\x05\0\0never mind\0");
         client.ask(b"no request");
         assert_eq!(client.next().await, None);
+    });
+}
+
+#[test]
+fn whatever_is_lost_on_the_way_files_arrive_whole() {
+    let file: Vec<u8> = (0..50_000_u32).map(|number| (number % 251) as u8).collect();
+    Kit::in_virtual_time(async {
+        let (store, heard) = (store(), Arc::<Recorder>::default());
+        store.insert(Name::from_request(b"big").unwrap(), file.clone());
+        let kit = Stagecoach::builder().store(store.clone()).shared_observer(heard.clone()).kit().unwrap();
+        for percent in 1..=10 {
+            let mut client = kit.client().losing(percent, 7);
+            assert!(client.get("big").await.as_ref() == Ok(&file), "{percent}");
+            let windows = [("windowsize", "8"), ("blksize", "1000")];
+            let got = client.get_with("big", &windows).await.unwrap();
+            assert!(got.octets == file && got.option("windowsize") == Some("8"), "{percent}");
+            let name = format!("new-{percent}");
+            let granted = client.put_with(&name, &file, &[("blksize", "1000")]).await.unwrap();
+            assert_eq!(granted, [("blksize".to_owned(), "1000".to_owned())]);
+            assert!(store.get(&Name::from_request(name.as_bytes()).unwrap()).unwrap() == file);
+        }
+        let ends: Vec<_> = heard
+            .facts()
+            .into_iter()
+            .filter_map(|fact| match fact {
+                OwnedFact::Finished(report) => Some(report.outcome.is_success()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ends, [true; 30]);
+    });
+}
+
+#[test]
+fn a_client_that_is_switched_off_leaves_nothing_behind() {
+    /// Says when it is dropped.
+    #[derive(Debug)]
+    struct Watched(Memory, Arc<()>);
+
+    impl Store for Watched {
+        fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+            Ok(Arc::new(WatchedSource(self.0.open(name)?, self.1.clone())))
+        }
+
+        fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+            self.0.create(name, claimed)
+        }
+    }
+
+    #[derive(Debug)]
+    struct WatchedSource(Arc<dyn Source>, #[expect(dead_code)] Arc<()>);
+
+    impl Source for WatchedSource {
+        fn size(&self) -> Option<u64> {
+            self.0.size()
+        }
+        fn path(&self) -> &str {
+            self.0.path()
+        }
+        fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+            self.0.fetch(offset, length)
+        }
+    }
+
+    Kit::in_virtual_time(async {
+        let (store, open) = (store(), Arc::new(()));
+        let kit = Stagecoach::builder().store(Watched(store.clone(), open.clone())).kit().unwrap();
+        let mut client = kit.client().leaving_after(1);
+        assert_eq!(client.get("file").await, Err(KitError::Left));
+        assert_eq!(client.put("new", &[1; 2000]).await, Err(KitError::Left));
+        assert_eq!(kit.client().get("file").await.unwrap().len(), 1500);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(Arc::strong_count(&open), 2, "(here and in the store)");
+        assert_eq!(store.get(&Name::from_request(b"new").unwrap()), None);
+    });
+}
+
+#[test]
+fn a_store_has_the_flaws_that_are_planned_and_no_others() {
+    Kit::in_virtual_time(async {
+        let hour = Flaw::Takes(Duration::from_secs(3600));
+        let flawed = Flawed::new(store())
+            .on(Call::Open, 1, Flaw::Fails(Failure::Forbidden))
+            .on(Call::Open, 2, hour)
+            .on(Call::Fetch, 1, Flaw::Panics)
+            .on(Call::Create, 1, Flaw::Fails(Failure::DiskFull))
+            .on(Call::Write, 2, Flaw::Fails(Failure::Io))
+            .on(Call::Publish, 1, Flaw::Panics);
+        let kit = Stagecoach::builder().store(flawed).kit().unwrap();
+        let mut client = kit.client();
+        let refused = |code, text: &str| KitError::Refused { code, text: text.to_owned() };
+        assert_eq!(client.get("file").await.unwrap_err(), refused(2, "Access violation"));
+        assert_eq!(client.get("file").await.unwrap_err(), refused(0, "Input/output error"));
+        assert_eq!(client.get("file").await.unwrap_err(), refused(0, "Internal error"));
+        assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
+        let new = vec![1; 10];
+        assert_eq!(
+            client.put("new", &new).await.unwrap_err(),
+            refused(3, "Disk full or allocation exceeded")
+        );
+        assert_eq!(client.put("new", &new).await.unwrap_err(), refused(0, "Internal error"));
+        assert_eq!(client.put("new", &new).await.unwrap_err(), refused(0, "Input/output error"));
+        assert_eq!(client.put("new", &new).await, Ok(()));
+    });
+}
+
+/// Turns a datagram around.
+#[derive(Debug)]
+struct Mirror;
+
+impl Opcode for Mirror {
+    fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
+        let mut octets = datagram.octets.to_vec();
+        octets.reverse();
+        Some(octets.into())
+    }
+}
+
+impl Actor for Mirror {
+    type Context = Context<Self>;
+}
+
+impl Handler<Received> for Mirror {
+    type Result = Option<Bytes>;
+
+    fn handle(&mut self, Received(datagram): Received, _: &mut Self::Context) -> Self::Result {
+        self.answer(&datagram)
+    }
+}
+
+#[test]
+fn opcodes_are_answered_without_a_network_too() {
+    Kit::in_virtual_time(async {
+        let builder = Stagecoach::builder().store(store());
+        let asking = OpcodeStep::asking(Mirror.start().recipient());
+        let kit = builder.opcode(0x100, OpcodeStep::new(Mirror)).opcode(0x200, asking).kit().unwrap();
+        let mut client = kit.client();
+        for opcode in [1, 2] {
+            client.ask(&[opcode, 0, b'a', b'b']);
+            assert_eq!(client.next().await, Some(vec![b'b', b'a', 0, opcode]));
+        }
+        client.ask(&[3, 0, b'a', b'b']);
+        assert_eq!(client.next().await, None);
+    });
+}
+
+#[test]
+fn a_request_that_comes_again_is_of_the_same_transfer() {
+    Kit::in_virtual_time(async {
+        let kit = Stagecoach::builder().store(store()).kit().unwrap();
+        let mut client = kit.client();
+        for _ in 0..2 {
+            client.ask(b"\0\x01file\0octet\0");
+        }
+        let first = client.next().await.unwrap();
+        assert_eq!((&first[..4], first.len()), (&[0, 3, 0, 1][..], 516));
+        client.send(b"\0\x04\0\x01");
+        while let Some(packet) = client.next().await {
+            if packet[..4] == [0, 3, 0, 2] {
+                return client.send(b"\0\x05\0\0never mind\0");
+            }
+        }
+        panic!("no second block");
     });
 }

@@ -42,7 +42,7 @@ install_cargo_deny() {
 run_tests() {
     local failed=0
     if command -v cargo-nextest >/dev/null; then
-        cargo test -q --doc && cargo nextest run || failed=1
+        cargo test -q --doc --features testkit && cargo nextest run || failed=1
         cargo nextest run --features chaos,testkit --lib --test 'supervision_chaos*' --test extend_testkit \
             -E 'test(/^chaos::/) | binary(/^supervision_chaos/) | binary(extend_testkit)' || failed=1
     else
@@ -55,7 +55,7 @@ run_tests() {
 
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/stagecoach-tests
 export PATH=$PATH:$tools/bin
-rm -f target/tmp/interop-*.txt target/tmp/chaos-storm.txt
+rm -f target/tmp/interop-*.txt target/tmp/chaos-storm.txt target/tmp/embedding.txt
 
 step 'what the tests need' install_packages
 step 'cargo-deny' install_cargo_deny
@@ -67,7 +67,7 @@ step 'instructions for each packet' cargo bench -q --bench guard
 say 'tests'
 start=$SECONDS status=0 log=target/tests.log
 run_tests 2>&1 | tee "$log" || status=$?
-for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt; do
+for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt target/tmp/embedding.txt; do
     [ ! -e "$table" ] || { say "$table"; cat "$table"; }
 done
 printf -- '-- %d s, all in all %d s\n\n' $((SECONDS - start)) "$SECONDS"

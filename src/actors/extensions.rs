@@ -1,6 +1,6 @@
 //! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -52,4 +52,9 @@ impl Service {
         self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         Err(format!("{extension}: {why}"))
     }
+}
+
+/// What is said of who was called and took so long.
+pub(super) fn kept_thread(took: Duration) -> String {
+    format!("it kept a thread that serves for {} ms: who has to wait is an actor", took.as_millis())
 }

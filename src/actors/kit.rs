@@ -1,8 +1,10 @@
 //! A server without a network, in virtual time, for tests of extensions.
 
 mod client;
+mod flawed;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
@@ -12,14 +14,17 @@ use actix::{Actor, Addr, Context, Handler, Recipient, System};
 use tokio::time::Instant;
 
 pub use self::client::{Got, KitClient, KitError};
+pub use self::flawed::{Call, Flaw, Flawed};
 use super::lease::Lease;
 use super::live_peers::{Claim, LivePeers, Ticket};
+use super::opcodes::Answer;
 use super::registry::Registry;
 use super::routing::Way;
 use super::service::Service;
 use super::session::{Again, Assignment, Session};
 use super::switchboard::Switchboard;
 use crate::error::{Failure, Fault};
+use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
 use crate::observe::{Fact, Observer, OwnedFact};
@@ -30,8 +35,8 @@ use crate::wire::{Packet, Request};
 /// Where the server is, to its clients.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
 
-/// A server for tests: the very sessions, routes, stores, negotiators and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and nothing is supervised:
-/// a session that panics ends its transfer.
+/// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
+/// session is supervised: one that panics ends its transfer. Actors in the tree of the builder are, as ever.
 ///
 /// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds takes none. It doesn't pass while a store is at work on a thread that may wait. An actor on a thread of its own (`SyncArbiter`) isn't seen to be at work, and
 /// would miss its deadline.
@@ -44,17 +49,14 @@ pub struct Kit {
     parent: Recipient<ChildExited>,
     listener: Recipient<Again>,
     clients: Cell<u16>,
+    places: Places,
 }
 
-/// Hears what nobody has to hear.
-struct Deaf;
+/// The places of the transfers that live.
+type Places = Rc<RefCell<HashMap<u64, Ticket>>>;
 
-/// What must be held as long as a transfer may last.
-#[derive(Debug)]
-struct Held {
-    _lease: Arc<Lease>,
-    _ticket: Ticket,
-}
+/// Hears which sessions have ended.
+struct Parent(Places);
 
 impl Kit {
     /// Runs a test in virtual time, inside of an actix `System`.
@@ -74,14 +76,16 @@ impl Kit {
 
     pub(crate) fn new(service: Service) -> Self {
         let service = Arc::new(service);
-        let deaf = Deaf.start();
+        let places = Places::default();
+        let parent = Parent(Rc::clone(&places)).start();
         Self {
             board: Switchboard::start(&service),
             registry: Rc::new(Registry::new(&service, Arc::default()).start()),
             peers: LivePeers::new(limits::TRANSFERS_MAX_DEFAULT),
-            parent: deaf.clone().recipient(),
-            listener: deaf.recipient(),
+            parent: parent.clone().recipient(),
+            listener: parent.recipient(),
             clients: Cell::new(0),
+            places,
             service,
         }
     }
@@ -94,19 +98,45 @@ impl Kit {
         KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), 2000)))
     }
 
-    /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it, and what keeps that.
-    fn take(&self, peer: SocketAddr, octets: &[u8]) -> (MemoryLink, Option<Held>) {
-        let (mut near, far) = MemoryLink::pair(SERVER, peer);
-        let Ok(Packet::Request(request)) = Packet::decode(octets) else { return (far, None) };
+    /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it; `None` if that is a transfer that it has already.
+    fn take(&self, peer: SocketAddr, octets: &[u8]) -> Option<MemoryLink> {
+        let (near, far) = MemoryLink::pair(SERVER, peer);
+        if let Some(answer) = self.service.ask_opcode(&Datagram::new(peer, SERVER, octets)) {
+            self.answer(peer, near, answer);
+            return Some(far);
+        }
+        let Ok(Packet::Request(request)) = Packet::decode(octets) else { return Some(far) };
+        self.take_request(peer, near, request).then_some(far)
+    }
+
+    fn answer(&self, peer: SocketAddr, mut near: MemoryLink, answer: Result<Answer, &'static str>) {
+        match answer {
+            Ok(Answer::Now(answer)) => answer.iter().for_each(|answer| send(&mut near, peer, answer)),
+            Ok(Answer::Later(answer)) => {
+                actix::spawn(
+                    async move { answer.await.iter().for_each(|answer| send(&mut near, peer, answer)) },
+                );
+            }
+            Err(why) => self.service.observe(&Fact::Dropped { peer, why }),
+        }
+    }
+
+    /// `false` if it is one that is served already.
+    fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: Request<'_>) -> bool {
         if let Err(fault) = self.admit(peer, &request) {
             self.service.observe(&Fact::Refused { peer, request: Some(&request), fault: &fault });
-            refuse(&mut near, peer, &fault);
-            return (far, None);
+            send(&mut near, peer, &fault_packet(&fault));
+            return true;
         }
-        let received = Received { octets: octets.len(), from: peer, to: SERVER, to_broadcast: false };
+        let received = Received { octets: 0, from: peer, to: SERVER, to_broadcast: false };
         let listener = || self.listener.clone();
         let claim = self.peers.claim(&received, &request, listener, || self.service.next_transfer());
-        let Claim::New(ticket) = claim else { return (far, None) };
+        let ticket = match claim {
+            Claim::New(ticket) => ticket,
+            Claim::Repeat => return false,
+            // (It hears nothing, as of a server that is full.)
+            Claim::Full(_) | Claim::Flood => return true,
+        };
         let (request, received_at) = (request.into_owned(), Instant::now());
         let assignment = Assignment { id: ticket.id, peer, request, received_at };
         match self.service.find(&assignment, SERVER) {
@@ -115,16 +145,16 @@ impl Kit {
                 if let Some(opened) = opened {
                     lease.hold().set_opened(opened);
                 }
+                self.places.borrow_mut().insert(ticket.id.0, ticket);
                 self.start(&lease, near);
-                (far, Some(Held { _lease: lease, _ticket: ticket }))
             }
             Err(fault) => {
-                refuse(&mut near, peer, &fault);
+                send(&mut near, peer, &fault_packet(&fault));
                 let report = assignment.report(SERVER, Outcome::Failed(fault.failure));
                 self.service.finish(crate::observe::Report { detail: fault.detail, ..report });
-                (far, None)
             }
         }
+        true
     }
 
     fn admit(&self, peer: SocketAddr, request: &Request<'_>) -> Result<(), Fault> {
@@ -151,22 +181,25 @@ fn lease(assignment: Assignment, way: Way, ticket: &Ticket) -> Lease {
     Lease::new(assignment, way, Arc::new(socket), SERVER, Arc::clone(&ticket.state))
 }
 
-fn refuse(near: &mut MemoryLink, peer: SocketAddr, fault: &Fault) {
+fn send(near: &mut MemoryLink, peer: SocketAddr, packet: &[u8]) {
     // (A link in memory takes everything.)
-    let _ = near.send(peer, &Transmit::Packet(&fault_packet(fault)));
+    let _ = near.send(peer, &Transmit::Packet(packet));
 }
 
-impl Actor for Deaf {
+impl Actor for Parent {
     type Context = Context<Self>;
 }
 
-impl Handler<ChildExited> for Deaf {
+impl Handler<ChildExited> for Parent {
     type Result = ();
 
-    fn handle(&mut self, _: ChildExited, _: &mut Self::Context) {}
+    fn handle(&mut self, ChildExited { id, .. }: ChildExited, _: &mut Self::Context) {
+        self.0.borrow_mut().remove(&id);
+    }
 }
 
-impl Handler<Again> for Deaf {
+// (What the client repeats is no request here, for a link in memory loses nothing before it is answered.)
+impl Handler<Again> for Parent {
     type Result = ();
 
     fn handle(&mut self, _: Again, _: &mut Self::Context) {}

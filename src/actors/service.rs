@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use slog::Logger;
 
+use super::extensions::kept_thread;
 use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
+use crate::limits;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
 use crate::policy::{Access, OverLimit, Rules};
@@ -88,8 +90,19 @@ impl Service {
         self.history.push(report);
     }
 
-    /// Tells the observers. One that panics loses this fact; the others hear that it did.
+    /// Tells the observers. If they keep the thread for long, they are told of that too.
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
+        let began = Instant::now();
+        self.tell(fact);
+        let took = began.elapsed();
+        if took > limits::EXTENSION_CALL_WITHIN {
+            let why = kept_thread(took);
+            self.tell(&Fact::Misbehaved { extension: "observer", transfer: None, why: &why });
+        }
+    }
+
+    /// One that panics loses this fact; the others hear that it did.
+    fn tell(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
             let told = caught(|| {
                 self.chaos().seam("observer").at("observe");

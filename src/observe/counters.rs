@@ -1,8 +1,11 @@
 //! How often things happened since the server started.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::{Fact, Observer};
+use super::{Fact, Label, Observer, Report};
+use crate::limits;
 
 /// Counts facts.
 #[derive(Debug, Default)]
@@ -16,6 +19,19 @@ pub struct Counters {
     resumed: AtomicU64,
     arbiters_replaced: AtomicU64,
     octets: AtomicU64,
+    by_label: Mutex<BTreeMap<Label, TalliedLabel>>,
+}
+
+/// What transfers with one label came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TalliedLabel {
+    /// Transfers that ended well.
+    pub complete: u64,
+    /// Transfers that ended otherwise.
+    pub failed: u64,
+    /// Octets of files that were transferred.
+    pub octets: u64,
 }
 
 /// The counts at one moment.
@@ -58,6 +74,22 @@ impl Counters {
             octets: read(&self.octets),
         }
     }
+
+    /// The counts of transfers to which a route gave a label, in the order of the labels: the first [`limits::LABELS_COUNTED_MAX`] of them that came, and the others together as `(others)`.
+    #[must_use]
+    pub fn by_label(&self) -> Vec<(Label, TalliedLabel)> {
+        let by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);
+        by_label.iter().map(|(label, tallied)| (label.clone(), *tallied)).collect()
+    }
+
+    fn count_label(&self, label: &Label, report: &Report) {
+        let mut by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = by_label.len() < limits::LABELS_COUNTED_MAX || by_label.contains_key(label);
+        let label = if has_room { label.clone() } else { Label::new("(others)") };
+        let tallied = by_label.entry(label).or_default();
+        tallied.octets += report.tally.octets;
+        *(if report.outcome.is_success() { &mut tallied.complete } else { &mut tallied.failed }) += 1;
+    }
 }
 
 impl Observer for Counters {
@@ -72,9 +104,15 @@ impl Observer for Counters {
             Fact::ArbiterReplaced { .. } => &self.arbiters_replaced,
             Fact::Finished(report) => {
                 self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
+                if let Some(label) = &report.label {
+                    self.count_label(label, report);
+                }
                 if report.outcome.is_success() { &self.complete } else { &self.failed }
             }
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::limits;
 
-/// A word or two of an extension about a transfer (a board's serial number, a tenant), which the log and the registry show beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A word or two of an extension about a transfer (a board's serial number, a tenant), which the log, the registry and the [`Counters`](super::Counters) show beside it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Box<str>);
 
 impl Label {

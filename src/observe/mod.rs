@@ -4,12 +4,14 @@ mod counters;
 mod label;
 mod log;
 mod owned_fact;
+#[cfg(test)]
+pub(crate) mod test_support;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use self::counters::{Counters, Tallied};
+pub use self::counters::{Counters, Tallied, TalliedLabel};
 pub use self::label::Label;
 pub use self::log::LogObserver;
 pub use self::owned_fact::OwnedFact;

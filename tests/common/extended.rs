@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actix::System;
+use actix::{Addr, System};
 use stagecoach::Stagecoach;
-use stagecoach::actors::LivePeers;
+use stagecoach::actors::{List, LivePeers, Registry, Snapshot};
 use stagecoach::daemon::{Builder, ServerHandle};
 use stagecoach::store::{Memory, MemoryOptions, Name};
 
@@ -22,6 +22,7 @@ pub(crate) struct Extended {
     pub(crate) store: Memory,
     witness: Arc<Witness>,
     live_peers: Arc<LivePeers>,
+    registry: Addr<Registry>,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,12 +44,12 @@ impl Extended {
                     .shared_observer(told);
                 let mut server = extend(builder).start().unwrap();
                 let (address, live_peers) = (server.addresses()[0], Arc::clone(server.live_peers()));
-                started.send((address, live_peers, server.handle())).unwrap();
+                started.send((address, live_peers, server.registry().clone(), server.handle())).unwrap();
                 server.serve(&|| Ok(())).await.unwrap();
             });
         });
-        let (address, live_peers, handle) = parts.recv().expect("a server that starts");
-        Self { address, store, witness, live_peers, handle, thread: Some(thread) }
+        let (address, live_peers, registry, handle) = parts.recv().expect("a server that starts");
+        Self { address, store, witness, live_peers, registry, handle, thread: Some(thread) }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -63,6 +64,12 @@ impl Extended {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.witness.facts()
+    }
+
+    /// What the registry knows.
+    pub(crate) fn registry(&self) -> Snapshot {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.registry.send(List)).unwrap()
     }
 
     /// Reads a file of less than a block.

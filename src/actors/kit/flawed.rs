@@ -1,0 +1,186 @@
+//! A store with flaws.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::error::{Failure, Fault};
+use crate::store::{Later, Name, Sink, Slab, Source, Store};
+
+/// A [`Store`] in front of another, of which single calls go wrong as a test wants it.
+///
+/// ```
+/// use stagecoach::Stagecoach;
+/// use stagecoach::error::Failure;
+/// use stagecoach::store::{Memory, Name};
+/// use stagecoach::testkit::{Call, Flaw, Flawed, Kit};
+///
+/// Kit::in_virtual_time(async {
+///     let files = Memory::default();
+///     files.insert(Name::from_request(b"file").unwrap(), vec![7; 1_000_000]);
+///     let flawed = Flawed::new(files).on(Call::Fetch, 2, Flaw::Fails(Failure::Io));
+///     let kit = Stagecoach::builder().store(flawed).kit().unwrap();
+///     let told = kit.client().get("file").await.unwrap_err();
+///     assert_eq!(told.to_string(), "ERROR 0: Input/output error");
+///     assert_eq!(kit.client().get("file").await.unwrap().len(), 1_000_000);
+/// });
+/// ```
+#[derive(Debug)]
+pub struct Flawed<S>(Arc<Inner<S>>);
+
+#[derive(Debug)]
+struct Inner<S> {
+    store: S,
+    /// The call, which one of its kind, and what happens then.
+    flaws: Vec<(Call, u32, Flaw)>,
+    calls: [AtomicU32; 5],
+}
+
+/// What a store is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// [`Store::open`].
+    Open,
+    /// [`Source::fetch`].
+    Fetch,
+    /// [`Store::create`].
+    Create,
+    /// [`Sink::write`].
+    Write,
+    /// [`Sink::publish`].
+    Publish,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It fails.
+    Fails(Failure),
+    /// It panics.
+    Panics,
+    /// It takes so long, of virtual time, and goes well then. Of reading alone: what writes waits for disks, whose time is real.
+    Takes(Duration),
+}
+
+impl<S: Store> Flawed<S> {
+    /// In front of `store`, and without a flaw so far.
+    #[must_use]
+    pub fn new(store: S) -> Self {
+        Self(Arc::new(Inner { store, flaws: Vec::new(), calls: Default::default() }))
+    }
+
+    /// The call of that kind with this number, counted from 1 over all files, goes wrong so.
+    ///
+    /// # Panics
+    /// If a call that [isn't for reading](Flaw::Takes) is to take time, or if the store is in use.
+    #[must_use]
+    pub fn on(mut self, call: Call, number: u32, flaw: Flaw) -> Self {
+        let is_reading = matches!(call, Call::Open | Call::Fetch);
+        assert!(is_reading || !matches!(flaw, Flaw::Takes(_)), "only what reads takes virtual time");
+        let inner = Arc::get_mut(&mut self.0).expect("a store that isn't used yet");
+        inner.flaws.push((call, number, flaw));
+        self
+    }
+}
+
+impl<S> Inner<S> {
+    /// The flaw of a call that is made now.
+    fn flaw(&self, call: Call) -> Option<Flaw> {
+        let number = self.calls[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        self.flaws.iter().find(|it| (it.0, it.1) == (call, number)).map(|it| it.2)
+    }
+
+    /// Lets a call pass that is made now, after so long.
+    fn pass(&self, call: Call) -> Result<Duration, Fault> {
+        match self.flaw(call) {
+            Some(Flaw::Fails(failure)) => Err(Fault::new(failure, "as planned")),
+            Some(Flaw::Panics) => panic!("the store panics as planned"),
+            Some(Flaw::Takes(time)) => Ok(time),
+            None => Ok(Duration::ZERO),
+        }
+    }
+}
+
+impl<S: Store> Store for Flawed<S> {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        self.0.pass(Call::Open)?;
+        Ok(Arc::new(FlawedSource(self.0.store.open(name)?, Arc::clone(&self.0))))
+    }
+
+    fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
+        let (inner, name) = (Arc::clone(&self.0), name.clone());
+        Some(Box::pin(async move {
+            sleep(inner.pass(Call::Open)?).await;
+            let opened = match inner.store.open_later(&name) {
+                Some(later) => later.await?,
+                None => on_another_thread(&inner, move |inner| inner.store.open(&name)).await?,
+            };
+            Ok(Arc::new(FlawedSource(opened, inner)) as Arc<dyn Source>)
+        }))
+    }
+
+    fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        self.0.pass(Call::Create)?;
+        Ok(Box::new(FlawedSink(self.0.store.create(name, claimed)?, Arc::clone(&self.0))))
+    }
+}
+
+#[derive(Debug)]
+struct FlawedSource<S>(Arc<dyn Source>, Arc<Inner<S>>);
+
+impl<S: Store> Source for FlawedSource<S> {
+    fn size(&self) -> Option<u64> {
+        self.0.size()
+    }
+
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        self.1.pass(Call::Fetch)?;
+        self.0.fetch(offset, length)
+    }
+
+    fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
+        let (source, inner) = (Arc::clone(&self.0), Arc::clone(&self.1));
+        Some(Box::pin(async move {
+            sleep(inner.pass(Call::Fetch)?).await;
+            match source.fetch_later(offset, length) {
+                Some(later) => later.await,
+                None => on_another_thread(&inner, move |_| source.fetch(offset, length)).await,
+            }
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct FlawedSink<S>(Box<dyn Sink>, Arc<Inner<S>>);
+
+impl<S: Store> Sink for FlawedSink<S> {
+    fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.1.pass(Call::Write)?;
+        self.0.write(octets)
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), Fault> {
+        self.1.pass(Call::Publish)?;
+        self.0.publish()
+    }
+}
+
+/// Calls what may wait for a disk.
+async fn on_another_thread<S: Store, T: Send + 'static>(
+    inner: &Arc<Inner<S>>,
+    call: impl FnOnce(&Inner<S>) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let inner = Arc::clone(inner);
+    let called = tokio::task::spawn_blocking(move || call(&inner)).await;
+    called.map_err(|error| Fault::new(Failure::Internal, error))?
+}

@@ -1,0 +1,43 @@
+use super::*;
+use crate::error::Failure;
+use crate::limits::LABELS_COUNTED_MAX;
+use crate::observe::test_support::report;
+use crate::transfer::{Outcome, Tally};
+
+fn finish(counters: &Counters, label: Option<&str>, octets: u64, outcome: Outcome) {
+    let tally = Tally { octets, ..Tally::default() };
+    let report = Report { tally, outcome, label: label.map(Label::new), ..report(1) };
+    counters.observe(&Fact::Finished(&report));
+}
+
+#[test]
+fn transfers_are_counted_by_their_labels_and_all_together() {
+    let counters = Counters::default();
+    let failed = Outcome::Failed(Failure::Io);
+    for (label, octets, outcome) in [
+        (Some("tenant b"), 10, Outcome::Complete),
+        (Some("tenant a"), 5, failed),
+        (None, 100, Outcome::Complete),
+        (Some("tenant a"), 7, Outcome::Complete),
+    ] {
+        finish(&counters, label, octets, outcome);
+    }
+    let tallied = counters.tallied();
+    assert_eq!((tallied.complete, tallied.failed, tallied.octets), (3, 1, 122));
+    let of = |complete, failed, octets| TalliedLabel { complete, failed, octets };
+    let expected = [(Label::new("tenant a"), of(1, 1, 12)), (Label::new("tenant b"), of(1, 0, 10))];
+    assert_eq!(counters.by_label(), expected);
+}
+
+#[test]
+fn labels_that_are_too_many_are_counted_together() {
+    let counters = Counters::default();
+    for number in 0..LABELS_COUNTED_MAX + 10 {
+        finish(&counters, Some(&format!("client {number}")), 1, Outcome::Complete);
+    }
+    finish(&counters, Some("client 0"), 1, Outcome::Complete);
+    let counted = counters.by_label();
+    assert_eq!(counted.len(), LABELS_COUNTED_MAX + 1);
+    let of = |label: &str| counted.iter().find(|(it, _)| it.as_str() == label).unwrap().1.complete;
+    assert_eq!((of("(others)"), of("client 0"), of("client 1")), (10, 2, 1));
+}

@@ -1,0 +1,27 @@
+//! What tests of several modules need.
+
+use std::time::Duration;
+
+use super::{Report, TransferId};
+use crate::transfer::{Outcome, Tally};
+use crate::wire::Direction;
+
+/// The report of a transfer that ended well, of which nothing else is known.
+pub(crate) fn report(id: u64) -> Report {
+    Report {
+        id: TransferId(id),
+        peer: ([127, 0, 0, 1], 1).into(),
+        local: ([127, 0, 0, 1], 2).into(),
+        direction: Direction::Read,
+        name: "file".to_owned(),
+        mode: "octet".to_owned(),
+        path: None,
+        size: None,
+        options: String::new(),
+        duration: Duration::ZERO,
+        tally: Tally::default(),
+        outcome: Outcome::Complete,
+        detail: None,
+        label: None,
+    }
+}

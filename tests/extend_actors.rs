@@ -1,0 +1,206 @@
+//! Actors of extensions in the server's tree, and several servers in one process.
+
+mod common;
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+
+use actix::prelude::*;
+use common::extended::{Extended, FILE};
+use common::raw::{Client, ack, rrq};
+use stagecoach::Stagecoach;
+use stagecoach::daemon::{RunError, ServerHandle};
+use stagecoach::extend::{Ask, Otherwise, RouteStep, Routing};
+use stagecoach::observe::Counters;
+use stagecoach::store::{Memory, Name};
+use stagecoach::supervision::{ChildSpec, RestartLimit};
+
+/// Answers with how often it was asked in this life; panics over one name.
+#[derive(Default)]
+struct Counts(u32);
+
+impl Actor for Counts {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Counts {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.0 = 0;
+    }
+}
+
+impl Handler<Ask> for Counts {
+    type Result = Routing;
+
+    fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
+        self.0 += 1;
+        match &*asked.name() {
+            "file" => Routing::Pass,
+            "bad" => panic!("the secret of the actor"),
+            _ => Routing::octets(self.0.to_string()),
+        }
+    }
+}
+
+#[test]
+fn a_permanent_actor_is_started_again_and_counted() {
+    let counters = Arc::<Counters>::default();
+    let counted = Arc::clone(&counters);
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
+        builder.route_step(RouteStep::asking(actor.recipient())).shared_observer(counted)
+    });
+    assert_eq!((served.read("a"), served.read("a")), (b"1".to_vec(), b"2".to_vec()));
+    assert_eq!(served.refusal("bad", 0), "Internal error");
+    assert_eq!(served.read("a"), b"1");
+    served.settle();
+    let tallied = counters.tallied();
+    assert_eq!((tallied.crashed, tallied.misbehaved, tallied.complete), (1, 1, 3));
+}
+
+#[test]
+fn a_temporary_actor_is_told_of_and_gone_and_its_clients_are_served_by_others() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(ChildSpec::temporary("counts", |_| Counts::default()));
+        builder.route_step(RouteStep::asking(actor.recipient()).or(Otherwise::Pass))
+    });
+    assert_eq!(served.read("a"), b"1");
+    assert_eq!(served.refusal("bad", 1), "File not found");
+    assert_eq!(served.refusal("a", 1), "File not found");
+    served.still_serves();
+    let facts = served.settle();
+    assert_eq!(facts.crashed, ["counts of 0: the secret of the actor"]);
+    assert_eq!(facts.misbehaved, ["route: it panicked, or has stopped"; 3]);
+}
+
+#[test]
+fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence() {
+    common::engine::hush();
+    let (told, address) = mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        System::new().block_on(async {
+            let mut builder =
+                Stagecoach::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).store(Memory::default());
+            let limit = RestartLimit { restarts_max: 1, ..RestartLimit::default() };
+            let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(limit);
+            let actor = builder.start_child(spec);
+            let mut server = builder.route_step(RouteStep::asking(actor.recipient())).start().unwrap();
+            told.send(server.addresses()[0]).unwrap();
+            server.serve(&|| Ok(())).await
+        })
+    });
+    let address = address.recv().unwrap();
+    for _ in 0..2 {
+        // (The second panic ends the server: what its client hears depends on who is quicker.)
+        Client::to(address).send(&rrq("bad", "octet", &[]));
+    }
+    let error = serving.join().unwrap().unwrap_err();
+    assert!(matches!(error, RunError::Escalated(_)));
+    let why = "gave up after repeated failures: the counts panicked: the secret of the actor";
+    assert_eq!(error.to_string(), why);
+}
+
+/// Counts its own lives and ends.
+struct Lives(Arc<AtomicU32>);
+
+impl Actor for Lives {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.0.fetch_add(100, Ordering::Relaxed);
+    }
+}
+
+impl Supervised for Lives {}
+
+#[test]
+fn an_actor_of_the_tree_is_told_to_stop_when_the_server_has_ended() {
+    let lives = Arc::<AtomicU32>::default();
+    let shared = Arc::clone(&lives);
+    let served = Extended::start(|mut builder| {
+        builder.start_child(ChildSpec::permanent("lives", |_| Lives(shared)));
+        builder
+    });
+    served.still_serves();
+    assert_eq!(lives.load(Ordering::Relaxed), 1);
+    drop(served);
+    assert_eq!(lives.load(Ordering::Relaxed), 101);
+}
+
+fn read(address: std::net::SocketAddr, name: &str) -> Vec<u8> {
+    let mut client = Client::to(address);
+    client.send(&rrq(name, "octet", &[]));
+    let octets = client.expect_data(1);
+    client.send(&ack(1));
+    octets
+}
+
+#[test]
+fn servers_of_one_process_share_nothing() {
+    let (told, started) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        System::new().block_on(async {
+            let mut serving = Vec::new();
+            for content in ["one", "two"] {
+                let files = Memory::default();
+                files.insert(Name::from_request(b"file").unwrap(), content);
+                let heard = Arc::<common::engine::Witness>::default();
+                let mut server = Stagecoach::builder()
+                    .listen((Ipv4Addr::LOCALHOST, 0).into())
+                    .store(files)
+                    .route(
+                        move |asked| {
+                            if asked.name() == "who" { Routing::octets(content) } else { Routing::Pass }
+                        },
+                    )
+                    .shared_observer(heard.clone())
+                    .start()
+                    .unwrap();
+                told.send((server.addresses()[0], heard, server.handle())).unwrap();
+                serving.push(actix::spawn(async move { server.serve(&|| Ok(())).await.unwrap() }));
+            }
+            for ends in serving {
+                ends.await.unwrap();
+            }
+        });
+    });
+    let [(one, heard_by_one, handle_of_one), (two, heard_by_two, handle_of_two)] =
+        [started.recv().unwrap(), started.recv().unwrap()];
+    for (address, content) in [(one, b"one"), (two, b"two")] {
+        assert_eq!((read(address, "file"), read(address, "who")), (content.to_vec(), content.to_vec()));
+    }
+    end(&handle_of_one);
+    assert_eq!(read(two, "file"), b"two");
+    end(&handle_of_two);
+    thread.join().unwrap();
+    let (one, two) = (heard_by_one.facts().finished.len(), heard_by_two.facts().finished.len());
+    assert_eq!((one, two), (2, 3));
+}
+
+fn end(handle: &ServerHandle) {
+    handle.stop();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(handle.ended()).unwrap();
+}
+
+#[test]
+fn a_route_sees_of_a_request_what_observers_hear_of_its_transfer() {
+    let (told, seen) = mpsc::channel();
+    let served = Extended::start(move |builder| {
+        builder.route(move |asked| {
+            let mode = asked.request.mode.to_string();
+            told.send((asked.transfer, asked.peer, asked.local, mode, asked.is_read())).unwrap();
+            Routing::Pass
+        })
+    });
+    assert_eq!(served.read("file"), FILE);
+    let (transfer, peer, local, mode, is_read) = seen.recv().unwrap();
+    let report = &served.settle().finished[0];
+    assert_eq!((report.id, report.peer, &*report.mode, is_read), (transfer, peer, &*mode, true));
+    assert_eq!(local, served.address);
+}
