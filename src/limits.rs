@@ -93,6 +93,9 @@ pub const UNPROVEN_OCTETS_RATIO: usize = 3;
 pub const UNPROVEN_MANY: usize = 256;
 /// Transfers whose peers haven't answered, in all; beyond it the oldest give way. Each holds a socket and some 7 KB.
 pub const UNPROVEN_MAX: usize = 6144;
+/// The same with those that no session has answered yet, and those that have given way or up and are not gone: beyond it requests get silence. Whatever comes, and however busy
+/// the machine is, this is what it costs.
+pub const UNPROVEN_HELD_MAX: usize = UNPROVEN_MAX + 2 * UNPROVEN_MANY;
 /// Those of one prefix of addresses: a flood from there leaves room for others.
 pub const UNPROVEN_PER_PREFIX_MAX: usize = UNPROVEN_MAX - UNPROVEN_MANY;
 /// How long each of them has at least, once there are so many: a thousand honest clients who ask at once answer later than one.

@@ -120,7 +120,9 @@ impl PeerState {
 
     /// From now on requests from the same address begin new transfers.
     pub(super) fn set_answered(&self) {
-        self.answered.store(true, Ordering::Relaxed);
+        if !self.answered.swap(true, Ordering::Relaxed) {
+            self.unproven.release();
+        }
         self.dismiss();
     }
 
@@ -175,6 +177,15 @@ impl PeerState {
         if self.is_settled() {
             // It was over in this very moment, elsewhere.
             self.unproven.remove(self);
+        }
+    }
+}
+
+/// Nothing is left of the transfer: whatever belongs to it holds this.
+impl Drop for PeerState {
+    fn drop(&mut self) {
+        if !self.answered.load(Ordering::Relaxed) {
+            self.unproven.release();
         }
     }
 }

@@ -9,7 +9,9 @@ use tokio::time::Instant;
 
 use super::live_peers::PeerState;
 use super::prefixes::Prefixes;
-use crate::limits::{PREFIXES, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX, UNPROVEN_STAY_MIN};
+use crate::limits::{
+    PREFIXES, UNPROVEN_HELD_MAX, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX, UNPROVEN_STAY_MIN,
+};
 
 /// Those of one server. However many requests are forged, and however many sources they name, it doesn't grow beyond
 /// [`UNPROVEN_MAX`]: the oldest of the prefix that has most of them gives way. So a flood from one network drives out its own, and one from
@@ -20,8 +22,8 @@ pub(super) struct Unproven {
     waiting: Mutex<Vec<Queue>>,
     /// Of all prefixes, to be read without a lock.
     count: AtomicUsize,
-    /// The same with those that have given way and are not gone yet.
-    pending: AtomicUsize,
+    /// All that hold anything: also those that no session has sent anything yet, and those that have given way, or up, and are not gone.
+    held: AtomicUsize,
     /// Of each prefix, also those that no session has sent anything yet.
     admitted: [AtomicUsize; PREFIXES],
     prefixes: Prefixes,
@@ -35,7 +37,7 @@ impl Default for Unproven {
         Self {
             waiting: Mutex::new(vec![Queue::new(); PREFIXES]),
             count: AtomicUsize::new(0),
-            pending: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             admitted: [const { AtomicUsize::new(0) }; PREFIXES],
             prefixes: Prefixes::default(),
         }
@@ -50,7 +52,7 @@ impl Unproven {
 
     /// So many that there is no room for one more until some have gone: they come faster than their sessions end.
     pub(super) fn are_too_many(&self) -> bool {
-        self.pending.load(Ordering::Relaxed) > UNPROVEN_MAX + UNPROVEN_MANY
+        self.held.load(Ordering::Relaxed) >= UNPROVEN_HELD_MAX
     }
 
     /// Whether there is room for one more from this address.
@@ -62,9 +64,15 @@ impl Unproven {
         self.lock()[place].get(beyond).is_some_and(|(since, _)| since.elapsed() >= UNPROVEN_STAY_MIN)
     }
 
-    /// One from this address is to be served.
+    /// One from this address is to be served, until it is [released](Self::release).
     pub(super) fn admit(&self, address: IpAddr) {
+        self.held.fetch_add(1, Ordering::Relaxed);
         self.admitted[self.prefixes.place(address)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The peer of one has answered, or nothing is left of its transfer.
+    pub(super) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// It has answered, or its transfer is over.
@@ -75,9 +83,7 @@ impl Unproven {
 
     /// One more, which is to be [removed](Self::remove) when its peer has answered. The one that has to give way for it, if any.
     pub(super) fn add(&self, state: &Arc<PeerState>) -> Option<Arc<PeerState>> {
-        if !state.is_unproven.swap(true, Ordering::Relaxed) {
-            self.pending.fetch_add(1, Ordering::Relaxed);
-        }
+        state.is_unproven.store(true, Ordering::Relaxed);
         let mut waiting = self.lock();
         let place = self.prefixes.place(state.peer().ip());
         waiting[place].push_back((Instant::now(), Arc::clone(state)));
@@ -99,7 +105,6 @@ impl Unproven {
         if !state.is_unproven.swap(false, Ordering::Relaxed) {
             return;
         }
-        self.pending.fetch_sub(1, Ordering::Relaxed);
         let mut waiting = self.lock();
         let beside = &mut waiting[self.prefixes.place(state.peer().ip())];
         // (They answer in the order in which they came, more or less.)

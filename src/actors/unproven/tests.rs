@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::actors::live_peers::{Claim, LivePeers};
+use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Packet;
@@ -85,21 +85,6 @@ fn a_flood_from_one_network_drives_out_its_own() {
     assert!(gone.len() >= UNPROVEN_PER_PREFIX_MAX);
 }
 
-#[test]
-fn those_that_gave_way_count_until_they_are_gone() {
-    let (mut crowd, mut gone) = (Crowd::new(), None);
-    for number in 0..=UNPROVEN_MAX + UNPROVEN_MANY {
-        assert!(!crowd.unproven.are_too_many());
-        gone = crowd.add(from_anywhere(number));
-    }
-    assert!(crowd.unproven.are_too_many());
-    assert_eq!(crowd.count(), UNPROVEN_MAX);
-    let gone = crowd.states.iter().find(|state| Some(state.peer().ip()) == gone).expect("one gave way");
-    crowd.unproven.remove(gone);
-    assert!(!crowd.unproven.are_too_many());
-    assert_eq!(crowd.count(), UNPROVEN_MAX);
-}
-
 #[tokio::test(start_paused = true)]
 async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
     let (mut crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
@@ -131,26 +116,51 @@ fn those_that_wait_to_be_served_count_too() {
     assert!(!crowd.unproven.have_room_for(network));
 }
 
-#[test]
-fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
-    let table = LivePeers::new(100_000);
+/// A transfer that `from` asks for; `None` if there is no room for it.
+fn ask(table: &Arc<LivePeers>, from: impl Into<std::net::SocketAddr>) -> Option<Ticket> {
     let octets = b"\0\x01file\0octet\0";
     let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("a request") };
-    let ask = |port| {
-        let (from, to) = (([198, 51, 100, 7], port).into(), ([203, 0, 113, 1], 69).into());
-        let received = Received { octets: octets.len(), from, to, to_broadcast: false };
-        table.claim(&received, &request, || unreachable!("nobody repeats"), || TransferId(port.into()))
-    };
+    let to = ([203, 0, 113, 1], 69).into();
+    let received = Received { octets: octets.len(), from: from.into(), to, to_broadcast: false };
+    match table.claim(&received, &request, || unreachable!("nobody repeats"), || TransferId(1)) {
+        Claim::New(ticket) => Some(ticket),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
+    let (table, network) = (LivePeers::new(100_000), [198, 51, 100, 7]);
     let ports = 1000..1000 + u16::try_from(UNPROVEN_PER_PREFIX_MAX).unwrap();
-    let mut tickets: Vec<_> = ports
-        .map(|port| match ask(port) {
-            Claim::New(ticket) => ticket,
-            _ => panic!("there is room"),
-        })
-        .collect();
-    assert!(matches!(ask(9), Claim::Flood));
+    let mut tickets: Vec<_> =
+        ports.map(|port| ask(&table, (network, port)).expect("there is room")).collect();
+    assert!(ask(&table, (network, 9)).is_none());
     tickets[17].state.set_answered();
-    assert!(matches!(ask(9), Claim::New(_)), "the ticket is given back at once");
+    assert!(ask(&table, (network, 9)).is_some(), "the ticket is given back at once");
     tickets.pop();
-    assert!(matches!((ask(9), ask(10)), (Claim::New(_), Claim::New(_))));
+    assert!(ask(&table, (network, 9)).is_some() && ask(&table, (network, 10)).is_some());
+}
+
+#[test]
+fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
+    let table = LivePeers::new(100_000);
+    let from = |number: usize| (from_anywhere(number), 1000);
+    let mut tickets: Vec<_> =
+        (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
+    let is_there_room = || ask(&table, from(UNPROVEN_HELD_MAX)).is_some();
+    assert!(!is_there_room());
+    // It has given way, or up; but its session is still there.
+    tickets[7].state.set_over();
+    assert!(!is_there_room());
+    let last = Arc::clone(&tickets[7].state);
+    drop(tickets.remove(7));
+    assert!(!is_there_room(), "somebody holds it");
+    drop(last);
+    assert!(is_there_room());
+    tickets[7].state.set_answered();
+    tickets[7].state.set_answered();
+    assert!(is_there_room());
+    let more = ask(&table, from(UNPROVEN_HELD_MAX + 1)).unwrap();
+    let _last = (more, ask(&table, from(UNPROVEN_HELD_MAX + 2)));
+    assert!(!is_there_room());
 }
