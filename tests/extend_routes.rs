@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
@@ -104,8 +104,9 @@ impl Drain for Labels {
     type Ok = ();
     type Err = Never;
 
-    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+    fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         record.kv().serialize(record, &mut self.clone()).unwrap();
+        values.serialize(record, &mut self.clone()).unwrap();
         Ok(())
     }
 }
@@ -139,13 +140,19 @@ fn a_label_shows_in_the_registry_the_log_and_the_counters() {
         live.iter().map(|live| label(&live.report)).collect::<Vec<_>>(),
         [Some("board 0815".to_owned())]
     );
+    served.handle.dump();
+    let until = Instant::now() + Duration::from_secs(10);
+    while labels.0.lock().unwrap().is_empty() {
+        assert!(Instant::now() < until, "what is live is not logged");
+        std::thread::sleep(Duration::from_millis(5));
+    }
     client.send(&ack(1));
     client.expect_data(2);
     client.send(&ack(2));
     served.settle();
     let history = served.registry().history;
     assert_eq!(history.iter().map(label).collect::<Vec<_>>(), [Some("board 0815".to_owned())]);
-    assert_eq!(*labels.0.lock().unwrap(), ["board 0815"]);
+    assert_eq!(*labels.0.lock().unwrap(), ["board 0815"; 2]);
     let by_label = counters.by_label();
     assert_eq!((by_label[0].0.as_str(), by_label[0].1.octets), ("board 0815", 600));
 }

@@ -101,6 +101,12 @@ impl Service {
         }
     }
 
+    /// Facts that observers had no room for.
+    pub(crate) fn lost_facts(&self) -> u64 {
+        // (What panics here is an observer that will panic again: it lost what nobody knows.)
+        self.observers.iter().filter_map(|observer| caught(|| observer.lost()).ok()).sum()
+    }
+
     /// One that panics loses this fact; the others hear that it did.
     fn tell(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {

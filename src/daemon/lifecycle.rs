@@ -4,7 +4,7 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use slog::{Logger, error, info, warn};
+use slog::{Logger, error, info, o, warn};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -13,7 +13,7 @@ use super::server::Server;
 use super::{RunError, ServerHandle};
 use crate::actors::{List, LivePeers, LiveTransfer, Pause};
 use crate::limits;
-use crate::observe::Tallied;
+use crate::observe::{Label, Tallied};
 use crate::supervision::{Exit, Supervisor};
 
 impl Server {
@@ -105,11 +105,20 @@ impl Server {
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
             "refused" => counts.refused, "dropped" => counts.dropped, "octets" => counts.octets);
+        self.tell_of_lost_facts();
         self.stage.send_replace(Stage::Ended(how));
+    }
+
+    fn tell_of_lost_facts(&self) {
+        let lost = self.lost_facts();
+        if lost > 0 {
+            warn!(self.log, "observers had no room for facts: an actor that hears them needs a larger mailbox"; "lost" => lost);
+        }
     }
 
     /// Logs what is live, beside the serving.
     fn dump(&self) {
+        self.tell_of_lost_facts();
         let (registry, counters) = (self.registry.clone(), self.counters.tallied());
         let log = self.log.clone();
         actix::spawn(async move {
@@ -148,13 +157,16 @@ async fn drained(live_peers: &LivePeers, deadline: Option<Instant>) {
 
 fn log_transfer(log: &Logger, transfer: &LiveTransfer) {
     let report = &transfer.report;
+    let label = report.label.as_ref().map(Label::to_string);
+    let log = label.map_or_else(|| log.clone(), |label| log.new(o!("label" => label)));
     info!(log, "live {}", report.direction; "transfer" => report.id.0, "peer" => %report.peer, "local" => %report.local,
         "name" => &report.name, "mode" => &report.mode, "octets" => transfer.octets);
 }
 
 fn log_counters(log: &Logger, live: usize, counts: Tallied) {
     info!(log, "counters"; "live" => live, "complete" => counts.complete, "failed" => counts.failed,
-        "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed, "octets" => counts.octets);
+        "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
+        "misbehaved" => counts.misbehaved, "octets" => counts.octets);
 }
 
 #[cfg(test)]

@@ -225,6 +225,12 @@ impl Server {
         &self.counters
     }
 
+    /// Facts that observers had no room for (an actor that is told by [`Tell`](crate::extend::Tell) and is behind).
+    #[must_use]
+    pub fn lost_facts(&self) -> u64 {
+        self.service.lost_facts()
+    }
+
     /// The root of the server's tree, for actors of your own: they are stopped before the server's, and a permanent one that can't be kept
     /// alive ends the server. Observers hear of their panics.
     #[must_use]

@@ -26,12 +26,6 @@ impl Tell {
     pub fn new(actor: Recipient<Observed>) -> Self {
         Self { actor, lost: AtomicU64::new(0) }
     }
-
-    /// Facts that the actor had no room for, or was not there any more to hear.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
 }
 
 impl Observer for Tell {
@@ -39,5 +33,10 @@ impl Observer for Tell {
         if self.actor.try_send(Observed(Arc::new(fact.to_owned()))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Facts that the actor had no room for, or was not there any more to hear.
+    fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 }

@@ -98,6 +98,11 @@ pub enum Fact<'a> {
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, fact: &Fact<'_>);
+
+    /// Facts that it had no room for, if it counts them. The log of the server tells their sum.
+    fn lost(&self) -> u64 {
+        0
+    }
 }
 
 /// What became of a transfer.

@@ -23,7 +23,7 @@ pub(crate) struct Extended {
     witness: Arc<Witness>,
     live_peers: Arc<LivePeers>,
     registry: Addr<Registry>,
-    handle: ServerHandle,
+    pub(crate) handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
 }
 

@@ -1,12 +1,15 @@
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
-use slog::o;
+use actix::AsyncContext;
 
 use super::*;
 use crate::actors::Workers;
+use crate::daemon::Stagecoach;
+use crate::extend::Observed;
 use crate::settings::Settings;
+use crate::store::Memory;
 use crate::supervision::ChildSpec;
 
 fn settings(root: &std::path::Path) -> Settings {
@@ -151,4 +154,50 @@ fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die
         assert_eq!(error.to_string(), why);
         assert!(server.counters().tallied().crashed >= 7, "{:?}", server.counters().tallied());
     });
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl slog::Drain for Lines {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &slog::Record<'_>, _: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        self.0.lock().unwrap().push(record.msg().to_string());
+        Ok(())
+    }
+}
+
+/// An actor that is told what happens.
+struct Listens;
+
+impl actix::Actor for Listens {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<Observed> for Listens {
+    type Result = ();
+
+    fn handle(&mut self, _: Observed, _: &mut Self::Context) {}
+}
+
+#[test]
+fn facts_for_which_an_observer_has_no_room_are_told_to_the_operator() {
+    let lost_by = |actor: fn() -> actix::Addr<Listens>| {
+        let lines = Lines::default();
+        actix::System::new().block_on(async {
+            let builder =
+                Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
+            let log = Logger::root(lines.clone(), o!());
+            let mut server = builder.tell(actor().recipient()).log(log).start().unwrap();
+            server.stop().await;
+        });
+        let lines = lines.0.lock().unwrap();
+        lines.iter().filter(|line| line.contains("had no room for facts")).count()
+    };
+    assert_eq!(lost_by(|| actix::Actor::start(Listens)), 0);
+    // (It is gone before it begins.)
+    assert_eq!(lost_by(|| actix::Context::new().address()), 1);
 }
