@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
 use common::raw::{Packet, ack, data, rrq, wrq};
-use common::trouble::{gone, narrow};
+use common::trouble::{gone, narrow, stuck};
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
@@ -298,6 +298,23 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
         client.send(&ack(1));
     }
     assert_eq!(asked.load(Ordering::Relaxed), 10);
+}
+
+#[test]
+fn an_actor_whose_mailbox_stays_full_is_not_waited_for() {
+    let served = Extended::start(|builder| {
+        let step = RouteStep::asking(stuck()).within(Duration::from_millis(100)).or(Otherwise::Pass);
+        builder.route_step(step).route(|_| Routing::octets("next"))
+    });
+    let mut clients: Vec<_> = (0..5).map(|_| served.client()).collect();
+    for client in &clients {
+        client.send(&rrq("any", "octet", &[]));
+    }
+    for client in &mut clients {
+        assert_eq!(client.expect_data(1), b"next");
+        client.send(&ack(1));
+    }
+    assert_eq!(served.settle().misbehaved, ["route: it gave no answer within 100ms"; 5]);
 }
 
 #[test]

@@ -16,6 +16,17 @@ where
     Context::<Gone>::new().address().recipient()
 }
 
+/// An actor that answers nothing, ever, and has room for one question.
+pub(crate) fn stuck<M>() -> Recipient<M>
+where
+    M: Message + Send + Unpin + 'static,
+    M::Result: Send + 'static,
+{
+    Narrow(|_: M| -> M::Result { unreachable!("it never gets so far") }, Duration::from_secs(3600))
+        .start()
+        .recipient()
+}
+
 /// An actor that takes one question at a time, needs 20 ms for each, and has room for one more.
 pub(crate) fn narrow<M, F>(answer: F) -> Recipient<M>
 where
@@ -23,7 +34,7 @@ where
     M::Result: Send + 'static,
     F: Fn(M) -> M::Result + Unpin + 'static,
 {
-    Narrow(answer).start().recipient()
+    Narrow(answer, Duration::from_millis(20)).start().recipient()
 }
 
 pub(crate) struct Gone;
@@ -40,7 +51,7 @@ impl<M: Message<Result: 'static>> Handler<M> for Gone {
     }
 }
 
-struct Narrow<F>(F);
+struct Narrow<F>(F, Duration);
 
 impl<F: Unpin + 'static> Actor for Narrow<F> {
     type Context = Context<Self>;
@@ -58,7 +69,7 @@ where
     type Result = AtomicResponse<Self, M::Result>;
 
     fn handle(&mut self, question: M, _: &mut Self::Context) -> Self::Result {
-        let waiting = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
+        let waiting = tokio::time::sleep(self.1).into_actor(self);
         AtomicResponse::new(Box::pin(waiting.map(move |(), narrow, _| (narrow.0)(question))))
     }
 }
