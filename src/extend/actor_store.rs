@@ -115,6 +115,58 @@ impl CloseFile {
 /// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't answered [in time](Self::within), because the actor is slow,
 /// full, stopped or panicked, gets ERROR 0, and nobody else notices. Of one store an actor has [`limits::ACTOR_FILES_MAX`] files to care for at most, those included whose
 /// [`CloseFile`] it hasn't read: beyond that clients are told that the server is busy.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use actix::prelude::*;
+/// use bytes::Bytes;
+/// use stagecoach::Stagecoach;
+/// use stagecoach::error::{Failure, Fault};
+/// use stagecoach::extend::{ActorStore, CloseFile, FetchSlab, FileId, OpenFile, OpenedFile};
+/// use stagecoach::store::Slab;
+///
+/// /// Under every name there is the name itself.
+/// #[derive(Default)]
+/// struct Echo(HashMap<FileId, Bytes>);
+///
+/// impl Actor for Echo {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Handler<OpenFile> for Echo {
+///     type Result = Result<OpenedFile, Fault>;
+///
+///     fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
+///         let octets = Bytes::from(name.to_string());
+///         let opened = OpenedFile { size: Some(octets.len() as u64), path: format!("echo:{name}") };
+///         self.0.insert(file, octets);
+///         Ok(opened)
+///     }
+/// }
+///
+/// impl Handler<FetchSlab> for Echo {
+///     type Result = Result<Slab, Fault>;
+///
+///     fn handle(&mut self, fetch: FetchSlab, _: &mut Self::Context) -> Self::Result {
+///         let octets = self.0.get(&fetch.file).ok_or(Failure::Internal)?;
+///         let start = octets.len().min(fetch.offset as usize);
+///         let stop = octets.len().min(start + fetch.length);
+///         Ok(Slab { bytes: octets.slice(start..stop), end: stop == octets.len() })
+///     }
+/// }
+///
+/// impl Handler<CloseFile> for Echo {
+///     type Result = ();
+///
+///     fn handle(&mut self, CloseFile { file, .. }: CloseFile, _: &mut Self::Context) {
+///         self.0.remove(&file);
+///     }
+/// }
+///
+/// # System::new().block_on(async {
+/// let builder = Stagecoach::builder().store(ActorStore::for_reading(&Echo::default().start()));
+/// # });
+/// ```
 #[derive(Debug, Clone)]
 pub struct ActorStore {
     open: Recipient<OpenFile>,

@@ -6,13 +6,32 @@ use std::sync::Arc;
 use actix::Message;
 
 use super::{Asked, NegotiatorStep};
-
 use crate::store::Source;
 
 /// Answers options of a request, once its file is open. All negotiators are asked, in the order in which they were added; what they may answer is checked, see [`Grant`].
 ///
 /// It is called on the thread that serves the transfer: whoever has to wait for something, or reads the file, is an actor that takes [`Negotiate`]. It is not called for requests
 /// without options.
+///
+/// No client is answered an option that it didn't ask for (RFC 2347), and less of one may be granted where its RFC lets a server do so (RFC 2348, RFC 7440 §3).
+///
+/// ```
+/// use stagecoach::Stagecoach;
+/// use stagecoach::extend::{Asked, Found, Grant, Negotiator};
+///
+/// /// Boards of 10.0.9.0/24 ask for blocks that their driver can't take.
+/// #[derive(Debug)]
+/// struct SmallBlocks;
+///
+/// impl Negotiator for SmallBlocks {
+///     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
+///         let concerned = asked.peer.to_string().starts_with("10.0.9.") && asked.option("blksize").is_some();
+///         concerned.then(|| Grant::new("blksize", "512")).into_iter().collect()
+///     }
+/// }
+///
+/// let builder = Stagecoach::builder().negotiator(SmallBlocks);
+/// ```
 pub trait Negotiator: fmt::Debug + Send + Sync + 'static {
     /// The options that it has an answer to. If it panics, that is none.
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;

@@ -10,9 +10,27 @@ use bytes::Bytes;
 
 use super::OpcodeStep;
 
-/// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's.
+/// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's: those are 1 to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
 /// It is called by the listener between two requests: whoever has to wait for something is an actor that takes [`Received`].
+///
+/// ```
+/// use bytes::Bytes;
+/// use stagecoach::Stagecoach;
+/// use stagecoach::extend::{Datagram, Opcode, OpcodeStep};
+///
+/// /// Says whether there is a server, to whoever sends opcode 0x7069.
+/// #[derive(Debug)]
+/// struct Ping;
+///
+/// impl Opcode for Ping {
+///     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
+///         Some(Bytes::copy_from_slice(&datagram.octets))
+///     }
+/// }
+///
+/// let builder = Stagecoach::builder().opcode(0x7069, OpcodeStep::new(Ping));
+/// ```
 pub trait Opcode: fmt::Debug + Send + Sync + 'static {
     /// The answer; `None` for silence. An answer of more than [`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO) times the octets that arrived is not sent, for the sender's address may be forged;
     /// and there are only so many in a second to one network.

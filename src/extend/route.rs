@@ -16,6 +16,31 @@ use crate::wire::ErrorCode;
 /// server's own store.
 ///
 /// It is called by the listener between two requests: whoever has to wait for something is an actor that takes [`Ask`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use stagecoach::Stagecoach;
+/// use stagecoach::extend::{Asked, Route, Routing, Served};
+/// use stagecoach::store::{Memory, Name};
+///
+/// /// Every board finds its own configuration under the same name.
+/// #[derive(Debug)]
+/// struct ByAddress(Arc<Memory>);
+///
+/// impl Route for ByAddress {
+///     fn route(&self, asked: &Asked<'_>) -> Routing {
+///         if asked.name() != "config" {
+///             return Routing::Pass;
+///         }
+///         let name = Name::from_request(asked.peer.ip().to_string().as_bytes());
+///         name.map_or(Routing::Pass, |name| {
+///             Served::from_store(self.0.clone()).named(name).labelled("config").into()
+///         })
+///     }
+/// }
+///
+/// let builder = Stagecoach::builder().route_by(ByAddress(Arc::default()));
+/// ```
 pub trait Route: fmt::Debug + Send + Sync + 'static {
     /// What becomes of this request. If it panics, the client gets ERROR 0, "Internal error".
     fn route(&self, asked: &Asked<'_>) -> Routing;

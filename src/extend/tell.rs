@@ -13,6 +13,39 @@ use crate::observe::{Fact, Observer, OwnedFact};
 pub struct Observed(pub Arc<OwnedFact>);
 
 /// An [`Observer`] that tells an actor. It waits for nothing: what finds no room in the actor's mailbox is lost to it, and counted.
+///
+/// ```
+/// use actix::prelude::*;
+/// use stagecoach::Stagecoach;
+/// use stagecoach::extend::Observed;
+/// use stagecoach::observe::OwnedFact;
+/// use stagecoach::supervision::ChildSpec;
+///
+/// struct Inventory;
+///
+/// impl Actor for Inventory {
+///     type Context = Context<Self>;
+/// }
+///
+/// impl Supervised for Inventory {}
+///
+/// impl Handler<Observed> for Inventory {
+///     type Result = ();
+///
+///     fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) {
+///         if let OwnedFact::Finished(report) = &*fact {
+///             println!("{} has {}", report.peer, report.name);
+///         }
+///     }
+/// }
+///
+/// # System::new().block_on(async {
+/// let mut builder = Stagecoach::builder();
+/// // It may be 1000 facts behind.
+/// let inventory = builder.start_child(ChildSpec::permanent("inventory", |_| Inventory).mailbox(1000));
+/// let builder = builder.tell(inventory.recipient());
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Tell {
     actor: Recipient<Observed>,

@@ -94,7 +94,29 @@ pub enum Fact<'a> {
     },
 }
 
-/// Hears facts. Called from the threads that serve: it must not wait for anything.
+/// Hears facts. Called from the threads that serve: it must not wait for anything. Whoever has to is an actor, told by a [`Tell`](crate::extend::Tell).
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use stagecoach::Stagecoach;
+/// use stagecoach::observe::{Fact, Observer};
+///
+/// /// How many clients found nothing.
+/// #[derive(Debug, Default)]
+/// struct Misses(AtomicU64);
+///
+/// impl Observer for Misses {
+///     fn observe(&self, fact: &Fact<'_>) {
+///         if let Fact::Finished(report) = fact
+///             && !report.outcome.is_success()
+///         {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let builder = Stagecoach::builder().observer(Misses::default());
+/// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, fact: &Fact<'_>);
