@@ -1,6 +1,7 @@
 //! Who read and wrote what, as lines of JSON: `cargo run --example audit -- 127.0.0.1:9069 DIRECTORY AUDIT.jsonl`.
 //!
-//! It is an actor: a disk that is slow to take the lines slows down no transfer. It stands in the server's tree: if it panics, it is started again.
+//! It is an actor: a disk that is slow to take the lines slows down no transfer. It stands in the server's tree: if it panics, because the disk is
+//! full, it is started again, and again, and lines are lost, but no transfer.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -11,7 +12,7 @@ use serde_json::json;
 use stagecoach::Stagecoach;
 use stagecoach::extend::Observed;
 use stagecoach::observe::OwnedFact;
-use stagecoach::supervision::ChildSpec;
+use stagecoach::supervision::{ChildSpec, RestartLimit};
 
 /// Facts that it may be behind.
 const BEHIND_MAX: usize = 10_000;
@@ -46,8 +47,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lines = OpenOptions::new().create(true).append(true).open(args.next().ok_or("which file?")?)?;
     System::new().block_on(async {
         let mut builder = Stagecoach::builder().listen(listen).root(root);
-        let audit =
-            builder.start_child(ChildSpec::permanent("audit", |_| Audit { lines }).mailbox(BEHIND_MAX));
+        let audit = ChildSpec::permanent("audit", |_| Audit { lines }).limit(RestartLimit::endless());
+        let audit = builder.start_child(audit.mailbox(BEHIND_MAX));
         let mut server = builder.tell(audit.recipient()).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(&|| Ok(())).await?;

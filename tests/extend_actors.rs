@@ -12,6 +12,7 @@ use common::raw::{Client, ack, rrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
 use stagecoach::extend::{Ask, Otherwise, RouteStep, Routing};
+use stagecoach::limits::RESTARTS_MAX;
 use stagecoach::observe::Counters;
 use stagecoach::store::{Memory, Name};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
@@ -99,6 +100,20 @@ fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence(
     assert!(matches!(error, RunError::Escalated(_)));
     let why = "gave up after repeated failures: the counts panicked: the secret of the actor";
     assert_eq!(error.to_string(), why);
+}
+
+#[test]
+fn a_client_that_makes_an_actor_panic_again_and_again_does_not_end_the_server() {
+    let served = Extended::start(|mut builder| {
+        let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(RestartLimit::endless());
+        let actor = builder.start_child(spec);
+        builder.route_step(RouteStep::asking(actor.recipient()))
+    });
+    for _ in 0..=RESTARTS_MAX {
+        assert_eq!(served.refusal("bad", 0), "Internal error");
+    }
+    assert_eq!(served.read("a"), b"1");
+    served.still_serves();
 }
 
 /// Counts its own lives and ends.

@@ -175,7 +175,7 @@ impl Builder {
     }
 
     /// Starts an actor of your own in the server's tree, at once. Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again, and ends the server if it can't be kept
-    /// alive. It is stopped after the server's own actors, so that it is there for as long as transfers may need it. (It is there too if the server is not started after all.)
+    /// alive (within its [limit](ChildSpec::limit): one that a client's request may make panic had better have an [endless](crate::supervision::RestartLimit::endless) one). It is stopped after the server's own actors, so that it is there for as long as transfers may need it. (It is there too if the server is not started after all.)
     ///
     /// # Panics
     /// Outside of an actix `System`.

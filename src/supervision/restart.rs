@@ -32,6 +32,15 @@ impl Default for RestartLimit {
     }
 }
 
+impl RestartLimit {
+    /// As often as it ends, after pauses that grow to [`limits::RESTART_PAUSE_MAX`]: for an actor that a client's request may make panic, lest whoever repeats that request end
+    /// the server.
+    #[must_use]
+    pub fn endless() -> Self {
+        Self { restarts_max: usize::MAX, ..Self::default() }
+    }
+}
+
 /// The restarts of one actor.
 #[derive(Debug)]
 pub(super) struct Restarts {
