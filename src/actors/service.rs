@@ -27,7 +27,7 @@ pub struct Service {
     pub store: Arc<dyn Store>,
     /// Who is asked first what answers a request.
     pub routes: Vec<RouteStep>,
-    /// Who answers options beside the server.
+    /// Who is asked about options, beside the rules of the RFCs: what the settings say of them first.
     pub negotiators: Vec<NegotiatorStep>,
     /// Who answers opcodes that aren't TFTP's.
     pub opcodes: BTreeMap<u16, OpcodeStep>,

@@ -1,10 +1,13 @@
 //! Negotiators that answer what they may, and those that don't.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::Grants;
 use crate::extend::Grant;
 use crate::limits::OACK_OCTETS_MAX;
-use crate::transfer::{Offer, negotiate};
-use crate::wire::{Options, Packet, Request};
+use crate::transfer::{OPTIONS, Offer, negotiate};
+use crate::wire::{Options, Packet, Request, Text, decimal};
 
 const WRONG_VALUE: &str = "it granted more of an option than was asked for, or less than there is";
 
@@ -89,4 +92,67 @@ fn an_answer_that_finds_no_room_in_the_oack_is_left_out() {
     let mut accepted = Options::new();
     assert!(!grants(&[("x-sha256", &long)]).answer(&mut accepted));
     assert!(accepted.is_empty());
+}
+
+/// Names of options, known and not, in any spelling.
+fn name() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(OPTIONS.to_vec()).prop_map(str::to_owned);
+    let other = prop::sample::select(vec!["x-board", "X-Board", "x-sha256", "multicast"]);
+    prop_oneof![
+        known.clone(),
+        known.prop_map(|name| name.to_uppercase()),
+        other.prop_map(str::to_owned),
+        "\\PC{0,3}"
+    ]
+}
+
+/// Numbers that make sense and others, words, nothing, NULs, and more than any OACK has room for.
+fn value() -> impl Strategy<Value = String> {
+    let number = prop_oneof![0..100_u64, 0..70_000_u64, any::<u64>()].prop_map(|number| number.to_string());
+    prop_oneof![number, "\\PC{0,9}", Just("a\0b".to_owned()), Just("a".repeat(OACK_OCTETS_MAX))]
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    (name(), prop::option::of(value())).prop_map(|(name, value)| match value {
+        Some(value) => Grant::new(name, value),
+        None => Grant::leave_out(name),
+    })
+}
+
+proptest! {
+    /// RFC 2347: whatever negotiators say, a client gets an answer to what it asked for, once, and no more of it than it asked for.
+    #[test]
+    fn no_client_gets_what_it_did_not_ask_for(
+        asked in vec((name(), value()), 0..6),
+        grants in vec(grant(), 0..8),
+        size in prop::option::of(any::<u64>()),
+    ) {
+        let mut asking = request();
+        asking.options = Options::new();
+        for (name, value) in &asked {
+            if let (Some(name), Some(value)) = (Text::new(name.clone().into_bytes()), Text::new(value.clone().into_bytes())) {
+                asking.options.push(name, value);
+            }
+        }
+        let checked = Grants::new(&asking, grants.clone());
+        let mut offer = Offer::default();
+        checked.bound(&mut offer);
+        let mut accepted = negotiate(&checked.heed(&asking), &offer, size).unwrap().accepted;
+        checked.answer(&mut accepted);
+        prop_assert!(2 + accepted.wire_octets() <= OACK_OCTETS_MAX);
+        for (index, (name, value)) in accepted.iter().enumerate() {
+            let is_same = |other: &Text<'_>| other.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+            let (spelled, asked) = asking.options.iter().find(|(other, _)| is_same(other)).expect("it was asked for");
+            prop_assert_eq!(spelled, name);
+            prop_assert!(accepted.iter().take(index).all(|(other, _)| !is_same(other)));
+            prop_assert!(!grants.iter().any(|it| it.value.is_none() && is_same(&Text::until_nul(it.name.as_bytes()))));
+            let least = match &*name.to_string().to_ascii_lowercase() {
+                "blksize" | "blksize2" => 8,
+                "windowsize" => 1,
+                _ => continue,
+            };
+            let granted = decimal(value.as_bytes()).unwrap();
+            prop_assert!((least..=decimal(asked.as_bytes()).unwrap()).contains(&granted), "{name}={granted}");
+        }
+    }
 }
