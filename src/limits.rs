@@ -39,6 +39,10 @@ pub const OACK_OCTETS_MAX: usize = 512;
 pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
 /// Longest [`Label`](crate::observe::Label) of a transfer.
 pub const LABEL_OCTETS_MAX: usize = 64;
+/// Lines of the log in a second about transfers whose peers never answered: that is what a flood of forged requests comes to.
+pub const LINES_UNANSWERED_PER_S: u32 = 50;
+/// Lines in a second about requests that were refused before a block was sent: more than boot loaders of a full hall probe for, and a forger is not who says how large the log is.
+pub const LINES_REFUSED_PER_S: u32 = 5000;
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after

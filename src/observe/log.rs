@@ -1,24 +1,74 @@
 //! Facts as log lines.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use slog::{KV, Level, Logger, Record, Serializer, debug, error, info, warn};
 
+use super::line_budget::LineBudget;
 use super::{Fact, Observer, Report};
 use crate::error::Failure;
+use crate::limits;
 use crate::transfer::Outcome;
 
 /// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
-#[derive(Debug, Clone)]
+///
+/// Of what somebody may cause by thousands who forges addresses there are so many lines in a second ([`limits::LINES_UNANSWERED_PER_S`],
+/// [`limits::LINES_REFUSED_PER_S`]), and one that counts the others.
+#[derive(Debug)]
 pub struct LogObserver {
     log: Logger,
+    unanswered: Mutex<LineBudget>,
+    refused: Mutex<LineBudget>,
+    /// Some of either were not written.
+    has_withheld: AtomicBool,
 }
 
 impl LogObserver {
     /// An observer that writes to `log`.
     #[must_use]
     pub fn new(log: Logger) -> Self {
-        Self { log }
+        Self {
+            log,
+            unanswered: Mutex::new(LineBudget::new(limits::LINES_UNANSWERED_PER_S)),
+            refused: Mutex::new(LineBudget::new(limits::LINES_REFUSED_PER_S)),
+            has_withheld: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the log gets a line of this fact.
+    fn admits(&self, fact: &Fact<'_>) -> bool {
+        let budget = match fact {
+            Fact::Refused { .. } => &self.refused,
+            Fact::Finished(report) => match report.outcome {
+                Outcome::Unanswered => &self.unanswered,
+                // (Before anything was sent but the ERROR.)
+                Outcome::Failed(_) if report.tally.blocks == 0 => &self.refused,
+                _ => return true,
+            },
+            _ => return true,
+        };
+        let is_admitted = budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now());
+        if !is_admitted {
+            self.has_withheld.store(true, Ordering::Relaxed);
+        }
+        is_admitted
+    }
+
+    /// Tells how many lines were withheld, once the second is over in which they were.
+    fn tell_of_withheld(&self) {
+        let now = Instant::now();
+        let mut is_any_left = false;
+        for (what, budget) in [("unanswered", &self.unanswered), ("refused", &self.refused)] {
+            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = budget.take_withheld(now) {
+                info!(self.log, "more requests were {what} than are logged one by one"; "withheld" => count);
+            }
+            is_any_left |= budget.has_withheld();
+        }
+        self.has_withheld.store(is_any_left, Ordering::Relaxed);
     }
 
     fn finished(&self, report: &Report) {
@@ -96,6 +146,12 @@ fn try_it(address: SocketAddr) -> String {
 
 impl Observer for LogObserver {
     fn observe(&self, fact: &Fact<'_>) {
+        if self.has_withheld.load(Ordering::Relaxed) {
+            self.tell_of_withheld();
+        }
+        if !self.admits(fact) {
+            return;
+        }
         match fact {
             Fact::Listening { address } => {
                 info!(self.log, "listening"; "address" => %address, "try" => try_it(*address));
@@ -129,3 +185,6 @@ impl Observer for LogObserver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 mod counters;
 mod label;
+mod line_budget;
 mod log;
 mod owned_fact;
 #[cfg(test)]

@@ -1,0 +1,45 @@
+//! How many lines of one kind the log gets.
+
+use std::time::{Duration, Instant};
+
+/// Counts the lines of the second that it is.
+#[derive(Debug)]
+pub(super) struct LineBudget {
+    lines_max: u32,
+    /// When it is whole again.
+    renewed_at: Option<Instant>,
+    written: u32,
+    withheld: u64,
+}
+
+impl LineBudget {
+    /// So many lines in each second.
+    pub(super) fn new(lines_max: u32) -> Self {
+        Self { lines_max, renewed_at: None, written: 0, withheld: 0 }
+    }
+
+    /// Whether one more may be written; it is counted if not. To be asked after [`take_withheld`](Self::take_withheld).
+    pub(super) fn spend(&mut self, now: Instant) -> bool {
+        if self.renewed_at.is_none_or(|at| at <= now) {
+            self.renewed_at = Some(now + Duration::from_secs(1));
+            self.written = 0;
+        }
+        let is_left = self.written < self.lines_max;
+        if is_left {
+            self.written += 1;
+        } else {
+            self.withheld += 1;
+        }
+        is_left
+    }
+
+    pub(super) fn has_withheld(&self) -> bool {
+        self.withheld > 0
+    }
+
+    /// How many were not written in a second that is over.
+    pub(super) fn take_withheld(&mut self, now: Instant) -> Option<u64> {
+        let is_over = self.renewed_at.is_some_and(|at| at <= now);
+        (is_over && self.withheld > 0).then(|| std::mem::take(&mut self.withheld))
+    }
+}

@@ -1,0 +1,103 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use slog::{Drain, Never, OwnedKVList, o};
+
+use super::*;
+use crate::error::Fault;
+use crate::limits::{LINES_REFUSED_PER_S, LINES_UNANSWERED_PER_S};
+use crate::observe::test_support::report;
+use crate::transfer::Tally;
+
+/// Keeps the lines without their fields, but for the number of those that were withheld.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Drain for Lines {
+    type Ok = ();
+    type Err = Never;
+
+    fn log(&self, record: &Record<'_>, _: &OwnedKVList) -> Result<(), Never> {
+        self.0.lock().unwrap().push(record.msg().to_string());
+        record.kv().serialize(record, &mut self.clone()).unwrap();
+        Ok(())
+    }
+}
+
+impl Serializer for Lines {
+    fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
+        if key == "withheld" {
+            self.0.lock().unwrap().last_mut().unwrap().push_str(&format!(": {value}"));
+        }
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn count(&self, line: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|it| *it == line).count()
+    }
+}
+
+fn observer() -> (LogObserver, Lines) {
+    let lines = Lines::default();
+    (LogObserver::new(Logger::root(lines.clone(), o!())), lines)
+}
+
+fn finish(observer: &LogObserver, outcome: Outcome, blocks: u64) {
+    let tally = Tally { blocks, ..Tally::default() };
+    observer.observe(&Fact::Finished(&Report { outcome, tally, ..report(1) }));
+}
+
+#[test]
+fn a_flood_of_forged_requests_does_not_fill_the_log_and_the_operator_reads_how_many_they_were() {
+    let (observer, lines) = observer();
+    for _ in 0..10_000 {
+        finish(&observer, Outcome::Unanswered, 1);
+    }
+    // What is proven is told whatever comes beside it.
+    finish(&observer, Outcome::Complete, 7);
+    let written = lines.count("read unanswered");
+    // (A slow machine may need several seconds for them.)
+    assert!((LINES_UNANSWERED_PER_S as usize..5000).contains(&written), "{written}");
+    assert_eq!(lines.count("read complete"), 1);
+    std::thread::sleep(Duration::from_millis(1100));
+    finish(&observer, Outcome::Complete, 7);
+    let all = lines.0.lock().unwrap().clone();
+    let withheld = all
+        .iter()
+        .filter_map(|line| line.strip_prefix("more requests were unanswered than are logged one by one: "));
+    let withheld: usize = withheld.map(|count| count.parse::<usize>().unwrap()).sum();
+    assert_eq!(written + withheld, 10_000);
+    assert_eq!(lines.count("read complete"), 2);
+    finish(&observer, Outcome::Complete, 7);
+    assert_eq!(lines.0.lock().unwrap().len(), all.len() + 1, "it is told once");
+}
+
+#[test]
+fn what_is_refused_by_thousands_is_counted_too() {
+    let (observer, lines) = observer();
+    let peer = ([192, 0, 2, 1], 2000).into();
+    let fault = Fault::from(Failure::Malformed);
+    for _ in 0..LINES_REFUSED_PER_S * 20 {
+        observer.observe(&Fact::Refused { peer, request: None, fault: &fault });
+        finish(&observer, Outcome::Failed(Failure::NotFound), 0);
+    }
+    let written = lines.count("request refused") + lines.count("read failed");
+    assert!(written < LINES_REFUSED_PER_S as usize * 20, "{written}");
+    // One that fails in the middle is a transfer.
+    finish(&observer, Outcome::Failed(Failure::Io), 1);
+    assert_eq!(lines.count("read failed") + lines.count("request refused"), written + 1);
+}
+
+#[test]
+fn each_second_has_its_lines() {
+    let (mut budget, began) = (LineBudget::new(2), Instant::now());
+    let at = |ms| began + Duration::from_millis(ms);
+    assert_eq!([0, 1, 2, 999].map(|ms| budget.spend(at(ms))), [true, true, false, false]);
+    assert_eq!(budget.take_withheld(at(999)), None);
+    assert_eq!(budget.take_withheld(at(1000)), Some(2));
+    assert_eq!(budget.take_withheld(at(1000)), None);
+    assert_eq!([1000, 1001, 1002].map(|ms| budget.spend(at(ms))), [true, true, false]);
+    assert_eq!(budget.take_withheld(at(5000)), Some(1));
+}
