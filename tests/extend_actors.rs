@@ -2,18 +2,23 @@
 
 mod common;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use common::extended::{Extended, FILE};
 use common::raw::{Client, ack, rrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
-use stagecoach::extend::{Ask, Otherwise, RouteStep, Routing};
+use stagecoach::extend::{
+    Ask, Asked, Datagram, Found, Grant, Negotiator, Opcode, OpcodeStep, Otherwise, RouteStep, Routing,
+};
 use stagecoach::limits::RESTARTS_MAX;
 use stagecoach::observe::Counters;
+use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, Name};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
@@ -218,4 +223,64 @@ fn a_route_sees_of_a_request_what_observers_hear_of_its_transfer() {
     let report = &served.settle().finished[0];
     assert_eq!((report.id, report.peer, &*report.mode, is_read), (transfer, peer, &*mode, true));
     assert_eq!(local, served.address);
+}
+
+/// Answers an option, and datagrams.
+#[derive(Debug)]
+struct Answers;
+
+impl Negotiator for Answers {
+    fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
+        asked.option("x-board").map(|_| Grant::new("x-board", "7")).into_iter().collect()
+    }
+}
+
+impl Opcode for Answers {
+    fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
+        Some(Bytes::copy_from_slice(&datagram.octets))
+    }
+}
+
+#[test]
+fn at_a_single_port_extensions_are_asked_as_ever() {
+    let served = Extended::start(|mut builder| {
+        // (What was said before is not forgotten for it.)
+        let mut settings = Settings::default();
+        settings.single_port = true;
+        let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
+        builder
+            .settings(settings)
+            .route_step(RouteStep::asking(actor.recipient()))
+            .negotiator(Answers)
+            .opcode(0x100, OpcodeStep::new(Answers))
+    });
+    let mut client = served.client();
+    client.send(&rrq("file", "octet", &[("x-board", "?")]));
+    assert_eq!(client.expect_oack(), [("x-board".to_owned(), "7".to_owned())]);
+    client.send(&ack(0));
+    assert_eq!(client.expect_data(1), FILE);
+    client.send(&ack(1));
+    assert_eq!(served.read("a"), b"2");
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.send_to(b"\x01\0echo", served.address).unwrap();
+    let mut answer = [0; 16];
+    let (octets, from) = socket.recv_from(&mut answer).unwrap();
+    assert_eq!((&answer[..octets], from), (&b"\x01\0echo"[..], served.address));
+}
+
+#[test]
+fn what_the_builder_was_told_holds_in_whatever_order_it_was_told() {
+    let root = tempfile::tempdir().unwrap();
+    let missing = root.path().join("missing");
+    System::new().block_on(async {
+        let builder = Stagecoach::builder().root(&missing).listen((Ipv4Addr::LOCALHOST, 0).into());
+        let error = builder.settings(Settings::default()).start().unwrap_err();
+        assert!(error.to_string().contains("missing"), "{error}");
+        let builder = Stagecoach::builder().root(root.path()).listen((Ipv4Addr::LOCALHOST, 0).into());
+        let mut server = builder.settings(Settings::default()).start().unwrap();
+        assert_eq!(server.addresses().len(), 1);
+        assert_ne!(server.addresses()[0].port(), 9069);
+        server.stop().await;
+    });
 }

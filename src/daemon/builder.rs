@@ -59,6 +59,9 @@ impl Stagecoach {
 #[must_use = "nothing is served before it is started"]
 pub struct Builder {
     settings: Settings,
+    /// What was said beside the settings, whichever came first.
+    root_path: Option<PathBuf>,
+    listen: Vec<SocketAddr>,
     sockets: Vec<UdpSocket>,
     store: Option<Arc<dyn Store>>,
     extensions: Extensions,
@@ -85,6 +88,8 @@ impl Builder {
     pub(super) fn new() -> Self {
         Self {
             settings: Settings::default(),
+            root_path: None,
+            listen: Vec::new(),
             sockets: Vec::new(),
             store: None,
             extensions: Extensions::default(),
@@ -99,14 +104,13 @@ impl Builder {
     }
 
     /// The directory that is served.
-    pub fn root(mut self, root: impl Into<PathBuf>) -> Self {
-        self.settings.root = root.into();
-        self
+    pub fn root(self, root: impl Into<PathBuf>) -> Self {
+        Self { root_path: Some(root.into()), ..self }
     }
 
-    /// Listens here too; the first time that it is called, instead of everywhere on port 9069.
+    /// Listens here too, beside where the settings say; if they say nothing, instead of everywhere on port 9069.
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.settings.listen.hosts.push(address);
+        self.listen.push(address);
         self
     }
 
@@ -193,6 +197,7 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; nothing is left running then.
     pub fn start(mut self) -> Result<Server, StartError> {
+        self.settings.listen.hosts.append(&mut self.listen);
         let Opened { store, directory } = self.open_store()?;
         let Self { settings, sockets, mut extensions, root, log, .. } = self;
         let sockets = sockets::open(&settings, sockets, &log)?;
@@ -223,7 +228,8 @@ impl Builder {
         if let Some(store) = self.store.take() {
             return Ok(Opened { store, directory: None });
         }
-        let directory = Arc::new(Directory::open(&self.settings.root, self.settings.directory)?);
+        let root = self.root_path.as_ref().unwrap_or(&self.settings.root);
+        let directory = Arc::new(Directory::open(root, self.settings.directory)?);
         Ok(Opened { store: Arc::<Directory>::clone(&directory), directory: Some(directory) })
     }
 }
