@@ -127,5 +127,5 @@ fn one_that_keeps_a_thread_that_serves_is_told_of() {
         assert!(Instant::now() < until, "nobody was told");
     }
     let misbehaved = served.settle().misbehaved;
-    assert!(misbehaved[0].starts_with("observer: it kept a thread that serves for 1"), "{misbehaved:?}");
+    assert!(misbehaved[0].starts_with("observer: it kept a thread that serves for "), "{misbehaved:?}");
 }

@@ -213,24 +213,6 @@ fn one_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
 }
 
 #[test]
-fn an_answer_that_comes_after_its_deadline_goes_nowhere() {
-    let served = Extended::start(|builder| {
-        let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(200)).start();
-        let step = NegotiatorStep::asking(actor.recipient()).within(Duration::from_millis(50));
-        builder.negotiator_step(step)
-    });
-    let mut client = served.client();
-    client.send(&rrq("file", "octet", &[("x-board", "?"), ("tsize", "0")]));
-    assert_eq!(client.expect_oack(), options(&[("tsize", "27")]));
-    std::thread::sleep(Duration::from_millis(300));
-    client.send(&ack(0));
-    assert_eq!(client.expect_data(1), FILE);
-    client.send(&ack(1));
-    let facts = served.settle();
-    assert_eq!((facts.misbehaved.len(), &*facts.finished[0].options), (1, "tsize=27"));
-}
-
-#[test]
 fn one_that_keeps_its_thread_is_told_of() {
     #[derive(Debug)]
     struct Dawdles;
@@ -245,7 +227,7 @@ fn one_that_keeps_its_thread_is_told_of() {
     let served = Extended::start(|builder| builder.negotiator(Dawdles));
     assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
     let misbehaved = served.settle().misbehaved;
-    assert!(misbehaved[0].starts_with("negotiator: it kept a thread that serves for 1"), "{misbehaved:?}");
+    assert!(misbehaved[0].starts_with("negotiator: it kept a thread that serves for "), "{misbehaved:?}");
 }
 
 #[test]

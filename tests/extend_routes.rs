@@ -331,7 +331,7 @@ fn a_route_that_keeps_the_listeners_thread_is_told_of() {
     served.still_serves();
     let misbehaved = served.settle().misbehaved;
     assert_eq!(misbehaved.len(), 1);
-    assert!(misbehaved[0].starts_with("route: it kept a thread that serves for 1"), "{misbehaved:?}");
+    assert!(misbehaved[0].starts_with("route: it kept a thread that serves for "), "{misbehaved:?}");
 }
 
 #[test]

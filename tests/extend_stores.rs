@@ -66,7 +66,7 @@ impl Handler<OpenFile> for Shelf {
         }
         self.enter(file, &name);
         assert!(name != "panics-at-open", "the secret of the store");
-        let time = Duration::from_millis(if name == "opens-late" { 300 } else { 0 });
+        let time = Duration::from_millis(if name == "opens-late" { 2000 } else { 0 });
         Box::pin(tokio::time::sleep(time).into_actor(self).map(move |(), shelf, _| {
             if !shelf.books.lock().unwrap().open.contains_key(&file) {
                 shelf.books.lock().unwrap().unwanted += 1;

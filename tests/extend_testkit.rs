@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use stagecoach::Stagecoach;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{
@@ -251,6 +252,69 @@ fn opcodes_are_answered_without_a_network_too() {
         client.ask(&[3, 0, b'a', b'b']);
         assert_eq!(client.next().await, None);
     });
+}
+
+/// Has an answer to everything, but needs two seconds for it.
+struct Late;
+
+impl Actor for Late {
+    type Context = Context<Self>;
+}
+
+impl Handler<Negotiate> for Late {
+    type Result = ResponseFuture<Vec<Grant>>;
+
+    fn handle(&mut self, _: Negotiate, _: &mut Self::Context) -> Self::Result {
+        Box::pin(tokio::time::sleep(Duration::from_secs(2)).map(|()| vec![Grant::new("x-board", "7")]))
+    }
+}
+
+impl Handler<Received> for Late {
+    type Result = ResponseFuture<Option<Bytes>>;
+
+    fn handle(&mut self, _: Received, _: &mut Self::Context) -> Self::Result {
+        Box::pin(tokio::time::sleep(Duration::from_secs(2)).map(|()| Some(Bytes::from_static(b"late"))))
+    }
+}
+
+#[test]
+fn what_a_negotiator_answers_after_its_deadline_goes_nowhere() {
+    for (within, granted) in [(1, "tsize"), (3, "tsize x-board")] {
+        Kit::in_virtual_time(async {
+            let heard = Arc::<Recorder>::default();
+            let step = NegotiatorStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
+            let builder = Stagecoach::builder().store(store()).shared_observer(heard.clone());
+            let kit = builder.negotiator_step(step).kit().unwrap();
+            let mut client = kit.client();
+            client.ask(b"\0\x01file\0octet\0tsize\x000\0x-board\0?\0");
+            let oack = client.next().await.unwrap();
+            let names: Vec<_> = ["tsize", "x-board"]
+                .into_iter()
+                .filter(|name| oack.windows(name.len()).any(|it| it == name.as_bytes()))
+                .collect();
+            assert_eq!(names.join(" "), granted);
+            // By then the late answer is there.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+            client.send(b"\0\x04\0\0");
+            while client.next().await.unwrap()[..4] != [0, 3, 0, 1] {}
+            client.send(b"\0\x05\0\0never mind\0");
+            let is_misbehaved = |fact: &&OwnedFact| matches!(fact, OwnedFact::Misbehaved { .. });
+            assert_eq!(heard.facts().iter().filter(is_misbehaved).count(), usize::from(within == 1));
+        });
+    }
+}
+
+#[test]
+fn what_is_answered_to_an_opcode_after_its_deadline_goes_nowhere() {
+    for (within, answer) in [(1, None), (3, Some(b"late".to_vec()))] {
+        Kit::in_virtual_time(async {
+            let step = OpcodeStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
+            let kit = Stagecoach::builder().store(store()).opcode(0x100, step).kit().unwrap();
+            let mut client = kit.client();
+            client.ask(b"\x01\0now?");
+            assert_eq!(client.next().await, answer);
+        });
+    }
 }
 
 #[test]
