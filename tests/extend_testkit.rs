@@ -13,6 +13,7 @@ use stagecoach::extend::{
 };
 use stagecoach::observe::OwnedFact;
 use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
+use stagecoach::supervision::ChildSpec;
 use stagecoach::testkit::{Call, Flaw, Flawed, Kit, KitError, Recorder};
 use stagecoach::wire::ErrorCode;
 
@@ -59,7 +60,9 @@ fn files_are_read_and_written_and_refused_without_a_network() {
         };
         let kit = builder.route(refuse).kit().unwrap();
         let mut client = kit.client();
+        let ends = || heard.facts().iter().filter(|fact| matches!(fact, OwnedFact::Finished(_))).count();
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
+        assert_eq!(ends(), 1, "who has the file is heard of");
         let got = client.get_with("file", &[("blksize", "100"), ("windowsize", "4")]).await.unwrap();
         assert_eq!((got.octets.len(), got.option("blksize")), (1500, Some("100")));
         for length in [0, 511, 512, 2000] {
@@ -71,8 +74,7 @@ fn files_are_read_and_written_and_refused_without_a_network() {
         assert_eq!(client.get("secret").await, refused(2, "not for you"));
         assert_eq!(client.get("missing").await, refused(1, "File not found"));
         assert_ne!(kit.client().address(), client.address());
-        let is_end = |fact: &&OwnedFact| matches!(fact, OwnedFact::Finished(_));
-        assert_eq!(heard.facts().iter().filter(is_end).count(), 8);
+        assert_eq!(ends(), 8);
     });
 }
 
@@ -334,5 +336,42 @@ fn a_request_that_comes_again_is_of_the_same_transfer() {
             }
         }
         panic!("no second block");
+    });
+}
+
+/// Panics over every second question.
+#[derive(Default)]
+struct Fragile(u32);
+
+impl Actor for Fragile {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Fragile {}
+
+impl Handler<Ask> for Fragile {
+    type Result = Routing;
+
+    fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Routing {
+        self.0 += 1;
+        assert!(self.0 % 2 == 1, "the secret of the actor");
+        Routing::octets(self.0.to_string())
+    }
+}
+
+#[test]
+fn an_actor_of_the_tree_that_panics_is_started_again_and_heard_of() {
+    Kit::in_virtual_time(async {
+        let heard = Arc::<Recorder>::default();
+        let mut builder = Stagecoach::builder().store(store()).shared_observer(heard.clone());
+        let actor = builder.start_child(ChildSpec::permanent("fragile", |_| Fragile::default()));
+        let kit = builder.route_step(RouteStep::asking(actor.recipient())).kit().unwrap();
+        let mut client = kit.client();
+        assert_eq!(client.get("any").await, Ok(b"1".to_vec()));
+        let second = client.get("any").await;
+        assert!(matches!(second, Err(KitError::Refused { code: 0, .. })), "{second:?}");
+        assert_eq!(client.get("any").await, Ok(b"3".to_vec()));
+        let is_crash = |fact: &OwnedFact| matches!(fact, OwnedFact::Crashed { actor: "fragile", .. });
+        assert_eq!(heard.facts().iter().filter(|fact| is_crash(fact)).count(), 1);
     });
 }

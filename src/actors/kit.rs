@@ -90,12 +90,16 @@ impl Kit {
         }
     }
 
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     /// A client, at an address of its own.
     pub fn client(&self) -> KitClient<'_> {
         let number = self.clients.get() + 1;
         self.clients.set(number);
         let [high, low] = number.to_be_bytes();
-        KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), 2000)))
+        KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), client::FIRST_PORT)))
     }
 
     /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it; `None` if that is a transfer that it has already.

@@ -220,7 +220,12 @@ impl Builder {
     #[cfg(feature = "testkit")]
     pub fn kit(mut self) -> Result<Kit, StartError> {
         let Opened { store, .. } = self.open_store()?;
-        Ok(Kit::new(service(self.settings, store, self.extensions, &self.log)))
+        let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
+        if let Some(root) = self.root {
+            // Its children live on; and of their ends the kit's observers hear.
+            root.into_supervisor(kit.service(), &Arc::default());
+        }
+        Ok(kit)
     }
 
     /// Opens the root, unless there is a store.

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Kit, SERVER};
 use crate::limits;
@@ -12,6 +12,10 @@ use crate::net::{Link, MemoryLink};
 use crate::transfer::Transmit;
 use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, decimal};
 
+/// Ports of clients begin here.
+pub(super) const FIRST_PORT: u16 = 2000;
+/// So long the server has to take a client's last packet, before anybody looks what it made of it.
+const SETTLE: Duration = Duration::from_millis(1);
 /// After so long without a packet, there is none.
 const QUIET: Duration = Duration::from_secs(600);
 /// After so long without one, what was sent last is sent again.
@@ -85,7 +89,7 @@ impl<'k> KitClient<'k> {
         Self { blocks_max: Some(blocks), ..self }
     }
 
-    /// Its address.
+    /// Its address. Each file it reads or writes from a port of its own, as clients do.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -97,6 +101,11 @@ impl<'k> KitClient<'k> {
         if let Some(line) = self.kit.take(self.address, datagram) {
             (self.line, self.sent) = (Some(line), None);
         }
+    }
+
+    fn ask_anew(&mut self, request: &[u8]) {
+        self.address.set_port(self.address.port().checked_add(1).unwrap_or(FIRST_PORT));
+        self.ask(request);
     }
 
     /// Sends a packet to the transfer.
@@ -168,7 +177,7 @@ impl<'k> KitClient<'k> {
     /// # Errors
     /// [`KitError`].
     pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Got, KitError> {
-        self.ask(&request(Direction::Read, name, options));
+        self.ask_anew(&request(Direction::Read, name, options));
         let mut reading = Reading::default();
         loop {
             let datagram = self.reply().await?;
@@ -191,6 +200,7 @@ impl<'k> KitClient<'k> {
 
     /// If packets are lost, the last ACK may be: the last block comes again then (RFC 1350 §6).
     async fn dally(&mut self) {
+        sleep(SETTLE).await;
         while self.loses.is_some()
             && self.next_within(3 * REPEAT_AFTER).await.is_some()
             && let Some(last) = self.sent.clone()
@@ -217,7 +227,7 @@ impl<'k> KitClient<'k> {
         octets: &[u8],
         options: &[(&str, &str)],
     ) -> Result<Vec<(String, String)>, KitError> {
-        self.ask(&request(Direction::Write, name, options));
+        self.ask_anew(&request(Direction::Write, name, options));
         let datagram = self.reply().await?;
         let granted = match Packet::decode(&datagram) {
             Ok(Packet::Oack(granted)) => pairs(&granted),
@@ -234,6 +244,7 @@ impl<'k> KitClient<'k> {
             self.send(&[&[0, 3], &block.to_be_bytes()[..], payload].concat());
             self.expect_ack(block).await?;
         }
+        sleep(SETTLE).await;
         Ok(granted)
     }
 
