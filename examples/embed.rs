@@ -7,28 +7,9 @@ use std::time::Duration;
 
 use slog::{Drain, Logger, o};
 use stagecoach::Stagecoach;
-use stagecoach::observe::{Fact, Observer};
+use stagecoach::observe::Fact;
 use stagecoach::settings::Settings;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
-/// Hears when the image was read.
-#[derive(Debug)]
-struct Flashed {
-    image: String,
-    tell: UnboundedSender<String>,
-}
-
-impl Observer for Flashed {
-    fn observe(&self, fact: &Fact<'_>) {
-        if let Fact::Finished(report) = fact
-            && report.outcome.is_success()
-            && report.name == self.image
-        {
-            // (Nobody listens to the second board.)
-            let _ = self.tell.send(format!("{} has {} octets", report.peer.ip(), report.tally.octets));
-        }
-    }
-}
+use tokio::sync::mpsc::unbounded_channel;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,13 +18,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let log = Logger::root(drain.fuse(), o!());
     let mut settings = Settings::default();
     settings.read_only = true;
-    let (tell, mut told) = unbounded_channel();
+    let (image, (tell, mut told)) = (image.clone(), unbounded_channel());
     actix::System::new().block_on(async {
         let mut server = Stagecoach::builder()
             .settings(settings)
             .listen(listen.parse()?)
             .root(directory)
-            .observer(Flashed { image: image.clone(), tell })
+            .on_fact(move |fact| {
+                if let Fact::Finished(report) = fact
+                    && report.outcome.is_success()
+                    && report.name == image
+                {
+                    // (Nobody listens to the second board.)
+                    let _ = tell.send(format!("{} has {} octets", report.peer.ip(), report.tally.octets));
+                }
+            })
             .log(log)
             .start()?;
         println!("listening on {}", server.addresses()[0]);

@@ -129,3 +129,19 @@ fn one_that_keeps_a_thread_that_serves_is_told_of() {
     let misbehaved = served.settle().misbehaved;
     assert!(misbehaved[0].starts_with("observer: it kept a thread that serves for "), "{misbehaved:?}");
 }
+
+#[test]
+fn a_closure_hears_too() {
+    let heard = Arc::<Mutex<Vec<String>>>::default();
+    let hears = Arc::clone(&heard);
+    let served = Extended::start(|builder| {
+        builder.on_fact(move |fact| {
+            if let Fact::Finished(report) = fact {
+                hears.lock().unwrap().push(report.name.clone());
+            }
+        })
+    });
+    served.still_serves();
+    served.settle();
+    assert_eq!(*heard.lock().unwrap(), ["file"]);
+}

@@ -15,6 +15,7 @@ use stagecoach::limits::{EXTENSION_CALL_WITHIN, OPCODES_ASKED_MAX};
 
 const SYNC: u16 = 0x0100;
 const ACTOR: u16 = 0x0101;
+const CLOSURE: u16 = 0x0103;
 
 /// Does what the third octet says.
 fn answer(octets: &[u8]) -> Option<Bytes> {
@@ -62,7 +63,8 @@ impl Handler<Received> for There {
 fn extended(mut builder: Builder) -> Builder {
     let there = builder.start_child(stagecoach::supervision::ChildSpec::permanent("there", |_| There));
     let step = OpcodeStep::asking(there.recipient()).within(Duration::from_millis(200));
-    builder.opcode(SYNC, OpcodeStep::new(Here)).opcode(ACTOR, step)
+    let closure = OpcodeStep::from_fn(|datagram| answer(&datagram.octets));
+    builder.opcode(SYNC, OpcodeStep::new(Here)).opcode(ACTOR, step).opcode(CLOSURE, closure)
 }
 
 fn client() -> UdpSocket {
@@ -84,7 +86,7 @@ fn ask(served: &Extended, opcode: u16, rest: &[u8]) -> Option<Vec<u8>> {
 #[test]
 fn datagrams_go_to_whoever_has_their_opcode() {
     let served = Extended::start(extended);
-    for opcode in [SYNC, ACTOR] {
+    for opcode in [SYNC, ACTOR, CLOSURE] {
         assert_eq!(ask(&served, opcode, b"echo"), Some([&opcode.to_be_bytes(), &b"echo"[..]].concat()));
         assert_eq!(ask(&served, opcode, b"nothing"), None);
     }

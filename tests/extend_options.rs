@@ -117,6 +117,17 @@ fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
 }
 
 #[test]
+fn a_closure_answers_too() {
+    let served = Extended::start(|builder| {
+        builder.negotiator_step(NegotiatorStep::from_fn(|asked, file| {
+            let size = file.size.map(|size| Grant::new("x-size", size.to_string()));
+            size.filter(|_| asked.option("x-size").is_some()).into_iter().collect()
+        }))
+    });
+    assert_eq!(read(&served, "file", &[("x-size", "")]), options(&[("x-size", "27")]));
+}
+
+#[test]
 fn whatever_else_a_negotiator_answers_no_client_sees_it() {
     let long = "a".repeat(600);
     for (name, value) in [

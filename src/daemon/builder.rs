@@ -15,10 +15,10 @@ use crate::actors::Service;
 #[cfg(feature = "testkit")]
 use crate::actors::kit::Kit;
 use crate::extend::{
-    Asked, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep, Routing, Tell,
+    Asked, Closure, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep, Routing, Tell,
 };
 use crate::net::Mtu;
-use crate::observe::{LogObserver, Observer};
+use crate::observe::{Fact, LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, Store};
@@ -167,7 +167,12 @@ impl Builder {
         self.shared_observer(Arc::new(observer))
     }
 
-    /// The same for one that the caller keeps a hold of.
+    /// Tells this closure what happens.
+    pub fn on_fact(self, hear: impl Fn(&Fact<'_>) + Send + Sync + 'static) -> Self {
+        self.observer(Closure(hear))
+    }
+
+    /// Tells an observer that the caller keeps a hold of.
     pub fn shared_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.extensions.observers.push(observer);
         self

@@ -18,6 +18,7 @@
 mod actor_store;
 mod asked;
 mod built_in;
+mod closure;
 mod grants;
 mod negotiator;
 mod opcode;
@@ -30,6 +31,7 @@ pub use self::actor_store::{
     PublishFile,
 };
 pub use self::asked::Asked;
+pub(crate) use self::closure::Closure;
 pub(crate) use self::grants::Grants;
 pub use self::negotiator::{Found, Grant, Negotiate, Negotiator};
 pub use self::opcode::{Datagram, Opcode, Received};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use super::closure::Closure;
 use super::{Asked, NegotiatorStep};
 use crate::store::Source;
 
@@ -90,5 +91,11 @@ impl NegotiatorStep {
     #[must_use]
     pub fn new(negotiator: impl Negotiator) -> Self {
         Self::calling(Arc::new(negotiator))
+    }
+
+    /// A closure that is called.
+    #[must_use]
+    pub fn from_fn(negotiator: impl Fn(&Asked<'_>, &Found) -> Vec<Grant> + Send + Sync + 'static) -> Self {
+        Self::new(Closure(negotiator))
     }
 }

@@ -9,6 +9,7 @@ use actix::Message;
 use bytes::Bytes;
 
 use super::OpcodeStep;
+use super::closure::Closure;
 
 /// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's: those are 1 to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
@@ -71,5 +72,11 @@ impl OpcodeStep {
     #[must_use]
     pub fn new(opcode: impl Opcode) -> Self {
         Self::calling(Arc::new(opcode))
+    }
+
+    /// A closure that is called.
+    #[must_use]
+    pub fn from_fn(opcode: impl Fn(&Datagram<'_>) -> Option<Bytes> + Send + Sync + 'static) -> Self {
+        Self::new(Closure(opcode))
     }
 }

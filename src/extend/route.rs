@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::{Message, MessageResponse};
 use bytes::Bytes;
 
+use super::closure::Closure;
 use super::{Asked, RouteStep};
 use crate::error::{Failure, Fault};
 use crate::observe::Label;
@@ -44,24 +45,6 @@ use crate::wire::ErrorCode;
 pub trait Route: fmt::Debug + Send + Sync + 'static {
     /// What becomes of this request. If it panics, the client gets ERROR 0, "Internal error".
     fn route(&self, asked: &Asked<'_>) -> Routing;
-}
-
-impl<F> Route for Closure<F>
-where
-    F: Fn(&Asked<'_>) -> Routing + Send + Sync + 'static,
-{
-    fn route(&self, asked: &Asked<'_>) -> Routing {
-        (self.0)(asked)
-    }
-}
-
-/// A closure as a [`Route`].
-struct Closure<F>(F);
-
-impl<F> fmt::Debug for Closure<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a closure")
-    }
 }
 
 /// A route's answer.
