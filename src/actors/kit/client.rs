@@ -95,7 +95,8 @@ impl<'k> KitClient<'k> {
         self.address
     }
 
-    /// Sends a datagram to the well-known port. What is [sent](Self::send) and [received](Self::next) from now on belongs to what comes of it.
+    /// Sends a datagram to the well-known port. What is [sent](Self::send) and [received](Self::next) from now on belongs to what comes of it. The same request again is a repeat, as
+    /// long as the server has no answer to the first.
     pub fn ask(&mut self, datagram: &[u8]) {
         self.asked = datagram.to_vec();
         if let Some(line) = self.kit.take(self.address, datagram) {
