@@ -48,6 +48,7 @@ pub struct Got {
 
 /// Why a transfer did not come to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KitError {
     /// By an ERROR of the server.
     #[error("ERROR {code}: {text}")]
