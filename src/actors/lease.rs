@@ -232,6 +232,8 @@ impl Lease {
         self.next_life();
         self.upload.close(Fault::new(failure, why));
         self.set_over();
+        // A session that hangs for ever would hold a place for ever.
+        self.peer_state.release();
         let report = match self.try_hold() {
             Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
             // A session that hangs keeps to itself how far it came.

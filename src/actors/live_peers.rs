@@ -59,6 +59,8 @@ pub(super) struct PeerState {
     over: AtomicBool,
     /// Either of them.
     dismissed: AtomicBool,
+    /// It doesn't count any more among those that have not answered and hold something.
+    released: AtomicBool,
     /// Transfers of the table whose outcome isn't known.
     unfinished: Arc<watch::Sender<usize>>,
     peer: SocketAddr,
@@ -75,7 +77,7 @@ pub(super) struct PeerState {
 impl PeerState {
     pub(super) fn counted_in(table: &LivePeers, peer: SocketAddr) -> Self {
         change(&table.unfinished, |count| count + 1);
-        let [answered, over, dismissed] = [const { AtomicBool::new(false) }; 3];
+        let [answered, over, dismissed, released] = [const { AtomicBool::new(false) }; 4];
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
         let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
         // (Misses are many, and the clock is only for those who have an inbox.)
@@ -86,6 +88,7 @@ impl PeerState {
             answered,
             over,
             dismissed,
+            released,
             unfinished,
             peer,
             unproven,
@@ -120,10 +123,16 @@ impl PeerState {
 
     /// From now on requests from the same address begin new transfers.
     pub(super) fn set_answered(&self) {
-        if !self.answered.swap(true, Ordering::Relaxed) {
+        self.answered.store(true, Ordering::Relaxed);
+        self.release();
+        self.dismiss();
+    }
+
+    /// Whatever it still holds is not to be counted: the peer has answered, or who holds it hangs, and may do so for ever.
+    pub(super) fn release(&self) {
+        if !self.released.swap(true, Ordering::Relaxed) {
             self.unproven.release();
         }
-        self.dismiss();
     }
 
     /// It is no longer one of those that haven't answered.
@@ -184,9 +193,7 @@ impl PeerState {
 /// Nothing is left of the transfer: whatever belongs to it holds this.
 impl Drop for PeerState {
     fn drop(&mut self) {
-        if !self.answered.load(Ordering::Relaxed) {
-            self.unproven.release();
-        }
+        self.release();
     }
 }
 

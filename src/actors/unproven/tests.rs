@@ -164,3 +164,20 @@ fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
     let _last = (more, ask(&table, from(UNPROVEN_HELD_MAX + 2)));
     assert!(!is_there_room());
 }
+
+#[test]
+fn whatever_hangs_for_ever_takes_no_place_for_ever() {
+    let table = LivePeers::new(100_000);
+    let from = |number: usize| (from_anywhere(number), 1000);
+    let tickets: Vec<_> =
+        (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
+    // Sessions of an arbiter that is blocked: somebody holds their state for as long as it is.
+    let held: Vec<_> = tickets.iter().map(|ticket| Arc::clone(&ticket.state)).collect();
+    held.iter().for_each(|state| state.release());
+    drop(tickets);
+    let others: Vec<_> = (0..UNPROVEN_HELD_MAX).map_while(|number| ask(&table, from(number))).collect();
+    assert_eq!(others.len(), UNPROVEN_HELD_MAX);
+    // They count once, whenever they wake.
+    drop(held);
+    assert!(ask(&table, from(UNPROVEN_HELD_MAX)).is_none());
+}
