@@ -248,16 +248,30 @@ impl Link {
 
     /// A TID that is gone (port unreachable) ends the transfer.
     fn send_now(&self, packet: &[u8]) -> Result<(), Failed> {
-        self.socket.send(packet)?;
-        Ok(())
+        match self.socket.send(packet) {
+            // That is of an earlier packet; why the port is closed may be here by now.
+            Err(closed) if closed.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            sent => Ok(sent.map(drop)?),
+        }
     }
 
     /// The number and the length of the next DATA. After each silence the last packet is sent again.
+    /// What the server said before it closed its port lies behind the news that it did.
+    fn receive(&mut self) -> io::Result<usize> {
+        let received = self.socket.recv(&mut self.buffer);
+        match received {
+            Err(closed) if closed.kind() == io::ErrorKind::ConnectionRefused => {
+                self.socket.recv(&mut self.buffer).map_err(|_| closed)
+            }
+            received => received,
+        }
+    }
+
     fn receive_data(&mut self, octets: u64) -> Result<(u16, usize), Failed> {
         for _ in 0..REPEATS_MAX {
             let len = match self.pending.take() {
                 Some(len) => len,
-                None => match self.socket.recv(&mut self.buffer) {
+                None => match self.receive() {
                     Ok(len) => len,
                     Err(e) if is_timeout(&e) => {
                         self.repeats += 1;
@@ -287,7 +301,7 @@ impl Link {
     /// The number of the next ACK; none after a silence.
     fn receive_ack(&mut self) -> Result<Option<u16>, Failed> {
         loop {
-            let len = match self.socket.recv(&mut self.buffer) {
+            let len = match self.receive() {
                 Ok(len) => len,
                 Err(e) if is_timeout(&e) => return Ok(None),
                 Err(e) => return Err(e.into()),
