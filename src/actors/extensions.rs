@@ -23,10 +23,7 @@ impl Service {
         let answer = caught(call);
         let took = began.elapsed();
         if took > limits::EXTENSION_CALL_WITHIN {
-            let why = format!(
-                "it kept a thread that serves for {} ms: who has to wait is an actor",
-                took.as_millis()
-            );
+            let why = kept_thread(took);
             self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         }
         answer.inspect_err(|panic| self.observe(&Fact::Crashed { actor: extension, transfer, panic })).ok()

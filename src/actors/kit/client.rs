@@ -170,6 +170,9 @@ impl<'k> KitClient<'k> {
     ///
     /// # Errors
     /// [`KitError`].
+    ///
+    /// # Panics
+    /// If it has no name: what is none of a request is [asked](Self::ask) octet by octet.
     pub async fn get(&mut self, name: &str) -> Result<Vec<u8>, KitError> {
         Ok(self.get_with(name, &[]).await?.octets)
     }
@@ -178,6 +181,9 @@ impl<'k> KitClient<'k> {
     ///
     /// # Errors
     /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
     pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Got, KitError> {
         self.ask_anew(&request(Direction::Read, name, options));
         let mut reading = Reading::default();
@@ -215,6 +221,9 @@ impl<'k> KitClient<'k> {
     ///
     /// # Errors
     /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
     pub async fn put(&mut self, name: &str, octets: &[u8]) -> Result<(), KitError> {
         self.put_with(name, octets, &[]).await.map(drop)
     }
@@ -223,6 +232,9 @@ impl<'k> KitClient<'k> {
     ///
     /// # Errors
     /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
     pub async fn put_with(
         &mut self,
         name: &str,
