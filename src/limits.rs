@@ -84,11 +84,29 @@ pub const SLABS_WAITING_MAX: usize = SLABS_UNSTORED_MAX + WINDOW_OCTETS_MAX / SL
 pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
 /// Least margin of the retransmission interval above the smoothed round trip.
 pub const RTO_MARGIN_MIN: Duration = Duration::from_millis(10);
-/// Longest interval that backing off may reach when the peer negotiated none.
-pub const RTO_MAX: Duration = Duration::from_secs(8);
+/// Longest interval that backing off may reach when the peer negotiated none: clients repeat after
+/// 4 to 5 s themselves.
+pub const RTO_MAX: Duration = Duration::from_secs(5);
+/// Nothing is repeated sooner than this before losses are proven in a transfer: devices write their
+/// flash between two ACKs, and some fail when a block comes twice.
+pub const REPEAT_FLOOR: Duration = Duration::from_millis(250);
+/// Proofs of loss in a transfer, from which on its interval follows the measured round trip alone. Two:
+/// a device that drops doubled blocks may end its pause a round trip after one repeat, by chance.
+pub const LOSS_PROOFS: u32 = 2;
+/// An answer that proves a loss comes so much later than answers usually do at most.
+pub const PROOF_MARGIN: Duration = Duration::from_millis(2);
+/// Windows in a row of which the beginning alone arrived, from which on windows are sent in pieces: the
+/// peer's receive buffer holds no more. Of a single one the end may have been lost.
+pub const OVERRUN_SIGNS_MAX: u32 = 2;
+/// Pause between the pieces of such a window, in which the peer can read what it has. It doubles where
+/// even single blocks don't arrive, up to [`PACING_PAUSE_MAX`].
+pub const PACING_PAUSE: Duration = Duration::from_millis(2);
+/// See [`PACING_PAUSE`].
+pub const PACING_PAUSE_MAX: Duration = Duration::from_millis(32);
 /// Repeats of a window in a row, from which on a block beyond it asks the peer where it is: the first repeat heals the loss of the window's last block.
 pub const REPEATS_BEFORE_BEYOND: u32 = 2;
 /// Datagrams that a request may buy before its sender has answered once: forged requests reflect no more.
+/// The same request that comes again buys one more.
 pub const UNPROVEN_DATAGRAMS_MAX: u32 = 3;
 /// Octets of OACKs for each octet of a request, before its sender has answered.
 pub const UNPROVEN_OCTETS_RATIO: usize = 3;
@@ -111,13 +129,13 @@ pub const PREFIXES: usize = 256;
 pub const ERRORS_PER_PREFIX_MAX: u16 = 4096;
 /// A repeated request sooner than this after our last datagram is one that crossed it on the way.
 pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
-/// A request that comes again this long after its transfer began, which has had all that an unanswered one may get, begins anew: clients repeat theirs
-/// after 4 or 5 s when nothing has reached them.
-pub const REQUEST_RENEWED_AFTER: Duration = Duration::from_secs(3);
-/// Without a first answer, a session gives up after this, unless it waits for an upload (`--timeout` sets it and the next).
-pub const UNPROVEN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3);
-/// Without progress, a transfer gives up after this: clients repeat after 4 to 5 s.
-pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+/// How long the place of a transfer is kept after the last datagram that its peer got without an answer
+/// (`--timeout` sets it and the next): clients of BSD and macOS answer after 6.5 s, and a board may
+/// initialise its flash first.
+pub const UNPROVEN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
+/// Without progress, a transfer whose peer has answered is given up after this: there are devices that
+/// pause for 20 s in the middle.
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// A negotiated interval stretches the limits above to this many intervals.
 pub const INTERVALS_BEFORE_GIVING_UP: u32 = 3;
 /// After the final ACK of an upload, the session answers repeats of the last DATA for at least this long: more than the 5 s after
@@ -128,6 +146,8 @@ pub const DALLY_MIN: Duration = Duration::from_secs(6);
 pub const CLIENT_BLKSIZE_DEFAULT: u16 = 1428;
 /// Window that `get` and `put` ask for: fills a LAN, and fits the receive buffer that a socket has by default.
 pub const CLIENT_WINDOWSIZE_DEFAULT: u16 = 16;
+/// How long `get` and `put` repeat a request that nobody answers.
+pub const CLIENT_REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
 /// Without progress, `get` and `put` give up after this: longer than servers do, for a server may be busy putting a large
 /// upload on its disk before it acknowledges the last block.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);

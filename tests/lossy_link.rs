@@ -257,7 +257,7 @@ fn one_late_ack_costs_one_window() {
         let late = late.scripted(move |octets| {
             let is_the_one = octets[..] == [0, 4, 0, 96] && left == 1;
             left -= u32::from(is_the_one);
-            if is_the_one { Fate::Late(ms(45)) } else { Fate::AsUsual }
+            if is_the_one { Fate::Late(ms(300)) } else { Fate::AsUsual }
         });
         let plain = plain_channel(&mut rng);
         let channels = if direction == Direction::Read { [late, plain] } else { [plain, late] };

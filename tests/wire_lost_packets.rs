@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::raw::{ack, data, rrq, wrq};
+use common::raw::{self, ack, data, rrq, wrq};
 use common::served::{GOOD, Served};
 
 /// R1350-22, -23: each block is sent again until it is acknowledged, the last one too, and no other is sent before.
@@ -66,6 +66,35 @@ fn repeats_to_a_silent_client_come_ever_more_rarely() {
     served.logged("read timed-out", GOOD);
     let copies = client.drain(Duration::from_millis(50)).len();
     assert!((2..=20).contains(&copies), "{copies} repeats in 3 s");
+    served.still_serves();
+}
+
+/// LORE-14, CL-07: a device that answers fast and then writes its flash. A slow machine receives the copy later, never sooner.
+#[test]
+fn a_device_that_pauses_gets_no_copy_before_a_quarter_of_a_second() {
+    let served = Served::new(&[]);
+    served.file("file", &[7; 100 * 512]);
+    for (options, floor) in [(&[][..], 250), (&[("windowsize", "4")], 250), (&[("utimeout", "700000")], 700)]
+    {
+        let mut client = served.ask(&rrq("file", "octet", options));
+        let window = if options == [("windowsize", "4")] { 4 } else { 1 };
+        if !options.is_empty() {
+            client.expect_oack();
+            client.send(&ack(0));
+        }
+        for block in 1..=20 {
+            client.expect_new_data(block);
+            if block % window == 0 && block < 20 {
+                client.send(&ack(block));
+            }
+        }
+        let began = Instant::now();
+        client.send(&ack(20));
+        (21..21 + window).for_each(|block| drop(client.expect_new_data(block)));
+        client.expect_data(21);
+        assert!(began.elapsed() >= Duration::from_millis(floor), "a copy after {:?}", began.elapsed());
+        client.send(&raw::error(0, "thank you"));
+    }
     served.still_serves();
 }
 

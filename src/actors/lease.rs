@@ -336,11 +336,4 @@ impl Machine for Transfer {
             Self::Receiving(receiver) => receiver.is_proven(),
         }
     }
-
-    fn is_spent(&self) -> bool {
-        match self {
-            Self::Sending(sender) => sender.is_spent(),
-            Self::Receiving(receiver) => receiver.is_spent(),
-        }
-    }
 }

@@ -40,7 +40,7 @@ pub(super) struct ClientFlags {
             "Seconds without progress after which the server is given up",
             format_args!(
                 "{} until its first answer, then {}",
-                limits::TIMEOUT_DEFAULT.as_secs_f64(),
+                limits::CLIENT_REQUEST_TIMEOUT_DEFAULT.as_secs_f64(),
                 limits::CLIENT_TIMEOUT_DEFAULT.as_secs_f64(),
             ),
         ))]
@@ -103,7 +103,7 @@ impl ClientFlags {
     pub(super) fn timeouts(&self) -> Timeouts {
         Timeouts {
             ack: self.ack_timeout.unwrap_or(limits::ACK_TIMEOUT_DEFAULT),
-            unproven: self.timeout.unwrap_or(limits::TIMEOUT_DEFAULT),
+            unproven: self.timeout.unwrap_or(limits::CLIENT_REQUEST_TIMEOUT_DEFAULT),
             idle: self.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
             // Whoever typed `get` waits for its end. If the last ACK is lost, the server repeats the last block to a
             // port that is closed by then, and is told so: it only can't know that the file has arrived.

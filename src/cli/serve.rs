@@ -83,19 +83,19 @@ pub(super) struct Serve {
 
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds until an unanswered packet is first repeated; later the measured round trip decides",
+            "Seconds until an unanswered packet is first repeated; later 0.25 s at least, and once losses are proven the measured round trip decides",
             DEFAULT.timeouts.ack.as_secs_f64(),
         ))]
     ack_timeout: Option<Duration>,
-    /// Keep to --ack-timeout, or to what the client asks for, whatever the measured round trip: for
-    /// firmware that can't do with an interval that changes
+    /// Keep to --ack-timeout, or to what the client asks for, whatever the measured round trip and
+    /// whatever is lost: for firmware that can't cope with an interval that changes
     #[structopt(long)]
     fixed_timeout: bool,
     #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds without progress after which a client is given up",
+            "Seconds after which a client is given up: before its first answer since the last datagram that it got, later without progress",
             format_args!(
-                "{} until a reader's first answer, else {}",
+                "{} before the first answer, {} after it",
                 DEFAULT.timeouts.unproven.as_secs_f64(),
                 DEFAULT.timeouts.idle.as_secs_f64(),
             ),

@@ -137,14 +137,14 @@ impl Requesting {
 
     fn arm(&mut self) {
         let repeat = self.timing.repeat_at(self.last_sent_at);
-        self.ending.arm(Some(repeat.min(self.timing.give_up_at(false))));
+        self.ending.arm(Some(repeat.min(self.timing.give_up_request_at())));
     }
 
     fn on_deadline(&mut self, now: Moment) {
         if self.ending.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if now >= self.timing.give_up_at(false) {
+        if now >= self.timing.give_up_request_at() {
             self.end(Outcome::Unanswered);
         } else {
             self.tally.repeats += 1;
@@ -220,11 +220,6 @@ impl Machine for Client {
 
     fn is_proven(&self) -> bool {
         !matches!(self.stage, Stage::Requesting(_))
-    }
-
-    fn is_spent(&self) -> bool {
-        // It is the one that asks.
-        false
     }
 }
 

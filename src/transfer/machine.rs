@@ -208,9 +208,6 @@ pub trait Machine {
 
     /// Whether the peer has answered at least once, and so is where it says it is.
     fn is_proven(&self) -> bool;
-
-    /// Whether it hasn't, and has been sent all that it may get before it does: a request that comes again gets nothing more from here.
-    fn is_spent(&self) -> bool;
 }
 
 /// The actions that follow an input. To be drained with [`next`](Self::next) until `None`.

@@ -224,8 +224,7 @@ impl Table<'_> {
                 Some(terms.blksize.into())
             }
             Known::Windowsize => {
-                let number = u16::try_from(number).ok().filter(|&number| number > 0)?;
-                terms.windowsize = number.min(self.offer.windowsize_max);
+                terms.windowsize = windowsize(self.offer, number)?;
                 Some(terms.windowsize.into())
             }
             Known::Timeout => {
@@ -273,6 +272,12 @@ fn blksize(offer: &Offer, number: u64) -> Option<u16> {
     let valid =
         number >= limits::BLKSIZE_MIN.into() && !(offer.strict && number > limits::BLKSIZE_MAX.into());
     valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.blksize_max))
+}
+
+/// The window to answer with: `number`, or the largest that is granted, also for more than RFC 7440 can name: py3tftp answers so too.
+fn windowsize(offer: &Offer, number: u64) -> Option<u16> {
+    let valid = number > 0 && !(offer.strict && number > limits::WINDOWSIZE_MAX.into());
+    valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.windowsize_max))
 }
 
 /// Lowers the window to what a session may hold in memory, and to what block numbers that skip 0 can tell apart.

@@ -310,7 +310,7 @@ impl Receiver {
         }
         if self.at.phase == Phase::Dallying {
             self.ending.close();
-        } else if now >= self.at.timing.give_up_at(self.at.proven) {
+        } else if now >= self.give_up_at() {
             self.stop(if self.at.proven { Outcome::TimedOut } else { Outcome::Unanswered });
         } else if self.may_send() {
             self.repeat_ack(now);
@@ -354,7 +354,7 @@ impl Receiver {
         match self.at.phase {
             Phase::Receiving if self.at.ack_held => self.ending.arm(None),
             Phase::Receiving => {
-                let give_up = self.at.timing.give_up_at(self.at.proven);
+                let give_up = self.give_up_at();
                 let repeat = self.at.timing.repeat_at(self.at.timing.last_activity(self.at.last_sent_at));
                 self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
             }
@@ -427,10 +427,6 @@ impl Machine for Receiver {
 
     fn is_proven(&self) -> bool {
         self.at.proven
-    }
-
-    fn is_spent(&self) -> bool {
-        !self.at.proven && self.at.unproven_datagrams >= limits::UNPROVEN_DATAGRAMS_MAX
     }
 }
 

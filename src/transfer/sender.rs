@@ -1,7 +1,11 @@
 //! The sending end: a server that answers a read request, a client that writes.
 
+mod beyond;
+mod deadline;
+mod overrun;
 mod place;
 
+use self::overrun::Overruns;
 use self::place::{Duplicates, Place};
 use super::machine::{Ending, aborted};
 use super::send_buffer::SendBuffer;
@@ -31,6 +35,9 @@ pub struct Sender {
     ending: Ending,
     outbox: Outbox,
     duplicates: Duplicates,
+    overruns: Overruns,
+    /// The last block that was sent beyond a window.
+    beyond: u64,
     wanted: bool,
     /// What was taken in is not committed yet.
     uncommitted: bool,
@@ -38,8 +45,8 @@ pub struct Sender {
     timing: Timing,
     /// Datagrams that the peer may get before it has answered.
     allowance: u32,
-    /// No block beyond the window is sent, whatever the peer doesn't say.
-    keeps_to_window: bool,
+    /// To the letter of the RFCs: no block beyond the window, no other interval than the negotiated.
+    strict: bool,
     /// The OACK that is offered first; empty if there is none.
     oack: Vec<u8>,
     /// The ERROR that ended the transfer; empty until then.
@@ -51,7 +58,8 @@ struct Outbox {
     control: bool,
     /// First and last block of a run.
     run: Option<(u64, u64)>,
-    /// A block beyond the window, after it.
+    /// A block beyond the window is to follow the window's last one.
+    asks_beyond: bool,
     beyond: Option<u64>,
     want: bool,
 }
@@ -67,7 +75,7 @@ impl Sender {
             buffer: SendBuffer::new(terms.netascii),
             timing: Timing::new(timeouts, terms.interval),
             allowance: limits::UNPROVEN_DATAGRAMS_MAX,
-            keeps_to_window: false,
+            strict: false,
             terms,
             oack,
             error: Vec::new(),
@@ -76,6 +84,8 @@ impl Sender {
             sent: 0,
             last_sent_at: Moment::default(),
             duplicates: Duplicates::default(),
+            overruns: Overruns::default(),
+            beyond: 0,
             wanted: false,
             outbox: Outbox::default(),
             ending: Ending::default(),
@@ -96,10 +106,14 @@ impl Sender {
         self
     }
 
-    /// To the letter of RFC 7440, at the price of seconds where an ACK is lost that some clients don't repeat.
+    /// Keeps to the letter of the RFCs: a negotiated interval holds to the end (RFC 2349), and no block is
+    /// sent beyond the window (RFC 7440). That costs seconds where packets are lost.
     #[must_use]
-    pub fn keeping_to_window(mut self, keeps: bool) -> Self {
-        self.keeps_to_window = keeps;
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        if strict {
+            self.timing.keep_negotiated();
+        }
         self
     }
 
@@ -158,19 +172,25 @@ impl Sender {
     }
 
     /// Everything up to `position` has arrived; if more was sent, the next block was lost and the window starts there (RFC 7440 §4).
-    /// Not so where the ACK can't tell of that: it comes too soon after the next block went out, or it answers one of those that were
-    /// repeated, of which the rest is still under way. A receiver that answers every block would get each one many times over.
+    /// Not so, or not yet, where the ACK can't tell of that: it comes too soon after the next block went out, or it answers one of
+    /// those that were repeated, of which the rest is still under way. A receiver that answers every block would get each one many
+    /// times over. Where nothing more comes, the window starts there a round trip later.
     fn on_progress(&mut self, now: Moment, position: u64) {
         self.at.proven = true;
+        self.note_window(now, position);
         self.timing.progress(now);
         let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
         // A receiver may answer each block that it has already, as EDK2 does.
         let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
         // A copy of an ACK that told of a gap tells nothing new.
         let restarted = !is_under_way && self.at.highest > position;
+        if restarted {
+            self.timing.loss_proved();
+        }
         self.duplicates = Duplicates { restarted, resends: 0, echoes };
         self.at.acked = position;
         self.sent = if is_under_way { self.sent.max(position) } else { position };
+        self.overruns.gap_at = (self.sent > position).then(|| self.timing.answered_by(now));
         let released = self.offset_of_unacked();
         self.at.tally.octets = released.min(self.buffer.stream_end().unwrap_or(released));
         self.buffer.release(released);
@@ -184,9 +204,11 @@ impl Sender {
     /// may tell that the first block was lost, and restarts it once; unless the ACK is an echo.
     fn on_duplicate(&mut self, now: Moment) {
         self.at.tally.ignored += 1;
-        if self.duplicates.echoes > 0 {
+        self.timing.echoed();
+        if self.overruns.gap_at.is_some() && self.may_answer_last_run(now) {
+            self.go_on_behind_gap();
+        } else if self.duplicates.echoes > 0 {
             self.duplicates.echoes -= 1;
-            self.timing.echoed();
         } else if self.terms.windowsize > 1 && !self.duplicates.restarted && self.may_answer_last_run(now) {
             self.duplicates.restarted = true;
             self.repeat(now);
@@ -197,40 +219,6 @@ impl Sender {
         now.ns_since(self.last_sent_at) >= self.timing.least_round_trip_ns() / 2
     }
 
-    fn on_deadline(&mut self, now: Moment) {
-        if self.ending.deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        if now >= self.timing.give_up_at(self.at.proven) {
-            self.give_up(if self.at.proven { Outcome::TimedOut } else { Outcome::Unanswered });
-        } else if self.may_send() {
-            self.repeat(now);
-            if self.timing.repeats_in_a_row() >= limits::REPEATS_BEFORE_BEYOND {
-                self.outbox.beyond = self.block_beyond();
-            }
-        }
-    }
-
-    /// A block that tells a client to say where it is: a whole window is lost, or its ACK, and of that some clients say nothing more, however often they get the
-    /// window again (it is old to them), until their own timer runs out, a second or five later. But to a gap, or to the last block of all, they answer. So
-    /// the block after the next is sent too; it is of the window that the client may be waiting for (RFC 7440 §4).
-    fn block_beyond(&self) -> Option<u64> {
-        let window_end = self.at.acked + u64::from(self.terms.windowsize);
-        let beyond = self.last_block().map_or(window_end + 2, |last| last.min(window_end + 2));
-        let is_worth_it =
-            self.terms.windowsize > 1 && !self.keeps_to_window && !self.at.offering && self.at.proven;
-        (is_worth_it && beyond > window_end && beyond <= self.buffer.last_sendable(self.terms.blksize))
-            .then_some(beyond)
-    }
-
-    /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some clients never send it, and others
-    /// close their port before it is repeated (R1350-24).
-    fn give_up(&mut self, outcome: Outcome) {
-        let all_sent = self.at.proven && self.last_block() == Some(self.at.highest);
-        self.ending.finish(if all_sent { Outcome::Unconfirmed } else { outcome });
-        self.ending.close();
-    }
-
     /// The window starts again at the first unacknowledged block; before the first ACK, the first packet is repeated.
     fn repeat(&mut self, now: Moment) {
         self.timing.repeated(now);
@@ -239,6 +227,7 @@ impl Sender {
         } else {
             self.duplicates.resends += 1;
             self.sent = self.at.acked;
+            self.overruns.begin_window_again(self.terms.windowsize, self.timing.repeats_in_a_row());
         }
     }
 
@@ -254,16 +243,14 @@ impl Sender {
         self.at.proven || self.at.unproven_datagrams < self.allowance
     }
 
-    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed. Each request buys an answer, up to the
-    /// bound for all of them.
+    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed. Each request buys an answer.
     fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
         let sent_something = self.at.offering || self.sent > self.at.acked;
         if self.at.proven || !sent_something || crossed {
             return;
         }
-        let bought = (self.at.unproven_datagrams + 1).min(limits::UNPROVEN_DATAGRAMS_MAX);
-        self.allowance = self.allowance.max(bought);
+        self.allowance = self.allowance.max(self.at.unproven_datagrams + 1);
         if self.may_send() {
             self.repeat(now);
         }
@@ -274,18 +261,15 @@ impl Sender {
         if self.at.offering {
             return;
         }
-        if let Some(beyond) = self.outbox.beyond {
-            self.at.tally.repeats += 1;
-            if beyond == self.at.acked + u64::from(self.terms.windowsize) + 1 {
-                // It is the one that is waited for, if all others have arrived, and may be acknowledged.
-                self.at.highest = self.at.highest.max(beyond);
-            }
-        }
         let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
-        if last <= self.sent {
+        if last <= self.sent || self.overruns.is_paused_until_after(now) {
             return;
         }
         let first = self.sent + 1;
+        let last = self.overruns.piece(now, first, last);
+        if self.overruns.is_paused() {
+            self.timing.repeated_in_pieces();
+        }
         self.outbox.run = Some((first, last));
         self.at.unproven_datagrams += u32::from(!self.at.proven);
         self.at.tally.repeats += (self.at.highest.min(last) + 1).saturating_sub(first);
@@ -296,6 +280,10 @@ impl Sender {
         self.last_sent_at = now;
         self.sent = last;
         self.at.highest = self.at.highest.max(last);
+        self.count_beyond();
+        if self.sent == self.window_end() && std::mem::take(&mut self.outbox.asks_beyond) {
+            self.send_beyond();
+        }
     }
 
     /// Asks for the next slab when less than the window in flight and most of the one after it is here: an ACK is to find its answer in
@@ -322,25 +310,6 @@ impl Sender {
         } else {
             self.terms.blksize.into()
         }
-    }
-
-    /// The timer runs while the peer owes an answer: to the OACK, or to a whole window. While the server itself reads, it rests.
-    fn set_deadline(&mut self, now: Moment) {
-        if self.ending.is_over() {
-            return;
-        }
-        let owed = self.at.offering || (self.sent > self.at.acked && self.sent == self.window_end());
-        if !owed || self.ending.deadline().is_none() {
-            // Time that the server itself spends never counts against the peer.
-            self.timing.restart(now);
-        }
-        if !owed {
-            self.ending.arm(None);
-            return;
-        }
-        let give_up = self.timing.give_up_at(self.at.proven);
-        let repeat = self.timing.repeat_at(self.last_sent_at);
-        self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -423,10 +392,6 @@ impl Machine for Sender {
 
     fn is_proven(&self) -> bool {
         self.at.proven
-    }
-
-    fn is_spent(&self) -> bool {
-        !self.at.proven && self.at.unproven_datagrams >= limits::UNPROVEN_DATAGRAMS_MAX
     }
 }
 

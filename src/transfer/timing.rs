@@ -11,14 +11,15 @@ use crate::limits;
 pub struct Timeouts {
     /// First retransmission interval, until the round trip has been measured.
     pub ack: Duration,
-    /// How long the peer's first answer may take. Of a sender, whose first DATA may be lost, it may take [`idle`](Self::idle): it repeats that by its own timer alone.
+    /// How long a first answer is waited for after the last datagram that the peer was sent.
     pub unproven: Duration,
-    /// How long a transfer may make no progress after it.
+    /// How long a transfer may make no progress after the peer's first answer.
     pub idle: Duration,
     /// How long repeats of the last DATA are answered after the final ACK (RFC 1350 §6, "dallying").
     pub dally: Duration,
-    /// The interval stays [`ack`](Self::ack) (or what was negotiated), whatever the round trip, and however often something is repeated: for firmware
-    /// that can't do with an interval that changes (RFC 1123 §4.2.3.3 wants one that does).
+    /// The interval stays [`ack`](Self::ack) (or what was negotiated), whatever the round trip and
+    /// however often something is repeated: for firmware that can't cope with an interval that
+    /// changes (RFC 1123 §4.2.3.3 asks for one that does).
     pub fixed: bool,
 }
 
@@ -36,11 +37,14 @@ impl Default for Timeouts {
 
 /// The retransmission timer and the limit of patience of one transfer.
 ///
-/// The interval starts at [`Timeouts::ack`], then follows the measured round trip: `srtt + max(4 × variance, 10 ms)`, doubled
-/// with every repeat in a row. A negotiated interval is kept as it is: a client that asked for one second gives
-/// up on a server that takes eight.
+/// The interval starts at [`Timeouts::ack`] and then follows the measured round trip:
+/// `srtt + max(4 × variance, 10 ms)`, doubled with every repeat in a row. But a device that answers
+/// fast may still pause, and some devices fail when a block comes twice. So a short interval has to
+/// be earned: until losses are proven in this transfer ([`loss_is_proven`](Self::loss_is_proven)),
+/// the interval is at least [`limits::REPEAT_FLOOR`], or exactly the negotiated interval. A repeat
+/// that proves needless raises the interval above the longest pause of the peer, to the end.
 ///
-/// Everything is in nanoseconds: it is reckoned with for each packet.
+/// Everything is in nanoseconds, because each packet computes with it.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Timing {
@@ -48,19 +52,43 @@ pub(super) struct Timing {
     /// Transmission whose answer will be a sample of the round trip: not of repeated packets (Karn's rule).
     timed: Option<Moment>,
     round_trip: Option<RoundTrip>,
-    /// The interval never gets below this again: a repeat below it has proved needless.
-    floor_ns: u64,
+    /// The interval is never shorter than this again: a shorter one was needless.
+    pause_floor_ns: u64,
+    /// The interval is not shorter than this before losses are proven.
+    unproven_floor_ns: u64,
+    /// Longest time that the peer took to answer.
+    longest_ns: u64,
     negotiated_ns: Option<u64>,
     ack_ns: u64,
     idle_ns: u64,
     repeats_in_a_row: u32,
+    /// Proofs of loss, up to [`limits::LOSS_PROOFS`].
+    proofs: u32,
     /// First transmission of what is now being repeated, and the last repeat.
     repeated: Option<(Moment, Moment)>,
-    /// How long the answer took to something that had been repeated, if it came too late for the answer to the repeat.
-    suspected_ns: Option<u64>,
+    verdict: Verdict,
+    /// A round trip that is too short to be believed before the peer says more.
+    early_ns: Option<u64>,
     unproven_ns: u64,
     dally_ns: u64,
     fixed: bool,
+    /// A negotiated interval holds to the end (RFC 2349), also where losses are proven.
+    keeps_negotiated: bool,
+    /// A sender: proven losses shorten the interval.
+    adapts: bool,
+}
+
+/// What the answer to something that was repeated says of the repeat, unless it is answered a second
+/// time: then both copies had arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Nothing,
+    /// The answer came a round trip after the repeat.
+    Real,
+    /// The answer came later than that; it took so long since the first copy.
+    Slow {
+        took_ns: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,30 +100,42 @@ struct RoundTrip {
 
 impl Timing {
     pub(super) fn new(timeouts: Timeouts, negotiated: Option<Duration>) -> Self {
+        let ack_ns = nanoseconds(timeouts.ack);
         Self {
             last_progress: Moment::default(),
             timed: None,
             round_trip: None,
-            floor_ns: 0,
+            pause_floor_ns: 0,
+            unproven_floor_ns: REPEAT_FLOOR_NS.min(ack_ns),
+            longest_ns: 0,
             negotiated_ns: negotiated.map(nanoseconds),
-            ack_ns: nanoseconds(timeouts.ack),
+            ack_ns,
             idle_ns: nanoseconds(timeouts.idle),
             repeats_in_a_row: 0,
+            proofs: 0,
             repeated: None,
-            suspected_ns: None,
+            verdict: Verdict::Nothing,
+            early_ns: None,
             unproven_ns: nanoseconds(timeouts.unproven),
             dally_ns: nanoseconds(timeouts.dally),
             fixed: timeouts.fixed,
+            keeps_negotiated: timeouts.fixed,
+            adapts: true,
         }
     }
 
-    /// A receiver's. It repeats its ACK for a sender that waits for nothing but that; but a sender that is only slow takes an ACK
-    /// within its window for the news of a loss, and some answer every ACK with DATA. So the interval never gets below the first
-    /// one: there is no hurry, for the sender has a timer too (RFC 1123 §4.2.3.1 would even let a receiver have none). And its patience before
-    /// the first DATA is that after it, for the same reason: what it sends again brings no lost DATA back.
+    /// A receiver's. Its interval never gets shorter than the first one, whatever is lost: a sender
+    /// that is only slow takes a repeated ACK within its window for the news of a loss, and some
+    /// answer every ACK with DATA. The sender has a timer too (RFC 1123 §4.2.3.1 would even let a
+    /// receiver have none).
     pub(super) fn of_receiver(timeouts: Timeouts, negotiated: Option<Duration>) -> Self {
-        let timeouts = Timeouts { unproven: timeouts.unproven.max(timeouts.idle), ..timeouts };
-        Self { floor_ns: nanoseconds(timeouts.ack), ..Self::new(timeouts, negotiated) }
+        let unproven_floor_ns = nanoseconds(timeouts.ack);
+        Self { unproven_floor_ns, adapts: false, ..Self::new(timeouts, negotiated) }
+    }
+
+    /// A negotiated interval holds to the end, to the letter of RFC 2349.
+    pub(super) fn keep_negotiated(&mut self) {
+        self.keeps_negotiated = true;
     }
 
     /// The clock of patience starts again: the transfer begins, or the server has kept the peer waiting.
@@ -116,36 +156,97 @@ impl Timing {
         self.repeats_in_a_row = self.repeats_in_a_row.saturating_add(1);
     }
 
+    /// What is being repeated goes out in pieces: its answer says nothing of the repeat.
+    pub(super) fn repeated_in_pieces(&mut self) {
+        self.repeated = None;
+    }
+
+    /// Something is sent again since the peer lacks it: the next answer is no sample (Karn's rule).
+    pub(super) fn sent_again(&mut self) {
+        self.timed = None;
+    }
+
     /// The peer has answered with progress.
     pub(super) fn progress(&mut self, now: Moment) {
-        if let Some(sent) = self.timed.take() {
-            self.sample(now.ns_since(sent));
+        // What was answered before was answered once.
+        if std::mem::replace(&mut self.verdict, Verdict::Nothing) == Verdict::Real {
+            self.loss_proved();
         }
-        self.suspected_ns = None;
+        if let Some(early_ns) = self.early_ns.take() {
+            self.sample(early_ns);
+        }
+        if let Some(sent) = self.timed.take() {
+            self.time(now.ns_since(sent));
+        }
         if let Some((first, last)) = self.repeated.take() {
-            if now.ns_since(last) < self.least_round_trip_ns() / 2 {
-                // Too soon to be the repeat's answer.
-                self.repeat_was_needless(now.ns_since(first));
-            } else if now.ns_since(last) > self.measured_ns() {
-                self.suspected_ns = Some(now.ns_since(first));
-            }
+            self.judge_repeat(now.ns_since(first), now.ns_since(last));
         }
         self.repeats_in_a_row = 0;
         self.last_progress = now;
     }
 
-    /// What had been repeated is answered a second time: both copies had arrived. (Not proof enough where the first answer came
-    /// when the repeat's was due: the network may have doubled that.)
+    /// A loss is proven by the peer itself: it names the block that it misses (RFC 7440 §4).
+    pub(super) fn loss_proved(&mut self) {
+        self.proofs = (self.proofs + 1).min(limits::LOSS_PROOFS);
+    }
+
+    /// Losses are proven in this transfer, by repeats that were needed or by the peer's own word: a
+    /// pause is not the likeliest reason of silence any more.
+    pub(super) fn loss_is_proven(&self) -> bool {
+        self.proofs >= limits::LOSS_PROOFS
+    }
+
+    /// An ACK came a second time. If what it answers had been repeated, both copies had arrived. (Not
+    /// proof enough that the repeat was needless where the first answer came when the repeat's was due:
+    /// the network may have doubled that.) If it was new, the first ACK was not the answer to it.
     pub(super) fn echoed(&mut self) {
-        if let Some(round_trip_ns) = self.suspected_ns.take() {
-            self.repeat_was_needless(round_trip_ns);
+        self.early_ns = None;
+        if let Verdict::Slow { took_ns } = std::mem::replace(&mut self.verdict, Verdict::Nothing) {
+            self.repeat_was_needless(took_ns);
         }
     }
 
+    /// A round trip of something that was sent once. One that is shorter than half of the least so far
+    /// is no answer, but an ACK that was forged, or doubled by the network; unless it stays the only
+    /// one, for networks get faster.
+    fn time(&mut self, round_trip_ns: u64) {
+        if round_trip_ns < self.least_round_trip_ns() / 2 {
+            self.early_ns = Some(round_trip_ns);
+        } else {
+            self.sample(round_trip_ns);
+        }
+    }
+
+    /// Something that was repeated was answered, `since_first_ns` after its first copy and
+    /// `since_last_ns` after its last.
+    fn judge_repeat(&mut self, since_first_ns: u64, since_last_ns: u64) {
+        if since_last_ns < self.least_round_trip_ns() / 2 {
+            // Too soon to be the answer to the repeat.
+            self.repeat_was_needless(since_first_ns);
+        } else if self.answers_in(since_last_ns) {
+            self.verdict = Verdict::Real;
+        } else if since_last_ns > self.measured_ns() {
+            self.verdict = Verdict::Slow { took_ns: since_first_ns };
+        }
+    }
+
+    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long as all.
+    pub(super) fn answers(&self, now: Moment, sent: Moment) -> bool {
+        self.answers_in(now.ns_since(sent))
+    }
+
+    /// A pause may end in this time as well, so it is short.
+    fn answers_in(&self, ns: u64) -> bool {
+        self.round_trip.is_some_and(|round_trip| {
+            let longest_ns = round_trip.smoothed_ns + round_trip.variance_ns * 4 + PROOF_MARGIN_NS;
+            (round_trip.least_ns / 8 * 7..=longest_ns).contains(&ns)
+        })
+    }
+
     /// The first copy had arrived, and the peer was only slow.
-    fn repeat_was_needless(&mut self, round_trip_ns: u64) {
-        self.sample(round_trip_ns);
-        self.floor_ns = self.floor_ns.max(round_trip_ns.saturating_mul(3) / 2).min(RTO_MAX_NS);
+    fn repeat_was_needless(&mut self, took_ns: u64) {
+        self.sample(took_ns);
+        self.pause_floor_ns = (self.longest_ns.saturating_mul(5) / 4).min(RTO_MAX_NS);
     }
 
     /// Least round trip seen; an answer sooner than this can't be one to what was just sent. Zero before the first sample.
@@ -158,17 +259,34 @@ impl Timing {
         sent.after_ns(self.interval_ns())
     }
 
+    /// When something that was sent at `sent` would have been answered, whatever was negotiated.
+    pub(super) fn answered_by(&self, sent: Moment) -> Moment {
+        sent.after_ns(self.adapted_ns())
+    }
+
+    /// Whether an answer that comes `now` took longer than answers to what was sent at `sent` usually do.
+    pub(super) fn is_late(&self, now: Moment, sent: Moment) -> bool {
+        now.ns_since(sent) > self.measured_ns()
+    }
+
     /// The interval after which an unanswered packet is repeated now.
     fn interval_ns(&self) -> u64 {
-        if let Some(negotiated_ns) = self.negotiated_ns {
-            return negotiated_ns;
+        let keeps = self.keeps_negotiated || !self.adapts || !self.loss_is_proven();
+        match self.negotiated_ns {
+            Some(negotiated_ns) if keeps => negotiated_ns,
+            None if self.fixed => self.ack_ns,
+            negotiated_ns => {
+                let doubled_ns = self.adapted_ns().saturating_mul(1 << self.repeats_in_a_row.min(16));
+                doubled_ns.min(negotiated_ns.unwrap_or(RTO_MAX_NS.max(self.ack_ns)))
+            }
         }
-        if self.fixed {
-            return self.ack_ns;
-        }
-        let doubled_ns =
-            self.measured_ns().max(self.floor_ns).saturating_mul(1 << self.repeats_in_a_row.min(16));
-        doubled_ns.min(RTO_MAX_NS.max(self.ack_ns))
+    }
+
+    /// What follows from the round trips and pauses of the peer, and from what is proven of losses.
+    fn adapted_ns(&self) -> u64 {
+        let proven = self.adapts && self.loss_is_proven();
+        let floor_ns = if proven { 0 } else { self.unproven_floor_ns };
+        self.measured_ns().max(self.pause_floor_ns).max(floor_ns)
     }
 
     /// What the round trips so far, or the configured interval before the first, suggest.
@@ -188,11 +306,20 @@ impl Timing {
         self.last_progress.max(sent)
     }
 
-    /// When patience ends.
-    pub(super) fn give_up_at(&self, proven: bool) -> Moment {
-        let limit_ns = if proven { self.idle_ns } else { self.unproven_ns };
+    /// When patience with a peer that has answered before ends.
+    pub(super) fn give_up_at(&self) -> Moment {
         let stretched_ns = self.negotiated_ns.map_or(0, intervals_before_giving_up_ns);
-        self.last_progress.after_ns(limit_ns.max(stretched_ns))
+        self.last_progress.after_ns(self.idle_ns.max(stretched_ns))
+    }
+
+    /// When patience with a server ends that has not answered a request.
+    pub(super) fn give_up_request_at(&self) -> Moment {
+        self.last_progress.after_ns(self.unproven_ns)
+    }
+
+    /// When patience with a peer that has not answered yet ends, whose last datagram was sent at `sent`.
+    pub(super) fn give_up_unanswered_at(&self, sent: Moment) -> Moment {
+        sent.after_ns(self.unproven_ns.max(self.negotiated_ns.unwrap_or(0)))
     }
 
     /// How long to dally: long enough that the peer has repeated its last DATA a few times.
@@ -207,6 +334,7 @@ impl Timing {
     fn sample(&mut self, round_trip_ns: u64) {
         // The caller's clock may jump; what matters is bounded anyway.
         let sample_ns = round_trip_ns.min(ROUND_TRIP_MAX_NS);
+        self.longest_ns = self.longest_ns.max(sample_ns);
         self.round_trip = Some(match self.round_trip {
             None => RoundTrip { smoothed_ns: sample_ns, variance_ns: sample_ns / 2, least_ns: sample_ns },
             Some(old) => RoundTrip {
@@ -225,6 +353,8 @@ fn intervals_before_giving_up_ns(interval_ns: u64) -> u64 {
 /// Longest round trip that is believed. No interval is longer than [`limits::RTO_MAX`], so nothing is lost by it.
 const ROUND_TRIP_MAX_NS: u64 = nanoseconds(Duration::from_secs(60));
 const RTO_MAX_NS: u64 = nanoseconds(limits::RTO_MAX);
+const PROOF_MARGIN_NS: u64 = nanoseconds(limits::PROOF_MARGIN);
+const REPEAT_FLOOR_NS: u64 = nanoseconds(limits::REPEAT_FLOOR);
 const RTO_MARGIN_MIN_NS: u64 = nanoseconds(limits::RTO_MARGIN_MIN);
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) tally: Tally,
     /// DATA sent, by position in the file.
     pub(crate) data: BTreeMap<u64, u64>,
+    /// Least time between two copies of one block.
+    pub(crate) soonest_copy: Option<Duration>,
     pub(crate) acks: u64,
     /// Other packets: requests, OACKs, ERRORs.
     pub(crate) others: u64,
@@ -78,6 +80,8 @@ pub(crate) struct End {
     is_reading: bool,
     is_publishing: bool,
     writer_free_at: Duration,
+    /// When each block was sent last.
+    data_at: BTreeMap<u64, Duration>,
 }
 
 /// No input may cause more actions than this.
@@ -104,15 +108,12 @@ impl End {
             is_reading: false,
             is_publishing: false,
             writer_free_at: Duration::ZERO,
+            data_at: BTreeMap::new(),
         }
     }
 
     pub(crate) fn is_proven(&self) -> bool {
         self.machine.is_proven()
-    }
-
-    pub(crate) fn is_spent(&self) -> bool {
-        self.machine.is_spent()
     }
 
     /// Octets that were read and not acknowledged.
@@ -160,7 +161,7 @@ impl End {
         match action {
             Action::Transmit(transmit) => {
                 assert!(!self.is_publishing, "a packet while the file is being published");
-                self.send(transmit, wishes);
+                self.send(now, transmit, wishes);
             }
             Action::Want { offset, octets } => wishes.answers.push(self.read(now, offset, octets)),
             Action::Store(bytes) => {
@@ -192,7 +193,7 @@ impl End {
         }
     }
 
-    fn send(&mut self, transmit: Transmit<'_>, wishes: &mut Wishes) {
+    fn send(&mut self, now: Duration, transmit: Transmit<'_>, wishes: &mut Wishes) {
         match transmit {
             Transmit::Packet(octets) => {
                 match octets[1] {
@@ -211,6 +212,10 @@ impl End {
                     let until = (from + blksize).min(self.wire.len());
                     assert_eq!(payload, self.wire[from..until], "block {position} isn't what it should be");
                     *self.report.data.entry(position).or_default() += 1;
+                    if let Some(before) = self.data_at.insert(position, now) {
+                        let soonest = self.report.soonest_copy.get_or_insert(Duration::MAX);
+                        *soonest = (*soonest).min(now - before);
+                    }
                     wishes.packets.push([&block.header[..], &payload].concat());
                     position += 1;
                 }
@@ -256,10 +261,6 @@ impl Machine for Absent {
     }
 
     fn is_proven(&self) -> bool {
-        false
-    }
-
-    fn is_spent(&self) -> bool {
         false
     }
 }

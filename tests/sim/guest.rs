@@ -25,7 +25,16 @@ pub(crate) enum Temper {
     Silent,
     /// Is switched off in the middle, and asks anew from the same port.
     Restarting,
+    /// Stops for 5 ms to 20 s now and then, and then goes through what has come meanwhile.
+    Pausing,
+    /// The same, and drops what it has had already without a word.
+    Deaf,
+    /// Stops for a fifth of a second at most, once in a window, and hangs when something comes twice.
+    Fragile,
 }
+
+/// Of the packets that get a guest on, so many in a thousand make it stop for a while.
+const PAUSES_PERMILLE: u64 = 60;
 
 /// What a guest asks for.
 #[derive(Debug, Clone)]
@@ -47,6 +56,8 @@ pub(crate) enum Ended {
     GaveUp,
     /// By an ERROR.
     Refused,
+    /// Something came twice.
+    Hung,
 }
 
 /// A datagram of a guest, and to whom.
@@ -60,6 +71,9 @@ pub(crate) struct Guest {
     restart_at: Option<u64>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) ended: Option<Ended>,
+    rng: Rng,
+    /// It has stopped until then.
+    busy_until: Option<Duration>,
     attempt: Attempt,
     /// Requests sent, and DATA and ACKs to sessions.
     pub(crate) requests: u64,
@@ -79,6 +93,8 @@ struct Attempt {
     /// What was said of the gap, or sent again for an ACK, as long as nothing got on.
     is_repeated: bool,
     tries: u32,
+    /// Since the last ACK.
+    has_paused: bool,
 }
 
 impl Attempt {
@@ -91,6 +107,7 @@ impl Attempt {
             in_window: 0,
             is_repeated: false,
             tries: 0,
+            has_paused: false,
         }
     }
 }
@@ -110,6 +127,8 @@ impl Guest {
             restart_at,
             deadline: None,
             ended: None,
+            rng: rng.fork(),
+            busy_until: None,
             attempt: Attempt::new(),
             requests: 0,
             sent: 0,
@@ -132,6 +151,9 @@ impl Guest {
             Temper::EveryUnexpected,
             Temper::Silent,
             Temper::Restarting,
+            Temper::Pausing,
+            Temper::Deaf,
+            Temper::Fragile,
         ]);
         let is_read = rng.chance(600);
         let blksize = rng.one_of(blksizes);
@@ -181,8 +203,29 @@ impl Guest {
         (WELL_KNOWN, octets)
     }
 
+    /// Until when a packet has to wait that comes now, because the guest is at something else.
+    pub(crate) fn stops_until(&mut self, now: Duration, octets: &[u8]) -> Option<Duration> {
+        if let Some(until) = self.busy_until.take() {
+            // That is over, and the packet that waits first is taken.
+            self.busy_until = (now < until).then_some(until);
+            return self.busy_until;
+        }
+        let number = octets.get(2..4).map_or(0, |it| u64::from(u16::from_be_bytes([it[0], it[1]])));
+        let gets_on = octets[1] == 6 || number > self.attempt.done;
+        if self.ended.is_some() || !gets_on || !self.rng.chance(PAUSES_PERMILLE) {
+            return None;
+        }
+        let longest_us = match self.temper {
+            Temper::Pausing | Temper::Deaf => self.rng.one_of(&[240_000, 1_000_000, 20_000_000]),
+            Temper::Fragile if !std::mem::replace(&mut self.attempt.has_paused, true) => 200_000,
+            _ => return None,
+        };
+        self.busy_until = Some(now + Duration::from_micros(self.rng.within(5000..=longest_us)));
+        self.busy_until
+    }
+
     pub(crate) fn take(&mut self, now: Duration, from: usize, octets: &[u8]) -> Vec<Sent> {
-        if self.temper == Temper::Silent {
+        if self.temper == Temper::Silent || (self.temper == Temper::Fragile && self.is_hung()) {
             return Vec::new();
         }
         match self.attempt.server {
@@ -271,6 +314,8 @@ impl Guest {
     fn on_unexpected(&mut self, block: u64) -> Vec<Sent> {
         let is_old = block <= self.attempt.done;
         match self.temper {
+            Temper::Fragile if is_old => self.hang(),
+            Temper::Deaf if is_old => Vec::new(),
             Temper::Vintage if is_old => self.ack(block),
             Temper::Vintage => Vec::new(),
             Temper::EveryUnexpected => self.ack(self.attempt.done),
@@ -308,7 +353,10 @@ impl Guest {
             }
             return self.window();
         }
-        let says_gap = block == done && self.attempt.windowsize > 1;
+        if self.temper == Temper::Fragile && block <= done {
+            return self.hang();
+        }
+        let says_gap = block == done && self.attempt.windowsize > 1 && self.temper != Temper::Deaf;
         let answers = match self.temper {
             Temper::Vintage => block == done,
             _ => says_gap && !std::mem::replace(&mut self.attempt.is_repeated, true),
@@ -319,6 +367,10 @@ impl Guest {
     pub(crate) fn on_deadline(&mut self, now: Duration) -> Vec<Sent> {
         self.deadline = None;
         if self.ended.is_some() {
+            return Vec::new();
+        }
+        if let Some(until) = self.busy_until.filter(|until| now < *until) {
+            self.deadline = Some(until);
             return Vec::new();
         }
         self.attempt.tries += 1;
@@ -332,6 +384,15 @@ impl Guest {
             (Some(_), true) => self.ack(self.attempt.done),
             (Some(_), false) => self.window(),
         }
+    }
+
+    fn hang(&mut self) -> Vec<Sent> {
+        self.end(Ended::Hung);
+        Vec::new()
+    }
+
+    fn is_hung(&self) -> bool {
+        self.ended == Some(Ended::Hung)
     }
 
     /// What comes without one may be of the transfer before it was switched off.
@@ -355,6 +416,7 @@ impl Guest {
 
     fn ack(&mut self, block: u64) -> Vec<Sent> {
         self.attempt.in_window = 0;
+        self.attempt.has_paused = false;
         self.send(4, block, &[])
     }
 

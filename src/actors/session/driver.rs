@@ -233,8 +233,7 @@ impl Driver {
         let allowance = agreement.allowance(request);
         match request.direction {
             Direction::Read => {
-                let sender =
-                    Sender::new(terms, opening, timeouts).keeping_to_window(self.service.rules.strict);
+                let sender = Sender::new(terms, opening, timeouts).strict(self.service.rules.strict);
                 Transfer::Sending(Box::new(sender.allowing(allowance)))
             }
             Direction::Write => {
@@ -273,12 +272,6 @@ impl Driver {
         } else {
             self.refuse(fault);
         }
-    }
-
-    /// Whether the peer has had all that it may get before it answers, and a request that comes again begins anew.
-    pub(super) fn is_spent(&self) -> bool {
-        self.lease.assignment.received_at.elapsed() >= limits::REQUEST_RENEWED_AFTER
-            && self.lease.hold().machine.as_ref().is_some_and(Machine::is_spent)
     }
 
     /// Others need the room; nothing is lost if the peer hasn't answered.

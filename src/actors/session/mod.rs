@@ -215,13 +215,8 @@ impl Handler<Repeated> for Session {
             if driver.lease.peer_state.is_settled() {
                 return;
             }
-            if driver.is_spent() {
-                // Nothing of it has arrived, it seems: the client begins anew.
-                driver.forsake();
-            } else {
-                repeated.0 = None;
-                driver.feed(Input::Repeated);
-            }
+            repeated.0 = None;
+            driver.feed(Input::Repeated);
         });
     }
 }

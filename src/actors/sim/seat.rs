@@ -123,6 +123,10 @@ impl Seat {
         while self.agenda.peek().is_some_and(|(at, _)| at <= now) {
             match self.agenda.take() {
                 Some(OnTheWay::ToGuest { tid, octets }) => {
+                    if let Some(until) = self.guest.stops_until(now, &octets) {
+                        self.agenda.enter(until, OnTheWay::ToGuest { tid, octets });
+                        continue;
+                    }
                     let sent = self.guest.take(now, tid, &octets);
                     self.send(sent);
                 }

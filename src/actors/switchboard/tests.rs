@@ -75,7 +75,7 @@ fn a_client_that_has_shown_how_fast_it_is_does_not_wait_for_the_first_interval()
         transfer.expect(&data(1)).await;
         transfer.send(&ack(1));
         transfer.expect(&data(2)).await;
-        transfer.expect_repeat(&data(2), limits::RTO_MARGIN_MIN).await;
+        transfer.expect_repeat(&data(2), limits::REPEAT_FLOOR).await;
     });
 }
 

@@ -84,10 +84,10 @@ fn an_oack_after_the_end_is_not_answered() {
 #[test]
 fn a_request_is_repeated_and_given_up() {
     let mut script = client(Direction::Read, &[]);
-    assert_eq!(
-        script.wait_timed(60_000),
-        [(500, "read".into()), (1500, "read".into()), (3000, "unanswered".into()), (3000, "close".into())]
-    );
+    let said = script.wait_timed(60_000);
+    let times: Vec<_> = said.iter().filter(|(_, said)| said == "read").map(|(at, _)| *at).collect();
+    assert_eq!(times, [500, 1500, 3500, 7500, 12_500, 17_500]);
+    assert_eq!(said[said.len() - 2..], [(20_000, "unanswered".into()), (20_000, "close".into())]);
     assert!(!script.machine.is_proven());
     let mut script = client(Direction::Write, &[]);
     assert_eq!(script.feed(Input::PeerGone), ["peer-gone", "close"]);

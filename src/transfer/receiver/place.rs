@@ -107,16 +107,24 @@ impl Receiver {
         self.at.allowance = self.at.allowance.min(self.at.unproven_datagrams).max(1);
     }
 
-    /// Its request came again, which buys one datagram more, up to the bound for all of them.
+    /// Its request came again, which buys one datagram more; unless the two have crossed.
     pub(super) fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
         if self.at.proven || crossed {
             return;
         }
-        let bought = (self.at.unproven_datagrams + 1).min(limits::UNPROVEN_DATAGRAMS_MAX);
-        self.at.allowance = self.at.allowance.max(bought);
+        self.at.allowance = self.at.allowance.max(self.at.unproven_datagrams + 1);
         if self.may_send() {
             self.repeat_ack(now);
+        }
+    }
+
+    /// When patience with the peer ends.
+    pub(super) fn give_up_at(&self) -> Moment {
+        if self.at.proven {
+            self.at.timing.give_up_at()
+        } else {
+            self.at.timing.give_up_unanswered_at(self.at.last_sent_at)
         }
     }
 

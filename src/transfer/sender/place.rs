@@ -44,6 +44,7 @@ impl Sender {
         self.at = self.committed;
         self.sent = self.at.highest;
         self.duplicates = Duplicates::default();
+        self.overruns.begin_window();
         self.buffer.rewind();
         self.error.clear();
         (self.wanted, self.outbox, self.ending) = (false, Outbox::default(), Ending::default());

@@ -14,7 +14,7 @@ fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time
         for transfer in &transfers {
             transfer.expect(&data(1)).await;
         }
-        pass(MILLISECOND * 900).await;
+        pass(MILLISECOND * 700).await;
         // The round trip seems to be long, then shorter with each answer: so does the interval, and time stands still.
         for block in 1..40 {
             for transfer in &transfers {
@@ -23,7 +23,7 @@ fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time
             }
         }
         patient.expect_nothing();
-        pass(MILLISECOND * 99).await;
+        pass(MILLISECOND * 299).await;
         for transfer in &transfers {
             assert!(transfer.arrived() == [data(40)]);
         }

@@ -1,0 +1,126 @@
+//! Windows of which the peer keeps the beginning only: its receive buffer holds no more.
+
+use super::{Moment, Sender};
+use crate::limits;
+
+/// What is known of blocks that did not arrive behind the last ACK, and in what pieces a window is sent
+/// to a peer whose receive buffer seems to be smaller than the window.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Overruns {
+    /// When the blocks behind the last ACK count as lost: they may still be under way.
+    pub(super) gap_at: Option<Moment>,
+    /// Signs in a row that windows are too large, see [`limits::OVERRUN_SIGNS_MAX`].
+    signs: u32,
+    /// Most blocks of a window that were kept when there was a sign.
+    kept: u64,
+    /// Blocks that are sent at a time; 0: the whole window.
+    piece: u64,
+    /// The same while the window is being repeated.
+    repeat_piece: u64,
+    /// A block beyond the window was sent with it.
+    pub(super) asked_beyond: bool,
+    /// Blocks one at a time were not enough: so often the pause was doubled.
+    doublings: u32,
+    /// When the next piece of the window is due.
+    resumes_at: Option<Moment>,
+}
+
+impl Overruns {
+    /// A window begins.
+    pub(super) fn begin_window(&mut self) {
+        (self.gap_at, self.resumes_at, self.repeat_piece) = (None, None, 0);
+        self.asked_beyond = false;
+    }
+
+    /// A window begins again, the `repeats`th time in a row. Once that was in vain, it is sent in pieces:
+    /// there may be no room for all of it.
+    pub(super) fn begin_window_again(&mut self, windowsize: u16, repeats: u32) {
+        self.begin_window();
+        if repeats > 1 {
+            self.repeat_piece = u64::from(windowsize.checked_shr((repeats - 1) * 2).unwrap_or(0).max(1));
+        }
+    }
+
+    /// Whether the rest of the window waits for the peer to read what it has.
+    pub(super) fn is_paused(&self) -> bool {
+        self.resumes_at.is_some()
+    }
+
+    pub(super) fn is_paused_until_after(&self, now: Moment) -> bool {
+        self.resumes_at.is_some_and(|resumes_at| now < resumes_at)
+    }
+
+    pub(super) fn resumes_at(&self) -> Option<Moment> {
+        self.resumes_at
+    }
+
+    /// The last block that is sent now, of those from `first` to `last`.
+    pub(super) fn piece(&mut self, now: Moment, first: u64, last: u64) -> u64 {
+        let piece = match (self.piece, self.repeat_piece) {
+            (0, 0) => return last,
+            (0, piece) | (piece, 0) => piece,
+            (piece, repeat_piece) => piece.min(repeat_piece),
+        };
+        let last_of_piece = last.min(first + piece - 1);
+        let pause = (limits::PACING_PAUSE * (1 << self.doublings.min(16))).min(limits::PACING_PAUSE_MAX);
+        self.resumes_at = (last_of_piece < last).then(|| now + pause);
+        last_of_piece
+    }
+
+    /// A sign that the peer keeps no more than `kept` blocks of a window.
+    fn add_sign(&mut self, kept: u64) {
+        self.signs += 1;
+        self.kept = self.kept.max(kept);
+        if self.signs < limits::OVERRUN_SIGNS_MAX {
+            return;
+        }
+        if self.piece == 1 {
+            self.doublings += 1;
+        } else {
+            let half = if self.piece == 0 { u64::MAX } else { self.piece.div_ceil(2) };
+            self.piece = self.kept.min(half).max(1);
+        }
+        self.clear_signs();
+    }
+
+    fn clear_signs(&mut self) {
+        (self.signs, self.kept) = (0, 0);
+    }
+}
+
+impl Sender {
+    /// Sees from an ACK of `position` whether the peer could take the window. It is a sign that it could not
+    /// where the window was answered as soon as it came in pieces, and not before; and where the first
+    /// blocks arrived and the last ones did not, and the peer said so late: one that gets a block behind a
+    /// gap says so at once (RFC 7440 §4).
+    pub(super) fn note_window(&mut self, now: Moment, position: u64) {
+        if self.terms.windowsize == 1 {
+            return;
+        }
+        let arrived = position - self.at.acked;
+        let is_whole = position >= self.window_end().min(self.at.highest);
+        let is_late = self.timing.is_late(now, self.last_sent_at);
+        let is_repeated = self.duplicates.resends > 0;
+        match self.overruns.repeat_piece {
+            0 if is_whole && !is_repeated => self.overruns.clear_signs(),
+            0 if !is_whole && (is_repeated || is_late) => self.overruns.add_sign(arrived),
+            0 => {}
+            // Who was asked by a block beyond the window may have answered to that.
+            piece if self.timing.answers(now, self.last_sent_at) && !self.overruns.asked_beyond => {
+                self.timing.loss_proved();
+                self.overruns.add_sign(if is_whole { piece } else { arrived });
+            }
+            _ => {}
+        }
+        self.overruns.begin_window();
+    }
+
+    /// What is behind the last ACK is lost: the window starts there (RFC 7440 §4).
+    pub(super) fn go_on_behind_gap(&mut self) {
+        self.timing.loss_proved();
+        self.timing.sent_again();
+        self.overruns.begin_window();
+        self.duplicates.restarted = true;
+        self.sent = self.at.acked;
+    }
+}
