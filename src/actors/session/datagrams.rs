@@ -89,7 +89,7 @@ impl Driver {
 
     /// Receives what the next turn begins with, if that is all that `room` is needed for: the answer to what this end sends.
     pub(in crate::actors) fn take_ahead(&mut self, room: &mut [u8]) -> Option<Arrived> {
-        if self.is_receiver || self.is_queued || self.errands.stop {
+        if self.is_receiver || self.is_queued || self.errands.stop || self.errands.has_panicked() {
             return None;
         }
         self.receive(room)
@@ -98,6 +98,10 @@ impl Driver {
     /// Takes what has come, a turn's worth, after what was [taken ahead](Self::take_ahead). If there may be more, which nobody tells of again, there is a
     /// backlog.
     pub(in crate::actors) fn turn(&mut self, first: Option<(Arrived, &[u8])>, began: Instant) {
+        if self.errands.has_panicked() {
+            self.backlog = false;
+            return;
+        }
         self.chaos.at("future", &mut self.errands);
         if self.errands.stop {
             self.backlog = false;

@@ -101,6 +101,14 @@ pub(in crate::actors) struct Errands {
     told: bool,
 }
 
+impl Errands {
+    /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life may run until then: the machine may be in the
+    /// middle of an input, which the next one would complete as if all of it had been done.
+    pub(super) fn has_panicked(&self) -> bool {
+        self.panic.is_some()
+    }
+}
+
 /// For faults that are planned where packets are taken, which may stop a session.
 impl ActorContext for Errands {
     fn stop(&mut self) {

@@ -67,6 +67,10 @@ impl Driver {
         };
         // (Whatever becomes of it, it isn't sent twice.)
         let octets = std::mem::take(&mut departure.octets);
+        // Others had their turns since it was made ready: one of them may have hung, and the arbiter been given up meanwhile.
+        if !self.lease.is_life(self.life) || self.errands.has_panicked() {
+            return Ok(());
+        }
         self.chaos.seam("link").at("send");
         self.link.send(self.peer, &Transmit::Packet(&departure.packet[..octets]))
     }

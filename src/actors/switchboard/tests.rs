@@ -1,6 +1,7 @@
 mod ahead;
 mod apart;
 mod dedication;
+mod ended;
 mod looks;
 mod stage;
 mod tapped;

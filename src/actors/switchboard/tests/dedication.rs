@@ -68,14 +68,10 @@ impl Stage {
 
     /// Has the only session panic.
     async fn crash(&self) {
-        let (line, driver) = {
-            let lines = self.board.lines.borrow();
-            let (line, Line { driver, .. }) = lines.iter().next().expect("a session");
-            (line, Rc::clone(driver))
-        };
+        let (_, driver) = self.only();
         driver.borrow_mut().set_panicked("as planned".to_owned());
         drop(driver);
-        self.board.tell(line, Attend);
+        self.tell_only(Attend);
         self.expect_exit(|exit| *exit == Exit::Panicked("as planned".into())).await;
     }
 }

@@ -1,5 +1,6 @@
 //! A switchboard, sessions at it, and their clients.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::rc::Rc;
@@ -8,14 +9,15 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
+use slotmap::DefaultKey;
 use tokio::time::Instant;
 
-use super::{BLOCKS, MILLISECOND};
+use super::{BLOCKS, Line, MILLISECOND};
 use crate::actors::lease::{Lease, Opened};
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::actors::registry::Registry;
 use crate::actors::service::Service;
-use crate::actors::session::{Assignment, Session};
+use crate::actors::session::{Assignment, Attend, Driver, Session};
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, pass, service, turn_until};
 use crate::limits;
@@ -130,6 +132,17 @@ impl Stage {
 
     pub(super) fn lines(&self) -> usize {
         self.board.lines.borrow().len()
+    }
+
+    /// The only session's line and driver.
+    pub(super) fn only(&self) -> (DefaultKey, Rc<RefCell<Driver>>) {
+        let lines = self.board.lines.borrow();
+        let (line, Line { driver, .. }) = lines.iter().next().expect("a session");
+        (line, Rc::clone(driver))
+    }
+
+    pub(super) fn tell_only(&self, attend: Attend) {
+        self.board.tell(self.only().0, attend);
     }
 
     pub(super) fn waits_for(&self, socket: &UdpSocket) -> bool {
