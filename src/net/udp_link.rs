@@ -35,6 +35,8 @@ pub struct UdpLink {
     strangers: Option<UdpSocket>,
     /// It may have something.
     strangers_came: bool,
+    /// The peer was heard last, and more of strangers may be here.
+    strangers_turn: bool,
     /// An event said that there is something in the error queue: without one it isn't asked, which saves a system call a packet.
     errors: bool,
     /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
@@ -103,6 +105,7 @@ impl UdpLink {
             mixed: 0,
             strangers: None,
             strangers_came: false,
+            strangers_turn: false,
             errors: false,
             segments: true,
             runs: false,
@@ -127,6 +130,37 @@ impl UdpLink {
         let received = self.strangers.as_ref().and_then(|socket| sys::receive(socket, buffer).ok());
         self.strangers_came = received.is_some();
         received.map(|(octets, from)| Arrived::one(octets, from))
+    }
+
+    /// While both have something the peer is heard first, and then they take turns: neither waits for the other.
+    fn receive_from_either(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        if std::mem::take(&mut self.strangers_turn)
+            && let Some(arrived) = self.receive_from_strangers(buffer)
+        {
+            return Ok(arrived);
+        }
+        match self.receive_here(buffer) {
+            Err(error) if self.strangers_came => self.receive_from_strangers(buffer).ok_or(error),
+            received => {
+                self.strangers_turn = self.strangers_came;
+                received
+            }
+        }
+    }
+
+    /// Receives from the peer's socket, which is everybody's as long as there is no other.
+    fn receive_here(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        if self.runs {
+            return Ok(self.receive_run(buffer)?);
+        }
+        if let Some(peer) = self.peer.filter(|_| self.mixed == 0) {
+            return Ok(Arrived::one(sys::receive_from_peer(&self.socket, buffer)?, peer));
+        }
+        let (octets, from) = sys::receive(&self.socket, buffer)?;
+        // What a stranger sent just before lies in the socket still, and what comes is in the order in which it came.
+        self.mixed =
+            if self.peer == Some(from) { self.mixed.saturating_sub(1) } else { RECEIVED_BEFORE_UNMIXED };
+        Ok(Arrived::one(octets, from))
     }
 
     /// Where datagrams never come together that is soon no longer asked for: it costs a twentieth of what it takes to receive one.
@@ -212,22 +246,7 @@ impl Link for UdpLink {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        if self.strangers_came
-            && let Some(arrived) = self.receive_from_strangers(buffer)
-        {
-            return Ok(arrived);
-        }
-        if self.runs {
-            return Ok(self.receive_run(buffer)?);
-        }
-        if let Some(peer) = self.peer.filter(|_| self.mixed == 0) {
-            return Ok(Arrived::one(sys::receive_from_peer(&self.socket, buffer)?, peer));
-        }
-        let (octets, from) = sys::receive(&self.socket, buffer)?;
-        // What a stranger sent just before lies in the socket still, and what comes is in the order in which it came.
-        self.mixed =
-            if self.peer == Some(from) { self.mixed.saturating_sub(1) } else { RECEIVED_BEFORE_UNMIXED };
-        Ok(Arrived::one(octets, from))
+        if self.strangers_came { self.receive_from_either(buffer) } else { self.receive_here(buffer) }
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {

@@ -33,7 +33,7 @@ async fn peer_and_strangers_are_heard_and_answered_from_the_same_port() {
         assert_eq!(received(&mut link), [(b"ack".to_vec(), to)], "the set has told of nobody else");
         link.expect_strangers();
         client.send_to(b"ack", tid).unwrap();
-        assert_eq!(received(&mut link), [(b"who are you".to_vec(), other), (b"ack".to_vec(), to)]);
+        assert_eq!(received(&mut link), [(b"ack".to_vec(), to), (b"who are you".to_vec(), other)]);
         for (to, socket) in [(to, &client), (other, &stranger)] {
             link.send(to, &Transmit::Packet(b"hello")).unwrap();
             let mut buffer = [0; 8];
@@ -85,7 +85,7 @@ async fn what_strangers_sent_before_is_known_as_theirs_behind_what_the_peer_sent
         client.send_to(b"ack", link.local_addr()).unwrap();
         stranger.send_to(b"hm", link.local_addr()).unwrap();
         link.expect_strangers();
-        assert_eq!(received(&mut link), [(b"hm".to_vec(), other), (b"ack".to_vec(), to)]);
+        assert_eq!(received(&mut link), [(b"ack".to_vec(), to), (b"hm".to_vec(), other)]);
     }
     assert_eq!(link.mixed, 0);
 }
@@ -133,7 +133,7 @@ async fn another_link_goes_on_with_the_socket_and_may_be_dedicated_as_well() {
     second.expect_strangers();
     client.send_to(b"ack", tid).unwrap();
     stranger.send_to(b"hm", tid).unwrap();
-    assert_eq!(received(&mut second), [(b"hm".to_vec(), other), (b"ack".to_vec(), to)]);
+    assert_eq!(received(&mut second), [(b"ack".to_vec(), to), (b"hm".to_vec(), other)]);
 }
 
 #[tokio::test]
@@ -141,4 +141,27 @@ async fn a_link_of_no_single_address_stays_open_to_all() {
     let mut link = link("0.0.0.0:0");
     assert!(!link.dedicate(peer("127.0.0.1:0").local_addr().unwrap()));
     assert!(link.strangers().is_none());
+}
+
+#[tokio::test]
+async fn the_peer_is_heard_at_once_however_many_strangers_send() {
+    let (mut link, client, stranger) = dedicated("127.0.0.1:0");
+    let (tid, to, other) = (link.local_addr(), client.local_addr().unwrap(), stranger.local_addr().unwrap());
+    let flood = || {
+        // (The kernel drops what has no room.)
+        (0..100).for_each(|_| assert_eq!(stranger.send_to(b"hm", tid).unwrap(), 2));
+    };
+    flood();
+    link.expect_strangers();
+    let from = |link: &mut UdpLink| link.receive(&mut [0; 8]).unwrap().from;
+    assert_eq!([from(&mut link), from(&mut link)], [other, other], "nobody else has sent anything");
+    for _ in 0..10 {
+        flood();
+        client.send_to(b"ack", tid).unwrap();
+        assert_eq!(from(&mut link), to, "before all of them");
+        // And they are answered though the peer has more to say.
+        client.send_to(b"ack", tid).unwrap();
+        assert_eq!([from(&mut link), from(&mut link)], [other, to]);
+        assert_eq!(from(&mut link), other);
+    }
 }
