@@ -52,3 +52,52 @@ fn a_client_whose_windows_are_polled_for_is_heard_also_when_it_pauses_within_one
         stage.expect_exit(|exit| *exit == Exit::Normal).await;
     });
 }
+
+#[test]
+fn a_socket_that_the_kernel_does_not_take_back_is_looked_at_now_and_then_until_it_does() {
+    in_virtual_time(async {
+        let stage = Stage::polling();
+        let transfer = stage.request(WRITE);
+        let (looks, is_refused) = <(Rc<Cell<u32>>, Rc<Cell<bool>>)>::default();
+        let (board, counted, refused) = (Rc::clone(&stage.board), Rc::clone(&looks), Rc::clone(&is_refused));
+        let link = Tapped::new(&transfer, move |tap| {
+            if let Tap::Look(socket) = tap {
+                counted.update(|looks| looks + 1);
+                if refused.get() {
+                    // Somebody else's place in the set is what refuses it.
+                    let _ = board.set.as_ref().unwrap().add(socket, 0);
+                }
+            }
+        });
+        stage.start_with(&transfer, link);
+        transfer.expect(OACK).await;
+        for number in 1..=4 {
+            transfer.send(&block(number));
+        }
+        transfer.expect(&ack(4)).await;
+        poll_always();
+        is_refused.set(true);
+        for number in 5..=8 {
+            transfer.send(&block(number));
+        }
+        transfer.expect(&ack(8)).await;
+        let seen = looks.get();
+        pass(Duration::ZERO).await;
+        pass(Duration::ZERO).await;
+        assert_eq!(looks.get(), seen, "it is looked at without a pause");
+        // It is heard all the same.
+        for number in 9..=12 {
+            transfer.send(&block(number));
+        }
+        pass(limits::SOCKET_ADDED_AGAIN_AFTER).await;
+        transfer.expect(&ack(12)).await;
+        is_refused.set(false);
+        stage.board.set.as_ref().unwrap().remove(&transfer.lease.socket).unwrap();
+        pass(limits::SOCKET_ADDED_AGAIN_AFTER).await;
+        assert!(stage.waits_for(&transfer.lease.socket));
+        for number in 13..=16 {
+            transfer.send(&block(number));
+        }
+        transfer.expect(&ack(16)).await;
+    });
+}
