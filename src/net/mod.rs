@@ -25,6 +25,8 @@ pub use self::link::{Arrived, Link};
 pub use self::memory_link::MemoryLink;
 pub use self::mtu::Mtu;
 pub use self::port_range::{ParsePortRangeError, PortRange};
+#[cfg(test)]
+pub(crate) use self::readiness::refuse_registrations;
 pub use self::ready_list::ReadyList;
 pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};

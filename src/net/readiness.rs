@@ -57,9 +57,24 @@ pub(super) fn registered<D: AsRawFd>(descriptor: D) -> io::Result<AsyncFd<D>> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(io::Error::other("a socket can only be waited for inside a tokio runtime"));
     }
+    #[cfg(test)]
+    if REFUSED.get() {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
     #[expect(
         deprecated,
         reason = "its successor is unsafe: it wants a descriptor that stays open and the same, which an Arc<UdpSocket> and a set of our own are"
     )]
     AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+#[cfg(test)]
+thread_local! {
+    static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on registrations fail on this thread, or don't.
+#[cfg(test)]
+pub(crate) fn refuse_registrations(are_refused: bool) {
+    REFUSED.set(are_refused);
 }

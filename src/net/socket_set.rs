@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Sleep, sleep};
 
 use super::readiness::registered;
 use super::sys::Epoll;
-use crate::limits::{BUSY_SOCKETS_MIN, SOCKETS_PER_TURN};
+use crate::limits::{BUSY_SOCKETS_MIN, SOCKET_ADDED_AGAIN_AFTER, SOCKETS_PER_TURN};
 
 /// Sockets that are waited for together.
 ///
@@ -23,6 +25,8 @@ pub struct SocketSet {
     epoll: Rc<Epoll>,
     /// What the runtime is told by; none while the set is asked.
     registered: RefCell<Option<AsyncFd<Rc<Epoll>>>>,
+    /// Until the runtime is asked again that refused.
+    pause: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
 /// A socket that has something.
@@ -44,7 +48,7 @@ impl SocketSet {
     pub fn new() -> io::Result<Self> {
         let epoll = Rc::new(Epoll::new()?);
         let registered = RefCell::new(Some(registered(Rc::clone(&epoll))?));
-        Ok(Self { epoll, registered })
+        Ok(Self { epoll, registered, pause: RefCell::default() })
     }
 
     /// Adds a socket. It leaves the set when it is closed, or [removed](Self::remove).
@@ -84,10 +88,10 @@ impl SocketSet {
             if self.take_ready(events)? || !events.is_empty() {
                 return Poll::Ready(Ok(true));
             }
-            *registered = self.register();
+            *registered = self.register_again(cx);
         }
-        // (If the kernel has no room for the registration just now, the set goes on to be asked.)
-        let Some(waiting) = &*registered else { return Poll::Ready(Ok(true)) };
+        // (If the kernel has no room for the registration just now, the set is asked again after a pause.)
+        let Some(waiting) = &*registered else { return Poll::Pending };
         let mut readiness = ready!(waiting.poll_read_ready(cx))?;
         let more = self.take_ready(events)?;
         if events.len() >= BUSY_SOCKETS_MIN {
@@ -107,6 +111,23 @@ impl SocketSet {
             // (Taken for "nothing", it would leave what is there until something else comes.)
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN),
+        }
+    }
+
+    /// Has the runtime told of what comes, unless it refused a moment ago. If it refuses now, whoever waits is woken after a pause.
+    fn register_again(&self, cx: &mut Context<'_>) -> Option<AsyncFd<Rc<Epoll>>> {
+        let mut pause = self.pause.borrow_mut();
+        loop {
+            if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
+                return None;
+            }
+            *pause = match self.register() {
+                None => Some(Box::pin(sleep(SOCKET_ADDED_AGAIN_AFTER))),
+                registered => {
+                    *pause = None;
+                    return registered;
+                }
+            };
         }
     }
 

@@ -6,6 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::*;
+use crate::limits;
+use crate::net::refuse_registrations;
 use crate::net::test_support::{block_on, peer};
 use crate::net::{UdpLink, sys};
 
@@ -298,4 +300,26 @@ fn a_set_whose_runtime_is_gone_says_so_to_whoever_waits() {
     let polled = set.unwrap().poll_events(&mut Context::from_waker(Waker::noop()), &mut events);
     assert!(matches!(polled, Poll::Ready(Err(_))), "{polled:?}");
     assert_eq!(events, []);
+}
+
+#[tokio::test]
+async fn a_set_that_the_runtime_does_not_take_back_is_asked_now_and_then_until_it_does() {
+    let stage = Stage::new();
+    let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
+    sockets.iter().for_each(|socket| stage.send_to(socket));
+    assert!(stage.one_call().await.1, "from here on the runtime isn't told");
+    refuse_registrations(true);
+    assert_eq!(stage.call().await, None, "its owner is to sleep, and not to call again at once");
+    stage.send_to(&sockets[3]);
+    assert_eq!(stage.one_call().await.0, [data(3)]);
+    assert_eq!(stage.call().await, None);
+    assert!(!stage.set.is_registered());
+    refuse_registrations(false);
+    let later = async {
+        tokio::time::sleep(limits::SOCKET_ADDED_AGAIN_AFTER * 2).await;
+        assert!(stage.set.is_registered());
+        stage.send_to(&sockets[1]);
+    };
+    let ((events, more), ()) = tokio::join!(stage.one_call(), later);
+    assert_eq!((events, more), (vec![data(1)], false));
 }
