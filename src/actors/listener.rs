@@ -92,6 +92,8 @@ impl Listener {
         if service.single_port { limits::DATAGRAM_OCTETS_MAX } else { limits::REQUEST_OCTETS_MAX + 1 }
     }
 
+    /// # Panics
+    /// When the socket can't be waited for any more: a listener that lived on would be deaf.
     fn turn(&mut self, ctx: &Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
@@ -99,7 +101,8 @@ impl Listener {
                 match std::task::ready!(requests.poll_event(task)) {
                     Ok(errors) if errors && self.service.single_port => self.take_errors(),
                     Ok(_) => {}
-                    Err(_) => return Poll::Ready(()),
+                    // The supervisor has a word with the operator, and starts this again.
+                    Err(error) => panic!("can't wait for requests: {error}"),
                 }
             }
             self.backlog = self.take_datagrams(ctx);
@@ -346,3 +349,6 @@ impl ActorFuture<Listener> for Pump {
         listener.turn(ctx, task)
     }
 }
+
+#[cfg(test)]
+mod tests;
