@@ -121,6 +121,27 @@ fn a_client_that_began_anew_from_the_same_port_is_served_anew() {
     served.still_serves();
 }
 
+/// Its earlier transfer ends for the new one, and not before there is one.
+#[test]
+fn a_client_that_begins_anew_needs_no_place_besides_the_one_that_it_has() {
+    for limit in ["--max-transfers", "--max-transfers-per-client"] {
+        let served = Served::new(&["--single-port", limit, "1", "--over-limit", "error"]);
+        served.file("other", b"what else");
+        let mut client = served.ask(&rrq(GOOD, "octet", &[("timeout", "10")]));
+        client.expect_oack();
+        // As long as it has answered nothing, anybody may have sent this.
+        client.send(&rrq("other", "octet", &[]));
+        client.expect_error(0);
+        client.send(&ack(0));
+        client.expect_data(1);
+        client.send(&rrq("other", "octet", &[]));
+        assert_eq!(client.expect_data(1), b"what else");
+        client.send(&ack(1));
+        served.logged("read complete", "other");
+        served.logged("read superseded", GOOD);
+    }
+}
+
 #[test]
 fn answers_come_from_the_address_that_was_asked() {
     let root = directory();

@@ -229,11 +229,12 @@ impl Listener {
     }
 
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
-    fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, ticket: Ticket) {
+    fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, mut ticket: Ticket) {
         let Assignment { id, peer, received_at, .. } = *assignment;
         if !self.may_refuse(peer, received_at) {
             return;
         }
+        ticket.supersede();
         if let Some(log) = &self.service.packet_log {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);

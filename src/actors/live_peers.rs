@@ -1,7 +1,7 @@
 //! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer, unless these come to the same port.
 
-use std::collections::{HashMap, hash_map};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, HashMap, hash_map};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,9 @@ use crate::wire::Request;
 /// A client's address and port, and the address that it sent its request to.
 type Key = (SocketAddr, SocketAddr);
 
+/// No address is less.
+const LEAST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// The table of live peers: one for a server, shared by its listeners.
 #[derive(Debug)]
 pub struct LivePeers {
@@ -35,8 +38,8 @@ pub struct LivePeers {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The newest transfer of each.
-    peers: HashMap<Key, Entry>,
+    /// The newest transfer of each. In order, so that those of one client are found together.
+    peers: BTreeMap<Key, Entry>,
     /// All live transfers: a peer may have more than one.
     live: usize,
     /// Those of each client, if they are bounded.
@@ -59,6 +62,8 @@ pub(super) struct PeerState {
     over: AtomicBool,
     /// Either of them.
     dismissed: AtomicBool,
+    /// The peer began anew.
+    superseded: AtomicBool,
     /// It doesn't count any more among those that have not answered and hold something.
     released: AtomicBool,
     /// Transfers of the table whose outcome isn't known.
@@ -77,7 +82,7 @@ pub(super) struct PeerState {
 impl PeerState {
     pub(super) fn counted_in(table: &LivePeers, peer: SocketAddr) -> Self {
         change(&table.unfinished, |count| count + 1);
-        let [answered, over, dismissed, released] = [const { AtomicBool::new(false) }; 4];
+        let [answered, over, dismissed, superseded, released] = [const { AtomicBool::new(false) }; 5];
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
         let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
         // (Misses are many, and the clock is only for those who have an inbox.)
@@ -88,6 +93,7 @@ impl PeerState {
             answered,
             over,
             dismissed,
+            superseded,
             released,
             unfinished,
             peer,
@@ -142,6 +148,10 @@ impl PeerState {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     /// Whether the same request would be a new one.
     pub(super) fn is_settled(&self) -> bool {
         self.answered.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
@@ -165,7 +175,10 @@ impl PeerState {
     }
 
     fn tell_superseded(&self) {
-        if let Some(session) = &*lock(&self.session) {
+        let session = lock(&self.session);
+        // (One that has no session yet is told when it has.)
+        self.superseded.store(true, Ordering::Relaxed);
+        if let Some(session) = &*session {
             // One that has no room for this, or is replaced just now, finds nothing more in its inbox, and gives up in time.
             let _ = session.try_send(Superseded);
         }
@@ -174,7 +187,13 @@ impl PeerState {
     /// Repeated requests go to `session`, which has sent something, or is about to: from now on it is one of those that give way to others
     /// as long as its peer hasn't answered.
     pub(super) fn set_session(self: &Arc<Self>, session: Addr<Session>) {
-        let is_first = lock(&self.session).replace(session).is_none();
+        let is_first = {
+            let mut current = lock(&self.session);
+            if self.superseded.load(Ordering::Relaxed) {
+                let _ = session.try_send(Superseded);
+            }
+            current.replace(session).is_none()
+        };
         if is_first
             && !self.is_settled()
             && let Some(oldest) = self.unproven.add(self)
@@ -216,6 +235,8 @@ pub(super) struct Ticket {
     pub(super) state: Arc<PeerState>,
     key: Key,
     table: Arc<LivePeers>,
+    /// In single-port mode, the transfer of the same peer that ends once this one is sure to be served.
+    earlier: Option<Entry>,
 }
 
 impl LivePeers {
@@ -266,19 +287,18 @@ impl LivePeers {
     ) -> Claim {
         let key = (received.from, received.to);
         let mut table = lock(&self.table);
+        // The client began anew, from the same port.
+        let mut begins_anew = false;
         if self.single_port
             && let Some(Entry { request: earlier, session, .. }) = table.peers.get(&key)
-            && !session.over.load(Ordering::Relaxed)
+            && !session.is_over()
         {
             let (is_same, has_answered) = (earlier == request, session.answered.load(Ordering::Relaxed));
             if is_same && has_answered && !session.is_quiet_since(self.now_ms()) {
                 // It is late: the transfer is under way.
                 return Claim::Repeat;
             }
-            if !is_same || has_answered {
-                // The client began anew, from the same port.
-                session.tell_superseded();
-            }
+            begins_anew = !is_same || has_answered;
         }
         if let Some(entry) = table.peers.get(&key)
             && entry.request == *request
@@ -292,21 +312,32 @@ impl LivePeers {
         if self.unproven.are_too_many() || !self.unproven.have_room_for(received.from.ip()) {
             return Claim::Flood;
         }
-        if table.live >= self.transfers_max {
-            return Claim::Full("the limit of transfers is reached");
+        if let Err(why) = self.find_place(&table, &key, begins_anew) {
+            return Claim::Full(why);
         }
-        if let Some(most) = self.per_client_max {
-            let of_client = table.clients.entry(received.from.ip()).or_default();
-            if *of_client >= most {
-                return Claim::Full("the limit of transfers of one client is reached");
-            }
-            *of_client += 1;
+        if self.per_client_max.is_some() {
+            *table.clients.entry(received.from.ip()).or_default() += 1;
         }
         let (id, state) = (next_id(), Arc::new(PeerState::counted_in(self, received.from)));
         let entry = Entry { id, request: request.clone().into_owned(), session: Arc::clone(&state) };
-        table.peers.insert(key, entry);
+        let earlier = table.peers.insert(key, entry).filter(|_| begins_anew);
         table.live += 1;
-        Claim::New(Ticket { id, state, key, table: Arc::clone(self) })
+        Claim::New(Ticket { id, state, key, table: Arc::clone(self), earlier })
+    }
+
+    /// Whether there is a place for one more of this client. One that begins anew has the place that it had: its earlier transfer is about to end. (If
+    /// it has answered; otherwise nobody knows whether it is the one who asks, and there would be no bound.)
+    fn find_place(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), &'static str> {
+        let has_place = begins_anew
+            && table.peers.get(key).is_some_and(|entry| entry.session.answered.load(Ordering::Relaxed));
+        if table.live >= self.transfers_max + usize::from(has_place) {
+            return Err("the limit of transfers is reached");
+        }
+        let of_client = table.clients.get(&key.0.ip()).copied().unwrap_or_default();
+        if self.per_client_max.is_some_and(|most| of_client >= most + usize::from(has_place)) {
+            return Err("the limit of transfers of one client is reached");
+        }
+        Ok(())
     }
 }
 
@@ -321,7 +352,7 @@ impl LivePeers {
     /// The network says that nobody listens at this address.
     pub(super) fn set_gone(&self, peer: SocketAddr) {
         let table = lock(&self.table);
-        let of_peer = table.peers.iter().filter(|((it, _), _)| *it == peer);
+        let of_peer = table.peers.range((peer, LEAST)..).take_while(|((it, _), _)| *it == peer);
         of_peer.filter_map(|(_, entry)| entry.session.inbox.as_ref()).for_each(|inbox| inbox.set_gone());
     }
 
@@ -331,6 +362,15 @@ impl LivePeers {
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Ticket {
+    /// This one is served: the transfer that the client has given up for it ends.
+    pub(super) fn supersede(&mut self) {
+        if let Some(earlier) = self.earlier.take() {
+            earlier.session.tell_superseded();
+        }
     }
 }
 
@@ -347,6 +387,10 @@ impl Drop for Ticket {
         }
         if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {
             table.peers.remove(&self.key);
+            // It was not served: the one before it goes on, if it hasn't ended meanwhile.
+            if let Some(earlier) = self.earlier.take().filter(|earlier| !earlier.session.is_over()) {
+                table.peers.insert(self.key, earlier);
+            }
         }
     }
 }
@@ -363,3 +407,6 @@ fn change(unfinished: &watch::Sender<usize>, by: impl FnOnce(usize) -> usize) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ impl SessionSupervisor {
             && self.wants_spares()
             && serve.is_short()
             && serve.assignment.request.options.is_empty();
-        let Serve { assignment, way, local, port, opened, ticket } = serve;
+        let Serve { assignment, way, local, port, opened, mut ticket } = serve;
         let shared = port.map(|socket| Spare { socket, local, met: Vec::new() });
         let spare = if is_common { self.spares.borrow_mut().take(local, assignment.peer) } else { None };
         let Spare { socket, local, met } =
@@ -104,6 +104,7 @@ impl SessionSupervisor {
             lease.hold().set_opened(opened);
         }
         let session = self.start_session(&lease, ctx);
+        ticket.supersede();
         let met = is_common.then_some(met);
         self.keep(Child { session: Some(session), lease, resumptions: 0, met, _ticket: ticket });
     }

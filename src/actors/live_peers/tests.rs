@@ -1,0 +1,119 @@
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use super::*;
+use crate::net::{Link, SharedLink};
+use crate::wire::Packet;
+
+const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 69);
+
+fn client(number: u32) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)), 2000)
+}
+
+fn claim(table: &Arc<LivePeers>, from: SocketAddr, to: SocketAddr, file: &str) -> Claim {
+    let request = format!("\0\x01{file}\0octet\0");
+    let Ok(Packet::Request(request)) = Packet::decode(request.as_bytes()) else { panic!("{request:?}") };
+    let received = Received { octets: 0, from, to, to_broadcast: false };
+    let id = table.live() as u64;
+    table.claim(&received, &request, || unreachable!("it has no session"), || TransferId(id))
+}
+
+fn admitted(table: &Arc<LivePeers>, from: SocketAddr, to: SocketAddr, file: &str) -> Ticket {
+    let Claim::New(ticket) = claim(table, from, to, file) else { panic!("no place for {file}") };
+    ticket
+}
+
+fn link(ticket: &Ticket) -> SharedLink {
+    let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    SharedLink::new(socket, Arc::clone(ticket.state.inbox().unwrap()), ticket.key.0, LOCAL)
+}
+
+/// How many datagrams have come for a transfer since the last time.
+fn heard(ticket: &Ticket) -> usize {
+    let mut link = link(ticket);
+    std::iter::from_fn(|| link.receive(&mut [0; 8]).ok()).count()
+}
+
+fn hears_that_it_is_gone(ticket: &Ticket) -> bool {
+    link(ticket).take_error().is_some()
+}
+
+#[test]
+fn a_client_that_gets_no_place_leaves_no_entry() {
+    let table = LivePeers::bounded(10, Some(0), true);
+    assert!(matches!(claim(&table, client(1), LOCAL, "a"), Claim::Full(_)));
+    assert!(lock(&table.table).clients.is_empty());
+    let table = LivePeers::bounded(0, Some(1), true);
+    assert!(matches!(claim(&table, client(1), LOCAL, "a"), Claim::Full(_)));
+    assert!(lock(&table.table).clients.is_empty() && lock(&table.table).peers.is_empty());
+}
+
+#[test]
+fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
+    for table in [LivePeers::bounded(1, None, true), LivePeers::bounded(9, Some(1), true)] {
+        let first = admitted(&table, client(1), LOCAL, "a");
+        // Who sent the request is not known: its transfer stays.
+        assert!(matches!(claim(&table, client(1), LOCAL, "b"), Claim::Full(_)));
+        assert!(table.deliver(client(1), LOCAL, b"ack"));
+        assert_eq!(heard(&first), 1);
+        first.state.set_answered();
+        let second = admitted(&table, client(1), LOCAL, "b");
+        assert!(table.deliver(client(1), LOCAL, b"ack"));
+        assert_eq!([&first, &second].map(heard), [0, 1]);
+        drop(first);
+        assert_eq!(table.live(), 1);
+        drop(second);
+        assert_eq!((table.live(), lock(&table.table).clients.len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_if_the_one_that_was_to_take_its_place_finds_no_session() {
+    let table = LivePeers::bounded(9, None, true);
+    let first = admitted(&table, client(1), LOCAL, "a");
+    first.state.set_answered();
+    drop(admitted(&table, client(1), LOCAL, "b"));
+    assert!(table.deliver(client(1), LOCAL, b"ack"), "nobody has it");
+    assert_eq!(heard(&first), 1);
+    // Once the new one has a session the old one is gone for good.
+    let mut second = admitted(&table, client(1), LOCAL, "b");
+    second.supersede();
+    drop(second);
+    assert!(!table.deliver(client(1), LOCAL, b"ack"));
+}
+
+#[test]
+fn a_client_that_is_gone_is_gone_at_every_address_and_nobody_else_is() {
+    let table = LivePeers::bounded(9, None, true);
+    let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), 69);
+    let other_port = SocketAddr::new(client(1).ip(), 2001);
+    let of_it = [LOCAL, other].map(|local| admitted(&table, client(1), local, "a"));
+    let others = [client(0), client(2), other_port].map(|peer| admitted(&table, peer, LOCAL, "a"));
+    table.set_gone(client(1));
+    assert_eq!(of_it.each_ref().map(hears_that_it_is_gone), [true; 2]);
+    assert_eq!(others.each_ref().map(hears_that_it_is_gone), [false; 3]);
+}
+
+/// One of ten thousand costs what one of a hundred does, more or less: not a hundred times as much.
+#[test]
+fn a_client_that_is_gone_is_found_without_a_look_at_all_others() {
+    let time = |clients: u32| {
+        let table = LivePeers::bounded(20_000, None, true);
+        let _tickets: Vec<_> = (0..clients)
+            .map(|number| {
+                let ticket = admitted(&table, client(number << 8), LOCAL, "a");
+                ticket.state.set_answered();
+                ticket
+            })
+            .collect();
+        let times = (0..20).map(|_| {
+            let began = std::time::Instant::now();
+            (0..20).for_each(|number| table.set_gone(client(number << 8)));
+            began.elapsed()
+        });
+        times.min().unwrap_or(Duration::MAX)
+    };
+    let (few, many) = (time(100), time(10_000));
+    assert!(many < few * 20, "{few:?} among a hundred, {many:?} among ten thousand");
+}
