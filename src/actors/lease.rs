@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tokio::time::Instant;
 
+use super::held_source::HeldSource;
 use super::live_peers::PeerState;
 use super::routing::{Destination, Way};
 use super::service::Service;
@@ -62,7 +63,7 @@ pub(super) struct Held {
     pub(super) window: Option<Share>,
     pub(super) strangers_answered: u32,
     /// The file that is read: a reader that is replaced goes on with the very same.
-    pub(super) source: HeldSource,
+    pub(super) source: Option<Arc<HeldSource>>,
     pub(super) readers_replaced: u32,
 }
 
@@ -77,14 +78,10 @@ pub(super) struct Summary {
     pub(super) detail: Option<Box<str>>,
 }
 
-/// To close a file may mean to wait, which is nothing for an arbiter's thread.
-#[derive(Debug, Default)]
-pub(super) struct HeldSource(pub(super) Option<Arc<dyn Source>>);
-
 /// A file that was opened to be read, and what it says of itself.
 #[derive(Debug)]
 pub(super) struct Opened {
-    source: HeldSource,
+    source: Arc<HeldSource>,
     size: Option<u64>,
     path: String,
 }
@@ -258,9 +255,9 @@ impl Drop for Lease {
 
 impl Opened {
     /// Asks the file, whose answers are the store's code: it may panic.
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+    pub(super) fn new(source: Arc<HeldSource>) -> Self {
         let (size, path) = (source.size(), source.path().to_owned());
-        Self { source: HeldSource(Some(source)), size, path }
+        Self { source, size, path }
     }
 
     /// Octets of the file, if that is known.
@@ -274,18 +271,7 @@ impl Held {
     pub(super) fn set_opened(&mut self, opened: Opened) {
         self.summary.size = opened.size;
         self.summary.path = Some(opened.path);
-        self.source = opened.source;
-    }
-}
-
-impl Drop for HeldSource {
-    fn drop(&mut self) {
-        if let Some(source) = self.0.take()
-            && Arc::strong_count(&source) == 1
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn_blocking(move || drop(source));
-        }
+        self.source = Some(opened.source);
     }
 }
 

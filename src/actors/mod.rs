@@ -18,6 +18,7 @@ mod arbiter_supervisor;
 mod blocking;
 mod error_budget;
 mod extensions;
+mod held_source;
 mod history;
 #[cfg(feature = "testkit")]
 pub(crate) mod kit;

@@ -6,6 +6,7 @@ use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 
 use super::blocking::StoreCaller;
+use super::held_source::HeldSource;
 use crate::chaos::Part;
 use crate::error::Fault;
 use crate::limits;
@@ -17,7 +18,7 @@ use crate::store::{Name, Slab, Source, Store};
 pub(super) struct Reader {
     caller: StoreCaller,
     session: Recipient<Read>,
-    source: Option<Arc<dyn Source>>,
+    source: Option<Arc<HeldSource>>,
     chaos: Part,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct Fetch {
 #[rtype(result = "()")]
 pub(super) enum Read {
     /// The file is open.
-    Opened(Arc<dyn Source>),
+    Opened(Arc<HeldSource>),
     /// Octets of it.
     Fetched(Slab),
     /// It can't be opened, or read any further.
@@ -51,7 +52,7 @@ impl Reader {
     pub(super) fn new(
         caller: StoreCaller,
         session: Recipient<Read>,
-        source: Option<Arc<dyn Source>>,
+        source: Option<Arc<HeldSource>>,
         chaos: Part,
     ) -> Self {
         Self { caller, session, source, chaos }
@@ -81,11 +82,12 @@ impl Handler<Open> for Reader {
         let seam = caller.seam.clone();
         let opening = async move {
             if let Some(later) = caller.call(|store| Ok(store.open_later(&name)))? {
-                return caller.wait_within(limits::READ_WITHIN, later).await;
+                let opened = caller.wait_within(limits::READ_WITHIN, later).await?;
+                return caller.call(|_| Ok(HeldSource::new(opened)));
             }
             let open = move |store: &Arc<dyn Store>| {
                 seam.at("open");
-                store.open(&name)
+                store.open(&name).map(HeldSource::new)
             };
             caller.call_within(limits::READ_WITHIN, open).await
         };

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::blocking::StoreCaller;
+use super::held_source::HeldSource;
 use super::lease::Opened;
 use super::service::Service;
 use super::session::Assignment;
@@ -63,7 +64,8 @@ impl Service {
         let caller = StoreCaller::new(self, &destination.store, assignment.id, seam);
         caller.call(|store| {
             caller.seam.at("open_cached");
-            store.open_cached(&destination.name).map(|opened| opened.map(Opened::new)).transpose()
+            let opened = store.open_cached(&destination.name);
+            opened.map(|opened| opened.map(HeldSource::new).map(Opened::new)).transpose()
         })
     }
 

@@ -32,6 +32,7 @@ use self::guest::{Ended, Guest, Temper};
 use self::rng::{Rng, for_each_seed};
 use self::seat::Seat;
 use self::store::Flaky;
+use super::held_source::HeldSource;
 use super::lease::{Lease, Opened};
 use super::live_peers::{Claim, LivePeers, Ticket};
 use super::registry::Registry;
@@ -120,8 +121,9 @@ impl Hall {
             Claim::Full(_) | Claim::Flood => panic!("so few, and no place"),
         };
         let name = Name::from_request(request.filename().as_bytes()).unwrap();
-        let source = (request.direction == Direction::Read)
-            .then(|| Opened::new(self.service.store.open(&name).expect("the file is there")));
+        let source = (request.direction == Direction::Read).then(|| {
+            Opened::new(HeldSource::new(self.service.store.open(&name).expect("the file is there")))
+        });
         let (request, received_at) = (request.into_owned(), Instant::now());
         let assignment = Assignment { id: ticket.id, peer, request, received_at };
         let way = self.service.route(&assignment.asked(SERVER), 0).expect("a name");

@@ -327,6 +327,11 @@ impl Source for ActorSource {
         let answer = timeout(self.within, asking);
         Some(Box::pin(async move { answer.await.map_err(no_answer)?.map_err(no_answer)? }))
     }
+
+    /// The actor is sent a message.
+    fn drops_at_once(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

@@ -151,6 +151,10 @@ impl Source for MemorySource {
     fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
         self.fetch(offset, length).map(Some)
     }
+
+    fn drops_at_once(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

@@ -86,6 +86,12 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         let _ = (offset, length);
         None
     }
+
+    /// Whether dropping it waits for nothing: no disk, no network, no lock that is held for long. Then it is dropped wherever the last
+    /// transfer lets go of it, which spares each transfer the way to another thread. Otherwise it is dropped on a thread that may wait.
+    fn drops_at_once(&self) -> bool {
+        false
+    }
 }
 
 /// A piece of a file.

@@ -154,6 +154,10 @@ impl<S: Store> Source for FlawedSource<S> {
             }
         }))
     }
+
+    fn drops_at_once(&self) -> bool {
+        self.0.drops_at_once()
+    }
 }
 
 #[derive(Debug)]

@@ -94,7 +94,8 @@ impl Driver {
     /// What negotiators see of the file.
     fn found(&self) -> Found {
         let held = self.lease.hold();
-        Found { size: held.summary.size, source: held.source.0.clone() }
+        let source = held.source.clone().map(|source| source as _);
+        Found { size: held.summary.size, source }
     }
 
     /// The negotiators have answered.

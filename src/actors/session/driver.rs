@@ -307,8 +307,8 @@ impl Driver {
     fn end(&mut self) {
         self.lease.set_over();
         self.at_work = None;
-        // The session or its reader has the file too, and is the last to let go of it.
-        let source = self.lease.hold().source.0.take();
+        // (A session or a reader has the file too. Whoever is the last lets go of it where nobody waits for that.)
+        let source = self.lease.hold().source.take();
         drop(source);
         self.errands.stop = true;
     }

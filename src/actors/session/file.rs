@@ -10,6 +10,7 @@ use super::driver::Driver;
 use super::polling::AtWork;
 use super::{Assignment, Session};
 use crate::actors::blocking::StoreCaller;
+use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Opened, Transfer};
 use crate::actors::reader::{Fetch, Open, Read, Reader};
 use crate::actors::routing::Destination;
@@ -29,7 +30,7 @@ pub(super) enum File {
     #[default]
     None,
     /// The session itself: it needs no reader for as long as nothing has to be waited for.
-    Open(Arc<dyn Source>),
+    Open(Arc<HeldSource>),
     /// A reader.
     Reading(Addr<Reader>),
     /// A writer, and what it works on.
@@ -88,7 +89,7 @@ impl Driver {
     pub(super) fn open(&mut self, session: &Addr<Session>) {
         let (source, has_begun) = {
             let held = self.lease.hold();
-            (held.source.0.clone(), held.machine.is_some())
+            (held.source.clone(), held.machine.is_some())
         };
         match self.lease.assignment.request.direction {
             Direction::Read => {
@@ -111,7 +112,7 @@ impl Driver {
     }
 
     /// Starts a reader of the file that is open, or else has it opened.
-    fn start_reader(&mut self, session: &Addr<Session>, source: Option<Arc<dyn Source>>) {
+    fn start_reader(&mut self, session: &Addr<Session>, source: Option<Arc<HeldSource>>) {
         let Some(destination) = self.lease.destination() else { return };
         let (store, transfer) = (&destination.store, self.lease.assignment.id);
         let caller = StoreCaller::new(&self.service, store, transfer, self.chaos.seam("store"));
@@ -232,7 +233,7 @@ impl Driver {
         let (source, replaced) = {
             let mut held = self.lease.hold();
             held.readers_replaced += 1;
-            (held.source.0.clone(), held.readers_replaced)
+            (held.source.clone(), held.readers_replaced)
         };
         if replaced > limits::READERS_REPLACED_MAX {
             return self.fail(Fault::new(Failure::Internal, "the reader died too often"));

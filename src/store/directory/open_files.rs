@@ -1,12 +1,13 @@
 //! Files that are open to be read. Transfers of one file share its descriptor and its slabs.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::Stat;
+use rustix::fs::{Stat, major};
+use tokio::runtime::Handle;
 
 use super::slabs::{Kept, SharedSlab, Slabs};
 use crate::limits;
@@ -20,13 +21,22 @@ pub(super) struct OpenFiles(Arc<Mutex<Table>>);
 #[derive(Debug)]
 pub(super) struct OpenFile {
     name: Name,
-    pub(super) descriptor: OwnedFd,
+    pub(super) descriptor: Descriptor,
     /// The file as it was at open: its size is what is served.
     pub(super) opened: Stat,
     pub(super) slabs: Slabs,
     /// The file system doesn't know `RWF_NOWAIT`: remembered, so that it is asked once only.
     pub(super) never_cached: AtomicBool,
     table: Arc<Mutex<Table>>,
+}
+
+/// A file's descriptor. To close it asks a server, or another program, where the file is on no disk of this machine (NFS, FUSE): it is closed on a
+/// thread that may wait then.
+#[derive(Debug)]
+pub(super) struct Descriptor {
+    /// Until this is dropped.
+    open: Option<OwnedFd>,
+    closes_at_once: bool,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +79,7 @@ impl OpenFiles {
     pub(super) fn add(&self, name: &Name, descriptor: OwnedFd, opened: Stat) -> Arc<OpenFile> {
         let (slabs, never_cached) = (Slabs::default(), AtomicBool::new(false));
         let (name, table) = (name.clone(), Arc::clone(&self.0));
+        let descriptor = Descriptor::new(descriptor, &opened);
         let file = Arc::new(OpenFile { name, descriptor, opened, slabs, never_cached, table });
         if is_settled(&opened, now()) {
             let mut table = lock(&self.0);
@@ -91,6 +102,31 @@ impl OpenFile {
         if Arc::strong_count(self) > 1 && Kept::<Identity>::lacks(slab) {
             let oldest = lock(&self.table).kept.keep(Identity::of(&self.opened), Arc::clone(slab));
             drop(oldest);
+        }
+    }
+}
+
+impl Descriptor {
+    fn new(open: OwnedFd, stat: &Stat) -> Self {
+        // What has no device of its own is one of those, or in memory.
+        Self { open: Some(open), closes_at_once: major(stat.st_dev) != 0 }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // (It is taken out where this is dropped, and nowhere else.)
+        self.open.as_ref().expect("it is open for as long as this is there").as_fd()
+    }
+}
+
+impl Drop for Descriptor {
+    fn drop(&mut self) {
+        if !self.closes_at_once
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let open = self.open.take();
+            runtime.spawn_blocking(move || drop(open));
         }
     }
 }

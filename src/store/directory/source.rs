@@ -223,6 +223,11 @@ impl Source for DirectorySource {
         };
         Ok(Some(self.slab_of(piece, shared)))
     }
+
+    /// What may wait of that is the descriptor, which sees to it by itself.
+    fn drops_at_once(&self) -> bool {
+        true
+    }
 }
 
 impl Piece {

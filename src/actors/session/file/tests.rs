@@ -4,21 +4,24 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use actix::{Actor, Arbiter, System};
 use tokio::time::Instant;
 
 use super::{Assignment, Session};
-use crate::actors::lease::Lease;
+use crate::actors::held_source::HeldSource;
+use crate::actors::lease::{Lease, Opened};
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::actors::registry::Registry;
 use crate::actors::service::Service;
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
+use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Received, UdpLink};
-use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
 use crate::supervision::{Exit, start_temporary};
 use crate::wire::Packet;
 
@@ -197,4 +200,114 @@ fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
             turn_until(|| stage.exits.try_iter().any(|exit| exit == Exit::Normal)).await;
         });
     }
+}
+
+/// A store whose file tells on which thread it is dropped.
+#[derive(Debug)]
+struct Library {
+    dropped: Sender<ThreadId>,
+    /// Whether what is read is at hand.
+    is_cached: bool,
+}
+
+#[derive(Debug)]
+struct Book {
+    dropped: Sender<ThreadId>,
+    is_cached: bool,
+}
+
+impl Library {
+    fn book(&self) -> Arc<dyn Source> {
+        Arc::new(Book { dropped: self.dropped.clone(), is_cached: self.is_cached })
+    }
+}
+
+impl Store for Library {
+    fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        Ok(self.book())
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        Err(Failure::Forbidden.into())
+    }
+}
+
+impl Source for Book {
+    fn size(&self) -> Option<u64> {
+        Some(600)
+    }
+
+    fn path(&self) -> &str {
+        "file"
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        let end = (offset + length as u64).min(600);
+        Ok(Slab { bytes: vec![7; usize::try_from(end - offset).unwrap()].into(), end: end == 600 })
+    }
+
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        if self.is_cached { self.fetch(offset, length).map(Some) } else { Ok(None) }
+    }
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        // A test that is over listens no more.
+        let _ = self.dropped.send(thread::current().id());
+    }
+}
+
+/// To drop a file may mean to wait, whoever lets go of it last, and however the transfer ends.
+#[test]
+fn a_file_is_dropped_once_and_never_on_the_thread_that_sessions_run_on() {
+    let _system = System::new();
+    for is_cached in [false, true] {
+        for is_opened_before in [false, true] {
+            for is_complete in [false, true] {
+                let (tell, dropped) = mpsc::channel();
+                let library = Arc::new(Library { dropped: tell, is_cached });
+                let stage = Stage::new(b"\0\x01file\0octet\0", Arc::<Library>::clone(&library));
+                if is_opened_before {
+                    stage.lease.hold().set_opened(Opened::new(HeldSource::new(library.book())));
+                }
+                let arbiter = stage.arbiter();
+                let (ask, answer) = mpsc::channel();
+                arbiter.spawn_fn(move || ask.send(thread::current().id()).unwrap());
+                let arbiters_thread = answer.recv().unwrap();
+                stage.expect(&data(1, &[7; 512]));
+                if is_complete {
+                    stage.client.send(&ack(1)).unwrap();
+                    stage.expect(&data(2, &[7; 88]));
+                    stage.client.send(&ack(2)).unwrap();
+                } else {
+                    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+                }
+                let case = (is_cached, is_opened_before, is_complete);
+                let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
+                assert_ne!(thread, arbiters_thread, "cached, opened before, complete: {case:?}");
+                end(arbiter);
+                assert!(dropped.try_recv().is_err(), "once");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_session_moves_is_dropped_where_nobody_else_waits_as_well() {
+    let _system = System::new();
+    let (tell, dropped) = mpsc::channel();
+    let library = Arc::new(Library { dropped: tell, is_cached: true });
+    let stage = Stage::new(b"\0\x01file\0octet\0", library);
+    let first = stage.arbiter();
+    stage.expect(&data(1, &[7; 512]));
+    end(first);
+    let second = stage.arbiter();
+    let (ask, answer) = mpsc::channel();
+    second.spawn_fn(move || ask.send(thread::current().id()).unwrap());
+    stage.expect(&data(1, &[7; 512]));
+    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+    let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
+    assert_ne!(thread, answer.recv().unwrap());
+    end(second);
 }

@@ -2,6 +2,7 @@
 
 use super::stage::{Stage, Transfer};
 use super::*;
+use crate::actors::held_source::HeldSource;
 use crate::actors::lease::Opened;
 use crate::error::Fault;
 use crate::limits::{SENDS_BEFORE_DEDICATION, SENDS_WORTH_DEDICATION};
@@ -61,7 +62,7 @@ impl Stage {
     fn started_endless(&self, request: &[u8]) -> Transfer {
         let transfer = self.request(request);
         let source = self.store.open(&Name::from_request(b"file").unwrap()).unwrap();
-        transfer.lease.hold().set_opened(Opened::new(Arc::new(Endless(source))));
+        transfer.lease.hold().set_opened(Opened::new(HeldSource::new(Arc::new(Endless(source)))));
         self.start(&transfer);
         transfer
     }

@@ -13,6 +13,7 @@ use slotmap::DefaultKey;
 use tokio::time::Instant;
 
 use super::{BLOCKS, Line, MILLISECOND};
+use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Lease, Opened};
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
 use crate::actors::registry::Registry;
@@ -98,8 +99,8 @@ impl Stage {
         };
         client.connect(local).unwrap();
         client.set_nonblocking(true).unwrap();
-        let source =
-            (request.direction == Direction::Read).then(|| Opened::new(self.store.open(&name).unwrap()));
+        let source = (request.direction == Direction::Read)
+            .then(|| Opened::new(HeldSource::new(self.store.open(&name).unwrap())));
         let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
         let way = self.service.route(&assignment.asked(local), 0).unwrap();
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));

@@ -1,4 +1,7 @@
-use rustix::fs::fstat;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{fstat, makedev};
 
 use super::*;
 
@@ -64,4 +67,26 @@ fn a_name_that_leads_to_another_file_by_now_is_looked_up_anew() {
     let second = files.add(&name, tempfile::tempfile().unwrap().into(), replaced);
     drop(first);
     assert!(found(Some(replaced)).is_some_and(|file| Arc::ptr_eq(&file, &second)));
+}
+
+#[test]
+fn a_file_that_is_on_no_disk_of_this_machine_is_closed_where_nobody_waits_for_it() {
+    let pool = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+    let mut stat = fstat(tempfile::tempfile().unwrap()).unwrap();
+    for (device, closes_at_once) in [(makedev(0, 50), false), (makedev(8, 1), true)] {
+        stat.st_dev = device;
+        let (end, other_end) = UnixStream::pair().unwrap();
+        let (begin, hang) = std::sync::mpsc::channel::<()>();
+        pool.block_on(async {
+            let busy = tokio::task::spawn_blocking(move || hang.recv());
+            drop(Descriptor::new(end.into(), &stat));
+            // What is written to a pair of which one end is closed comes back as an error: the one thread that may wait has not come to that.
+            let is_closed = || (&other_end).write(b"x").is_err();
+            assert_eq!(is_closed(), closes_at_once);
+            drop(begin);
+            assert!(busy.await.unwrap().is_err());
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert!(is_closed());
+        });
+    }
 }
