@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::error::Fault;
 use crate::limits;
@@ -23,11 +24,16 @@ thread_local! {
 }
 
 /// Which slabs of a file are in memory, by their number on the grid of [`limits::SLAB_OCTETS`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slabs(Arc<Shared>);
+
 #[derive(Debug, Default)]
-pub(super) struct Slabs {
+struct Shared {
     slots: Mutex<Slots>,
-    /// A slab has been read, or can't be.
+    /// A slab has been read, or can't be: for threads that wait for that.
     settled: Condvar,
+    /// The same, for those who need no thread to wait.
+    told: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +45,7 @@ struct Slots {
 
 #[derive(Debug)]
 enum Slot {
-    /// A thread reads it.
+    /// A thread reads it, or is about to.
     Reading,
     Read(Weak<SharedSlab>),
 }
@@ -108,7 +114,7 @@ impl Slabs {
     }
 
     /// The slab, by `read` if it isn't here. Of several threads that need it one reads, and the others wait for it; if it fails, another
-    /// of them tries.
+    /// of them tries. Who would rather not keep a thread waiting [claims](Self::claim) the slab before.
     ///
     /// # Errors
     /// That of `read`.
@@ -121,20 +127,46 @@ impl Slabs {
         loop {
             match slots.find(number) {
                 Found::Here(slab) => return Ok(slab),
-                Found::Reading => slots = self.settled.wait(slots).unwrap_or_else(PoisonError::into_inner),
+                Found::Reading => {
+                    slots = self.0.settled.wait(slots).unwrap_or_else(PoisonError::into_inner);
+                }
                 Found::Missing => break,
             }
         }
         slots.insert(number, Slot::Reading);
         drop(slots);
-        let mut reading = Reading { slabs: self, number, slab: None };
-        let slab = SharedSlab::new(read()?);
-        reading.slab = Some(Arc::downgrade(&slab));
-        Ok(slab)
+        self.reading(number).read(read)
+    }
+
+    /// Takes it on to read a slab that is missing; `None` if it isn't, or if somebody else has taken that on.
+    pub(super) fn claim(&self, number: u64) -> Option<Reading> {
+        let mut slots = self.lock();
+        if !matches!(slots.find(number), Found::Missing) {
+            return None;
+        }
+        slots.insert(number, Slot::Reading);
+        drop(slots);
+        Some(self.reading(number))
+    }
+
+    /// Waits, without a thread, for as long as somebody is reading the slab.
+    pub(super) async fn settled(&self, number: u64) {
+        loop {
+            // (Whatever is settled after this is made ends it.)
+            let told = self.0.told.notified();
+            if !matches!(self.find(number), Found::Reading) {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    fn reading(&self, number: u64) -> Reading {
+        Reading { slabs: self.clone(), number, slab: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,14 +197,30 @@ impl Slots {
     }
 }
 
-/// A slab that is being read. However that ends, those who wait for it are told.
-struct Reading<'a> {
-    slabs: &'a Slabs,
-    number: u64,
+/// A slab that is being read, or is about to be. However that ends, those who wait for it are told.
+#[derive(Debug)]
+pub(super) struct Reading {
+    slabs: Slabs,
+    pub(super) number: u64,
     slab: Option<Weak<SharedSlab>>,
 }
 
-impl Drop for Reading<'_> {
+impl Reading {
+    /// Reads it, and shares it.
+    ///
+    /// # Errors
+    /// That of `read`.
+    pub(super) fn read(
+        mut self,
+        read: impl FnOnce() -> Result<Vec<u8>, Fault>,
+    ) -> Result<Arc<SharedSlab>, Fault> {
+        let slab = SharedSlab::new(read()?);
+        self.slab = Some(Arc::downgrade(&slab));
+        Ok(slab)
+    }
+}
+
+impl Drop for Reading {
     fn drop(&mut self) {
         let mut slots = self.slabs.lock();
         match self.slab.take() {
@@ -180,7 +228,8 @@ impl Drop for Reading<'_> {
             None => drop(slots.by_number.remove(&self.number)),
         }
         drop(slots);
-        self.slabs.settled.notify_all();
+        self.slabs.0.settled.notify_all();
+        self.slabs.0.told.notify_waiters();
     }
 }
 

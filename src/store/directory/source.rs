@@ -1,26 +1,30 @@
 //! A file of the directory, being read.
 
 use std::io::IoSliceMut;
-use std::sync::Arc;
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
+use tokio::task::spawn_blocking;
 
 use super::open_files::{OpenFile, OpenFiles};
-use super::slabs::{Found, SharedSlab, memory_for};
+use super::slabs::{Found, Reading, SharedSlab, memory_for};
 use super::tree::{Lookup, Tree};
 use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
-use crate::store::{Name, Slab, Source, io_fault};
+use crate::store::{Later, Name, Slab, Source, io_fault};
 
 /// A file, for one transfer.
 #[derive(Debug)]
 pub(super) struct DirectorySource {
     file: Arc<OpenFile>,
     path: String,
+    /// A slab that this transfer is to read, and others wait for.
+    claimed: Mutex<Option<Reading>>,
 }
 
 /// A piece of a file that lies in one slab.
@@ -47,19 +51,61 @@ impl DirectorySource {
         if lookup == Lookup::Cached
             && let Some(file) = files.find_named(name, |name| tree.look_again(name))
         {
-            return Ok(Self { file, path });
+            return Ok(Self::new(file, path));
         }
         let fault = |error| io_fault(&error, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
-            return Ok(Self { file, path });
+            return Ok(Self::new(file, path));
         }
         let descriptor = tree.open_file(name, lookup).map_err(fault)?;
         // Looked at again: only what was opened counts, the name may lead elsewhere by now (SAFE-09).
         let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
         refuse_special(&opened, &path)?;
-        Ok(Self { file: files.add(name, descriptor, opened), path })
+        Ok(Self::new(files.add(name, descriptor, opened), path))
+    }
+
+    /// The same file, for another transfer.
+    fn for_another(&self) -> Self {
+        Self::new(Arc::clone(&self.file), self.path.clone())
+    }
+
+    fn new(file: Arc<OpenFile>, path: String) -> Self {
+        Self { file, path, claimed: Mutex::default() }
+    }
+
+    /// Whether to fetch this slab is to wait for nobody else: it is here, or this transfer is the one that reads it.
+    fn claim(&self, number: u64) -> bool {
+        let mut claimed = self.claimed();
+        if claimed.as_ref().is_some_and(|reading| reading.number == number) {
+            return true;
+        }
+        *claimed = self.file.slabs.claim(number);
+        claimed.is_some() || matches!(self.file.slabs.find(number), Found::Here(_))
+    }
+
+    /// A panic elsewhere leaves it whole: each change is a single step.
+    fn claimed(&self) -> MutexGuard<'_, Option<Reading>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches a slab that somebody else reads, when that is done. If it came to nothing, this transfer reads it, or whoever was faster.
+    async fn fetch_after(self, number: u64, offset: u64, length: usize) -> Result<Slab, Fault> {
+        loop {
+            self.file.slabs.settled(number).await;
+            if let Some(slab) = self.fetch_cached(offset, length)? {
+                return Ok(slab);
+            }
+            if self.claim(number) {
+                break;
+            }
+        }
+        match spawn_blocking(move || self.fetch(offset, length)).await {
+            Ok(slab) => slab,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_) => Err(Failure::ShuttingDown.into()),
+        }
     }
 
     /// How much of the file a call for `length` octets at `offset` is due. A file whose size is 0 is an empty file,
@@ -192,7 +238,12 @@ impl Source for DirectorySource {
                 shared
             }
             _ if piece.is_rest() => {
-                slabs.find_or_read(piece.number, || self.read(piece.slab_offset, piece.slab_length))?
+                let read = || self.read(piece.slab_offset, piece.slab_length);
+                let claimed = self.claimed().take_if(|reading| reading.number == piece.number);
+                match claimed {
+                    Some(reading) => reading.read(read)?,
+                    None => slabs.find_or_read(piece.number, read)?,
+                }
             }
             _ => return Ok(self.slab(offset, self.read(offset, due)?.into())),
         };
@@ -224,6 +275,15 @@ impl Source for DirectorySource {
         Ok(Some(self.slab_of(piece, shared)))
     }
 
+    /// If others read the same slab, this is to take no thread while they do: one read that hangs would take all of an arbiter's.
+    fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
+        let piece = self.piece(offset, self.due(offset, length)).filter(|piece| piece.is_rest())?;
+        if self.claim(piece.number) {
+            return None;
+        }
+        Some(Box::pin(self.for_another().fetch_after(piece.number, offset, length)))
+    }
+
     /// What may wait of that is the descriptor, which sees to it by itself.
     fn drops_at_once(&self) -> bool {
         true
@@ -248,3 +308,6 @@ fn refuse_special(stat: &Stat, path: &str) -> Result<(), Fault> {
 fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
