@@ -176,7 +176,7 @@ impl Timing {
             self.sample(early_ns);
         }
         if let Some(sent) = self.timed.take() {
-            self.time(now.ns_since(sent));
+            self.take_sample(now.ns_since(sent));
         }
         if let Some((first, last)) = self.repeated.take() {
             self.judge_repeat(now.ns_since(first), now.ns_since(last));
@@ -209,7 +209,7 @@ impl Timing {
     /// A round trip of something that was sent once. One that is shorter than half of the least so far
     /// is no answer, but an ACK that was forged, or doubled by the network; unless it stays the only
     /// one, for networks get faster.
-    fn time(&mut self, round_trip_ns: u64) {
+    fn take_sample(&mut self, round_trip_ns: u64) {
         if round_trip_ns < self.least_round_trip_ns() / 2 {
             self.early_ns = Some(round_trip_ns);
         } else {
