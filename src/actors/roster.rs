@@ -28,6 +28,8 @@ pub(super) struct Roster {
 #[derive(Debug, Default)]
 struct Entries {
     waiting: VecDeque<Box<Serve>>,
+    /// The one for which the supervisor opens a socket.
+    in_hand: Option<Box<Serve>>,
     children: HashMap<TransferId, Child>,
     /// The supervisor is about to look for what waits.
     woken: bool,
@@ -48,7 +50,28 @@ pub(super) struct Serve {
     pub(super) ticket: Ticket,
 }
 
+/// What a socket has to be for the request in hand.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) port: Option<Arc<UdpSocket>>,
+    pub(super) has_options: bool,
+    pub(super) is_short: bool,
+}
+
 impl Serve {
+    fn wanted(&self) -> Wanted {
+        let Self { assignment, local, port, .. } = self;
+        Wanted {
+            peer: assignment.peer,
+            local: *local,
+            port: port.clone(),
+            has_options: !assignment.request.options.is_empty(),
+            is_short: self.is_short(),
+        }
+    }
+
     /// Whether it is done after a few packets, and waits for nothing on the way.
     pub(super) fn is_short(&self) -> bool {
         let size = self.opened.as_ref().and_then(Opened::size);
@@ -119,12 +142,22 @@ impl Roster {
         })
     }
 
-    pub(super) fn next_waiting(&self) -> Option<Box<Serve>> {
-        self.change(|entries| {
+    /// Takes the next request in hand. Until it is [handed over](Self::hand_over) it stays here, and so with whoever goes on for this roster: to open a
+    /// socket for it may take its time, and the arbiter be given up meanwhile. One that was in hand before is let go: its supervisor panicked over it.
+    pub(super) fn take_in_hand(&self) -> Option<Wanted> {
+        let (wanted, dropped) = self.change(|entries| {
             let next = entries.waiting.pop_front();
             entries.woken = next.is_some();
-            next
-        })
+            let wanted = next.as_deref().map(Serve::wanted);
+            (wanted, std::mem::replace(&mut entries.in_hand, next))
+        });
+        drop(dropped);
+        wanted
+    }
+
+    /// The request in hand; `None` if another arbiter serves it by now.
+    pub(super) fn hand_over(&self) -> Option<Box<Serve>> {
+        self.change(|entries| entries.in_hand.take())
     }
 
     /// Keeps a child.
@@ -183,7 +216,11 @@ impl Roster {
         self.change(|entries| {
             entries.closed = true;
             let children = std::mem::take(&mut entries.children);
-            (children.into_values().collect(), std::mem::take(&mut entries.waiting))
+            let mut waiting = std::mem::take(&mut entries.waiting);
+            if let Some(in_hand) = entries.in_hand.take() {
+                waiting.push_front(in_hand);
+            }
+            (children.into_values().collect(), waiting)
         })
     }
 
@@ -202,6 +239,9 @@ impl Roster {
 
 impl Entries {
     fn load(&self) -> usize {
-        self.waiting.len() + self.children.len()
+        self.waiting.len() + usize::from(self.in_hand.is_some()) + self.children.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,9 +10,9 @@ use tokio::time::Instant;
 
 use super::lease::Lease;
 use super::registry::Registry;
-use super::roster::{Child, Roster, Serve};
+use super::roster::{Child, Roster, Serve, Wanted};
 use super::service::Service;
-use super::session::{Assignment, End, Session};
+use super::session::{End, Session};
 use super::switchboard::Switchboard;
 use super::workers::Pulse;
 use crate::chaos::Part;
@@ -78,27 +77,25 @@ impl SessionSupervisor {
     /// Serves what waits, a turn's worth.
     fn serve_waiting(&self, ctx: &mut Context<Self>) {
         for _ in 0..limits::REQUESTS_PER_TURN {
-            let Some(serve) = self.roster.next_waiting() else { return };
-            if !self.roster.is_stopping() {
-                self.serve(*serve, ctx);
+            let Some(wanted) = self.roster.take_in_hand() else { return };
+            let is_common = self.is_common(&wanted);
+            let spare =
+                if self.roster.is_stopping() { None } else { Some(self.socket_for(&wanted, is_common)) };
+            // It is another arbiter's if this one hung for so long that it was given up.
+            let Some(serve) = self.roster.hand_over() else { return };
+            match spare {
+                Some(Ok(spare)) => self.serve(*serve, is_common, spare, ctx),
+                Some(Err(error)) => self.refuse(*serve, &error),
+                None => {}
             }
         }
         ctx.notify(Wake);
     }
 
-    fn serve(&self, serve: Serve, ctx: &Context<Self>) {
-        let is_common = serve.port.is_none()
-            && self.wants_spares()
-            && serve.is_short()
-            && serve.assignment.request.options.is_empty();
-        let Serve { assignment, way, local, port, opened, mut ticket } = serve;
-        let shared = port.map(|socket| Spare { socket, local, met: Vec::new() });
-        let spare = if is_common { self.spares.borrow_mut().take(local, assignment.peer) } else { None };
-        let Spare { socket, local, met } =
-            match shared.or(spare).map_or_else(|| self.open_socket(&assignment, local), Ok) {
-                Ok(found) => found,
-                Err(error) => return self.refuse(&assignment, local, &error),
-            };
+    /// Nothing here may wait: nobody else has the request any more.
+    fn serve(&self, serve: Serve, is_common: bool, spare: Spare, ctx: &Context<Self>) {
+        let Serve { assignment, way, opened, mut ticket, .. } = serve;
+        let Spare { socket, local, met } = spare;
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
@@ -109,16 +106,31 @@ impl SessionSupervisor {
         self.keep(Child { session: Some(session), lease, resumptions: 0, met, _ticket: ticket });
     }
 
+    /// Whether the socket of such a transfer may be another's before and after it.
+    fn is_common(&self, wanted: &Wanted) -> bool {
+        wanted.port.is_none() && self.wants_spares() && wanted.is_short && !wanted.has_options
+    }
+
+    fn socket_for(&self, wanted: &Wanted, is_common: bool) -> io::Result<Spare> {
+        let Wanted { peer, local, .. } = *wanted;
+        if let Some(socket) = wanted.port.clone() {
+            return Ok(Spare { socket, local, met: Vec::new() });
+        }
+        let spare = if is_common { self.spares.borrow_mut().take(local, peer) } else { None };
+        spare.map_or_else(|| self.open_socket(wanted), Ok)
+    }
+
     /// Whether there are so many transfers at once that their sockets are worth to be kept, and many ports to choose from.
     fn wants_spares(&self) -> bool {
         self.roster.load() >= limits::SPARE_SOCKETS_LOAD_MIN && self.service.ports.is_none()
     }
 
     /// A socket for a transfer.
-    fn open_socket(&self, assignment: &Assignment, local: SocketAddr) -> io::Result<Spare> {
-        let socket = UdpLink::open(local, self.service.ports)?;
-        if !assignment.request.options.is_empty() {
-            UdpLink::widen(&socket, local)?;
+    fn open_socket(&self, wanted: &Wanted) -> io::Result<Spare> {
+        self.service.chaos().seam("link").at("open");
+        let socket = UdpLink::open(wanted.local, self.service.ports)?;
+        if wanted.has_options {
+            UdpLink::widen(&socket, wanted.local)?;
         }
         let local = socket.local_addr()?;
         Ok(Spare { socket, local, met: Vec::new() })
@@ -139,10 +151,14 @@ impl SessionSupervisor {
     }
 
     /// Nobody can be told without a socket: the client repeats its request, and there may be one then.
-    fn refuse(&self, assignment: &Assignment, local: SocketAddr, error: &io::Error) {
+    fn refuse(&self, serve: Serve, error: &io::Error) {
+        let Serve { assignment, local, ticket, .. } = serve;
         let mut report = assignment.report(local, Outcome::Failed(Failure::Busy));
         report.detail = Some(error.to_string().into());
+        // It is a new request then, also while those who hear of this one take their time.
+        ticket.state.set_answered();
         self.service.finish(report);
+        drop(ticket);
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
@@ -299,3 +315,6 @@ impl Handler<Ping> for SessionSupervisor {
         self.pulse.beat();
     }
 }
+
+#[cfg(test)]
+mod tests;

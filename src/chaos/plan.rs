@@ -15,7 +15,7 @@ const LIVING: [&str; 4] = [HANDLE, STARTED, FUTURE, SCHEDULED];
 const SEAMS: [(&str, &[&str]); 3] = [
     ("store", &["open", "open_cached", "fetch", "fetch_cached", "create", "write", "publish"]),
     ("observer", &["observe"]),
-    ("link", &["send", "receive"]),
+    ("link", &["open", "send", "receive"]),
 ];
 
 const HANDLE: &str = "handle";

@@ -277,7 +277,7 @@ impl Source for DirectorySource {
 
     /// If others read the same slab, this is to take no thread while they do: one read that hangs would take all of an arbiter's.
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
-        let piece = self.piece(offset, self.due(offset, length)).filter(|piece| piece.is_rest())?;
+        let piece = self.piece(offset, self.due(offset, length)).filter(Piece::is_rest)?;
         if self.claim(piece.number) {
             return None;
         }

@@ -79,7 +79,7 @@ fn of_many_that_want_a_slab_at_once_one_reads_and_the_next_one_if_that_comes_to_
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        assert!(!readers.iter().any(|reader| reader.is_finished()));
+        assert!(!readers.iter().any(tokio::task::JoinHandle::is_finished));
         // Its transfer ends before it has come to that.
         drop(first);
         for reader in readers {

@@ -1,0 +1,78 @@
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use actix::{Arbiter, System};
+
+use super::*;
+use crate::actors::live_peers::{Claim, LivePeers};
+use crate::actors::session::Assignment;
+use crate::actors::test_support::{service, wait_until};
+use crate::net::{PortRange, Received};
+use crate::observe::Observer;
+use crate::store::{Memory, MemoryOptions};
+use crate::supervision::{RestartLimit, start_permanent};
+use crate::wire::Packet;
+
+/// Hears of a transfer that ended, and takes its time.
+#[derive(Debug)]
+struct Slow {
+    begin: Mutex<Sender<()>>,
+    end: Mutex<Receiver<()>>,
+}
+
+impl Observer for Slow {
+    fn observe(&self, fact: &Fact<'_>) {
+        if matches!(fact, Fact::Finished(_)) {
+            self.begin.lock().unwrap().send(()).unwrap();
+            // (Until the test drops the other end.)
+            let _ = self.end.lock().unwrap().recv();
+        }
+    }
+}
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 69);
+
+fn claim(peers: &Arc<LivePeers>, number: u64) -> Claim {
+    let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { panic!("a request") };
+    let received =
+        Received { octets: 0, from: (Ipv4Addr::LOCALHOST, 9).into(), to: LOCAL, to_broadcast: false };
+    peers.claim(&received, &request, || unreachable!("it has no session"), || TransferId(number))
+}
+
+/// While the observers of the refusal hang, and the arbiter with them.
+#[test]
+fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
+    let _system = System::new();
+    let arbiter = Arbiter::new();
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let ((begin, begun), (end, ended)) = (channel(), channel::<()>());
+    let slow = Slow { begin: begin.into(), end: ended.into() };
+    let (service, peers) = (service(Arc::new(Memory::new(MemoryOptions::default()))).0, LivePeers::new(9));
+    let mut service = Arc::into_inner(service).unwrap();
+    service.ports = PortRange::new(port, port);
+    service.observers = vec![Arc::new(slow)];
+    let (service, roster) = (Arc::new(service), Arc::<Roster>::default());
+    let Claim::New(ticket) = claim(&peers, 1) else { panic!("no place") };
+    let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { panic!("a request") };
+    let (id, peer, request) = (ticket.id, (Ipv4Addr::LOCALHOST, 9).into(), request.into_owned());
+    let assignment = Assignment { id, peer, request, received_at: Instant::now() };
+    let way = service.route(&assignment.asked(LOCAL), 0).unwrap();
+    let serve = Serve { assignment, way, local: LOCAL, port: None, opened: None, ticket };
+    assert!(roster.push_waiting(Box::new(serve)).unwrap());
+    let (served, sessions) = (Arc::clone(&service), Arc::clone(&roster));
+    let make = move |_: &mut Context<SessionSupervisor>| {
+        let registry = Registry::new(&served, Arc::default()).start();
+        SessionSupervisor::new(served, registry, sessions, Arc::default())
+    };
+    let limit = RestartLimit::default();
+    let _supervisor = start_permanent(&arbiter.handle(), limit, limits::MAILBOX_BUSY, make, |_: &_, _| ());
+    begun.recv().unwrap();
+    assert!(matches!(claim(&peers, 2), Claim::New(_)), "nobody answers it");
+    assert_eq!(roster.load(), 0);
+    drop(end);
+    wait_until("its place is free", || peers.live() == 0);
+    arbiter.stop();
+    arbiter.join().unwrap();
+}
