@@ -318,6 +318,9 @@ pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
 /// What that pause doubles up to, before jitter: clients repeat a request after about this long.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Time that a supervised actor gets to stop, unless its specification says otherwise (as in OTP).
+///
+/// A server waits for the actors that were added to it as long as their specifications say, beyond
+/// [`SERVER_STOP_WITHIN`], which is for its own.
 pub const CHILD_STOP_WITHIN_DEFAULT: Duration = Duration::from_secs(5);
 /// How much longer a supervisor waits for a child that was terminated: one whose arbiter is blocked may never say that it ended.
 pub const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
@@ -366,6 +369,9 @@ pub const HISTORY_MAX: usize = 256;
 pub const MAILBOX_SESSION: usize = 16;
 /// How long a server that is told to stop waits for its sessions to say goodbye.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// How long all of a server's own actors may take to stop: [`STOP_WITHIN`] for the sessions of short
+/// transfers, which end first, and as much for those of the arbiters.
+pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
 /// Time that live transfers get to end by themselves when a server is told to (`--drain-timeout`): a boot image takes seconds, and
 /// service managers lose patience after 90.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -375,6 +381,16 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
 pub const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last word to the service manager may take.
 pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
+/// How long the end of the program waits until what has ended is dropped. What takes longer (a call
+/// that hangs in a disk) ends with the process.
+pub const DROP_WITHIN: Duration = Duration::from_secs(1);
+/// The end of the program, beyond the time that transfers get to end by themselves (`--drain-timeout`),
+/// takes this long at most: its own actors stop, the service manager gets its last word, what has ended
+/// is dropped, and the log is written. A service manager is asked for that much.
+pub const END_WITHIN: Duration = SERVER_STOP_WITHIN
+    .saturating_add(NOTIFY_WITHIN)
+    .saturating_add(DROP_WITHIN)
+    .saturating_add(LOG_CLOSE_MAX);
 /// Longest datagram that can arrive.
 pub const DATAGRAM_OCTETS_MAX: usize = 64 << 10;
 /// Open files that the process asks for at start, as far as its hard limit goes: a socket and a file for each transfer.

@@ -8,9 +8,12 @@ mod queue;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use slog::{Drain, Level, LevelFilter, Logger, error, o};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -61,6 +64,8 @@ impl Log {
 
     /// Opens the file anew, for whoever renames it (logrotate). The old one stays in use if that fails. On stderr there is
     /// nothing to do.
+    ///
+    /// It may wait, as for a reader of a FIFO, and is not to be called where anybody is served.
     pub(super) fn reopener(&self) -> Box<dyn Fn() -> io::Result<()> + Send> {
         let file = self.file.clone();
         Box::new(move || file.as_ref().map_or(Ok(()), LogFile::reopen))
@@ -100,46 +105,84 @@ fn timestamp(out: &mut dyn Write) -> io::Result<()> {
 #[derive(Clone)]
 struct LogFile {
     path: PathBuf,
-    file: Arc<Mutex<File>>,
+    /// `None` of a FIFO that nobody has read yet.
+    file: Arc<Mutex<Option<File>>>,
 }
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
         // It must be found again, wherever the process is then.
         let path = std::path::absolute(path)?;
-        Ok(Self { file: Arc::new(Mutex::new(append(&path)?)), path })
+        Ok(Self { file: Arc::new(Mutex::new(append_at_once(&path)?)), path })
     }
 
     fn reopen(&self) -> io::Result<()> {
-        *self.lock() = append(&self.path)?;
+        // (Opened before the lock is taken: the log goes on meanwhile.)
+        let file = append(&self.path)?;
+        *self.lock() = Some(file);
+        Ok(())
+    }
+
+    /// Opens what could not be opened at the start. The log's thread waits here for a FIFO's reader.
+    fn open_late(&self) -> io::Result<()> {
+        if self.lock().is_none() {
+            let file = append(&self.path)?;
+            self.lock().get_or_insert(file);
+        }
         Ok(())
     }
 
     /// What is appended to a regular file stays together, however long it is; only a pipe would take it in parts.
     fn octets_at_once(&self) -> io::Result<usize> {
-        let is_file = self.lock().metadata()?.is_file();
+        let metadata = self.lock().as_ref().map(File::metadata).transpose()?;
+        let is_file = metadata.is_some_and(|metadata| metadata.is_file());
         Ok(if is_file { usize::MAX } else { limits::LOG_OCTETS_AT_ONCE })
     }
 
-    fn lock(&self) -> MutexGuard<'_, File> {
+    fn lock(&self) -> MutexGuard<'_, Option<File>> {
         // A panic between two lines leaves a file that is as good as before.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path).map_err(|error| {
-        io::Error::new(error.kind(), format!("the log {} can't be opened: {error}", path.display()))
-    })
+    File::options().append(true).create(true).open(path).map_err(|error| not_opened(path, &error))
+}
+
+/// The same without waiting: `None` of a FIFO that nobody reads.
+fn append_at_once(path: &Path) -> io::Result<Option<File>> {
+    let mut options = File::options();
+    options.append(true).create(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    match options.open(path) {
+        Ok(file) => {
+            // From now on the log's own thread waits, and loses no line.
+            let flags = fcntl_getfl(&file)?;
+            fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
+            Ok(Some(file))
+        }
+        // (ENXIO, or of a socket.)
+        Err(error)
+            if error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
+                && path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(not_opened(path, &error)),
+    }
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the log {} can't be opened: {error}", path.display()))
 }
 
 impl Write for LogFile {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.lock().write(octets)
+        self.open_late()?;
+        self.lock().as_mut().map_or(Ok(0), |file| file.write(octets))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lock().flush()
+        self.lock().as_mut().map_or(Ok(()), File::flush)
     }
 }
 

@@ -1,9 +1,11 @@
 //! How a program puts a server together.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use actix::{Actor, Addr, Context, Recipient};
 use slog::{Drain, Logger, info, o, warn};
@@ -280,12 +282,23 @@ fn built_in_negotiators(settings: &Settings) -> Vec<NegotiatorStep> {
 }
 
 /// Removes what a crash has left of uploads, beside the serving.
+///
+/// The thread is its own: one of the runtime's pool would be waited for when the `System` is dropped,
+/// however long a huge tree takes.
 fn sweep(directory: Arc<Directory>, log: Logger) {
-    actix_rt::task::spawn_blocking(move || match directory.sweep_stale() {
+    let failed = log.clone();
+    let failed = move |why: &dyn Display| {
+        warn!(failed, "can't look for what was left of uploads"; "why" => %why);
+    };
+    let told = failed.clone();
+    let work = move || match directory.sweep_stale() {
         Ok(sweep) if sweep.removed == 0 && sweep.complete => {}
         Ok(sweep) => {
             info!(log, "removed what was left of uploads"; "files" => sweep.removed, "complete" => sweep.complete);
         }
-        Err(fault) => warn!(log, "can't look for what was left of uploads"; "why" => %fault),
-    });
+        Err(fault) => told(&fault),
+    };
+    if let Err(error) = thread::Builder::new().name("sweep".into()).spawn(work) {
+        failed(&error);
+    }
 }

@@ -25,22 +25,32 @@ impl Heart {
 
     /// Runs `life` in a thread of its own until it ends, or until the heart has begun to beat and then stopped: the thread is left behind.
     ///
+    /// What `life` returns beside its end is dropped on that thread, which is left behind too if that
+    /// takes longer than [`limits::DROP_WITHIN`].
+    ///
     /// # Errors
     /// Those of `life`; [`RunError::Escalated`] if it panicked, or is blocked.
-    pub(super) fn watch(
+    pub(super) fn watch<T>(
         self,
-        life: impl FnOnce() -> Result<(), RunError> + Send + 'static,
+        life: impl FnOnce() -> (Result<(), RunError>, T) + Send + 'static,
     ) -> Result<(), RunError> {
         let (end, ended) = mpsc::channel();
         let lived = move || {
+            let (how, remains) = life();
             // Nobody waits any more if it was given up.
-            let _ = end.send(life());
+            let _ = end.send(how);
+            drop(remains);
+            drop(end);
         };
         thread::Builder::new().name("server".into()).spawn(lived).map_err(StartError::Runtime)?;
         let (mut heard, mut silent) = (0, 0);
         loop {
             match ended.recv_timeout(limits::ARBITER_ASKED_EVERY) {
-                Ok(ended) => return ended,
+                Ok(how) => {
+                    // (Nothing more comes: the channel is closed when all is dropped.)
+                    let _ = ended.recv_timeout(limits::DROP_WITHIN);
+                    return how;
+                }
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(RunError::Escalated("the server panicked".into()));
                 }

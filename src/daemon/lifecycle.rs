@@ -1,17 +1,22 @@
 //! A server's life after its start: serving, draining, the end.
 
-use std::future::pending;
+use std::future::{Future, pending};
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use actix::Addr;
+use futures_util::future::join_all;
 use slog::{Logger, error, info, o, warn};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::handle::{Order, Stage};
+use super::reload::Reloads;
 use super::server::Server;
 use super::{RunError, ServerHandle};
-use crate::actors::{List, LivePeers, LiveTransfer, Pause};
+use crate::actors::{List, Listener, LiveTransfer, Pause};
 use crate::limits;
 use crate::observe::{Label, Tallied};
 use crate::supervision::{Exit, Supervisor};
@@ -24,25 +29,28 @@ impl Server {
     }
 
     /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it can't be kept alive; nothing is left
-    /// running then. `reload` is called for [`ServerHandle::reload`].
+    /// running then. `reload` is called for [`ServerHandle::reload`], on a thread that serves nobody: it
+    /// may wait.
+    ///
+    /// The end takes [`limits::SERVER_STOP_WITHIN`] at most, and what the specifications of actors that
+    /// were added allow these.
     ///
     /// # Errors
     /// [`RunError::Escalated`] says which part, and why.
-    pub async fn serve(&mut self, reload: &dyn Fn() -> io::Result<()>) -> Result<(), RunError> {
-        // No deadline: not draining.
-        let mut deadline = None;
+    pub async fn serve(
+        &mut self,
+        reload: impl Fn() -> io::Result<()> + Send + 'static,
+    ) -> Result<(), RunError> {
+        let reloads = Reloads::new(reload, &self.log);
+        let mut draining = None;
         let ended = loop {
             tokio::select! {
                 failure = next_failure(&self.supervisor, &mut self.failures) => break Err(failure),
-                () = drained(&self.live_peers, deadline) => break Ok(()),
+                () = drained(&mut draining) => break Ok(()),
+                // (Nothing is awaited where an order is carried out: the next one may be to stop at once.)
                 order = self.orders.recv() => match order {
-                    Some(Order::Drain(within)) => deadline = Some(self.drain(within, deadline).await),
-                    Some(Order::Reload) => match reload() {
-                        Ok(()) => info!(self.log, "log reopened"),
-                        Err(error) => {
-                            warn!(self.log, "can't reopen the log file: going on with the old one"; "why" => %error);
-                        }
-                    },
+                    Some(Order::Drain(within)) => self.drain(within, &mut draining),
+                    Some(Order::Reload) => reloads.order(),
                     Some(Order::Dump) => self.dump(),
                     // (The server holds a sender itself: there is an order.)
                     Some(Order::Stop) | None => break Ok(()),
@@ -66,30 +74,26 @@ impl Server {
         self.end(Ok(())).await;
     }
 
-    /// Takes no further request. The deadline for what is live.
-    async fn drain(&self, within: Duration, before: Option<Instant>) -> Instant {
+    /// Begins to drain, or lets it take no longer than this.
+    fn drain(&self, within: Duration, draining: &mut Option<Draining>) {
         let within = within.min(limits::DRAIN_TIMEOUT_MAX);
         let deadline = Instant::now() + within;
-        if let Some(before) = before {
-            return before.min(deadline);
+        match draining {
+            Some(before) => before.deadline = before.deadline.min(deadline),
+            None => *draining = Some(Draining { all_over: Box::pin(self.all_over(within)), deadline }),
         }
-        self.pause().await;
-        let transfers = self.live_peers.unfinished();
-        info!(self.log, "draining: no new requests"; "transfers" => transfers, "seconds" => within.as_secs_f64());
-        self.stage.send_replace(Stage::Draining { transfers, within });
-        deadline
     }
 
-    /// The listeners read no more. Their sockets stay open, so that clients hear nothing, and ask again; a service manager that passed them
-    /// keeps what arrives for the next server.
-    async fn pause(&self) {
-        for listener in &self.listeners {
-            let paused = async {
-                // A listener that panics at it is started again, and asked again.
-                while listener.send(Pause).await.is_err() && listener.connected() {}
-            };
-            // One that doesn't hear it in time ends with the process.
-            let _ = timeout(limits::STOP_WITHIN, paused).await;
+    /// Takes no further request, and waits until no transfer is live.
+    fn all_over(&self, within: Duration) -> impl Future<Output = ()> + use<> {
+        let (listeners, live_peers) = (self.listeners.clone(), Arc::clone(&self.live_peers));
+        let (log, stage) = (self.log.clone(), self.stage.clone());
+        async move {
+            join_all(listeners.iter().map(pause)).await;
+            let transfers = live_peers.unfinished();
+            info!(log, "draining: no new requests"; "transfers" => transfers, "seconds" => within.as_secs_f64());
+            stage.send_replace(Stage::Draining { transfers, within });
+            live_peers.all_over().await;
         }
     }
 
@@ -99,8 +103,10 @@ impl Server {
         self.workers.set_stopping();
         self.supervisor.stop();
         // Whoever doesn't end in time ends with its arbiter.
-        let _ = timeout(limits::STOP_WITHIN + limits::STOP_WITHIN, self.supervisor.ended()).await;
+        let _ = timeout(limits::SERVER_STOP_WITHIN, self.supervisor.ended()).await;
         self.workers.end(&self.service);
+        // Actors that were added have the time that their specifications give them, and no more.
+        self.supervisor.ended().await;
         self.sockets.clear();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
@@ -144,15 +150,33 @@ async fn next_failure(supervisor: &Supervisor, failures: &mut mpsc::UnboundedRec
     }
 }
 
-/// Waits until every transfer is done, or the deadline has passed; for ever while there is none.
-async fn drained(live_peers: &LivePeers, deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => {
+/// A server that takes no further request.
+struct Draining {
+    /// Every transfer is done.
+    all_over: Pin<Box<dyn Future<Output = ()>>>,
+    deadline: Instant,
+}
+
+/// Waits until every transfer is done, or the deadline has passed; for ever if nobody drains.
+async fn drained(draining: &mut Option<Draining>) {
+    match draining {
+        Some(Draining { all_over, deadline }) => {
             // Both mean that nothing is waited for any longer.
-            let _ = timeout_at(deadline, live_peers.all_over()).await;
+            let _ = timeout_at(*deadline, all_over.as_mut()).await;
         }
         None => pending().await,
     }
+}
+
+/// Has a listener read no more. Its socket stays open, so that clients hear nothing, and ask again; a
+/// service manager that passed it keeps what arrives for the next server.
+async fn pause(listener: &Addr<Listener>) {
+    let paused = async {
+        // A listener that panics at it is started again, and asked again.
+        while listener.send(Pause).await.is_err() && listener.connected() {}
+    };
+    // One that doesn't hear it in time ends with the process.
+    let _ = timeout(limits::STOP_WITHIN, paused).await;
 }
 
 fn log_transfer(log: &Logger, transfer: &LiveTransfer) {

@@ -7,6 +7,7 @@ mod heart;
 mod lifecycle;
 #[cfg(feature = "program")]
 mod passed;
+mod reload;
 mod root;
 #[cfg(feature = "program")]
 mod run;
@@ -16,6 +17,8 @@ mod service_manager;
 #[cfg(feature = "program")]
 mod signals;
 mod sockets;
+#[cfg(feature = "program")]
+mod system;
 
 pub use self::builder::{Builder, Stagecoach};
 pub use self::handle::ServerHandle;

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::heart::Heart;
 use super::signals::Signals;
+use super::system::ProgramSystem;
 use super::{RunError, Server, StartError, service_manager};
 use crate::actors::arbiter_runtime;
 use crate::limits;
@@ -17,6 +18,11 @@ use crate::settings::Settings;
 /// Serves until a signal ends it: SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second one stops, SIGHUP calls `reopen_log`, SIGUSR1
 /// [dumps](super::ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
 /// [passed](super::passed_sockets): if there are any, no other is bound.
+///
+/// `reopen_log` is called on a thread that serves nobody, and may wait.
+///
+/// The end takes the time to drain and [`limits::END_WITHIN`] at most. A thread that hangs in a call to
+/// the disk, or to the service manager, is not waited for: it is left behind.
 ///
 /// The server has threads of its own: if the one that its listeners share is blocked for [`limits::SERVER_SILENCE_MAX`] seconds, it is given up,
 /// and left behind.
@@ -34,18 +40,24 @@ pub fn run(
     }
     let (heart, log) = (Heart::default(), log.clone());
     let beating = heart.clone();
-    heart.watch(move || serve(&settings, sockets, &log, &reopen_log, beating))
+    heart.watch(move || {
+        let system = match arbiter_runtime() {
+            Ok(runtime) => ProgramSystem::new(runtime),
+            Err(error) => return (Err(StartError::Runtime(error).into()), None),
+        };
+        let how = serve(&system.runner, &settings, sockets, &log, reopen_log, beating);
+        (how, Some(system))
+    })
 }
 
 fn serve(
+    system: &actix::SystemRunner,
     settings: &Settings,
     sockets: Vec<UdpSocket>,
     log: &Logger,
-    reopen_log: &dyn Fn() -> io::Result<()>,
+    reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
     heart: Heart,
 ) -> Result<(), RunError> {
-    let runtime = arbiter_runtime().map_err(StartError::Runtime)?;
-    let system = actix::System::with_tokio_rt(|| runtime);
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
         let mut server = Server::start_on(settings, sockets, log)?;

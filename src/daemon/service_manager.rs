@@ -46,17 +46,19 @@ fn words_for(stage: &Stage) -> Option<String> {
     match stage {
         Stage::Serving => None,
         Stage::Draining { transfers, within } => {
-            // The manager's own limit may be shorter than what the operator allows the transfers.
-            let allowed = (*within + limits::STOP_WITHIN + limits::NOTIFY_WITHIN).as_micros();
-            let seconds = within.as_secs_f64();
-            Some(format!(
-                "EXTEND_TIMEOUT_USEC={allowed}\nSTATUS=draining: {transfers} transfers have {seconds} s to end"
-            ))
+            let (allowed, seconds) = (allowed_us(*within), within.as_secs_f64());
+            Some(format!("{allowed}\nSTATUS=draining: {transfers} transfers have {seconds} s to end"))
         }
-        Stage::Stopping => Some("STATUS=stopping".into()),
+        Stage::Stopping => Some(format!("{}\nSTATUS=stopping", allowed_us(Duration::ZERO))),
         Stage::Ended(Ok(())) => Some("STATUS=stopped".into()),
         Stage::Ended(Err(why)) => Some(format!("STATUS=gave up: {}", one_line(why))),
     }
+}
+
+/// Asks for time to end: the manager's own limit may be shorter than what the operator allows the
+/// transfers, and what the end takes then.
+fn allowed_us(transfers: Duration) -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", (transfers + limits::END_WITHIN).as_micros())
 }
 
 /// A line break would begin another assignment.

@@ -13,7 +13,7 @@ fn a_server_whose_own_thread_is_blocked_is_given_up() {
             // Until the sender is dropped.
             assert!(released.recv().is_err());
         });
-        Ok(())
+        (Ok(()), ())
     });
     assert!(matches!(&given_up, Err(RunError::Escalated(why)) if why.contains("blocked")), "{given_up:?}");
     drop(release);
@@ -21,6 +21,6 @@ fn a_server_whose_own_thread_is_blocked_is_given_up() {
 
 #[test]
 fn a_server_that_panics_is_told_from_one_that_ends() {
-    assert!(matches!(Heart::default().watch(|| panic!("a test")), Err(RunError::Escalated(_))));
-    Heart::default().watch(|| Ok(())).unwrap();
+    assert!(matches!(Heart::default().watch::<()>(|| panic!("a test")), Err(RunError::Escalated(_))));
+    Heart::default().watch(|| (Ok(()), ())).unwrap();
 }

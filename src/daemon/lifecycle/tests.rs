@@ -1,4 +1,4 @@
-use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -61,18 +61,19 @@ fn the_port_is_free_again_when_a_server_has_stopped() {
 fn a_log_that_cannot_be_reopened_ends_nothing() {
     with_server(async |mut server| {
         let handle = server.handle();
-        let calls = Cell::new(0);
-        let reopen = || {
-            calls.set(calls.get() + 1);
-            if calls.get() == 2 {
-                handle.stop();
+        let calls = Arc::<AtomicU32>::default();
+        let (counted, orders) = (Arc::clone(&calls), handle.clone());
+        let reopen = move || {
+            // (The order that comes during the first call has another one follow.)
+            match counted.fetch_add(1, Ordering::Relaxed) {
+                0 => orders.reload(),
+                _ => orders.stop(),
             }
             Err(io::Error::other("no such directory"))
         };
         handle.reload();
-        handle.reload();
-        server.serve(&reopen).await.unwrap();
-        assert_eq!(calls.get(), 2);
+        server.serve(reopen).await.unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     });
 }
 
@@ -102,7 +103,7 @@ fn a_part_that_cannot_be_kept_alive_ends_the_server_and_its_handle_with_an_error
 #[test]
 fn a_part_that_dies_while_the_server_drains_is_told_from_a_normal_end() {
     with_server(async |mut server| {
-        server.drain(Duration::from_secs(600), None).await;
+        server.drain(Duration::from_secs(600), &mut None);
         let harassed = actix::spawn(harass(Arc::clone(&server.workers)));
         let failure = server.failed().await;
         assert!(failure.contains("arbiters fail too often"), "{failure}");
@@ -123,11 +124,74 @@ fn a_server_that_is_dropped_does_not_leave_those_waiting_who_hold_its_handle() {
 #[test]
 fn of_several_deadlines_the_first_to_come_counts() {
     with_server(async |mut server| {
-        let long = server.drain(Duration::from_secs(600), None).await;
-        let short = server.drain(Duration::from_secs(5), Some(long)).await;
+        let mut draining = None;
+        let mut deadline_after = |seconds| {
+            server.drain(Duration::from_secs(seconds), &mut draining);
+            draining.as_ref().unwrap().deadline
+        };
+        let long = deadline_after(600);
+        let short = deadline_after(5);
         assert!(short < long);
-        assert_eq!(server.drain(Duration::from_secs(600), Some(short)).await, short);
+        assert_eq!(deadline_after(600), short);
         server.stop().await;
+    });
+}
+
+/// Whoever waits for ten of them, two seconds each or together, does not hear the second order.
+#[test]
+fn a_second_order_is_obeyed_while_listeners_that_do_not_answer_are_paused() {
+    with_server(async |mut server| {
+        let silent: Vec<_> = (0..10).map(|_| actix::Context::<Listener>::new()).collect();
+        server.listeners.extend(silent.iter().map(actix::AsyncContext::address));
+        let handle = server.handle();
+        handle.drain(Duration::from_secs(600));
+        handle.stop();
+        let begun = Instant::now();
+        server.serve(&|| Ok(())).await.unwrap();
+        assert!(begun.elapsed() < limits::STOP_WITHIN, "after {:?}", begun.elapsed());
+    });
+}
+
+/// An actor that was added, and takes its time to end.
+struct Slow(Arc<AtomicU32>);
+
+impl Slow {
+    /// Longer than the server's own actors have, and less than its specification gives it.
+    const TAKES: Duration = limits::SERVER_STOP_WITHIN.saturating_add(Duration::from_millis(300));
+}
+
+impl actix::Actor for Slow {
+    type Context = actix::Context<Self>;
+
+    fn stopping(&mut self, ctx: &mut Self::Context) -> actix::Running {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            0 => {
+                ctx.run_later(Self::TAKES, |_, ctx| actix::ActorContext::stop(ctx));
+                actix::Running::Continue
+            }
+            _ => actix::Running::Stop,
+        }
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.0.fetch_add(100, Ordering::Relaxed);
+    }
+}
+
+impl actix::Supervised for Slow {}
+
+/// (It takes four seconds because that is what the server's own actors have: the clock of its
+/// arbiters can't be put forward.)
+#[test]
+fn an_added_actor_has_the_time_to_end_that_its_specification_gives_it() {
+    assert!(Slow::TAKES < limits::CHILD_STOP_WITHIN_DEFAULT);
+    with_server(async |mut server| {
+        let ends = Arc::<AtomicU32>::default();
+        let shared = Arc::clone(&ends);
+        server.supervisor().start_child(ChildSpec::permanent("slow", |_| Slow(shared)));
+        server.handle().stop();
+        server.serve(&|| Ok(())).await.unwrap();
+        assert!(ends.load(Ordering::Relaxed) > 100, "it was cut off");
     });
 }
 

@@ -57,3 +57,18 @@ fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
     let allowed: u64 = allowed.unwrap().0.parse().unwrap();
     assert!(allowed > 600_000_000, "{words}");
 }
+
+/// What the manager is asked for is what the parts of the end may take, one after the other.
+#[test]
+fn the_manager_is_asked_for_all_the_time_that_the_end_may_take() {
+    let allowed = |stage| {
+        let words = words_for(&stage).unwrap();
+        let allowed = words.lines().find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));
+        Duration::from_micros(allowed.unwrap().parse().unwrap())
+    };
+    let own_actors = limits::STOP_WITHIN + limits::STOP_WITHIN;
+    let end = own_actors + limits::NOTIFY_WITHIN + limits::DROP_WITHIN + limits::LOG_CLOSE_MAX;
+    let within = Duration::from_secs(7);
+    assert!(allowed(Stage::Draining { transfers: 2, within }) >= within + end);
+    assert!(allowed(Stage::Stopping) >= end);
+}

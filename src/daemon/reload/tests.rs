@@ -1,0 +1,58 @@
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use slog::o;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Reloads of which each tells that it has begun, and waits to be released.
+fn reloads() -> (Reloads, Receiver<()>, std::sync::mpsc::Sender<()>) {
+    let (tell, begun) = channel();
+    let (release, released) = channel();
+    let reload = move || {
+        tell.send(()).unwrap();
+        released.recv().map_err(io::Error::other)
+    };
+    (Reloads::new(reload, &Logger::root(slog::Discard, o!())), begun, release)
+}
+
+#[test]
+fn whoever_orders_waits_for_nothing_and_many_orders_are_two_calls_at_most() {
+    let (reloads, begun, release) = reloads();
+    reloads.order();
+    begun.recv_timeout(PATIENCE).unwrap();
+    for _ in 0..1000 {
+        reloads.order();
+    }
+    release.send(()).unwrap();
+    begun.recv_timeout(PATIENCE).unwrap();
+    release.send(()).unwrap();
+    while reloads.0.ordered.load(Ordering::Acquire) > 0 {
+        thread::yield_now();
+    }
+    assert!(begun.try_recv().is_err());
+    // An order that comes later is carried out like the first.
+    reloads.order();
+    begun.recv_timeout(PATIENCE).unwrap();
+    release.send(()).unwrap();
+}
+
+#[test]
+fn one_that_panics_is_followed_by_others() {
+    let (tell, begun) = channel();
+    let reload = move || {
+        tell.send(()).unwrap();
+        panic!("a test");
+    };
+    let reloads = Reloads::new(reload, &Logger::root(slog::Discard, o!()));
+    for _ in 0..2 {
+        reloads.order();
+        begun.recv_timeout(PATIENCE).unwrap();
+        while reloads.0.ordered.load(Ordering::Acquire) > 0 {
+            thread::yield_now();
+        }
+    }
+    assert_eq!(begun.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
+}
