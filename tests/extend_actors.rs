@@ -5,7 +5,8 @@ mod common;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use common::raw::{Client, ack, rrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
 use stagecoach::extend::{
-    Ask, Asked, Datagram, Found, Grant, Negotiator, Opcode, OpcodeStep, Otherwise, RouteStep, Routing,
+    Ask, Asked, Datagram, Found, Grant, Negotiator, Observed, Opcode, OpcodeStep, Otherwise, RouteStep,
+    Routing,
 };
-use stagecoach::limits::RESTARTS_MAX;
+use stagecoach::limits::{self, RESTARTS_MAX};
 use stagecoach::observe::Counters;
 use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, Name};
@@ -147,9 +149,106 @@ fn an_actor_of_the_tree_is_told_to_stop_when_the_server_has_ended() {
         builder
     });
     served.still_serves();
-    assert_eq!(lives.load(Ordering::Relaxed), 1);
+    let until = Instant::now() + Duration::from_secs(20);
+    while lives.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < until, "it does not begin");
+        std::thread::sleep(Duration::from_millis(1));
+    }
     drop(served);
     assert_eq!(lives.load(Ordering::Relaxed), 101);
+}
+
+/// Blocks its thread over a fact until it is released, as an audit does whose disk hangs.
+struct Blocks {
+    begun: mpsc::Sender<()>,
+    released: mpsc::Receiver<()>,
+}
+
+impl Actor for Blocks {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Blocks {}
+
+impl Handler<Observed> for Blocks {
+    type Result = ();
+
+    fn handle(&mut self, _: Observed, _: &mut Self::Context) {
+        let _ = self.begun.send(());
+        let _ = self.released.recv();
+    }
+}
+
+#[test]
+fn an_actor_that_blocks_its_thread_stalls_no_request_and_not_the_end() {
+    let (begun, blocked) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let served = Extended::start(move |mut builder| {
+        let spec = ChildSpec::permanent("blocks", |_| Blocks { begun, released });
+        let actor = builder.start_child(spec.stop_within(Duration::from_millis(100)));
+        builder.tell(actor.recipient())
+    });
+    // (Dropped first, should the test fail.)
+    let release = release;
+    blocked.recv_timeout(Duration::from_secs(20)).expect("it is told that the server listens");
+    for _ in 0..3 {
+        served.still_serves();
+    }
+    let begun = Instant::now();
+    drop(served);
+    assert!(begun.elapsed() < limits::SERVER_STOP_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
+    drop(release);
+}
+
+/// Answers with the thread that it lives on.
+struct Where;
+
+impl Actor for Where {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Where {}
+
+#[derive(Message)]
+#[rtype(result = "Thread")]
+struct Which;
+
+#[derive(MessageResponse)]
+struct Thread(ThreadId);
+
+impl Handler<Which> for Where {
+    type Result = Thread;
+
+    fn handle(&mut self, _: Which, _: &mut Self::Context) -> Thread {
+        Thread(std::thread::current().id())
+    }
+}
+
+#[test]
+fn an_actor_has_a_thread_of_its_own_unless_its_author_says_otherwise() {
+    System::new().block_on(async {
+        let listeners = std::thread::current().id();
+        let mut builder =
+            Stagecoach::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).store(Memory::default());
+        let spec = |name| ChildSpec::permanent(name, |_| Where);
+        let arbiter = Arbiter::new();
+        let apart = [builder.start_child(spec("one")), builder.start_child(spec("two"))];
+        let beside = builder.start_child(spec("three").with_supervisor());
+        let elsewhere = builder.start_child(spec("four").on(&arbiter.handle()));
+        let mut server = builder.start().unwrap();
+        // One that comes when the server is there is no different.
+        let late = server.supervisor().start_child(spec("five"));
+        let late_beside = server.supervisor().start_child(spec("six").with_supervisor());
+        let mut threads = std::collections::HashSet::new();
+        for actor in apart.iter().chain([&late, &elsewhere]) {
+            threads.insert(actor.send(Which).await.unwrap().0);
+        }
+        assert!(threads.len() == 4 && !threads.contains(&listeners), "{threads:?}");
+        for actor in [beside, late_beside] {
+            assert_eq!(actor.send(Which).await.unwrap().0, listeners);
+        }
+        server.stop().await;
+    });
 }
 
 fn read(address: std::net::SocketAddr, name: &str) -> Vec<u8> {

@@ -52,6 +52,11 @@ pub struct Kit {
     places: Places,
 }
 
+thread_local! {
+    /// This thread runs a test in virtual time.
+    static VIRTUAL: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The places of the transfers that live.
 type Places = Rc<RefCell<HashMap<u64, Ticket>>>;
 
@@ -59,7 +64,8 @@ type Places = Rc<RefCell<HashMap<u64, Ticket>>>;
 struct Parent(Places);
 
 impl Kit {
-    /// Runs a test in virtual time, inside of an actix `System`.
+    /// Runs a test in virtual time, inside of an actix `System`. Actors that a
+    /// [`Builder`](crate::daemon::Builder::start_child) starts there live on the test's thread.
     ///
     /// # Panics
     /// If the test does, or the operating system has nothing to make a runtime of.
@@ -71,7 +77,14 @@ impl Kit {
                 .build()
                 .expect("a runtime")
         };
+        VIRTUAL.set(true);
+        let _real_again = RealAgain;
         System::with_tokio_rt(runtime).block_on(test)
+    }
+
+    /// Whether this thread's time is virtual.
+    pub(crate) fn is_in_virtual_time() -> bool {
+        VIRTUAL.get()
     }
 
     pub(crate) fn new(service: Service) -> Self {
@@ -176,6 +189,15 @@ impl Kit {
         start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |_| {
             Session::new(shared, life, service, registry, Box::new(near), board)
         });
+    }
+}
+
+/// Ends what [`Kit::in_virtual_time`] began, also where the test panics.
+struct RealAgain;
+
+impl Drop for RealAgain {
+    fn drop(&mut self) {
+        VIRTUAL.set(false);
     }
 }
 

@@ -34,11 +34,13 @@ impl Stagecoach {
     /// A server that isn't started yet: it serves the current directory on port 9069, and tells nobody what it does.
     ///
     /// ```
+    /// use std::time::Duration;
+    ///
     /// use stagecoach::Stagecoach;
     /// use stagecoach::extend::Routing;
     ///
     /// # actix::System::new().block_on(async {
-    /// let server = Stagecoach::builder()
+    /// let mut server = Stagecoach::builder()
     ///     .root("/")
     ///     .listen(([127, 0, 0, 1], 0).into())
     ///     .route(|asked| match &*asked.name() {
@@ -46,10 +48,14 @@ impl Stagecoach {
     ///         _ => Routing::Pass,
     ///     })
     ///     .start()?;
-    /// server.handle().stop();
-    /// # Ok::<(), stagecoach::daemon::StartError>(())
+    /// let handle = server.handle();
+    /// // Whenever it is time, on any thread: live transfers get ten seconds to end.
+    /// std::thread::spawn(move || handle.drain(Duration::from_secs(10)));
+    /// // Obeys the handle, and returns when the server has ended.
+    /// server.serve(|| Ok(())).await?;
+    /// # Ok::<(), stagecoach::daemon::RunError>(())
     /// # })?;
-    /// # Ok::<(), stagecoach::daemon::StartError>(())
+    /// # Ok::<(), stagecoach::daemon::RunError>(())
     /// ```
     pub fn builder() -> Builder {
         Builder::new()
@@ -185,13 +191,24 @@ impl Builder {
         self.observer(Tell::new(actor))
     }
 
-    /// Starts an actor of your own in the server's tree, at once. Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again, and ends the server if it can't be kept
+    /// Starts an actor of your own in the server's tree, at once, on [a thread of its
+    /// own](ChildSpec::on_own_arbiter): it may block that thread, as for a disk or another server, and
+    /// keeps nobody else waiting. One that never blocks may share the thread of the listeners
+    /// ([`with_supervisor`](ChildSpec::with_supervisor)), which spares a thread, and the way there.
+    ///
+    /// Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again, and ends the server if it can't be kept
     /// alive (within its [limit](ChildSpec::limit): one that a client's request may make panic had better have an [endless](crate::supervision::RestartLimit::endless) one). It is stopped after the server's own actors, so that it is there for as long as transfers may need it. (It is there too if the server is not started after all.)
     ///
     /// # Panics
     /// Outside of an actix `System`.
     pub fn start_child<A: Actor<Context = Context<A>>>(&mut self, spec: ChildSpec<A>) -> Addr<A> {
-        self.root.get_or_insert_with(Root::start).supervisor.start_child(spec)
+        let supervisor = &self.root.get_or_insert_with(Root::start).supervisor;
+        #[cfg(feature = "testkit")]
+        if Kit::is_in_virtual_time() {
+            // (Another thread would have another time.)
+            return supervisor.start_child(spec);
+        }
+        supervisor.starting_apart().start_child(spec)
     }
 
     /// Where the server's log goes.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use actix::Addr;
-use slog::Logger;
+use slog::{Logger, warn};
 use tokio::sync::{mpsc, watch};
 
 use super::handle::{Order, Stage};
@@ -46,6 +46,10 @@ pub enum StartError {
 }
 
 /// A running server. It must be made, and stopped, inside an actix `System`.
+///
+/// It serves from its start on; [`serve`](Self::serve) listens to its [handle](Self::handle) meanwhile,
+/// and returns when it has ended. One that is dropped before serves nobody any more: live transfers end
+/// with ERROR 0, and the address is free again soon.
 #[derive(Debug)]
 pub struct Server {
     pub(super) log: Logger,
@@ -58,6 +62,8 @@ pub struct Server {
     pub(super) workers: Arc<Workers>,
     /// The root of the tree.
     pub(super) supervisor: Supervisor,
+    /// The same, for actors that are added.
+    added: Supervisor,
     pub(super) registry: Addr<Registry>,
     pub(super) listeners: Vec<Addr<Listener>>,
     /// Why the arbiters can't be kept alive.
@@ -185,6 +191,7 @@ impl Server {
             counters,
             live_peers,
             workers,
+            added: supervisor.starting_apart(),
             supervisor,
             registry,
             listeners: Vec::new(),
@@ -232,10 +239,11 @@ impl Server {
     }
 
     /// The root of the server's tree, for actors of your own: they are stopped before the server's, and a permanent one that can't be kept
-    /// alive ends the server. Observers hear of their panics.
+    /// alive ends the server. Observers hear of their panics. Each has [a thread of its
+    /// own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
     #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
-        &self.supervisor
+        &self.added
     }
 
     /// The table of live peers.
@@ -254,5 +262,19 @@ impl Server {
     pub(super) fn status(&self) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         format!("listening on {}", addresses.join(", "))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(*self.stage.borrow(), Stage::Ended(_)) {
+            return;
+        }
+        let transfers = self.live_peers.unfinished();
+        warn!(self.log, "the server was dropped while it served: it ends at once"; "transfers" => transfers);
+        self.workers.set_stopping();
+        self.supervisor.stop();
+        // (Nobody waits for the sessions to say it themselves.)
+        self.workers.end(&self.service);
     }
 }

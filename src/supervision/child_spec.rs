@@ -20,7 +20,18 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) limit: RestartLimit,
     pub(super) mailbox: usize,
     pub(super) stop_within: Duration,
-    pub(super) arbiter: Option<ArbiterHandle>,
+    /// `None` if the supervisor decides.
+    pub(super) place: Option<Place>,
+}
+
+/// Where a child lives.
+pub(super) enum Place {
+    /// On its supervisor's arbiter.
+    WithSupervisor,
+    /// On an arbiter that is started for it, and ends with it.
+    Own,
+    /// On this one.
+    On(ArbiterHandle),
 }
 
 impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
@@ -51,7 +62,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             limit: RestartLimit::default(),
             mailbox: limits::MAILBOX_CHILD_DEFAULT,
             stop_within: limits::CHILD_STOP_WITHIN_DEFAULT,
-            arbiter: None,
+            place: None,
         }
     }
 
@@ -74,9 +85,26 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }
     }
 
-    /// Where it lives; on its supervisor's own arbiter unless told otherwise.
+    /// It lives on this arbiter. Unless told otherwise a child lives [with its
+    /// supervisor](Self::with_supervisor), and one that is added to a server on [an arbiter of its
+    /// own](Self::on_own_arbiter).
     #[must_use]
     pub fn on(self, arbiter: &ArbiterHandle) -> Self {
-        Self { arbiter: Some(arbiter.clone()), ..self }
+        Self { place: Some(Place::On(arbiter.clone())), ..self }
+    }
+
+    /// It lives on an arbiter (a thread) that is started for it, and ends when it has ended for good. It
+    /// may block that thread: nobody else waits. If the operating system has no thread to give, the
+    /// child has panicked at its start.
+    #[must_use]
+    pub fn on_own_arbiter(self) -> Self {
+        Self { place: Some(Place::Own), ..self }
+    }
+
+    /// It lives on the arbiter of its supervisor: a child that blocks this thread blocks everybody
+    /// there, and of a server that is every listener.
+    #[must_use]
+    pub fn with_supervisor(self) -> Self {
+        Self { place: Some(Place::WithSupervisor), ..self }
     }
 }

@@ -85,9 +85,11 @@
 //! * `restarting` brings back the state that the factory made: the struct is the same, and a panic may have left it in the middle of
 //!   anything.
 //! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see [`start_permanent`]).
-//! * An actor that blocks its arbiter is not noticed here.
+//! * An actor that blocks its arbiter is not noticed here, and everybody there waits with it: one that
+//!   has to block gets [an arbiter of its own](ChildSpec::on_own_arbiter).
 //! * The net depends on unwinding: `panic = "abort"` must not be set.
 
+mod apart;
 mod caught;
 mod child_spec;
 mod exit;

@@ -8,6 +8,8 @@ use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use tokio::sync::watch;
 
+use super::apart::start_apart;
+use super::child_spec::Place;
 use super::lives::Lives;
 use super::stopper::Orders;
 use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, Tree, TreeEnd};
@@ -21,6 +23,8 @@ pub struct Supervisor {
     name: &'static str,
     tree: Addr<Tree>,
     ended: watch::Receiver<Option<Exit>>,
+    /// Children that this handle starts have arbiters of their own, unless told otherwise.
+    starts_apart: bool,
 }
 
 impl Supervisor {
@@ -39,6 +43,13 @@ impl Supervisor {
         supervisor
     }
 
+    /// The same supervisor; of the children that this handle starts each lives [on an arbiter of its
+    /// own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
+    #[must_use]
+    pub fn starting_apart(&self) -> Self {
+        Self { starts_apart: true, ..self.clone() }
+    }
+
     /// Starts a child. Its address is good at once, and messages wait for it. The children of one arbiter start in the order of the calls.
     ///
     /// A supervisor that is stopping, or has ended, starts nothing: the address is closed then.
@@ -49,9 +60,12 @@ impl Supervisor {
         let address = Addr::new(mailbox.0.clone());
         let restart = spec.restart.map(|restart| (spec.limit, restart));
         let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders.clone() };
-        let arbiter = spec.arbiter;
-        let start = move |reporter| {
-            lives.start(&arbiter.unwrap_or_else(Arbiter::current), reporter);
+        let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };
+        let place = spec.place.unwrap_or(usual);
+        let start = move |reporter| match place {
+            Place::WithSupervisor => drop(lives.start(&Arbiter::current(), reporter)),
+            Place::Own => start_apart(lives, reporter),
+            Place::On(arbiter) => drop(lives.start(&arbiter, reporter)),
         };
         let child = Child { name: spec.name, kind, stopper, stop_within: spec.stop_within };
         self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
@@ -62,7 +76,8 @@ impl Supervisor {
     /// it gives up, so does its parent.
     #[must_use]
     pub fn start_supervisor(&self, name: &'static str) -> Self {
-        let (supervisor, seed) = Self::sow(name);
+        let (mut supervisor, seed) = Self::sow(name);
+        supervisor.starts_apart = self.starts_apart;
         let (stopper, orders) = Stopper::new();
         let heard = orders.clone();
         let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
@@ -99,7 +114,7 @@ impl Supervisor {
         let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
         let tree = Addr::new(sender.clone());
         let (end, ended) = watch::channel(None);
-        (Self { name, tree, ended }, Seed { mailbox: (sender, receiver), end })
+        (Self { name, tree, ended, starts_apart: false }, Seed { mailbox: (sender, receiver), end })
     }
 }
 

@@ -9,7 +9,7 @@ use crate::actors::Workers;
 use crate::daemon::Stagecoach;
 use crate::extend::Observed;
 use crate::settings::Settings;
-use crate::store::Memory;
+use crate::store::{Memory, Name};
 use crate::supervision::ChildSpec;
 
 fn settings(root: &std::path::Path) -> Settings {
@@ -118,6 +118,48 @@ fn a_server_that_is_dropped_does_not_leave_those_waiting_who_hold_its_handle() {
         let handle = server.handle();
         drop(server);
         handle.ended().await.unwrap_err();
+    });
+}
+
+#[test]
+fn a_dropped_server_tells_its_clients_and_serves_nobody() {
+    use tokio::net::UdpSocket;
+    const PATIENCE: Duration = Duration::from_secs(20);
+    actix::System::new().block_on(async {
+        let files = Memory::default();
+        // One is served where requests are read, the other on an arbiter.
+        for (name, octets) in [("short", 1000), ("long", 100_000)] {
+            files.insert(Name::from_request(name.as_bytes()).unwrap(), vec![7; octets]);
+        }
+        let builder = Stagecoach::builder().store(files).listen("127.0.0.1:0".parse().unwrap());
+        let server = builder.start().unwrap();
+        let (address, handle) = (server.addresses()[0], server.handle());
+        let mut answer = [0; 1024];
+        let mut clients = Vec::new();
+        for name in ["short", "long"] {
+            let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            client.send_to(format!("\0\u{1}{name}\0octet\0").as_bytes(), address).await.unwrap();
+            timeout(PATIENCE, client.recv(&mut answer)).await.expect("DATA 1").unwrap();
+            assert_eq!(answer[..4], [0, 3, 0, 1]);
+            clients.push(client);
+        }
+        drop(server);
+        for client in clients {
+            let told = async {
+                while answer[..4] != [0, 5, 0, 0] {
+                    client.recv(&mut answer).await.unwrap();
+                }
+            };
+            timeout(PATIENCE, told).await.expect("ERROR 0");
+            answer.fill(0);
+        }
+        handle.ended().await.unwrap_err();
+        let freed = async {
+            while UdpSocket::bind(address).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, freed).await.expect("the port is free again");
     });
 }
 

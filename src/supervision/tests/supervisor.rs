@@ -391,3 +391,35 @@ async fn children_elsewhere_end_with_the_arbiter_of_their_supervisor() {
     assert_eq!(reports.ends(), [stopped("child")]);
     assert!(System::current().arbiter().spawn_fn(|| ()), "the rest goes on");
 }
+
+#[test]
+fn an_arbiter_of_a_childs_own_ends_with_the_child() {
+    System::new().block_on(async {
+        let (root, reports) = Reports::root();
+        let apart = root.starting_apart();
+        let (tell, arbiters) = std_mpsc::channel();
+        let start = |supervisor: &Supervisor, name| {
+            let (tell, script) = (tell.clone(), Script::default());
+            supervisor.start_child(ChildSpec::temporary(name, move |_| {
+                tell.send(Arbiter::current()).unwrap();
+                Fragile(script)
+            }))
+        };
+        let nested = apart.start_supervisor("nested");
+        let children = [start(&apart, "one"), start(&nested, "two")];
+        for child in &children {
+            assert!(is_alive(child).await);
+        }
+        let arbiters: Vec<_> = arbiters.try_iter().collect();
+        assert!(arbiters.len() == 2 && arbiters.iter().all(actix_rt::ArbiterHandle::alive));
+        root.stop();
+        assert_eq!(end_of(&root).await, Exit::Normal);
+        assert_eq!(reports.ends().len(), 3);
+        let ended = async {
+            while arbiters.iter().any(actix_rt::ArbiterHandle::alive) {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, ended).await.expect("their threads end");
+    });
+}
