@@ -43,6 +43,9 @@ pub const LABEL_OCTETS_MAX: usize = 64;
 pub const LINES_UNANSWERED_PER_S: u32 = 50;
 /// Lines in a second about requests that were refused before a block was sent: more than boot loaders of a full hall probe for, and a forger is not who says how large the log is.
 pub const LINES_REFUSED_PER_S: u32 = 5000;
+/// How long after lines were withheld it is looked whether their number may be written: when the second
+/// is over that they were of.
+pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
@@ -377,6 +380,11 @@ pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Most time for that: a longer one is a slip of the unit.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
+/// Lines of an operator's list of live transfers that are written at once: a quarter of what the queue
+/// of the log holds ([`LOG_OCTETS_QUEUED`]), of the longest that are usual (2 KB).
+pub const DUMP_LINES_AT_ONCE: usize = 256;
+/// Pause after so many of them: the thread of the log writes what has come every [`LOG_REST`].
+pub const DUMP_PAUSE: Duration = Duration::from_millis(10);
 /// How long an operator's list of live transfers is waited for.
 pub const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last word to the service manager may take.

@@ -179,3 +179,30 @@ fn a_sweep_that_takes_long_does_not_hold_up_the_end() {
     served.still_serves();
     ends_in_time(served.daemon);
 }
+
+/// strace makes whoever asks for the loopback interface's MTU wait for eight seconds.
+#[test]
+fn an_interface_that_does_not_tell_its_mtu_keeps_nobody_else_waiting() {
+    let root = directory();
+    // One is served where requests are read, the other on an arbiter.
+    let files = [("short", vec![7; 1000]), ("long", vec![8; 20_000])];
+    for (name, octets) in &files {
+        fs::write(root.path().join(name), octets).expect("a file");
+    }
+    let mut command = Command::new("strace");
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-P", "/sys/class/net/lo/mtu"]);
+    command.args(["-e", "inject=openat:delay_enter=8000000"]).arg(binary());
+    command.args(["--host", "127.0.0.1", "-p", "0", "--mtu", "auto", "--arbiters", "1", "--root"]);
+    command.arg(root.path());
+    let served = Served::at(root, Daemon::spawn(command));
+    let blocks = [("blksize", "1024")];
+    let mut waiting: Vec<_> =
+        files.iter().map(|(name, _)| served.ask(&rrq(name, "octet", &blocks))).collect();
+    for (name, octets) in &files {
+        assert_eq!(served.read(name, "octet", &[]), *octets);
+    }
+    // They are answered without knowing it, in the end.
+    for client in &mut waiting {
+        assert_eq!(client.expect_oack(), [("blksize".to_owned(), "1024".to_owned())]);
+    }
+}

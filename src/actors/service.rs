@@ -101,6 +101,13 @@ impl Service {
         }
     }
 
+    /// Has the observers say what they have kept back.
+    pub(crate) fn flush(&self) {
+        for observer in &self.observers {
+            contained(|| observer.flush());
+        }
+    }
+
     /// Facts that observers had no room for.
     pub(crate) fn lost_facts(&self) -> u64 {
         // (What panics here is an observer that will panic again: it lost what nobody knows.)

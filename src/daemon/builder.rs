@@ -17,8 +17,10 @@ use crate::actors::Service;
 #[cfg(feature = "testkit")]
 use crate::actors::kit::Kit;
 use crate::extend::{
-    Asked, Closure, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep, Routing, Tell,
+    Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
+    Routing, Tell,
 };
+use crate::limits;
 use crate::net::Mtu;
 use crate::observe::{Fact, LogObserver, Observer};
 use crate::policy::Rules;
@@ -223,8 +225,10 @@ impl Builder {
     pub fn start(mut self) -> Result<Server, StartError> {
         self.settings.listen.hosts.append(&mut self.listen);
         let Opened { store, directory } = self.open_store()?;
-        let Self { settings, sockets, mut extensions, root, log, .. } = self;
-        let sockets = sockets::open(&settings, sockets, &log)?;
+        let sockets = sockets::open(&self.settings, std::mem::take(&mut self.sockets), &self.log)?;
+        // (From here on whatever fails ends what was started.)
+        self.add_built_in_negotiators();
+        let Self { settings, mut extensions, root, log, .. } = self;
         extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
         let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
         let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
@@ -244,12 +248,29 @@ impl Builder {
     #[cfg(feature = "testkit")]
     pub fn kit(mut self) -> Result<Kit, StartError> {
         let Opened { store, .. } = self.open_store()?;
+        self.add_built_in_negotiators();
         let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
         if let Some(root) = self.root {
             // Its children live on; and of their ends the kit's observers hear.
             root.into_supervisor(kit.service(), &Arc::default());
         }
         Ok(kit)
+    }
+
+    /// What of the settings says something about options is asked like any other negotiator, and before
+    /// them.
+    fn add_built_in_negotiators(&mut self) {
+        let mtu = match self.settings.mtu {
+            Mtu::Unbounded => None,
+            Mtu::OfInterface => {
+                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
+                let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
+                Some(NegotiatorStep::asking(actor.recipient()))
+            }
+            octets @ Mtu::Octets(_) => Some(NegotiatorStep::new(octets)),
+        };
+        let refused = self.settings.refused_options.iter().cloned().map(NegotiatorStep::new);
+        self.extensions.negotiators.splice(0..0, refused.chain(mtu));
     }
 
     /// Opens the root, unless there is a store.
@@ -264,9 +285,7 @@ impl Builder {
 }
 
 fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, log: &Logger) -> Service {
-    let Extensions { routes, negotiators: others, opcodes, observers } = extensions;
-    let mut negotiators = built_in_negotiators(&settings);
-    negotiators.extend(others);
+    let Extensions { routes, negotiators, opcodes, observers } = extensions;
     Service {
         store,
         routes,
@@ -289,13 +308,6 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         #[cfg(feature = "chaos")]
         chaos: settings.chaos,
     }
-}
-
-/// What of the settings says something about options: asked like any other negotiator, and before them.
-fn built_in_negotiators(settings: &Settings) -> Vec<NegotiatorStep> {
-    let refused = settings.refused_options.iter().cloned().map(NegotiatorStep::new);
-    let mtu = (settings.mtu != Mtu::Unbounded).then(|| NegotiatorStep::new(settings.mtu));
-    refused.chain(mtu).collect()
 }
 
 /// Removes what a crash has left of uploads, beside the serving.

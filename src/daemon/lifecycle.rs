@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use actix::Addr;
 use futures_util::future::join_all;
-use slog::{Logger, error, info, o, warn};
+use slog::{error, info, warn};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::dump::dump;
 use super::handle::{Order, Stage};
 use super::reload::Reloads;
 use super::server::Server;
 use super::{RunError, ServerHandle};
-use crate::actors::{List, Listener, LiveTransfer, Pause};
+use crate::actors::{List, Listener, Pause};
 use crate::limits;
-use crate::observe::{Label, Tallied};
 use crate::supervision::{Exit, Supervisor};
 
 impl Server {
@@ -42,7 +43,7 @@ impl Server {
         reload: impl Fn() -> io::Result<()> + Send + 'static,
     ) -> Result<(), RunError> {
         let reloads = Reloads::new(reload, &self.log);
-        let mut draining = None;
+        let (mut draining, mut dumping) = (None, None);
         let ended = loop {
             tokio::select! {
                 failure = next_failure(&self.supervisor, &mut self.failures) => break Err(failure),
@@ -51,7 +52,7 @@ impl Server {
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => self.drain(within, &mut draining),
                     Some(Order::Reload) => reloads.order(),
-                    Some(Order::Dump) => self.dump(),
+                    Some(Order::Dump) => self.dump(&mut dumping),
                     // (The server holds a sender itself: there is an order.)
                     Some(Order::Stop) | None => break Ok(()),
                 },
@@ -108,6 +109,7 @@ impl Server {
         // Actors that were added have the time that their specifications give them, and no more.
         self.supervisor.ended().await;
         self.sockets.clear();
+        self.service.flush();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
             "refused" => counts.refused, "dropped" => counts.dropped, "octets" => counts.octets);
@@ -122,20 +124,21 @@ impl Server {
         }
     }
 
-    /// Logs what is live, beside the serving.
-    fn dump(&self) {
+    /// Logs what is live, beside the serving. While a list is being written, it is the answer to further
+    /// orders too.
+    fn dump(&self, dumping: &mut Option<JoinHandle<()>>) {
+        if dumping.as_ref().is_some_and(|dumping| !dumping.is_finished()) {
+            return;
+        }
         self.tell_of_lost_facts();
         let (registry, counters) = (self.registry.clone(), self.counters.tallied());
         let log = self.log.clone();
-        actix::spawn(async move {
+        *dumping = Some(actix::spawn(async move {
             match timeout(limits::LIST_WITHIN, registry.send(List)).await {
-                Ok(Ok(snapshot)) => {
-                    snapshot.live.iter().for_each(|transfer| log_transfer(&log, transfer));
-                    log_counters(&log, snapshot.live.len(), counters);
-                }
+                Ok(Ok(snapshot)) => dump(&log, &snapshot.live, counters).await,
                 _ => warn!(log, "the registry does not answer: there is no list of live transfers"),
             }
-        });
+        }));
     }
 }
 
@@ -177,20 +180,6 @@ async fn pause(listener: &Addr<Listener>) {
     };
     // One that doesn't hear it in time ends with the process.
     let _ = timeout(limits::STOP_WITHIN, paused).await;
-}
-
-fn log_transfer(log: &Logger, transfer: &LiveTransfer) {
-    let report = &transfer.report;
-    let label = report.label.as_ref().map(Label::to_string);
-    let log = label.map_or_else(|| log.clone(), |label| log.new(o!("label" => label)));
-    info!(log, "live {}", report.direction; "transfer" => report.id.0, "peer" => %report.peer, "local" => %report.local,
-        "name" => &report.name, "mode" => &report.mode, "octets" => transfer.octets);
-}
-
-fn log_counters(log: &Logger, live: usize, counts: Tallied) {
-    info!(log, "counters"; "live" => live, "complete" => counts.complete, "failed" => counts.failed,
-        "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
-        "misbehaved" => counts.misbehaved, "octets" => counts.octets);
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Assembly: the one room that knows everybody. What only a program needs, and no library, is behind the feature `program`.
 
 mod builder;
+mod dump;
 mod handle;
 #[cfg(feature = "program")]
 mod heart;

@@ -54,7 +54,7 @@ impl Shared {
     fn call(&self) {
         // (There is one caller at a time.)
         let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
-        match caught(|| reload()).unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        match caught(&*reload).unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(()) => info!(self.log, "log reopened"),
             Err(error) => failed(&self.log, &error),
         }

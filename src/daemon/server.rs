@@ -60,10 +60,8 @@ pub struct Server {
     pub(super) counters: Arc<Counters>,
     pub(super) live_peers: Arc<LivePeers>,
     pub(super) workers: Arc<Workers>,
-    /// The root of the tree.
+    /// The root of the tree; what is added by this handle lives apart.
     pub(super) supervisor: Supervisor,
-    /// The same, for actors that are added.
-    added: Supervisor,
     pub(super) registry: Addr<Registry>,
     pub(super) listeners: Vec<Addr<Listener>>,
     /// Why the arbiters can't be kept alive.
@@ -191,8 +189,7 @@ impl Server {
             counters,
             live_peers,
             workers,
-            added: supervisor.starting_apart(),
-            supervisor,
+            supervisor: supervisor.starting_apart(),
             registry,
             listeners: Vec::new(),
             failures,
@@ -207,8 +204,8 @@ impl Server {
         let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
         let workers = Arc::clone(&self.workers);
         let make = move |_: &mut _| Listener::new(socket, service, peers, workers);
-        self.listeners
-            .push(self.supervisor.start_child(ChildSpec::permanent("listener", make).limit(restarts)));
+        let spec = ChildSpec::permanent("listener", make).limit(restarts).with_supervisor();
+        self.listeners.push(self.supervisor.start_child(spec));
         self.addresses.push(address);
         self.service.observe(&Fact::Listening { address });
     }
@@ -243,7 +240,7 @@ impl Server {
     /// own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
     #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
-        &self.added
+        &self.supervisor
     }
 
     /// The table of live peers.

@@ -1,6 +1,8 @@
 //! Negotiators that come with the server: what of its settings is said about options is said at the same seam.
 
-use super::{Asked, Found, Grant, Negotiator};
+use actix::{Actor, Context, Handler, MessageResult, Supervised};
+
+use super::{Asked, Found, Grant, Negotiate, Negotiator};
 use crate::limits;
 use crate::net::Mtu;
 use crate::policy::RefusedOption;
@@ -14,7 +16,8 @@ impl Negotiator for RefusedOption {
     }
 }
 
-/// Grants no block that would go in fragments.
+/// Grants no block that would go in fragments. ([`Mtu::OfInterface`] asks the operating system, which may
+/// wait: the server has an actor ask.)
 impl Negotiator for Mtu {
     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
         let sizes = ["blksize", "blksize2"].map(|name| Some((name, decimal(asked.option(name)?)?)));
@@ -28,6 +31,24 @@ impl Negotiator for Mtu {
             most => Grant::new(name, most.to_string()),
         };
         too_large.map(|(name, _)| lowered(name)).collect()
+    }
+}
+
+/// Answers for [`Mtu::OfInterface`], on a thread of its own.
+#[derive(Debug)]
+pub(crate) struct InterfaceMtu;
+
+impl Actor for InterfaceMtu {
+    type Context = Context<Self>;
+}
+
+impl Supervised for InterfaceMtu {}
+
+impl Handler<Negotiate> for InterfaceMtu {
+    type Result = MessageResult<Negotiate>;
+
+    fn handle(&mut self, Negotiate { asked, file }: Negotiate, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Mtu::OfInterface.negotiate(&asked, &file))
     }
 }
 

@@ -31,6 +31,7 @@ pub use self::actor_store::{
     PublishFile,
 };
 pub use self::asked::Asked;
+pub(crate) use self::built_in::InterfaceMtu;
 pub(crate) use self::closure::Closure;
 pub(crate) use self::grants::Grants;
 pub use self::negotiator::{Found, Grant, Negotiate, Negotiator};

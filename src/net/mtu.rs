@@ -23,6 +23,8 @@ pub enum Mtu {
 
 impl Mtu {
     /// The largest block that fits one packet from `local`. `None` if there is no bound, or if that isn't known.
+    ///
+    /// [`OfInterface`](Self::OfInterface) asks the operating system, and may wait for it.
     #[must_use]
     pub fn blksize_max(self, local: SocketAddr) -> Option<u16> {
         let mtu = match self {

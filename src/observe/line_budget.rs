@@ -37,6 +37,11 @@ impl LineBudget {
         self.withheld > 0
     }
 
+    /// How many were not written, also in this second.
+    pub(super) fn take_all_withheld(&mut self) -> Option<u64> {
+        (self.withheld > 0).then(|| std::mem::take(&mut self.withheld))
+    }
+
     /// How many were not written in a second that is over.
     pub(super) fn take_withheld(&mut self, now: Instant) -> Option<u64> {
         let is_over = self.renewed_at.is_some_and(|at| at <= now);

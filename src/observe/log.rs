@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use slog::{KV, Level, Logger, Record, Serializer, debug, error, info, warn};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use super::line_budget::LineBudget;
 use super::{Fact, Observer, Report};
@@ -16,30 +18,55 @@ use crate::transfer::Outcome;
 /// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
 ///
 /// Of what somebody may cause by thousands who forges addresses there are so many lines in a second ([`limits::LINES_UNANSWERED_PER_S`],
-/// [`limits::LINES_REFUSED_PER_S`]), and one that counts the others.
+/// [`limits::LINES_REFUSED_PER_S`]), and one that counts the others. That one is written when the second
+/// is over: by whatever comes next, or, if nothing does, by a task of the runtime that the first of them
+/// was observed in; what is left at the end by [`flush`](Observer::flush).
 #[derive(Debug)]
 pub struct LogObserver {
+    log: Logger,
+    withheld: Arc<Withheld>,
+}
+
+/// What is not written line by line.
+#[derive(Debug)]
+struct Withheld {
     log: Logger,
     unanswered: Mutex<LineBudget>,
     refused: Mutex<LineBudget>,
     /// Some of either were not written.
-    has_withheld: AtomicBool,
+    is_any: AtomicBool,
+    /// A task will tell how many.
+    is_awaited: AtomicBool,
 }
 
 impl LogObserver {
     /// An observer that writes to `log`.
     #[must_use]
     pub fn new(log: Logger) -> Self {
-        Self {
-            log,
+        let withheld = Withheld {
+            log: log.clone(),
             unanswered: Mutex::new(LineBudget::new(limits::LINES_UNANSWERED_PER_S)),
             refused: Mutex::new(LineBudget::new(limits::LINES_REFUSED_PER_S)),
-            has_withheld: AtomicBool::new(false),
-        }
+            is_any: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(false),
+        };
+        Self { log, withheld: Arc::new(withheld) }
     }
 
+    fn finished(&self, report: &Report) {
+        let (log, fields) = (&self.log, Fields(report));
+        let (direction, outcome) = (report.direction, report.outcome.as_str());
+        match level(&report.outcome) {
+            Level::Error => error!(log, "{direction} {outcome}"; fields),
+            Level::Warning => warn!(log, "{direction} {outcome}"; fields),
+            _ => info!(log, "{direction} {outcome}"; fields),
+        }
+    }
+}
+
+impl Withheld {
     /// Whether the log gets a line of this fact.
-    fn admits(&self, fact: &Fact<'_>) -> bool {
+    fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
         let budget = match fact {
             Fact::Refused { .. } => &self.refused,
             Fact::Finished(report) => match report.outcome {
@@ -52,32 +79,74 @@ impl LogObserver {
         };
         let is_admitted = budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now());
         if !is_admitted {
-            self.has_withheld.store(true, Ordering::Relaxed);
+            self.is_any.store(true, Ordering::SeqCst);
+            self.have_told();
         }
         is_admitted
     }
 
-    /// Tells how many lines were withheld, once the second is over in which they were.
-    fn tell_of_withheld(&self) {
-        let now = Instant::now();
-        let mut is_any_left = false;
-        for (what, budget) in [("unanswered", &self.unanswered), ("refused", &self.refused)] {
-            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = budget.take_withheld(now) {
-                info!(self.log, "more requests were {what} than are logged one by one"; "withheld" => count);
-            }
-            is_any_left |= budget.has_withheld();
+    /// Has a task tell how many they were, should nothing else happen.
+    fn have_told(self: &Arc<Self>) {
+        if self.is_awaited.swap(true, Ordering::SeqCst) {
+            return;
         }
-        self.has_withheld.store(is_any_left, Ordering::Relaxed);
+        let mut awaited = Awaited { withheld: Arc::downgrade(self), has_ended: false };
+        // (Outside of a runtime nobody waits: the next fact tells, or the end.)
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            while awaited.goes_on() {
+                sleep(limits::LINES_COUNTED_AFTER).await;
+            }
+        });
     }
 
-    fn finished(&self, report: &Report) {
-        let (log, fields) = (&self.log, Fields(report));
-        let (direction, outcome) = (report.direction, report.outcome.as_str());
-        match level(&report.outcome) {
-            Level::Error => error!(log, "{direction} {outcome}"; fields),
-            Level::Warning => warn!(log, "{direction} {outcome}"; fields),
-            _ => info!(log, "{direction} {outcome}"; fields),
+    /// Tells how many lines were withheld in a second that is over, or in any.
+    fn tell(&self, of_all: bool) {
+        let now = Instant::now();
+        // (First: what is withheld meanwhile is not forgotten.)
+        self.is_any.store(false, Ordering::SeqCst);
+        for (what, budget) in [("unanswered", &self.unanswered), ("refused", &self.refused)] {
+            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
+            let withheld = if of_all { budget.take_all_withheld() } else { budget.take_withheld(now) };
+            if let Some(count) = withheld {
+                info!(self.log, "more requests were {what} than are logged one by one"; "withheld" => count);
+            }
+            if budget.has_withheld() {
+                self.is_any.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+/// The wait of a task for what is withheld. It ends with its runtime, too: then another may begin.
+struct Awaited {
+    withheld: Weak<Withheld>,
+    has_ended: bool,
+}
+
+impl Awaited {
+    /// Tells what is known by now. Whether there is more to come.
+    fn goes_on(&mut self) -> bool {
+        let Some(withheld) = self.withheld.upgrade() else { return false };
+        withheld.tell(false);
+        if withheld.is_any.load(Ordering::SeqCst) {
+            return true;
+        }
+        withheld.is_awaited.store(false, Ordering::SeqCst);
+        // Some may have been withheld in between, by whoever saw that this task is there.
+        let goes_on =
+            withheld.is_any.load(Ordering::SeqCst) && !withheld.is_awaited.swap(true, Ordering::SeqCst);
+        self.has_ended = !goes_on;
+        goes_on
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        if !self.has_ended
+            && let Some(withheld) = self.withheld.upgrade()
+        {
+            withheld.is_awaited.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -146,10 +215,10 @@ fn try_it(address: SocketAddr) -> String {
 
 impl Observer for LogObserver {
     fn observe(&self, fact: &Fact<'_>) {
-        if self.has_withheld.load(Ordering::Relaxed) {
-            self.tell_of_withheld();
+        if self.withheld.is_any.load(Ordering::Relaxed) {
+            self.withheld.tell(false);
         }
-        if !self.admits(fact) {
+        if !self.withheld.admits(fact) {
             return;
         }
         match fact {
@@ -183,6 +252,11 @@ impl Observer for LogObserver {
                 warn!(self.log, "session replaced"; "transfer" => transfer.0, "resumption" => resumption);
             }
         }
+    }
+
+    /// Tells how many lines were withheld until now.
+    fn flush(&self) {
+        self.withheld.tell(true);
     }
 }
 

@@ -122,6 +122,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, fact: &Fact<'_>);
 
+    /// Says what it has kept back until now: the server has ended, and nothing more happens.
+    fn flush(&self) {}
+
     /// Facts that it had no room for, if it counts them. The log of the server tells their sum.
     fn lost(&self) -> u64 {
         0

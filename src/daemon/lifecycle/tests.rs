@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use actix::AsyncContext;
+use slog::{Logger, o};
 
 use super::*;
 use crate::actors::Workers;

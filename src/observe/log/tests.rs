@@ -101,3 +101,34 @@ fn each_second_has_its_lines() {
     assert_eq!([1000, 1001, 1002].map(|ms| budget.spend(at(ms))), [true, true, false]);
     assert_eq!(budget.take_withheld(at(5000)), Some(1));
 }
+
+impl Lines {
+    /// How many were withheld, by what the log says.
+    fn withheld(&self) -> usize {
+        let lines = self.0.lock().unwrap();
+        let counts = lines.iter().filter_map(|line| line.rsplit_once("one by one: "));
+        counts.map(|(_, count)| count.parse::<usize>().unwrap()).sum()
+    }
+}
+
+#[test]
+fn how_many_were_withheld_is_written_though_nothing_else_happens() {
+    let (observer, lines) = observer();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let flood = || (0..1000).for_each(|_| finish(&observer, Outcome::Unanswered, 1));
+    for floods in 1..=2 {
+        runtime().block_on(async {
+            flood();
+            let all_told = async {
+                while lines.count("read unanswered") + lines.withheld() < floods * 1000 {
+                    sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), all_told).await.expect("the count");
+        });
+    }
+    // A runtime that ends before the second does takes nothing with it.
+    runtime().block_on(async { flood() });
+    observer.flush();
+    assert_eq!(lines.count("read unanswered") + lines.withheld(), 3000);
+}
