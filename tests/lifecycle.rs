@@ -397,6 +397,21 @@ fn sockets_that_were_passed_to_another_process_are_left_alone() {
     Served::at(root, Daemon::spawn(command)).still_serves();
 }
 
+/// Whoever panicked serves others, and must not wait for a pipe that nobody reads.
+#[test]
+fn a_backtrace_goes_to_the_log_and_not_to_stderr() {
+    let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let root = directory();
+    let log = root.path().join("log");
+    let before = [&STRACE[..], &["inject=setsockopt:error=EPERM"]].concat();
+    let mut command = activated_under(&before, passed, root.path(), &[]);
+    let output = command.arg("-l").arg(&log).env("RUST_BACKTRACE", "1").output().expect("sh");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!((output.status.code(), said.lines().count()), (Some(3), 1), "{said}");
+    let logged = fs::read_to_string(log).expect("a log");
+    assert!(logged.contains("begin_panic") || logged.contains("panic_fmt"), "{logged}");
+}
+
 /// The listener can't set its socket up, however often it is started again.
 #[test]
 fn a_server_that_gives_itself_up_has_an_exit_code_of_its_own() {

@@ -6,6 +6,7 @@
 mod line;
 mod queue;
 
+use std::backtrace::Backtrace;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -31,6 +32,7 @@ const TIMESTAMP: &[BorrowedFormatItem<'_>] =
 /// A log that is being written. [`close`](Self::close) writes what is still queued.
 pub(super) struct Log {
     logger: Logger,
+    queue: Arc<Queue>,
     file: Option<LogFile>,
     closing: Closing,
 }
@@ -48,8 +50,8 @@ impl Log {
         };
         let colours = file.is_none() && io::stderr().is_terminal() && wants_colours();
         let level = if verbose { Level::Trace } else { Level::Info };
-        let drain = LevelFilter::new(formatter(queue, colours), level).ignore_res();
-        Ok(Self { logger: Logger::root(drain, o!()), file, closing })
+        let drain = LevelFilter::new(formatter(Arc::clone(&queue), colours), level).ignore_res();
+        Ok(Self { logger: Logger::root(drain, o!()), queue, file, closing })
     }
 
     /// What the server logs to.
@@ -71,9 +73,10 @@ impl Log {
         Box::new(move || file.as_ref().map_or(Ok(()), LogFile::reopen))
     }
 
-    /// Panics become lines of the log, where no supervisor tells of them. They print a backtrace besides when `RUST_BACKTRACE` asks for one.
+    /// Panics become lines of the log, where no supervisor tells of them. A backtrace follows when
+    /// `RUST_BACKTRACE` asks for one, in the log too: whoever panicked serves, and waits for no pipe.
     pub(super) fn take_panics(&self) {
-        let (log, default) = (self.logger.clone(), std::panic::take_hook());
+        let (log, queue) = (self.logger.clone(), Arc::clone(&self.queue));
         std::panic::set_hook(Box::new(move |info| {
             if !is_told(info) {
                 let payload = info.payload();
@@ -86,7 +89,8 @@ impl Log {
                 );
             }
             if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-                default(info);
+                let backtrace = Backtrace::force_capture();
+                queue.push(format!("{info}\n{backtrace}\n").as_bytes());
             }
         }));
     }
