@@ -145,3 +145,31 @@ fn a_closure_hears_too() {
     served.settle();
     assert_eq!(*heard.lock().unwrap(), ["file"]);
 }
+
+#[test]
+fn one_that_keeps_something_back_says_it_when_the_server_has_ended() {
+    #[derive(Debug, Default)]
+    struct Batch {
+        kept: Mutex<usize>,
+        said: Arc<Mutex<Vec<usize>>>,
+    }
+
+    impl Observer for Batch {
+        fn observe(&self, fact: &Fact<'_>) {
+            *self.kept.lock().unwrap() += usize::from(matches!(fact, Fact::Finished(_)));
+        }
+
+        fn flush(&self) {
+            self.said.lock().unwrap().push(*self.kept.lock().unwrap());
+        }
+    }
+
+    let batch = Batch::default();
+    let said = Arc::clone(&batch.said);
+    let served = Extended::start(|builder| builder.observer(batch));
+    served.still_serves();
+    served.still_serves();
+    assert!(said.lock().unwrap().is_empty());
+    drop(served);
+    assert_eq!(*said.lock().unwrap(), [2]);
+}

@@ -273,5 +273,6 @@ impl Drop for Server {
         self.supervisor.stop();
         // (Nobody waits for the sessions to say it themselves.)
         self.workers.end(&self.service);
+        self.service.flush();
     }
 }

@@ -122,7 +122,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Something happened.
     fn observe(&self, fact: &Fact<'_>);
 
-    /// Says what it has kept back until now: the server has ended, and nothing more happens.
+    /// Says what it has kept back until now: the server has ended, and nothing more happens. Like
+    /// [`observe`](Self::observe) it must not wait.
     fn flush(&self) {}
 
     /// Facts that it had no room for, if it counts them. The log of the server tells their sum.
