@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -285,17 +285,80 @@ fn a_server_that_falls_silent_is_given_up() {
     assert_eq!(names(&here), [""; 0]);
 }
 
+/// An address where nobody listens: that of a test alone, with a port that the kernel gives to nobody
+/// unasked.
+fn nobody(test: u8) -> SocketAddr {
+    let bound = (20_000..30_000).find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 78, test, 1), port)).ok());
+    bound.expect("a free port").local_addr().expect("bound")
+}
+
 /// Without an error queue, only the timeout tells.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_port_where_nobody_listens_is_told_at_once() {
+fn a_port_where_nobody_listens_is_told_when_time_is_up() {
+    let (here, nobody, began) = (directory(), nobody(1), Instant::now());
+    let args = ["get", "a", "--ack-timeout", "0.4", "--timeout", "2"];
+    let said = fails_with_code(&client(here.path(), &nobody.to_string(), &args, b""), 5);
+    assert!(began.elapsed() >= Duration::from_secs(2), "{said}");
+    // After 0, 0.4 and 1.2 s: a refusal makes no storm.
+    let expected = format!("nobody listens at {nobody}: 3 requests refused within 2.");
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(names(&here), [""; 0]);
+}
+
+/// A server that begins to listen after some requests were refused.
+fn late_server(address: SocketAddr) -> Script {
+    thread::sleep(Duration::from_millis(700));
+    let requests = UdpSocket::bind(address).expect("still free");
+    requests.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    let transfer = UdpSocket::bind((address.ip(), 0)).expect("a socket");
+    transfer.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    Script { requests, transfer, client: None }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_device_that_listens_later_is_waited_for() {
     let here = directory();
-    let began = Instant::now();
-    let nobody = socket().local_addr().expect("bound").to_string();
-    let output = client(here.path(), &nobody, &["get", "a"], b"");
+    fs::write(here.path().join("firmware"), "new").expect("written");
+    let address = nobody(2);
+    let server = thread::spawn(move || {
+        let mut server = late_server(address);
+        server.request();
+        assert_eq!(server.exchange(&ack(0)), data(1, b"new"));
+        server.send(&ack(1));
+        server
+    });
+    let output = client(here.path(), &address.to_string(), &["put", "firmware", "--no-options"], b"");
+    server.join().expect("a whole upload");
+    ends_with_code(&output, 0);
+
+    let address = nobody(3);
+    let server = thread::spawn(move || {
+        let mut server = late_server(address);
+        server.request();
+        assert_eq!(server.exchange(&data(1, b"config")), ack(1));
+        server
+    });
+    let output = client(here.path(), &address.to_string(), &["get", "a", "--no-options"], b"");
+    server.join().expect("a whole read");
+    ends_with_code(&output, 0);
+    assert_eq!(read(&here, "a"), b"config");
+}
+
+/// Once it has answered, nothing but its end closes a server's port.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_port_that_closes_in_the_middle_is_told_at_once() {
+    let here = directory();
+    let output = run(here.path(), &["get", "a", "--no-options"], b"", |server| {
+        server.request();
+        assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
+        server.send(&data(2, &[1; 512]));
+        server.transfer = socket();
+    });
     let said = fails_with_code(&output, 5);
-    assert!(said.contains(&format!("nobody listens at {nobody}")), "{said}");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(said.contains("closed its port in the middle of the transfer"), "{said}");
 }
 
 #[test]

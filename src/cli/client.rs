@@ -1,10 +1,12 @@
 //! What `get` and `put` share: their flags, and how they end.
 
-use std::time::Duration;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use structopt::StructOpt;
 
-use super::exchange::{Finished, Local, exchange};
+use super::exchange::{Finished, Local, OnRefusal, exchange};
 use super::values::{self, Server};
 use super::{Exit, complain, with_default};
 use crate::limits;
@@ -127,21 +129,68 @@ impl ClientFlags {
                 return Exit::Failed;
             }
         };
-        let mut rest = addresses.into_iter().peekable();
-        while let Some(address) = rest.next() {
-            match exchange(address, request.clone(), self.timeouts(), local) {
-                // A name may stand for an address where nobody listens, and one where somebody does.
-                Ok(Finished { outcome: Outcome::PeerGone, terms: None, .. }) if rest.peek().is_some() => {}
-                Err(_) if rest.peek().is_some() => {}
-                Ok(finished) => return self.report(what, &finished, request),
-                Err(error) => {
-                    complain(&format!("nothing can be sent to {address}: {error}"));
-                    return Exit::Failed;
-                }
+        match self.exchange_patiently(&addresses, request, local) {
+            Ok(finished) => self.report(what, &finished, request),
+            Err((address, error)) => {
+                complain(&format!("nothing can be sent to {address}: {error}"));
+                Exit::Failed
             }
         }
-        // Every address but the last leads on to the next.
-        Exit::Unanswered
+    }
+
+    /// Makes the transfer with the first of a server's addresses where somebody listens. Where
+    /// nobody does, the server may not have started yet: they are asked again until time is up, as
+    /// often as a single address is.
+    ///
+    /// # Errors
+    /// When no packet can be sent to any of them: the last, and why.
+    fn exchange_patiently(
+        &self,
+        addresses: &[SocketAddr],
+        request: &Request<'static>,
+        local: &mut dyn Local,
+    ) -> Result<Finished, (SocketAddr, io::Error)> {
+        let Timeouts { ack, unproven, .. } = self.timeouts();
+        let (began, mut pause, mut refusals) = (Instant::now(), ack, 0);
+        loop {
+            let mut finished = self.exchange_once(addresses, request, local)?;
+            if !finished.is_refused() || addresses.len() == 1 {
+                return Ok(finished);
+            }
+            refusals += finished.refusals;
+            if began.elapsed() + pause >= unproven {
+                (finished.refusals, finished.took) = (refusals, began.elapsed());
+                return Ok(finished);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(limits::RTO_MAX);
+        }
+    }
+
+    /// Asks each address in turn until one doesn't refuse. (A name may stand for an address where
+    /// nobody listens, and one where somebody does.)
+    fn exchange_once(
+        &self,
+        addresses: &[SocketAddr],
+        request: &Request<'static>,
+        local: &mut dyn Local,
+    ) -> Result<Finished, (SocketAddr, io::Error)> {
+        let on_refusal = if addresses.len() == 1 { OnRefusal::Repeat } else { OnRefusal::End };
+        // (There is an address at least.)
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut ended = Err((nowhere, io::ErrorKind::AddrNotAvailable.into()));
+        for &address in addresses {
+            match exchange(address, request.clone(), self.timeouts(), on_refusal, local) {
+                Ok(mut finished) if finished.is_refused() => {
+                    finished.refusals += ended.map_or(0, |before: Finished| before.refusals);
+                    ended = Ok(finished);
+                }
+                Ok(finished) => return Ok(finished),
+                Err(error) if ended.is_err() => ended = Err((address, error)),
+                Err(_) => {}
+            }
+        }
+        ended
     }
 
     fn report(&self, what: &str, finished: &Finished, request: &Request<'_>) -> Exit {

@@ -39,6 +39,16 @@ pub(super) trait Local {
     }
 }
 
+/// What it means that the network says, before the first answer, that nobody listens at the server's
+/// port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnRefusal {
+    /// The server may not have started yet: the request is repeated until its time is up.
+    Repeat,
+    /// The transfer ends.
+    End,
+}
+
 /// How a transfer went.
 #[derive(Debug)]
 pub(super) struct Finished {
@@ -51,6 +61,8 @@ pub(super) struct Finished {
     pub(super) took: Duration,
     /// Until the first packet of the server came.
     pub(super) answered_after: Option<Duration>,
+    /// How often the network said, before the first answer, that nobody listens.
+    pub(super) refusals: u64,
     /// What went wrong at this end.
     fault: Option<Fault>,
     server: SocketAddr,
@@ -70,7 +82,11 @@ impl Finished {
                 let verb = if self.terms.is_some() { "ended the transfer" } else { "refused" };
                 format!("{server} {verb}: ERROR {code} \"{message}\"")
             }
-            (Outcome::PeerGone, _) if self.terms.is_none() => format!("nobody listens at {server}"),
+            (Outcome::PeerGone, _) if self.terms.is_none() => {
+                let (refusals, seconds) = (self.refusals, self.took.as_secs_f64());
+                let requests = if refusals == 1 { "request" } else { "requests" };
+                format!("nobody listens at {server}: {refusals} {requests} refused within {seconds:.1} s")
+            }
             (Outcome::PeerGone, _) => format!("{server} closed its port in the middle of the transfer"),
             (Outcome::Unanswered, _) => {
                 format!("{server} didn't answer within {:.1} s", self.took.as_secs_f64())
@@ -95,6 +111,11 @@ impl Finished {
             (Outcome::PeerGone, _) if self.terms.is_none() => "nobody listens".to_owned(),
             (outcome, _) => outcome.to_string(),
         }
+    }
+
+    /// Whether nobody listens at the server's port.
+    pub(super) fn is_refused(&self) -> bool {
+        self.outcome == Outcome::PeerGone && self.terms.is_none()
     }
 
     pub(super) fn exit(&self) -> Exit {
@@ -122,10 +143,11 @@ pub(super) fn exchange(
     server: SocketAddr,
     request: Request<'static>,
     timeouts: Timeouts,
+    on_refusal: OnRefusal,
     local: &mut dyn Local,
 ) -> io::Result<Finished> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(exchange_with(server, request, timeouts, local, &Scratch::default()))
+    runtime.block_on(exchange_with(server, request, timeouts, on_refusal, local, &Scratch::default()))
 }
 
 /// As [`exchange`], inside a runtime, beside others that share the `scratch`.
@@ -133,6 +155,7 @@ pub(super) async fn exchange_with(
     server: SocketAddr,
     request: Request<'static>,
     timeouts: Timeouts,
+    on_refusal: OnRefusal,
     local: &mut dyn Local,
     scratch: &Scratch,
 ) -> io::Result<Finished> {
@@ -150,6 +173,8 @@ pub(super) async fn exchange_with(
         answers: VecDeque::new(),
         announced: None,
         answered_after: None,
+        on_refusal,
+        refusals: 0,
         fault: None,
         outcome: None,
         closed: false,
@@ -180,6 +205,8 @@ struct Exchange<'a> {
     answers: VecDeque<Answer>,
     announced: Option<u64>,
     answered_after: Option<Duration>,
+    on_refusal: OnRefusal,
+    refusals: u64,
     fault: Option<Fault>,
     outcome: Option<Outcome>,
     closed: bool,
@@ -200,7 +227,7 @@ impl Exchange<'_> {
             self.receive(&mut scratch.0.borrow_mut())?;
             while let Some(gone) = self.link.take_error() {
                 if gone == self.tid.peer() {
-                    self.feed(Input::PeerGone)?;
+                    self.on_gone()?;
                 }
             }
             if self.deadline.is_some_and(|deadline| deadline <= self.now()) {
@@ -215,9 +242,22 @@ impl Exchange<'_> {
             announced: self.announced,
             took: self.began.elapsed(),
             answered_after: self.answered_after,
+            refusals: self.refusals,
             fault: self.fault,
             server,
         })
+    }
+
+    /// The network says that nobody listens at the server's port.
+    fn on_gone(&mut self) -> io::Result<()> {
+        if self.client.terms().is_none() {
+            self.refusals += 1;
+            if self.on_refusal == OnRefusal::End {
+                (self.outcome, self.closed) = (Some(Outcome::PeerGone), true);
+                return Ok(());
+            }
+        }
+        self.feed(Input::PeerGone)
     }
 
     fn now(&self) -> Moment {

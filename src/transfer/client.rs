@@ -12,6 +12,10 @@ use crate::error::Failure;
 use crate::wire::{Direction, Mode, Options, Packet, Request};
 
 /// A transfer as its client sees it: sends the request until it is answered, then receives or sends the file.
+///
+/// [`Input::PeerGone`] before the first answer ends nothing, since a device that starts doesn't
+/// listen yet: the request is repeated until its time is up. The outcome is
+/// [`Outcome::PeerGone`] then instead of [`Outcome::Unanswered`].
 #[derive(Debug)]
 pub struct Client {
     stage: Stage,
@@ -33,6 +37,8 @@ struct Requesting {
     timing: Timing,
     last_sent_at: Moment,
     transmit: bool,
+    /// The network said that nobody listens at the server's port.
+    is_refused: bool,
     ending: Ending,
     tally: Tally,
 }
@@ -47,6 +53,7 @@ impl Client {
             timing: Timing::new(timeouts, None),
             last_sent_at: Moment::default(),
             transmit: false,
+            is_refused: false,
             ending: Ending::default(),
             tally: Tally::default(),
         };
@@ -145,7 +152,7 @@ impl Requesting {
             return;
         }
         if now >= self.timing.give_up_request_at() {
-            self.end(Outcome::Unanswered);
+            self.end(if self.is_refused { Outcome::PeerGone } else { Outcome::Unanswered });
         } else {
             self.tally.repeats += 1;
             self.timing.repeated(now);
@@ -172,7 +179,8 @@ impl Requesting {
                 self.send(now);
             }
             Input::Deadline => self.on_deadline(now),
-            Input::PeerGone => self.end(Outcome::PeerGone),
+            // A device that starts doesn't listen yet: the request is repeated as if it were lost.
+            Input::PeerGone => self.is_refused = true,
             Input::Failed(failure) => self.fail(*failure),
             _ => {}
         }

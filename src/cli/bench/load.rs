@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use super::super::exchange::{Finished, Local, Scratch, exchange_with};
+use super::super::exchange::{Finished, Local, OnRefusal, Scratch, exchange_with};
 use super::Work;
 use super::report::{Record, Report};
 use crate::error::{Failure, Fault};
@@ -57,7 +57,10 @@ impl Load<'_> {
     /// One transfer, or the reason why it couldn't begin.
     async fn transfer(&self, number: usize, scratch: &Scratch) -> Result<Finished, String> {
         let (request, mut payload) = ((self.request)(number)?, self.payload.clone());
-        let finished = exchange_with(self.server, request, self.timeouts, &mut payload, scratch).await;
+        // A load is for a server that is there: a refusal is one of its failures.
+        let on_refusal = OnRefusal::End;
+        let finished =
+            exchange_with(self.server, request, self.timeouts, on_refusal, &mut payload, scratch).await;
         finished.map_err(|error| error.to_string())
     }
 }

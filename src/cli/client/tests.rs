@@ -1,4 +1,7 @@
+use std::net::UdpSocket;
+
 use super::*;
+use crate::error::Fault;
 
 fn request(flags: &[&str], tsize: Option<u64>) -> Result<String, String> {
     let flags = ClientFlags::from_iter_safe([&["get"], flags].concat()).map_err(|error| error.message)?;
@@ -31,4 +34,68 @@ fn netascii_says_nothing_of_the_size() {
 fn asking_for_nothing_and_something_is_refused() {
     let error = request(&["--no-options", "--interval", "2"], None).expect_err("no sense");
     assert!(error.contains("--no-options") && error.contains("--interval"), "{error}");
+}
+
+/// Takes a file, and keeps its octets.
+#[derive(Default)]
+struct Kept(Vec<u8>);
+
+impl Local for Kept {
+    fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.0.extend_from_slice(octets);
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn flags(typed: &[&str]) -> ClientFlags {
+    ClientFlags::from_iter_safe([&["get", "--no-options"], typed].concat()).expect("flags")
+}
+
+/// Two addresses where nobody listens: that of a test alone, with ports that the kernel gives to nobody
+/// unasked.
+fn free_addresses(test: u8) -> [SocketAddr; 2] {
+    [1, 2].map(|number| {
+        let bound = (10_000..20_000).find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 77, test, number), port)).ok());
+        bound.and_then(|socket| socket.local_addr().ok()).expect("a free port")
+    })
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn each_address_of_a_name_is_asked_until_somebody_listens() {
+    for late in [0, 1] {
+        let addresses = free_addresses(1);
+        let server = std::thread::spawn(move || {
+            // Some requests are refused before.
+            std::thread::sleep(Duration::from_millis(500));
+            let server = UdpSocket::bind(addresses[late]).expect("still free");
+            server.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+            let (_, client) = server.recv_from(&mut [0; 512]).expect("a request");
+            server.send_to(b"\0\x03\0\x01config", client).expect("sent");
+            let (_, acknowledged) = server.recv_from(&mut [0; 512]).expect("an ACK");
+            assert_eq!(acknowledged, client);
+        });
+        let flags = flags(&["--ack-timeout", "0.2"]);
+        let (request, mut kept) = (flags.request(Direction::Read, b"f", None).expect("one"), Kept::default());
+        let finished = flags.exchange_patiently(&addresses, &request, &mut kept).expect("sent");
+        server.join().expect("served");
+        assert_eq!((finished.outcome, &*kept.0), (Outcome::Complete, &b"config"[..]), "{late}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn addresses_where_nobody_listens_are_asked_until_time_is_up() {
+    let (addresses, began) = (free_addresses(2), Instant::now());
+    let flags = flags(&["--ack-timeout", "0.4", "--timeout", "2"]);
+    let request = flags.request(Direction::Read, b"f", None).expect("one");
+    let finished = flags.exchange_patiently(&addresses, &request, &mut Kept::default()).expect("sent");
+    // Both after 0, 0.4 and 1.2 s; the next would be later than 2 s.
+    assert!(finished.is_refused());
+    assert_eq!(finished.refusals, 6);
+    assert!((Duration::from_millis(1200)..Duration::from_secs(10)).contains(&began.elapsed()));
 }

@@ -89,7 +89,29 @@ fn a_request_is_repeated_and_given_up() {
     assert_eq!(times, [500, 1500, 3500, 7500, 12_500, 17_500]);
     assert_eq!(said[said.len() - 2..], [(20_000, "unanswered".into()), (20_000, "close".into())]);
     assert!(!script.machine.is_proven());
+}
+
+#[test]
+fn a_refusal_before_the_first_answer_is_not_final() {
     let mut script = client(Direction::Write, &[]);
+    assert_eq!(script.feed(Input::PeerGone), NOTHING);
+    let repeats = [(500, "write".into()), (1500, "write".into())];
+    assert_eq!(script.wait_timed(2000), repeats, "no sooner and no more often than to a silent server");
+    assert_eq!(script.feed(Input::PeerGone), NOTHING);
+    assert_eq!(script.ack(0), ["DATA 1"], "the device listens now");
+    assert_eq!(script.ack(1), ["complete", "close"]);
+
+    let mut script = client(Direction::Read, &[]);
+    assert_eq!(script.feed(Input::PeerGone), NOTHING);
+    let said = script.wait_timed(60_000);
+    let end = [(20_000, "peer-gone".into()), (20_000, "close".into())];
+    assert_eq!((said.len(), &said[said.len() - 2..]), (8, &end[..]), "{said:?}");
+}
+
+#[test]
+fn a_refusal_after_the_first_answer_ends_the_transfer() {
+    let mut script = client(Direction::Read, &[]);
+    assert_eq!(script.data(1, &[1; 512]), ["ACK 1"]);
     assert_eq!(script.feed(Input::PeerGone), ["peer-gone", "close"]);
 }
 
