@@ -130,7 +130,7 @@ impl SessionSupervisor {
         self.service.chaos().seam("link").at("open");
         let socket = UdpLink::open(wanted.local, self.service.ports)?;
         if wanted.has_options {
-            UdpLink::widen(&socket, wanted.local)?;
+            UdpLink::widen(&socket);
         }
         let local = socket.local_addr()?;
         Ok(Spare { socket, local, met: Vec::new() })

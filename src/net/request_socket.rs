@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, SockRef};
 
 use super::readiness::Readiness;
 use super::sys;
@@ -49,11 +49,10 @@ impl RequestSocket {
     /// A [`BindError`] that says what would be right.
     pub fn open(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
         let open = || {
-            let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+            let socket = sys::open_socket(Domain::for_address(address))?;
             if address.is_ipv6() {
                 socket.set_only_v6(true)?;
             }
-            socket.set_nonblocking(true)?;
             let socket = UdpSocket::from(socket);
             // Before the first request can arrive: the kernel tells no address of those that came earlier.
             sys::prepare_request_socket(&socket, &address)?;
@@ -87,7 +86,7 @@ impl RequestSocket {
         Arc::clone(self.readiness.socket())
     }
 
-    /// Has transfers served from this socket too (single-port mode): blocks larger than the path's MTU go as fragments, and of peers that are gone
+    /// Has transfers served from this socket too (single-port mode): windows have room, and of peers that are gone
     /// [`take_error`](Self::take_error) tells.
     ///
     /// # Errors

@@ -59,12 +59,12 @@ impl UdpLink {
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
     pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
         let socket = Self::open(local, ports)?;
-        Self::widen(&socket, local)?;
+        Self::widen(&socket);
         Self::from_socket(socket)
     }
 
     /// A socket for one transfer, of no runtime yet: at the address that the request was sent to (its port is ignored),
-    /// on a random port of the kernel's choice or of `ports`.
+    /// on a random port of the kernel's choice or of `ports`. What it sends may be fragmented.
     ///
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; else what the kernel says.
@@ -72,18 +72,12 @@ impl UdpLink {
         Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
     }
 
-    /// Makes a socket at `local` fit for whole windows and the largest blocks, which a path may have to carry in fragments. Without options it is 516
-    /// octets at a time: they fit every path and every buffer. The kernel grants what buffers its limits allow; a smaller one only loses
-    /// more when it is full.
-    ///
-    /// # Errors
-    /// When the kernel refuses to send fragments.
-    pub fn widen(socket: &UdpSocket, local: SocketAddr) -> io::Result<()> {
-        sys::let_fragment(socket, &local)?;
+    /// Gives a socket buffers for whole windows. Without options it is 516 octets at a time: they fit every buffer. The
+    /// kernel grants what its limits allow; a smaller buffer only loses more when it is full.
+    pub fn widen(socket: &UdpSocket) {
         let socket = SockRef::from(socket);
         let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
         let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
-        Ok(())
     }
 
     /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. It can be waited for

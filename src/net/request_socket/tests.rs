@@ -1,6 +1,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use socket2::{Protocol, Socket, Type};
+
 use super::*;
 use crate::net::test_support::{block_on, in_namespace, peer};
 

@@ -90,9 +90,11 @@ impl ControlBuffer {
     }
 }
 
-/// A socket for datagrams that never waits.
+/// A socket for datagrams that never waits, and lets them be fragmented.
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
-    Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    let_fragment(&socket, domain == Domain::IPV6)?;
+    Ok(socket)
 }
 
 /// Turns the error queue on.
@@ -122,18 +124,20 @@ pub(in crate::net) fn stand_beside(socket: &UdpSocket, local: SocketAddr) -> io:
     Ok(beside.into())
 }
 
-/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments.
-pub(in crate::net) fn let_fragment(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
-    if local.is_ipv6() {
-        set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?;
-    } else {
-        set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?;
+/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments, and an old PROM that drops whatever has
+/// that bit gets the smaller ones too.
+fn let_fragment(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
+    if !is_ipv6 {
+        return Ok(set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?);
     }
-    Ok(())
+    // A socket that was passed to us may take IPv4 too.
+    let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
+    Ok(set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?)
 }
 
 /// Asks for the address that each datagram was sent to, and for a large receive buffer.
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
+    let_fragment(socket, local.is_ipv6())?;
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         // A socket that was passed to us may take IPv4 too: only this names the subnets' broadcast addresses then.
@@ -148,9 +152,8 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketA
     Ok(())
 }
 
-/// Has transfers served from a socket that requests arrive at: fragments, errors of the network, and room for windows.
+/// Has transfers served from a socket that requests arrive at: errors of the network, and room for windows.
 pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
-    let_fragment(socket, local)?;
     prepare_transfer_socket(socket, local)?;
     if setsockopt(socket, sockopt::SndBufForce, &TRANSFER_SEND_BUFFER_OCTETS).is_err() {
         let _ = setsockopt(socket, sockopt::SndBuf, &TRANSFER_SEND_BUFFER_OCTETS);

@@ -43,6 +43,7 @@ impl AsRawFd for Epoll {
     }
 }
 
+/// Fragments are up to the system.
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -55,11 +56,6 @@ pub(in crate::net) fn stand_beside(_: &UdpSocket, _: SocketAddr) -> io::Result<U
 }
 
 pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
-    Ok(())
-}
-
-/// Fragments are up to the system.
-pub(in crate::net) fn let_fragment(_: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
