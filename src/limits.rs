@@ -186,6 +186,9 @@ pub const TEMPORARY_NAME_ATTEMPTS_MAX: usize = 8;
 pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
 /// Directories below each other that a sweep enters: it holds one descriptor for each.
 pub const SWEEP_DEPTH_MAX: usize = 32;
+/// How often a directory that is served is looked for at its path, when requests ask for what isn't there: boot loaders
+/// probe many names, and a root is replaced once a day.
+pub const ROOT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Octets that a store in memory holds in all, unless told otherwise.
 pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 /// Threads of one arbiter that may wait for the disk at once.

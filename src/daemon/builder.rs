@@ -25,7 +25,7 @@ use crate::net::Mtu;
 use crate::observe::{Fact, LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
-use crate::store::{Directory, Store};
+use crate::store::{Directory, RootChange, Store};
 use crate::supervision::ChildSpec;
 
 /// The way in: [`Stagecoach::builder`].
@@ -234,7 +234,8 @@ impl Builder {
         let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
         let service = service(settings, store, extensions, &log);
         let root = root.unwrap_or_else(Root::start);
-        let server = Server::start_below(root, service, sockets, capacity, &log)?;
+        let mut server = Server::start_below(root, service, sockets, capacity, &log)?;
+        server.directory.clone_from(&directory);
         if let Some(directory) = directory.filter(|_| !read_only) {
             sweep(directory, log);
         }
@@ -279,7 +280,9 @@ impl Builder {
             return Ok(Opened { store, directory: None });
         }
         let root = self.root_path.as_ref().unwrap_or(&self.settings.root);
-        let directory = Arc::new(Directory::open(root, self.settings.directory)?);
+        let log = self.log.clone();
+        let directory = Directory::open(root, self.settings.directory)?;
+        let directory = Arc::new(directory.telling(move |change| log_root(&log, change)));
         Ok(Opened { store: Arc::<Directory>::clone(&directory), directory: Some(directory) })
     }
 }
@@ -307,6 +310,18 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         history: Arc::default(),
         #[cfg(feature = "chaos")]
         chaos: settings.chaos,
+    }
+}
+
+fn log_root(log: &Logger, change: &RootChange<'_>) {
+    match change {
+        RootChange::Replaced { path } => {
+            info!(log, "the root was replaced: serving the new one"; "root" => path)
+        }
+        RootChange::Unavailable { path, why } => {
+            warn!(log, "the root's path names nothing that can be served: going on with what is open";
+                "root" => %path.display(), "why" => %why);
+        }
     }
 }
 

@@ -51,7 +51,10 @@ impl Server {
                 // (Nothing is awaited where an order is carried out: the next one may be to stop at once.)
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => self.drain(within, &mut draining),
-                    Some(Order::Reload) => reloads.order(),
+                    Some(Order::Reload) => {
+                        self.follow_root();
+                        reloads.order();
+                    }
                     Some(Order::Dump) => self.dump(&mut dumping),
                     // (The server holds a sender itself: there is an order.)
                     Some(Order::Stop) | None => break Ok(()),

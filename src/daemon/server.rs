@@ -16,7 +16,7 @@ use crate::limits;
 use crate::net::BindError;
 use crate::observe::{Counters, Fact};
 use crate::settings::Settings;
-use crate::store::RootError;
+use crate::store::{Directory, RootError};
 use crate::supervision::{ChildSpec, RestartLimit, Supervisor};
 
 /// Why a server can't start. Each is one sentence for the operator.
@@ -57,6 +57,8 @@ pub struct Server {
     /// Where requests arrive; open for as long as anybody may be waiting for an answer.
     pub(super) sockets: Vec<Arc<UdpSocket>>,
     pub(super) service: Arc<Service>,
+    /// What is served, if the settings named it.
+    pub(super) directory: Option<Arc<Directory>>,
     pub(super) counters: Arc<Counters>,
     pub(super) live_peers: Arc<LivePeers>,
     pub(super) workers: Arc<Workers>,
@@ -186,6 +188,7 @@ impl Server {
             addresses: Vec::new(),
             sockets: Vec::new(),
             service,
+            directory: None,
             counters,
             live_peers,
             workers,
@@ -253,6 +256,13 @@ impl Server {
     #[must_use]
     pub fn live_transfers(&self) -> usize {
         self.live_peers.live()
+    }
+
+    /// Looks whether the root's path names another directory: in a thread that may wait.
+    pub(super) fn follow_root(&self) {
+        if let Some(directory) = self.directory.clone() {
+            actix_rt::task::spawn_blocking(move || directory.follow());
+        }
     }
 
     /// What it does, for people.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::directory::{Directory, DirectoryOptions, RootError, Sweep, Symlinks};
+pub use self::directory::{Directory, DirectoryOptions, RootChange, RootError, Sweep, Symlinks};
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
 pub use self::memory::{Memory, MemoryOptions};

@@ -1,9 +1,11 @@
 //! A [`Store`] that is a directory of the file system, and what lies below it.
 //!
-//! The root is opened once and held; every name is resolved below that descriptor, by the kernel
-//! (`openat2`, through cap-std) rather than by comparing paths, so that no renaming while a request is looked at
-//! leads out of it. An upload stays invisible until it is whole and on the disk.
+//! The root is held open; every name is resolved below that descriptor, by the kernel (`openat2`, through cap-std)
+//! rather than by comparing paths, so that no renaming while a request is looked at leads out of it. When the root's
+//! path names another directory, that one is opened and held instead. An upload stays invisible until it is whole
+//! and on the disk.
 
+mod followed;
 mod open_files;
 mod publish;
 mod sink;
@@ -17,9 +19,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::followed::RootChange;
+use self::followed::{FollowedRoot, Root};
 use self::open_files::OpenFiles;
 pub use self::sweep::Sweep;
-use self::tree::{Lookup, Tree};
+use self::tree::Lookup;
 use super::{Name, Sink, Source, Store, io_fault};
 use crate::error::{Failure, Fault};
 use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
@@ -27,11 +31,9 @@ use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 /// A directory that is served.
 #[derive(Debug)]
 pub struct Directory {
-    tree: Tree,
+    root: FollowedRoot,
     open_files: OpenFiles,
     options: DirectoryOptions,
-    /// The root as the operator knows it, without a slash at its end.
-    path: String,
 }
 
 /// What a [`Directory`] allows.
@@ -93,16 +95,28 @@ pub struct RootError {
 }
 
 impl Directory {
-    /// Opens `root`, and holds it from now on: it may be renamed, or be a symbolic link.
+    /// Opens `root`, and holds it. When its path names another directory later (the root was removed and made again, or
+    /// it is a symbolic link that was switched), that one is served: a request for what isn't there looks where the path
+    /// leads, once in [`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY) at most.
     ///
     /// # Errors
     /// [`RootError`] if it isn't a directory, or isn't one that this process may look into.
     pub fn open(root: &Path, options: DirectoryOptions) -> Result<Self, RootError> {
         let failed = |source| RootError { path: root.to_owned(), source };
-        let tree = Tree::open(root, options.symlinks).map_err(failed)?;
-        let path = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-        let path = path.to_string_lossy().trim_end_matches('/').to_owned();
-        Ok(Self { tree, open_files: OpenFiles::default(), options, path })
+        let root = FollowedRoot::open(root, options.symlinks).map_err(failed)?;
+        Ok(Self { root, open_files: OpenFiles::default(), options })
+    }
+
+    /// Tells `hear` when the root's path names another directory, or none. It is called where files are opened.
+    #[must_use]
+    pub fn telling(mut self, hear: impl Fn(&RootChange<'_>) + Send + Sync + 'static) -> Self {
+        self.root.set_tell(hear);
+        self
+    }
+
+    /// Looks now whether the root's path names another directory, as a request for what isn't there does. It may block.
+    pub fn follow(&self) {
+        self.root.look_at_once();
     }
 
     /// Removes the temporary files that a crash left below the root: those with our names whose lock is free. A
@@ -112,37 +126,74 @@ impl Directory {
     /// # Errors
     /// A [`Fault`] if the root itself can't be read; what can't be read below it is passed over.
     pub fn sweep_stale(&self) -> Result<Sweep, Fault> {
-        sweep::sweep(&self.tree).map_err(|error| io_fault(&error, &self.path))
+        let root = self.root.current();
+        sweep::sweep(&root.tree).map_err(|error| io_fault(&error, &root.path))
     }
 
+    fn open_below(&self, root: &Root, name: &Name, lookup: Lookup) -> Result<Arc<dyn Source>, Fault> {
+        let (files, path) = (&self.open_files, root.path_of(name));
+        Ok(Arc::new(source::DirectorySource::open(&root.tree, files, name, lookup, path)?))
+    }
+
+    /// The root that a request is to be tried at again, which failed at `root`.
+    ///
+    /// # Errors
+    /// There is no other. If `root` was removed, that is why: the file may be in the one that comes after it.
+    fn next_root(&self, root: &Arc<Root>, fault: Fault) -> Result<Arc<Root>, Fault> {
+        self.root.look();
+        let current = self.root.current();
+        if !Arc::ptr_eq(root, &current) {
+            return Ok(current);
+        }
+        if root.is_removed() {
+            return Err(root.removed());
+        }
+        Err(fault)
+    }
+}
+
+impl Root {
     fn path_of(&self, name: &Name) -> String {
         format!("{}/{name}", self.path)
+    }
+
+    fn removed(&self) -> Fault {
+        Fault::new(Failure::Io, format_args!("the root {} was removed", self.path))
     }
 }
 
 impl Store for Directory {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let (files, path) = (&self.open_files, self.path_of(name));
-        let source = source::DirectorySource::open(&self.tree, files, name, Lookup::Full, path)?;
-        Ok(Arc::new(source))
+        let root = self.root.current();
+        self.open_below(&root, name, Lookup::Full).or_else(|fault| {
+            let next = self.next_root(&root, fault)?;
+            self.open_below(&next, name, Lookup::Full)
+        })
     }
 
-    /// What the kernel's caches know of the name: that there is nothing, too.
+    /// What the kernel's caches know of the name: that there is nothing, too. But where the root's path leads may have
+    /// to be looked at then, which is left to [`open`](Self::open).
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
-        if !self.tree.is_cached() {
+        let root = self.root.current();
+        if !root.tree.is_cached() {
             return None;
         }
-        let (files, path) = (&self.open_files, self.path_of(name));
-        match source::DirectorySource::open(&self.tree, files, name, Lookup::Cached, path) {
-            Ok(source) => Some(Ok(Arc::new(source))),
+        match self.open_below(&root, name, Lookup::Cached) {
             // It can't be said without waiting, or not for sure.
-            Err(fault) if fault.failure == Failure::Busy => None,
-            Err(fault) => Some(Err(fault)),
+            Err(fault) if fault.failure == Failure::Busy || self.root.is_look_due() => None,
+            opened => Some(opened),
         }
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        let sink = sink::DirectorySink::create(&self.tree, self.options, name, claimed, self.path_of(name))?;
+        // The name is new, as a rule: a request for what isn't there.
+        self.root.look();
+        let root = self.root.current();
+        if root.is_removed() {
+            return Err(root.removed());
+        }
+        let path = root.path_of(name);
+        let sink = sink::DirectorySink::create(&root.tree, self.options, name, claimed, path)?;
         Ok(Box::new(sink))
     }
 }

@@ -1,0 +1,184 @@
+//! A root that is replaced while it is served: removed and made again, or a symbolic link that is switched.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::daemon::{Daemon, binary};
+use common::raw::{Client, Packet, rrq, wrq};
+use common::served::{read_from, write_to};
+use nix::sys::signal::Signal;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const REPLACED: &str = "the root was replaced";
+
+/// Asks as boot loaders do until the file is there, and reads it. Nothing but "not found" and silence comes before.
+fn read_when_there(port: u16, name: &str) -> Vec<u8> {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE, "{name} is there, and never served");
+        let mut client = Client::new(port);
+        client.send(&rrq(name, "octet", &[]));
+        // (A request that is not answered is repeated.)
+        let peeked = {
+            client.socket().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut start = [0; 4];
+            client.socket().peek_from(&mut start).map(|_| start)
+        };
+        match peeked {
+            Ok([0, 3, ..]) => return read_from(&mut client),
+            Ok([0, 5, ..]) => assert!(matches!(client.next(), Packet::Error { code: 0 | 1, .. })),
+            Ok(other) => panic!("{other:?} came"),
+            Err(_) => {}
+        }
+    }
+}
+
+fn read_now(port: u16, name: &str) -> Vec<u8> {
+    let mut client = Client::new(port);
+    client.send(&rrq(name, "octet", &[]));
+    read_from(&mut client)
+}
+
+fn make(root: &Path, name: &str, content: &str) {
+    fs::create_dir_all(root).unwrap();
+    fs::write(root.join(name), content).unwrap();
+}
+
+fn says_that_it_was_replaced(daemon: &Daemon) {
+    let line = daemon.wait_for_log(PATIENCE, |line| line.contains(REPLACED));
+    line.unwrap_or_else(|| panic!("no line says so: {}", daemon.log()));
+}
+
+#[test]
+fn a_root_that_is_removed_and_made_again_is_served() {
+    let base = tempfile::tempdir().unwrap();
+    let root = base.path().join("root");
+    make(&root, "old", "old content");
+    let daemon = Daemon::start(&root, &["--min-free", "0"]);
+    assert_eq!(read_now(daemon.port(), "old"), b"old content");
+    fs::remove_dir_all(&root).unwrap();
+    make(&root, "new", "new content");
+    assert_eq!(read_when_there(daemon.port(), "new"), b"new content");
+    says_that_it_was_replaced(&daemon);
+    // Uploads go there too.
+    let mut writer = Client::new(daemon.port());
+    writer.send(&wrq("upload", "octet", &[]));
+    write_to(&mut writer, b"content");
+    assert_eq!(fs::read(root.join("upload")).unwrap(), b"content");
+    assert_eq!(daemon.log().matches(REPLACED).count(), 1, "{}", daemon.log());
+}
+
+#[test]
+fn an_upload_goes_to_the_root_that_is_there() {
+    let base = tempfile::tempdir().unwrap();
+    let root = base.path().join("root");
+    make(&root, "file", "");
+    let daemon = Daemon::start(&root, &["--min-free", "0"]);
+    fs::remove_dir_all(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    let begun = Instant::now();
+    while !root.join("upload").exists() {
+        assert!(begun.elapsed() < PATIENCE, "no upload arrives");
+        let mut writer = Client::new(daemon.port());
+        writer.send(&wrq("upload", "octet", &[]));
+        match writer.next() {
+            Packet::Ack { block: 0, .. } => {
+                writer.send(&common::raw::data(1, b"content"));
+                writer.expect_ack(1);
+            }
+            packet => assert!(matches!(packet, Packet::Error { code: 0, .. }), "{packet:?}"),
+        }
+    }
+    assert_eq!(fs::read(root.join("upload")).unwrap(), b"content");
+}
+
+#[test]
+fn a_link_that_is_switched_is_followed() {
+    let base = tempfile::tempdir().unwrap();
+    let (link, other) = (base.path().join("current"), base.path().join("other"));
+    make(&base.path().join("release-1"), "config", "of the first");
+    make(&base.path().join("release-2"), "config", "of the second");
+    make(&base.path().join("release-2"), "new", "content");
+    symlink("release-1", &link).unwrap();
+    let daemon = Daemon::start(&link, &[]);
+    assert_eq!(read_now(daemon.port(), "config"), b"of the first");
+    // The way to switch a link at once.
+    symlink("release-2", &other).unwrap();
+    fs::rename(&other, &link).unwrap();
+    assert_eq!(read_when_there(daemon.port(), "new"), b"content");
+    assert_eq!(read_now(daemon.port(), "config"), b"of the second");
+    says_that_it_was_replaced(&daemon);
+}
+
+/// Where every file is in the old root too, no request misses.
+#[test]
+fn sighup_follows_a_link_that_is_switched() {
+    let base = tempfile::tempdir().unwrap();
+    let (link, other) = (base.path().join("current"), base.path().join("other"));
+    make(&base.path().join("release-1"), "config", "of the first");
+    make(&base.path().join("release-2"), "config", "of the second");
+    symlink("release-1", &link).unwrap();
+    let daemon = Daemon::start(&link, &[]);
+    assert_eq!(read_now(daemon.port(), "config"), b"of the first");
+    symlink("release-2", &other).unwrap();
+    fs::rename(&other, &link).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    says_that_it_was_replaced(&daemon);
+    assert_eq!(read_now(daemon.port(), "config"), b"of the second");
+}
+
+/// `stagecoach` without `--root`, started in a directory that is made again later.
+#[test]
+fn a_working_directory_that_is_made_again_is_served() {
+    let base = tempfile::tempdir().unwrap();
+    let root = base.path().join("root");
+    make(&root, "old", "old content");
+    let mut command = Command::new(binary());
+    command.args(["--host", "127.0.0.1", "-p", "0"]).current_dir(&root);
+    let daemon = Daemon::spawn(command);
+    fs::remove_dir_all(&root).unwrap();
+    make(&root, "new", "new content");
+    assert_eq!(read_when_there(daemon.port(), "new"), b"new content");
+}
+
+/// A directory that was renamed is served on, until there is another in its place.
+#[test]
+fn what_is_open_is_served_while_its_path_names_nothing() {
+    let base = tempfile::tempdir().unwrap();
+    let (root, elsewhere) = (base.path().join("root"), base.path().join("elsewhere"));
+    make(&root, "file", "content");
+    let daemon = Daemon::start(&root, &[]);
+    fs::rename(&root, &elsewhere).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.wait_for_log(PATIENCE, |line| line.contains("names nothing that can be served"));
+    assert!(line.is_some_and(|line| line.contains("WARN")), "{}", daemon.log());
+    assert_eq!(read_now(daemon.port(), "file"), b"content");
+    make(&root, "new", "new content");
+    assert_eq!(read_when_there(daemon.port(), "new"), b"new content");
+    says_that_it_was_replaced(&daemon);
+}
+
+/// That a file isn't in a directory that was removed says nothing of the file: PXELINUX would go on to the next name.
+#[test]
+fn while_the_root_is_gone_nobody_hears_that_a_file_is_not_there() {
+    let base = tempfile::tempdir().unwrap();
+    let root = base.path().join("root");
+    make(&root, "file", "content");
+    let daemon = Daemon::start(&root, &[]);
+    fs::remove_dir_all(&root).unwrap();
+    for name in ["file", "never", "file"] {
+        let client = Client::new(daemon.port());
+        client.send(&rrq(name, "octet", &[]));
+        let answer = client.receive(Duration::from_millis(700));
+        let is_not_found = matches!(answer, Some((Packet::Error { code: 1, .. }, _)));
+        assert!(!is_not_found, "{answer:?}");
+    }
+    assert!(daemon.log().contains("was removed"), "{}", daemon.log());
+    make(&root, "file", "new content");
+    assert_eq!(read_when_there(daemon.port(), "file"), b"new content");
+}
