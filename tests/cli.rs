@@ -93,6 +93,7 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["--host", "fe80::1"], "--host", "%eth0"),
         (&["--host", "fe80::1%no-such"], "--host", "interface"),
         (&["--host", "::1", "--host", "::1"], "--host", "once"),
+        (&["--wait-for-address"], "--wait-for-address", "--host"),
         (&["--root", ""], "--root", "empty"),
         (&["--ack-timeout", "0"], "--ack-timeout", "seconds"),
         (&["--timeout", "-1"], "--timeout", "seconds"),

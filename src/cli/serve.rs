@@ -33,6 +33,9 @@ pub(super) struct Serve {
     /// [default: every address]
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     host: Vec<Host>,
+    /// Start though no interface has an address of --host yet, and serve once one has (Linux)
+    #[structopt(long)]
+    wait_for_address: bool,
     #[structopt(short, long, value_name = "PORT", parse(try_from_str = values::port),
         help = with_default("Port to listen on; 0 lets the kernel choose", DEFAULT.listen.port))]
     port: Option<u16>,
@@ -180,7 +183,8 @@ pub(super) struct Serve {
 }
 
 /// Flags that take no value.
-pub(super) const SWITCHES: [&str; 9] = [
+pub(super) const SWITCHES: [&str; 10] = [
+    "wait-for-address",
     "single-port",
     "read-only",
     "overwrite",
@@ -262,6 +266,7 @@ impl Serve {
         let mut settings = Settings::default();
         set(&mut settings.listen.port, &self.port);
         settings.listen.hosts = self.hosts(settings.listen.port)?;
+        settings.wait_for_address = self.wait_for_address;
         settings.ports = self.port_range;
         settings.single_port = self.single_port;
         set(&mut settings.root, &self.root);
@@ -334,6 +339,11 @@ impl Serve {
             ("--windowsize-max", self.windowsize_max.is_some()),
         ];
         let ports = [("--port-range", self.port_range.is_some())];
+        if self.wait_for_address && self.host.is_empty() {
+            return Err(
+                "--wait-for-address waits for an address of --host: name it, or leave the flag out".into()
+            );
+        }
         refuse_pointless(self.single_port, "--single-port has no other ports", &ports)?;
         refuse_pointless(self.read_only, "--read-only takes no uploads", &uploads)?;
         refuse_pointless(self.no_options, "--no-options negotiates nothing", &options)?;

@@ -316,7 +316,7 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
 fn log_root(log: &Logger, change: &RootChange<'_>) {
     match change {
         RootChange::Replaced { path } => {
-            info!(log, "the root was replaced: serving the new one"; "root" => path)
+            info!(log, "the root was replaced: serving the new one"; "root" => path);
         }
         RootChange::Unavailable { path, why } => {
             warn!(log, "the root's path names nothing that can be served: going on with what is open";

@@ -40,6 +40,12 @@ fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
         }
         let socket = match (RequestSocket::open(address), required) {
             (Ok(socket), _) => socket,
+            (Err(BindError::NotAvailable { .. }), Required::Yes) if settings.wait_for_address => {
+                let socket = RequestSocket::open_early(address)?;
+                info!(log, "no interface has this address yet: requests are served once one has";
+                    "address" => %address.ip());
+                socket
+            }
             (
                 Err(error @ (BindError::NotAvailable { .. } | BindError::Other { .. })),
                 Required::IfPossible,
@@ -54,3 +60,6 @@ fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
     }
     Ok(sockets)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use socket2::{Domain, SockRef};
+use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
 use super::sys;
@@ -48,11 +48,27 @@ impl RequestSocket {
     /// # Errors
     /// A [`BindError`] that says what would be right.
     pub fn open(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
+        Self::open_prepared(address, |_| Ok(()))
+    }
+
+    /// The same for an address that no interface may have yet (`IP_FREEBIND`): requests arrive once one has it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); other systems than Linux can't do that.
+    pub fn open_early(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
+        Self::open_prepared(address, |socket| sys::allow_early_bind(socket, address.is_ipv6()))
+    }
+
+    fn open_prepared(
+        address: SocketAddr,
+        prepare: impl FnOnce(&Socket) -> io::Result<()>,
+    ) -> Result<Arc<UdpSocket>, BindError> {
         let open = || {
             let socket = sys::open_socket(Domain::for_address(address))?;
             if address.is_ipv6() {
                 socket.set_only_v6(true)?;
             }
+            prepare(&socket)?;
             let socket = UdpSocket::from(socket);
             // Before the first request can arrive: the kernel tells no address of those that came earlier.
             sys::prepare_request_socket(&socket, &address)?;
@@ -161,7 +177,11 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// No interface has the address.
-    #[error("{} is not an address of this machine: choose one that `ip address` lists, or {} for all", address.ip(), any(*address))]
+    #[error(
+        "{} is not an address of this machine: choose one that `ip address` lists, or {} for all; if it comes later, \
+         --wait-for-address starts without it",
+        address.ip(), any(*address)
+    )]
     NotAvailable {
         /// What was to be bound.
         address: SocketAddr,

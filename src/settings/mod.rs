@@ -19,6 +19,9 @@ pub const PORT_DEFAULT: u16 = 9069;
 pub struct Settings {
     /// Where to listen.
     pub listen: Listen,
+    /// Addresses that no interface has yet are listened on all the same: requests arrive once one has them. Without it
+    /// the server doesn't start.
+    pub wait_for_address: bool,
     /// The directory that is served.
     pub root: PathBuf,
     /// What uploads and links may do there.
@@ -65,6 +68,7 @@ impl Default for Settings {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             listen: Listen::default(),
+            wait_for_address: false,
             root: PathBuf::from("."),
             directory: DirectoryOptions::default(),
             read_only: false,

@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use socket2::{Protocol, Socket, Type};
+use socket2::{Protocol, Type};
 
 use super::*;
 use crate::net::test_support::{block_on, in_namespace, peer};
@@ -162,9 +162,10 @@ fn what_can_not_be_bound_is_said_in_a_sentence() {
     let text = |address: &str| RequestSocket::open(address.parse().unwrap()).unwrap_err().to_string();
     assert_eq!(
         text("192.0.2.1:6969"),
-        "192.0.2.1 is not an address of this machine: choose one that `ip address` lists, or 0.0.0.0 for all"
+        "192.0.2.1 is not an address of this machine: choose one that `ip address` lists, or 0.0.0.0 for all; if it \
+         comes later, --wait-for-address starts without it"
     );
-    assert!(text("[2001:db8::1]:6969").ends_with("or :: for all"));
+    assert!(text("[2001:db8::1]:6969").contains("or :: for all;"));
     assert!(text("[fe80::1]:6969").contains("fe80::1%eth0"));
 }
 

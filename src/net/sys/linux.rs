@@ -135,6 +135,11 @@ fn let_fragment(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
     Ok(set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?)
 }
 
+/// Lets a socket be bound to an address that no interface has yet.
+pub(in crate::net) fn allow_early_bind(socket: &Socket, is_ipv6: bool) -> io::Result<()> {
+    if is_ipv6 { socket.set_freebind_v6(true) } else { socket.set_freebind_v4(true) }
+}
+
 /// Asks for the address that each datagram was sent to, and for a large receive buffer.
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
     let_fragment(socket, local.is_ipv6())?;

@@ -17,15 +17,15 @@ use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::{
-    Epoll, expect_no_runs, expect_runs, open_socket, prepare_request_socket, prepare_transfer_socket,
-    receive_request, receive_run, send_from, send_segments, share_request_socket, stand_beside,
-    take_unreachable,
+    Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
+    prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
+    stand_beside, take_unreachable,
 };
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::portable::{
-    Epoll, expect_no_runs, expect_runs, open_socket, prepare_request_socket, prepare_transfer_socket,
-    receive_request, receive_run, send_from, send_segments, share_request_socket, stand_beside,
-    take_unreachable,
+    Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
+    prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
+    stand_beside, take_unreachable,
 };
 
 /// Asks for a datagram's own length, also when the buffer is shorter.

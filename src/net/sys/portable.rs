@@ -59,6 +59,10 @@ pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io:
     Ok(())
 }
 
+pub(in crate::net) fn allow_early_bind(_: &Socket, _: bool) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
     // What the kernel doesn't grant is done without.
     let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);

@@ -62,7 +62,9 @@ struct Looks {
 
 /// Who hears of changes.
 #[derive(Default)]
-struct Tell(Option<Box<dyn Fn(&RootChange<'_>) + Send + Sync>>);
+struct Tell(Option<Box<Hear>>);
+
+type Hear = dyn Fn(&RootChange<'_>) + Send + Sync;
 
 impl FollowedRoot {
     pub(super) fn open(named: &Path, symlinks: Symlinks) -> io::Result<Self> {
