@@ -46,6 +46,9 @@ pub const LINES_REFUSED_PER_S: u32 = 5000;
 /// How long after lines were withheld it is looked whether their number may be written: when the second
 /// is over that they were of.
 pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
+/// How often the log says that requests to a broadcast address are not answered: a machine that boots so repeats its
+/// request for minutes.
+pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after

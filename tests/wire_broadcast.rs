@@ -1,14 +1,23 @@
-//! Requests that were sent to many hosts at once get silence: RFC 1123 §4.2.3.5.
+//! Requests that were sent to many hosts at once get silence (RFC 1123 §4.2.3.5), unless `--answer-broadcast` says otherwise.
 
 mod common;
 
-use std::net::UdpSocket;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use common::daemon::Daemon;
 use common::namespace::in_namespace;
-use common::raw::{Packet, receive_on, rrq, wrq};
+use common::raw::{Packet, ack, receive_on, rrq, wrq};
 use common::served::{GOOD, Served, directory};
+use nix::sched::{CloneFlags, setns};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const QUIET: Duration = Duration::from_millis(700);
+const ONE_LINE: &str = "--answer-broadcast answers those whose file is there";
 
 #[test]
 fn r1123_04_a_request_to_a_broadcast_or_multicast_address_gets_silence() {
@@ -38,6 +47,8 @@ fn r1123_04_a_request_to_a_broadcast_or_multicast_address_gets_silence() {
         // They did arrive.
         let dropped = served.daemon.log().matches("broadcast or multicast").count();
         assert_eq!(dropped, 4 * to_many.len(), "{}", served.daemon.log());
+        // The operator hears of it, without the packet log as well, and once.
+        assert_eq!(served.daemon.log().matches(ONE_LINE).count(), 1, "{}", served.daemon.log());
         // The same host is served when it asks this host alone.
         client.send_to(&rrq(GOOD, "octet", &[]), ("10.9.0.1", port)).unwrap();
         let (packet, from) = receive_on(&client, Duration::from_secs(5)).expect("an answer");
@@ -46,4 +57,188 @@ fn r1123_04_a_request_to_a_broadcast_or_multicast_address_gets_silence() {
         served.holds_only(&[]);
         served.still_serves();
     });
+}
+
+/// A network namespace for a client, on two networks with the one that the test runs in.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    /// Makes 10.9.0.0/24 (where we are .1 and .5, the client is .2) and 10.8.0.0/24.
+    fn make() -> Self {
+        let mut elsewhere = Self(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
+        let (own, begun) = (namespace_of("/proc/self/ns/net"), Instant::now());
+        while namespace_of(&elsewhere.path()) == own {
+            assert!(begun.elapsed() < PATIENCE && matches!(elsewhere.0.try_wait(), Ok(None)));
+            thread::yield_now();
+        }
+        let pid = elsewhere.0.id();
+        let script = format!(
+            "ip link set lo up
+            for net in 9 8; do
+                ip link add wire$net type veth peer name far$net netns {pid}
+                ip addr add 10.$net.0.1/24 brd + dev wire$net
+                ip addr add 10.$net.0.5/24 brd + dev wire$net
+                ip link set wire$net up
+                nsenter --target {pid} --net ip addr add 10.$net.0.2/24 brd + dev far$net
+                nsenter --target {pid} --net ip link set far$net up
+            done"
+        );
+        assert!(Command::new("sh").args(["-ec", &script]).status().unwrap().success());
+        elsewhere
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/{}/ns/net", self.0.id())
+    }
+
+    /// A client's socket there.
+    fn client(&self, address: Ipv4Addr) -> UdpSocket {
+        let namespace = File::open(self.path()).unwrap();
+        let bind = move || {
+            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind((address, 0)).unwrap()
+        };
+        // A thread that has gone there doesn't come back.
+        let socket = thread::spawn(bind).join().unwrap();
+        socket.set_broadcast(true).unwrap();
+        socket
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Which namespace a process is in.
+fn namespace_of(path: &str) -> Option<PathBuf> {
+    fs::read_link(path).ok()
+}
+
+/// Asks, as clients do, until there is an answer, and takes the whole file. Where it came from.
+fn read(client: &UdpSocket, to: (Ipv4Addr, u16)) -> IpAddr {
+    let begun = Instant::now();
+    let (first, from) = loop {
+        client.send_to(&rrq(GOOD, "octet", &[]), to).unwrap();
+        if let Some(answer) = receive_on(client, Duration::from_millis(300)) {
+            break answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{to:?} is never answered");
+    };
+    let (mut packet, mut octets) = (first, 0);
+    for block in 1..=3 {
+        // (Of a request that was repeated the answer may have come twice.)
+        while !matches!(packet, Packet::Data { block: number, .. } if number == block) {
+            packet = receive_on(client, PATIENCE).expect("the next block").0;
+        }
+        if let Packet::Data { payload, .. } = &packet {
+            octets += payload.len();
+        }
+        client.send_to(&ack(block), from).unwrap();
+    }
+    assert_eq!(octets, 1300);
+    from.ip()
+}
+
+#[test]
+fn a_broadcast_read_is_answered_if_told_to_and_from_the_network_that_it_came_by() {
+    in_namespace(
+        &a_broadcast_read_is_answered_if_told_to_and_from_the_network_that_it_came_by,
+        "ip link set lo up",
+        || {
+            let elsewhere = Elsewhere::make();
+            for flags in [&[][..], &["--single-port"], &["--port-range", "20000:20099"]] {
+                let root = directory();
+                let path = root.path().to_str().unwrap().to_owned();
+                let usual =
+                    ["--host", "0.0.0.0", "-p", "0", "--answer-broadcast", "--strict", "--root", &path];
+                let usual = [&usual[..], flags].concat();
+                let served = Served::at(root, Daemon::start_with(&usual));
+                let port = served.daemon.port();
+                for net in [9, 8] {
+                    let client = elsewhere.client(Ipv4Addr::new(10, net, 0, 2));
+                    for to in
+                        [Ipv4Addr::new(10, net, 0, 255), Ipv4Addr::BROADCAST, Ipv4Addr::new(10, net, 0, 255)]
+                    {
+                        assert_eq!(read(&client, (to, port)), Ipv4Addr::new(10, net, 0, 1), "asked at {to}");
+                    }
+                    // Nothing that can't be served is refused: another host may have it.
+                    let client = elsewhere.client(Ipv4Addr::new(10, net, 0, 2));
+                    for _ in 0..2 {
+                        for request in [
+                            rrq("missing", "octet", &[]),
+                            rrq("missing", "octet", &[("tsize", "0")]),
+                            rrq("..", "octet", &[]),
+                            rrq(GOOD, "mail", &[]),
+                            rrq(GOOD, "octet", &[("blksize", "1")]),
+                            rrq("", "octet", &[]),
+                            wrq("new", "octet", &[]),
+                            b"\0\x01malformed".to_vec(),
+                            ack(1),
+                        ] {
+                            client.send_to(&request, (Ipv4Addr::new(10, net, 0, 255), port)).unwrap();
+                        }
+                    }
+                    assert_eq!(receive_on(&client, QUIET), None);
+                }
+                served.holds_only(&[]);
+                served.still_serves();
+                assert!(!served.daemon.log().contains(ONE_LINE), "{}", served.daemon.log());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_broadcast_read_of_a_client_that_is_kept_out_gets_silence() {
+    in_namespace(&a_broadcast_read_of_a_client_that_is_kept_out_gets_silence, "ip link set lo up", || {
+        let elsewhere = Elsewhere::make();
+        let root = directory();
+        let path = root.path().to_str().unwrap().to_owned();
+        let flags =
+            ["--host", "0.0.0.0", "-p", "0", "--answer-broadcast", "--deny", "10.8.0.0/24", "--root", &path];
+        let served = Served::at(root, Daemon::start_with(&flags));
+        let port = served.daemon.port();
+        let [near, kept_out] = [9, 8].map(|net| elsewhere.client(Ipv4Addr::new(10, net, 0, 2)));
+        read(&near, (Ipv4Addr::new(10, 9, 0, 255), port));
+        kept_out.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::new(10, 8, 0, 255), port)).unwrap();
+        assert_eq!(receive_on(&kept_out, QUIET), None);
+        // It did arrive, and is refused where it asks this host alone.
+        kept_out.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::new(10, 8, 0, 1), port)).unwrap();
+        let (packet, _) = receive_on(&kept_out, PATIENCE).expect("an answer");
+        assert!(matches!(packet, Packet::Error { code: 2, .. }), "{packet:?}");
+    });
+}
+
+#[test]
+fn a_broadcast_read_that_gets_silence_is_logged_with_the_flag_that_changes_that() {
+    in_namespace(
+        &a_broadcast_read_that_gets_silence_is_logged_with_the_flag_that_changes_that,
+        "ip link set lo up",
+        || {
+            let elsewhere = Elsewhere::make();
+            let root = directory();
+            let path = root.path().to_str().unwrap().to_owned();
+            let served =
+                Served::at(root, Daemon::start_with(&["--host", "0.0.0.0", "-p", "0", "--root", &path]));
+            let port = served.daemon.port();
+            let client = elsewhere.client(Ipv4Addr::new(10, 9, 0, 2));
+            let begun = Instant::now();
+            while !served.daemon.log().contains(ONE_LINE) {
+                assert!(begun.elapsed() < PATIENCE, "no line says so: {}", served.daemon.log());
+                client.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::BROADCAST, port)).unwrap();
+                assert_eq!(receive_on(&client, Duration::from_millis(100)), None);
+            }
+            for _ in 0..10 {
+                client.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::BROADCAST, port)).unwrap();
+            }
+            // What was asked of this host alone comes after them.
+            read(&client, (Ipv4Addr::new(10, 9, 0, 1), port));
+            let log = served.daemon.log();
+            assert_eq!(log.matches(ONE_LINE).count(), 1, "{log}");
+            assert!(log.contains("INFO") && log.contains("peer: 10.9.0.2:"), "{log}");
+        },
+    );
 }

@@ -155,7 +155,7 @@ impl Kit {
             Claim::Full(_) | Claim::Flood => return true,
         };
         let (request, received_at) = (request.into_owned(), Instant::now());
-        let assignment = Assignment { id: ticket.id, peer, request, received_at };
+        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
         match self.service.find(&assignment, SERVER) {
             Ok((way, opened)) => {
                 let lease = Arc::new(lease(assignment, way, &ticket));

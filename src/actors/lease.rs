@@ -231,6 +231,8 @@ impl Lease {
         self.set_over();
         // A session that hangs for ever would hold a place for ever.
         self.peer_state.release();
+        // Who asked many hosts hears nothing before a first block.
+        let is_to_hear = !self.assignment.to_broadcast || self.octets().is_some();
         let report = match self.try_hold() {
             Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
             // A session that hangs keeps to itself how far it came.
@@ -238,9 +240,11 @@ impl Lease {
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
-        let mut link = self.link();
-        // Whether it arrives or not, there is nothing left to try.
-        let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
+        if is_to_hear {
+            let mut link = self.link();
+            // Whether it arrives or not, there is nothing left to try.
+            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
+        }
         service.finish(report);
         self.peer_state.set_over();
     }

@@ -3,7 +3,7 @@
 mod opcodes;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -141,8 +141,8 @@ impl Listener {
 
     fn on_datagram(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
         let peer = received.from;
-        if received.to_broadcast {
-            return self.dropped(peer, "it was sent to a broadcast or multicast address");
+        if received.to_broadcast && !self.may_answer_broadcast(received, octets) {
+            return;
         }
         if let Some(why) = unanswerable(peer, received.to) {
             return self.dropped(peer, why);
@@ -179,6 +179,19 @@ impl Listener {
         }
     }
 
+    /// Whether a datagram that was sent to many hosts may be answered: if it is to read, and one of our own addresses is
+    /// known on the network that it came from. Says so if not.
+    fn may_answer_broadcast(&self, received: &Received, octets: &[u8]) -> bool {
+        let (peer, own) = (received.from, received.to.ip());
+        let is_answerable = matches!(octets, [0, 1, ..]) && !own.is_multicast() && own != Ipv4Addr::BROADCAST;
+        if is_answerable && !self.service.rules.answer_broadcast {
+            self.service.observe(&Fact::BroadcastUnanswered { peer });
+        } else if !is_answerable {
+            self.dropped(peer, "it was sent to a broadcast or multicast address");
+        }
+        is_answerable && self.service.rules.answer_broadcast
+    }
+
     fn dropped(&self, peer: SocketAddr, why: &'static str) {
         self.service.observe(&Fact::Dropped { peer, why });
     }
@@ -207,7 +220,8 @@ impl Listener {
             }
         };
         let request = request.into_owned();
-        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let (received_at, to_broadcast) = (Instant::now(), received.to_broadcast);
+        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast };
         let (way, opened) = match self.service.find(&assignment, received.to) {
             Ok(found) => found,
             Err(fault) => return self.finish(&assignment, received.to, fault, ticket),
@@ -230,7 +244,13 @@ impl Listener {
 
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
     fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, mut ticket: Ticket) {
-        let Assignment { id, peer, received_at, .. } = *assignment;
+        let Assignment { id, peer, received_at, to_broadcast, .. } = *assignment;
+        if to_broadcast {
+            // Another host may have the file.
+            let mut report = assignment.report(to, Outcome::Failed(fault.failure));
+            report.detail = fault.detail;
+            return self.service.finish(report);
+        }
         if !self.may_refuse(peer, received_at) {
             return;
         }
@@ -268,6 +288,9 @@ impl Listener {
     /// Answers with one ERROR.
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
+        if received.to_broadcast {
+            return self.dropped(peer, "it was sent to a broadcast address, and is not to be served");
+        }
         if !self.may_refuse(peer, Instant::now()) {
             return;
         }

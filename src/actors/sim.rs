@@ -125,7 +125,7 @@ impl Hall {
             Opened::new(HeldSource::new(self.service.store.open(&name).expect("the file is there")))
         });
         let (request, received_at) = (request.into_owned(), Instant::now());
-        let assignment = Assignment { id: ticket.id, peer, request, received_at };
+        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
         let way = self.service.route(&assignment.asked(SERVER), 0).expect("a name");
         // (The lease wants a socket, through which nothing goes.)
         let socket = Arc::new(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());

@@ -128,6 +128,11 @@ pub(super) struct Serve {
     #[structopt(long)]
     strict: bool,
 
+    /// Answer a read that was sent to a broadcast address, if its file is there: for workstations that
+    /// boot so (RFC 906); needs an address that broadcasts reach, such as 0.0.0.0
+    #[structopt(long)]
+    answer_broadcast: bool,
+
     /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write; of these rules and
     /// those of --deny the first that matches decides [default: everybody]
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
@@ -183,7 +188,8 @@ pub(super) struct Serve {
 }
 
 /// Flags that take no value.
-pub(super) const SWITCHES: [&str; 10] = [
+pub(super) const SWITCHES: [&str; 11] = [
+    "answer-broadcast",
     "wait-for-address",
     "single-port",
     "read-only",
@@ -273,6 +279,7 @@ impl Serve {
         settings.read_only = self.read_only;
         set(&mut settings.on_abort, &self.on_abort);
         settings.strict = self.strict;
+        settings.answer_broadcast = self.answer_broadcast;
         settings.access = self.access();
         settings.refused_options.clone_from(&self.refuse_option);
         set(&mut settings.transfers_max, &self.max_transfers);

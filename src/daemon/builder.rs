@@ -295,7 +295,11 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         negotiators,
         opcodes,
         observers,
-        rules: Rules { read_only: settings.read_only, strict: settings.strict },
+        rules: Rules {
+            read_only: settings.read_only,
+            strict: settings.strict,
+            answer_broadcast: settings.answer_broadcast,
+        },
         access: settings.access,
         over_limit: settings.over_limit,
         offer: settings.offer,

@@ -97,7 +97,7 @@ impl Observer for Counters {
         let counter = match fact {
             Fact::Listening { .. } => return,
             Fact::Refused { .. } => &self.refused,
-            Fact::Dropped { .. } => &self.dropped,
+            Fact::Dropped { .. } | Fact::BroadcastUnanswered { .. } => &self.dropped,
             Fact::Crashed { .. } => &self.crashed,
             Fact::Misbehaved { .. } => &self.misbehaved,
             Fact::Resumed { .. } => &self.resumed,

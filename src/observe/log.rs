@@ -25,6 +25,8 @@ use crate::transfer::Outcome;
 pub struct LogObserver {
     log: Logger,
     withheld: Arc<Withheld>,
+    /// When the operator was told of a broadcast.
+    broadcast_told_at: Mutex<Option<Instant>>,
 }
 
 /// What is not written line by line.
@@ -50,7 +52,18 @@ impl LogObserver {
             is_any: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
         };
-        Self { log, withheld: Arc::new(withheld) }
+        Self { log, withheld: Arc::new(withheld), broadcast_told_at: Mutex::default() }
+    }
+
+    fn broadcast_unanswered(&self, peer: SocketAddr) {
+        debug!(self.log, "datagram dropped"; "peer" => %peer, "why" => "it was sent to a broadcast or multicast address");
+        let now = Instant::now();
+        let mut told_at = self.broadcast_told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if told_at.is_none_or(|at| now - at >= limits::BROADCAST_LINE_EVERY) {
+            *told_at = Some(now);
+            info!(self.log, "a read that was sent to all hosts gets no answer: --answer-broadcast answers those whose file is there";
+                "peer" => %peer);
+        }
     }
 
     fn finished(&self, report: &Report) {
@@ -235,6 +248,7 @@ impl Observer for LogObserver {
             Fact::Dropped { peer, why } => {
                 debug!(self.log, "datagram dropped"; "peer" => %peer, "why" => why);
             }
+            Fact::BroadcastUnanswered { peer } => self.broadcast_unanswered(*peer),
             Fact::Finished(report) => self.finished(report),
             Fact::Crashed { actor, transfer, panic } => {
                 let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());

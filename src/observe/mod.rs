@@ -55,6 +55,11 @@ pub enum Fact<'a> {
         /// Why, in a few words.
         why: &'static str,
     },
+    /// A read that was sent to a broadcast address was left unanswered, as no setting says otherwise.
+    BroadcastUnanswered {
+        /// Who sent it.
+        peer: SocketAddr,
+    },
     /// A transfer is over, or its file could not be opened.
     Finished(&'a Report),
     /// An actor died of a panic, or a call to the store ended with one.

@@ -14,6 +14,7 @@ pub enum OwnedFact {
     Listening { address: SocketAddr },
     Refused { peer: SocketAddr, request: Option<Request<'static>>, fault: Fault },
     Dropped { peer: SocketAddr, why: &'static str },
+    BroadcastUnanswered { peer: SocketAddr },
     Finished(Report),
     Crashed { actor: &'static str, transfer: Option<TransferId>, panic: String },
     Misbehaved { extension: &'static str, transfer: Option<TransferId>, why: String },
@@ -33,6 +34,7 @@ impl Fact<'_> {
                 fault: fault.clone(),
             },
             Fact::Dropped { peer, why } => OwnedFact::Dropped { peer, why },
+            Fact::BroadcastUnanswered { peer } => OwnedFact::BroadcastUnanswered { peer },
             Fact::Finished(report) => OwnedFact::Finished(report.clone()),
             Fact::Crashed { actor, transfer, panic } => {
                 OwnedFact::Crashed { actor, transfer, panic: panic.to_owned() }

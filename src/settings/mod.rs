@@ -30,6 +30,8 @@ pub struct Settings {
     pub read_only: bool,
     /// The RFCs' letter: ERROR 8 for option values out of range, ERROR 4 for unknown modes and for packets that no transfer has.
     pub strict: bool,
+    /// Reads that are sent to a broadcast address are answered, where their file is there.
+    pub answer_broadcast: bool,
     /// What becomes of an upload whose sender stopped.
     pub on_abort: OnAbort,
     /// What is granted of the options that clients ask for.
@@ -73,6 +75,7 @@ impl Default for Settings {
             directory: DirectoryOptions::default(),
             read_only: false,
             strict: false,
+            answer_broadcast: false,
             on_abort: OnAbort::default(),
             offer: Offer::default(),
             mtu: Mtu::default(),

@@ -251,10 +251,14 @@ impl Driver {
         }
     }
 
-    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2).
+    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who asked many hosts gets
+    /// none.
     fn refuse(&mut self, fault: Fault) {
-        let packet = fault_packet(&fault);
-        let sent = self.send(&Transmit::Packet(&packet));
+        let sent = if self.lease.assignment.to_broadcast {
+            Ok(())
+        } else {
+            self.send(&Transmit::Packet(&fault_packet(&fault)))
+        };
         {
             let mut held = self.lease.hold();
             held.summary.detail = fault.detail.or(sent.err());

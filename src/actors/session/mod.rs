@@ -38,6 +38,8 @@ pub(super) struct Assignment {
     pub(super) peer: SocketAddr,
     pub(super) request: Request<'static>,
     pub(super) received_at: Instant,
+    /// Many hosts were asked: whoever can't serve the request says nothing (RFC 1123 §4.2.3.5).
+    pub(super) to_broadcast: bool,
 }
 
 /// Serves one request, from opening the file to the last ACK; or from where another session died on. What packets touch is its [`Driver`]; the session has

@@ -29,13 +29,13 @@ fn every_flag_reaches_its_setting() {
     let flags = "--port 70 --host 127.0.0.1 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
         --create-dirs --symlinks deny --on-abort keep --max-upload-size 1M --min-free 0 --no-fsync \
         --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
-        --fixed-timeout --mtu 1400 --wait-for-address \
+        --fixed-timeout --mtu 1400 --wait-for-address --answer-broadcast \
         --allow 10.0.0.0/8:write --deny 10.9.0.0/16 --allow ::1 --refuse-option BlkSize=10.0.0.0/8 \
         --max-transfers-per-client 5 --over-limit error --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
     let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
     let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
     assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
-    assert!(typed.wait_for_address);
+    assert!(typed.wait_for_address && typed.answer_broadcast);
     assert_eq!(typed.ports, PortRange::new(5000, 5009));
     assert_eq!(typed.root, Path::new("/srv"));
     assert!(typed.directory.overwrite && typed.directory.create_dirs && !typed.directory.durable);

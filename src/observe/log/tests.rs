@@ -5,7 +5,7 @@ use slog::{Drain, Never, OwnedKVList, o};
 
 use super::*;
 use crate::error::Fault;
-use crate::limits::{LINES_REFUSED_PER_S, LINES_UNANSWERED_PER_S};
+use crate::limits::{BROADCAST_LINE_EVERY, LINES_REFUSED_PER_S, LINES_UNANSWERED_PER_S};
 use crate::observe::test_support::report;
 use crate::transfer::Tally;
 
@@ -88,6 +88,21 @@ fn what_is_refused_by_thousands_is_counted_too() {
     // One that fails in the middle is a transfer.
     finish(&observer, Outcome::Failed(Failure::Io), 1);
     assert_eq!(lines.count("read failed") + lines.count("request refused"), written + 1);
+}
+
+/// A machine that boots by broadcast asks for minutes.
+#[test]
+fn broadcasts_that_are_not_answered_are_told_once_a_minute() {
+    let (observer, lines) = observer();
+    let told = || lines.0.lock().unwrap().iter().filter(|line| line.contains("--answer-broadcast")).count();
+    let ask = || observer.observe(&Fact::BroadcastUnanswered { peer: ([192, 0, 2, 1], 2000).into() });
+    (0..100).for_each(|_| ask());
+    assert_eq!(told(), 1);
+    // (Each is a line of the packet log.)
+    assert_eq!(lines.count("datagram dropped"), 100);
+    *observer.broadcast_told_at.lock().unwrap() = Instant::now().checked_sub(BROADCAST_LINE_EVERY);
+    (0..100).for_each(|_| ask());
+    assert_eq!(told(), 2);
 }
 
 #[test]

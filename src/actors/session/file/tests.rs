@@ -53,7 +53,8 @@ impl Stage {
             panic!("no place")
         };
         client.connect(local).unwrap();
-        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let assignment =
+            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let way = service.route(&assignment.asked(local), 0).unwrap();
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         let (tell, exits) = mpsc::channel();

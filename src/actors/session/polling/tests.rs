@@ -215,7 +215,7 @@ async fn serve(service: Arc<Service>, request: &[u8], link: Box<dyn Link>) -> Ar
     let claim = LivePeers::new(1).claim(&received, &request, no_repeat, || service.next_transfer());
     let Claim::New(ticket) = claim else { panic!("no place") };
     let received_at = tokio::time::Instant::now();
-    let assignment = Assignment { id: ticket.id, peer, request, received_at };
+    let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
     let way = service.route(&assignment.asked(peer), 0).unwrap();
     let lease = Arc::new(Lease::new(assignment, way, socket, peer, Arc::clone(&ticket.state)));
     let registry = Rc::new(Registry::new(&service, Arc::default()).start());

@@ -101,7 +101,8 @@ impl Stage {
         client.set_nonblocking(true).unwrap();
         let source = (request.direction == Direction::Read)
             .then(|| Opened::new(HeldSource::new(self.store.open(&name).unwrap())));
-        let assignment = Assignment { id: ticket.id, peer, request, received_at: Instant::now() };
+        let assignment =
+            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let way = self.service.route(&assignment.asked(local), 0).unwrap();
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(source) = source {
