@@ -46,8 +46,8 @@ pub const LINES_REFUSED_PER_S: u32 = 5000;
 /// How long after lines were withheld it is looked whether their number may be written: when the second
 /// is over that they were of.
 pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
-/// How often the log says that requests to a broadcast address are not answered: a machine that boots so repeats its
-/// request for minutes.
+/// How often the log says that requests to a broadcast address are not answered: a machine that
+/// boots so repeats its request for minutes.
 pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
@@ -189,8 +189,8 @@ pub const TEMPORARY_NAME_ATTEMPTS_MAX: usize = 8;
 pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
 /// Directories below each other that a sweep enters: it holds one descriptor for each.
 pub const SWEEP_DEPTH_MAX: usize = 32;
-/// How often a directory that is served is looked for at its path, when requests ask for what isn't there: boot loaders
-/// probe many names, and a root is replaced once a day.
+/// How often a directory that is served is looked for at its path, when requests ask for what isn't
+/// there: boot loaders probe many names, and a root is replaced once a day.
 pub const ROOT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Octets that a store in memory holds in all, unless told otherwise.
 pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;

@@ -1,4 +1,5 @@
-//! Requests that were sent to many hosts at once get silence (RFC 1123 §4.2.3.5), unless `--answer-broadcast` says otherwise.
+//! Requests that were sent to many hosts at once get silence (RFC 1123 §4.2.3.5), unless
+//! `--answer-broadcast` says otherwise.
 
 mod common;
 

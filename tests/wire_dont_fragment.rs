@@ -1,5 +1,5 @@
-//! "Don't fragment" is off in every packet that leaves, looked at on the wire: PROMs that don't know that bit drop
-//! the packet, and so does a router whose next link has a smaller MTU.
+//! "Don't fragment" is off in every packet that leaves, looked at on the wire: PROMs that don't
+//! know that bit drop the packet, and so does a router whose next link has a smaller MTU.
 
 mod common;
 
@@ -66,7 +66,8 @@ impl Wire {
         self.packets().iter().filter_map(|packet| Seen::parse(packet)).collect()
     }
 
-    /// Whatever was sent to this client since the last time may be fragmented, and it was packets of these kinds.
+    /// Whatever was sent to this client since the last time may be fragmented, and it was packets
+    /// of these kinds.
     #[track_caller]
     fn lets_fragment(&self, client: &UdpSocket, kinds: &[u16]) {
         let port = client.local_addr().unwrap().port();

@@ -1,4 +1,5 @@
-//! `--host ADDR` where no interface has that address yet: a DHCP client, VRRP or a slow link brings it later.
+//! `--host ADDR` where no interface has that address yet: a DHCP client, VRRP or a slow link brings
+//! it later.
 
 mod common;
 
@@ -38,26 +39,27 @@ fn ask(to: SocketAddr, request: &[u8]) -> Client {
 #[test]
 fn a_server_that_waits_for_its_address_serves_once_it_is_there() {
     in_namespace(&a_server_that_waits_for_its_address_serves_once_it_is_there, NETWORK, || {
-        for (address, prefix) in [("10.7.0.1", "/24"), ("fd00:7::1", "/64")] {
+        for (host, network) in
+            [("10.7.0.1", "10.7.0.1/24"), ("fd00:7::1", "fd00:7::1/64"), ("fe80::7%wire", "fe80::7/64")]
+        {
             let root = directory();
             let path = root.path().to_str().unwrap();
-            let flags =
-                ["--host", address, "--wait-for-address", "-p", "0", "--min-free", "0", "--root", path];
+            let flags = ["--host", host, "--wait-for-address", "-p", "0", "--min-free", "0", "--root", path];
             let daemon = Daemon::start_with(&flags);
             let to = daemon.addr();
+            let address = network.split('/').next().unwrap();
             assert_eq!(to.ip(), address.parse::<IpAddr>().unwrap());
             assert!(daemon.log().contains("no interface has this address yet"), "{}", daemon.log());
-            let network = format!("{address}{prefix}");
             // The second time it comes back to a server that has served there.
             for round in 0..2 {
-                ip("add", &network);
+                ip("add", network);
                 assert_eq!(read_from(&mut ask(to, &rrq(GOOD, "octet", &[]))).len(), 1300);
                 let upload = format!("new {round}");
                 write_to(&mut ask(to, &wrq(&upload, "octet", &[])), b"content");
                 let mut refused = ask(to, &rrq("nobody has this", "octet", &[]));
                 assert!(matches!(refused.next(), Packet::Error { code: 1, .. }));
                 assert_eq!(refused.tid().ip(), to.ip());
-                ip("del", &network);
+                ip("del", network);
             }
         }
     });

@@ -1,4 +1,5 @@
-//! A root that is replaced while it is served: removed and made again, or a symbolic link that is switched.
+//! A root that is replaced while it is served: removed and made again, or a symbolic link that is
+//! switched.
 
 mod common;
 
@@ -9,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::daemon::{Daemon, binary};
+use common::namespace::in_namespace;
 use common::raw::{Client, Packet, rrq, wrq};
 use common::served::{read_from, write_to};
 use nix::sys::signal::Signal;
@@ -16,7 +18,8 @@ use nix::sys::signal::Signal;
 const PATIENCE: Duration = Duration::from_secs(20);
 const REPLACED: &str = "the root was replaced";
 
-/// Asks as boot loaders do until the file is there, and reads it. Nothing but "not found" and silence comes before.
+/// Asks as boot loaders do until the file is there, and reads it. Nothing but "not found" and
+/// silence comes before.
 fn read_when_there(port: u16, name: &str) -> Vec<u8> {
     let begun = Instant::now();
     loop {
@@ -163,7 +166,28 @@ fn what_is_open_is_served_while_its_path_names_nothing() {
     says_that_it_was_replaced(&daemon);
 }
 
-/// That a file isn't in a directory that was removed says nothing of the file: PXELINUX would go on to the next name.
+/// A disk, or a network file system, may be there later than the server.
+#[test]
+fn what_is_mounted_on_the_root_later_is_served() {
+    in_namespace(&what_is_mounted_on_the_root_later_is_served, "ip link set lo up", || {
+        let base = tempfile::tempdir().unwrap();
+        let root = base.path().join("root");
+        make(&root, "below", "content below");
+        let daemon = Daemon::start(&root, &[]);
+        let run = |program: &str, arguments: &[&str]| {
+            let status = Command::new(program).args(arguments).arg(&root).status().unwrap();
+            assert!(status.success(), "{program} {arguments:?}");
+        };
+        run("mount", &["-t", "tmpfs", "none"]);
+        make(&root, "mounted", "content");
+        assert_eq!(read_when_there(daemon.port(), "mounted"), b"content");
+        run("umount", &["--lazy"]);
+        assert_eq!(read_when_there(daemon.port(), "below"), b"content below");
+    });
+}
+
+/// That a file isn't in a directory that was removed says nothing of the file: PXELINUX would go on
+/// to the next name.
 #[test]
 fn while_the_root_is_gone_nobody_hears_that_a_file_is_not_there() {
     let base = tempfile::tempdir().unwrap();

@@ -179,8 +179,8 @@ impl Listener {
         }
     }
 
-    /// Whether a datagram that was sent to many hosts may be answered: if it is to read, and one of our own addresses is
-    /// known on the network that it came from. Says so if not.
+    /// Whether a datagram that was sent to many hosts may be answered: if it is to read, and one of
+    /// our own addresses is known on the network that it came from. Says so if not.
     fn may_answer_broadcast(&self, received: &Received, octets: &[u8]) -> bool {
         let (peer, own) = (received.from, received.to.ip());
         let is_answerable = matches!(octets, [0, 1, ..]) && !own.is_multicast() && own != Ipv4Addr::BROADCAST;

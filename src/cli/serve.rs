@@ -128,8 +128,8 @@ pub(super) struct Serve {
     #[structopt(long)]
     strict: bool,
 
-    /// Answer a read that was sent to a broadcast address, if its file is there: for workstations that
-    /// boot so (RFC 906); needs an address that broadcasts reach, such as 0.0.0.0
+    /// Answer a read that was sent to a broadcast address, if its file is there: for workstations
+    /// that boot so (RFC 906); needs an address that broadcasts reach, such as 0.0.0.0
     #[structopt(long)]
     answer_broadcast: bool,
 

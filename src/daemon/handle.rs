@@ -55,8 +55,8 @@ impl ServerHandle {
         self.order(Order::Stop);
     }
 
-    /// Calls what [`serve`](super::Server::serve) was given for it: opens the log anew. And looks whether the root's path
-    /// names another directory, which is served then.
+    /// Calls what [`serve`](super::Server::serve) was given for it: opens the log anew. And looks
+    /// whether the root's path names another directory, which is served then.
     pub fn reload(&self) {
         self.order(Order::Reload);
     }

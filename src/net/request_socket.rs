@@ -51,7 +51,8 @@ impl RequestSocket {
         Self::open_prepared(address, |_| Ok(()))
     }
 
-    /// The same for an address that no interface may have yet (`IP_FREEBIND`): requests arrive once one has it.
+    /// The same for an address that no interface may have yet (`IP_FREEBIND`): requests arrive once
+    /// one has it.
     ///
     /// # Errors
     /// As [`open`](Self::open); other systems than Linux can't do that.
@@ -102,8 +103,8 @@ impl RequestSocket {
         Arc::clone(self.readiness.socket())
     }
 
-    /// Has transfers served from this socket too (single-port mode): windows have room, and of peers that are gone
-    /// [`take_error`](Self::take_error) tells.
+    /// Has transfers served from this socket too (single-port mode): windows have room, and of peers
+    /// that are gone [`take_error`](Self::take_error) tells.
     ///
     /// # Errors
     /// When the kernel refuses.

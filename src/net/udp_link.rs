@@ -72,8 +72,9 @@ impl UdpLink {
         Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
     }
 
-    /// Gives a socket buffers for whole windows. Without options it is 516 octets at a time: they fit every buffer. The
-    /// kernel grants what its limits allow; a smaller buffer only loses more when it is full.
+    /// Gives a socket buffers for whole windows. Without options it is 516 octets at a time: they
+    /// fit every buffer. The kernel grants what its limits allow; a smaller buffer only loses more
+    /// when it is full.
     pub fn widen(socket: &UdpSocket) {
         let socket = SockRef::from(socket);
         let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);

@@ -55,7 +55,8 @@ pub enum Fact<'a> {
         /// Why, in a few words.
         why: &'static str,
     },
-    /// A read that was sent to a broadcast address was left unanswered, as no setting says otherwise.
+    /// A read that was sent to a broadcast address was left unanswered, as no setting says
+    /// otherwise.
     BroadcastUnanswered {
         /// Who sent it.
         peer: SocketAddr,

@@ -15,8 +15,8 @@ pub struct Rules {
     pub read_only: bool,
     /// Modes that no RFC knows are refused; else they count as `octet`.
     pub strict: bool,
-    /// A read that was sent to a broadcast address is answered if its file is there (RFC 906); else never
-    /// (RFC 1123 §4.2.3.5).
+    /// A read that was sent to a broadcast address is answered if its file is there (RFC 906); else
+    /// never (RFC 1123 §4.2.3.5).
     pub answer_broadcast: bool,
 }
 

@@ -19,8 +19,8 @@ pub const PORT_DEFAULT: u16 = 9069;
 pub struct Settings {
     /// Where to listen.
     pub listen: Listen,
-    /// Addresses that no interface has yet are listened on all the same: requests arrive once one has them. Without it
-    /// the server doesn't start.
+    /// Addresses that no interface has yet are listened on all the same: requests arrive once one
+    /// has them. Without it the server doesn't start.
     pub wait_for_address: bool,
     /// The directory that is served.
     pub root: PathBuf,

@@ -251,8 +251,8 @@ impl Driver {
         }
     }
 
-    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who asked many hosts gets
-    /// none.
+    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who
+    /// asked many hosts gets none.
     fn refuse(&mut self, fault: Fault) {
         let sent = if self.lease.assignment.to_broadcast {
             Ok(())

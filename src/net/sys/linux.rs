@@ -124,8 +124,8 @@ pub(in crate::net) fn stand_beside(socket: &UdpSocket, local: SocketAddr) -> io:
     Ok(beside.into())
 }
 
-/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments, and an old PROM that drops whatever has
-/// that bit gets the smaller ones too.
+/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments, and an old
+/// PROM that drops whatever has that bit gets the smaller ones too.
 fn let_fragment(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
     if !is_ipv6 {
         return Ok(set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?);
@@ -157,7 +157,8 @@ pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketA
     Ok(())
 }
 
-/// Has transfers served from a socket that requests arrive at: errors of the network, and room for windows.
+/// Has transfers served from a socket that requests arrive at: errors of the network, and room for
+/// windows.
 pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
     prepare_transfer_socket(socket, local)?;
     if setsockopt(socket, sockopt::SndBufForce, &TRANSFER_SEND_BUFFER_OCTETS).is_err() {

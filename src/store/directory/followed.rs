@@ -1,4 +1,5 @@
-//! The root as its path names it: removed and made again, or a symbolic link that was switched, it is followed.
+//! The root as its path names it: removed and made again, or a symbolic link that was switched, it
+//! is followed.
 
 use std::fmt;
 use std::io;
@@ -44,8 +45,8 @@ pub enum RootChange<'a> {
         /// The directory, with all symbolic links resolved.
         path: &'a str,
     },
-    /// The path names no directory that can be served: the one that is open is served for as long as it is there. It
-    /// is told once, until the path names a directory again.
+    /// The path names no directory that can be served: the one that is open is served for as long
+    /// as it is there. It is told once, until the path names a directory again.
     Unavailable {
         /// The path.
         path: &'a Path,
@@ -134,8 +135,8 @@ impl FollowedRoot {
         }
     }
 
-    /// The directory that the path names now, unless it is `current`. (Nobody else gets the number of an inode that
-    /// is held open.)
+    /// The directory that the path names now, unless it is `current`. (Nobody else gets the number
+    /// of an inode that is held open.)
     fn other_than(&self, current: &Root) -> io::Result<Option<Root>> {
         let named = stat(&self.named)?;
         // A network file system may have lost the one that is held (ESTALE).
@@ -153,7 +154,8 @@ impl Root {
         Ok(Self { tree, path })
     }
 
-    /// Whether the directory was removed: whatever is asked of it isn't there, which says nothing of the file.
+    /// Whether the directory was removed: whatever is asked of it isn't there, which says nothing
+    /// of the file.
     pub(super) fn is_removed(&self) -> bool {
         fstat(self.tree.root()).is_ok_and(|stat| stat.st_nlink == 0)
     }

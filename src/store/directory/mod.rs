@@ -1,9 +1,9 @@
 //! A [`Store`] that is a directory of the file system, and what lies below it.
 //!
-//! The root is held open; every name is resolved below that descriptor, by the kernel (`openat2`, through cap-std)
-//! rather than by comparing paths, so that no renaming while a request is looked at leads out of it. When the root's
-//! path names another directory, that one is opened and held instead. An upload stays invisible until it is whole
-//! and on the disk.
+//! The root is held open; every name is resolved below that descriptor, by the kernel (`openat2`,
+//! through cap-std) rather than by comparing paths, so that no renaming while a request is looked
+//! at leads out of it. When the root's path names another directory, that one is opened and held
+//! instead. An upload stays invisible until it is whole and on the disk.
 
 mod followed;
 mod open_files;
@@ -95,9 +95,10 @@ pub struct RootError {
 }
 
 impl Directory {
-    /// Opens `root`, and holds it. When its path names another directory later (the root was removed and made again, or
-    /// it is a symbolic link that was switched), that one is served: a request for what isn't there looks where the path
-    /// leads, once in [`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY) at most.
+    /// Opens `root`, and holds it. When its path names another directory later (the root was
+    /// removed and made again, or it is a symbolic link that was switched), that one is served: a
+    /// request for what isn't there looks where the path leads, once in
+    /// [`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY) at most.
     ///
     /// # Errors
     /// [`RootError`] if it isn't a directory, or isn't one that this process may look into.
@@ -107,14 +108,16 @@ impl Directory {
         Ok(Self { root, open_files: OpenFiles::default(), options })
     }
 
-    /// Tells `hear` when the root's path names another directory, or none. It is called where files are opened.
+    /// Tells `hear` when the root's path names another directory, or none. It is called where files
+    /// are opened.
     #[must_use]
     pub fn telling(mut self, hear: impl Fn(&RootChange<'_>) + Send + Sync + 'static) -> Self {
         self.root.set_tell(hear);
         self
     }
 
-    /// Looks now whether the root's path names another directory, as a request for what isn't there does. It may block.
+    /// Looks now whether the root's path names another directory, as a request for what isn't there
+    /// does. It may block.
     pub fn follow(&self) {
         self.root.look_at_once();
     }
@@ -138,7 +141,8 @@ impl Directory {
     /// The root that a request is to be tried at again, which failed at `root`.
     ///
     /// # Errors
-    /// There is no other. If `root` was removed, that is why: the file may be in the one that comes after it.
+    /// There is no other. If `root` was removed, that is why: the file may be in the one that comes
+    /// after it.
     fn next_root(&self, root: &Arc<Root>, fault: Fault) -> Result<Arc<Root>, Fault> {
         self.root.look();
         let current = self.root.current();
@@ -171,8 +175,8 @@ impl Store for Directory {
         })
     }
 
-    /// What the kernel's caches know of the name: that there is nothing, too. But where the root's path leads may have
-    /// to be looked at then, which is left to [`open`](Self::open).
+    /// What the kernel's caches know of the name: that there is nothing, too. But where the root's
+    /// path leads may have to be looked at then, which is left to [`open`](Self::open).
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
         let root = self.root.current();
         if !root.tree.is_cached() {
