@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV6, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
@@ -14,6 +14,7 @@ use common::daemon::Daemon;
 use common::namespace::in_namespace;
 use common::raw::{Packet, ack, receive_on, rrq, wrq};
 use common::served::{GOOD, Served, directory};
+use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -190,6 +191,33 @@ fn a_broadcast_read_is_answered_if_told_to_and_from_the_network_that_it_came_by(
             }
         },
     );
+}
+
+/// Of IPv6 the kernel names no address of ours that was meant: there is none to answer from.
+#[test]
+fn a_multicast_read_over_ipv6_is_never_answered() {
+    let setup = "ip link set lo up
+        ip link add wire0 type veth peer name wire1
+        ip link set wire1 up
+        ip link set wire0 up multicast on
+        ip addr add fe80::9/64 dev wire0 nodad";
+    in_namespace(&a_multicast_read_over_ipv6_is_never_answered, setup, || {
+        let root = directory();
+        let path = root.path().to_str().unwrap().to_owned();
+        let flags = ["--host", "::", "-p", "0", "-v", "--answer-broadcast", "--root", &path];
+        let served = Served::at(root, Daemon::start_with(&flags));
+        let scope_id = if_nametoindex("wire0").unwrap();
+        let at = |ip: &str| SocketAddrV6::new(ip.parse().unwrap(), served.daemon.port(), 0, scope_id);
+        let client = UdpSocket::bind(SocketAddrV6::new("fe80::9".parse().unwrap(), 0, 0, scope_id)).unwrap();
+        client.send_to(&rrq(GOOD, "octet", &[]), at("ff02::1")).unwrap();
+        assert_eq!(receive_on(&client, QUIET), None);
+        // It did arrive, and nobody tried to.
+        let log = served.daemon.log();
+        assert!(log.contains("broadcast or multicast") && !log.contains("read "), "{log}");
+        client.send_to(&rrq(GOOD, "octet", &[]), at("fe80::9")).unwrap();
+        let (packet, _) = receive_on(&client, PATIENCE).expect("an answer");
+        assert!(matches!(packet, Packet::Data { block: 1, .. }), "{}", packet.brief());
+    });
 }
 
 #[test]
