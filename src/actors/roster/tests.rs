@@ -24,7 +24,7 @@ fn waiting(count: u16) -> (Roster, Arc<LivePeers>) {
         let Claim::New(ticket) = peers.claim(&received, &request, || unreachable!("it is new"), || id) else {
             panic!("no place")
         };
-        let assignment = Assignment { id, peer, request, received_at: Instant::now() };
+        let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let way = service.route(&assignment.asked(local), 0).unwrap();
         let serve = Serve { assignment, way, local, port: None, opened: None, ticket };
         roster.push_waiting(Box::new(serve)).unwrap();

@@ -59,7 +59,8 @@ fn flags(typed: &[&str]) -> ClientFlags {
 /// unasked.
 fn free_addresses(test: u8) -> [SocketAddr; 2] {
     [1, 2].map(|number| {
-        let bound = (10_000..20_000).find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 77, test, number), port)).ok());
+        let bound = (10_000..20_000)
+            .find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 77, test, number), port)).ok());
         bound.and_then(|socket| socket.local_addr().ok()).expect("a free port")
     })
 }
