@@ -42,7 +42,8 @@ impl Server {
         &mut self,
         reload: impl Fn() -> io::Result<()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let reloads = Reloads::new(reload, &self.log);
+        let log_reloads = Reloads::of_log(reload, &self.log);
+        let root_reloads = Reloads::of_root(self.directory.clone(), &self.log);
         let (mut draining, mut dumping) = (None, None);
         let ended = loop {
             tokio::select! {
@@ -52,8 +53,8 @@ impl Server {
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => self.drain(within, &mut draining),
                     Some(Order::Reload) => {
-                        self.follow_root();
-                        reloads.order();
+                        root_reloads.order();
+                        log_reloads.order();
                     }
                     Some(Order::Dump) => self.dump(&mut dumping),
                     // (The server holds a sender itself: there is an order.)

@@ -7,23 +7,47 @@ use std::thread;
 
 use slog::{Logger, info, warn};
 
+use crate::store::Directory;
 use crate::supervision::caught;
 
-/// What is called to open the log anew. It may wait for as long as the file makes it wait: a FIFO
-/// opens when somebody reads it, and a dead network file system never answers.
+/// What is called for a reload, and what is logged of it. It may wait for as long as a file makes it
+/// wait: a FIFO opens when somebody reads it, and a dead network file system never answers.
 pub(super) struct Reloads(Arc<Shared>);
 
 struct Shared {
     reload: Mutex<Box<dyn Fn() -> io::Result<()> + Send>>,
     log: Logger,
+    /// Logged when it was called; nothing, if `None`.
+    done: Option<&'static str>,
+    failed: &'static str,
     /// Orders that no call has answered yet; there is a thread while there are any.
     ordered: AtomicU64,
 }
 
 impl Reloads {
-    pub(super) fn new(reload: impl Fn() -> io::Result<()> + Send + 'static, log: &Logger) -> Self {
+    /// Opens the log anew.
+    pub(super) fn of_log(reload: impl Fn() -> io::Result<()> + Send + 'static, log: &Logger) -> Self {
+        let failed = "can't reopen the log file: going on with the old one";
+        Self::new(reload, log, Some("log reopened"), failed)
+    }
+
+    /// Looks whether the root's path names another directory. What comes of it the directory tells.
+    pub(super) fn of_root(directory: Option<Arc<Directory>>, log: &Logger) -> Self {
+        let look = move || {
+            directory.iter().for_each(|directory| directory.follow());
+            Ok(())
+        };
+        Self::new(look, log, None, "can't look whether the root was replaced")
+    }
+
+    fn new(
+        reload: impl Fn() -> io::Result<()> + Send + 'static,
+        log: &Logger,
+        done: Option<&'static str>,
+        failed: &'static str,
+    ) -> Self {
         let reload = Mutex::new(Box::new(reload) as Box<_>);
-        Self(Arc::new(Shared { reload, log: log.clone(), ordered: AtomicU64::new(0) }))
+        Self(Arc::new(Shared { reload, log: log.clone(), done, failed, ordered: AtomicU64::new(0) }))
     }
 
     /// Has it called soon. However many orders come while a call waits, one more call follows.
@@ -35,7 +59,7 @@ impl Reloads {
         let spawned = thread::Builder::new().name("reload".into()).spawn(move || shared.answer_orders());
         if let Err(error) = spawned {
             self.0.ordered.store(0, Ordering::Release);
-            failed(&self.0.log, &error);
+            self.0.on_failed(&error);
         }
     }
 }
@@ -55,14 +79,14 @@ impl Shared {
         // (There is one caller at a time.)
         let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
         match caught(&*reload).unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(()) => info!(self.log, "log reopened"),
-            Err(error) => failed(&self.log, &error),
+            Ok(()) => self.done.iter().for_each(|done| info!(self.log, "{done}")),
+            Err(error) => self.on_failed(&error),
         }
     }
-}
 
-fn failed(log: &Logger, error: &io::Error) {
-    warn!(log, "can't reopen the log file: going on with the old one"; "why" => %error);
+    fn on_failed(&self, error: &io::Error) {
+        warn!(self.log, "{}", self.failed; "why" => %error);
+    }
 }
 
 #[cfg(test)]

@@ -258,13 +258,6 @@ impl Server {
         self.live_peers.live()
     }
 
-    /// Looks whether the root's path names another directory: in a thread that may wait.
-    pub(super) fn follow_root(&self) {
-        if let Some(directory) = self.directory.clone() {
-            actix_rt::task::spawn_blocking(move || directory.follow());
-        }
-    }
-
     /// What it does, for people.
     pub(super) fn status(&self) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
