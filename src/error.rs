@@ -72,6 +72,30 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether this says nothing about the file: the store, or whoever else had to be asked for it,
+    /// couldn't say whether it is there. What a client must not take for absence.
+    #[must_use]
+    pub fn is_outage(self) -> bool {
+        match self {
+            // A panic is no answer; a file that changed may be whole when it is asked for again.
+            Self::Io | Self::Busy | Self::Internal | Self::Changed | Self::ShuttingDown => true,
+            Self::NotFound
+            | Self::Forbidden
+            | Self::NotRegular
+            | Self::ReadOnly
+            | Self::DiskFull
+            | Self::TooLarge
+            | Self::Malformed
+            | Self::UnsupportedMode
+            | Self::IllegalOperation
+            | Self::UnknownTid
+            | Self::Exists
+            | Self::Negotiation
+            | Self::Cancelled
+            | Self::Refused(_) => false,
+        }
+    }
+
     /// The TFTP error code (RFC 1350 appendix, RFC 2347) that tells a peer of this failure.
     #[must_use]
     pub fn code(self) -> ErrorCode {

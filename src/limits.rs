@@ -49,6 +49,12 @@ pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
 /// How often the log says that requests to a broadcast address are not answered: a machine that
 /// boots so repeats its request for minutes.
 pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
+/// A read that is left unanswered because of an outage is logged once in this time, by its name; and
+/// what a store, a route or a negotiator does then, by its words.
+pub const OUTAGE_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// Such lines that are logged in that time: a client that makes up names doesn't fill the
+/// log, nor the table that remembers them.
+pub const OUTAGES_LOGGED_MAX: usize = 256;
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after

@@ -110,6 +110,7 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["--refuse-option", "blksize=10.0.0.0/33"], "--refuse-option", "10.0.0.0/8"),
         (&["--max-transfers-per-client", "0"], "--max-transfers-per-client", "from 1"),
         (&["--over-limit", "busy"], "--over-limit", "silence"),
+        (&["--on-outage", "busy"], "--on-outage", "silence"),
         (&["--mtu", "67"], "--mtu", "from 68 to 65535, or auto"),
         (&["--windowsize-max", "0"], "--windowsize-max", "from 1 to 65535"),
         (&["--port-range", "9:3"], "--port-range", "3:9"),

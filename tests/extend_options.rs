@@ -8,8 +8,10 @@ use actix::prelude::*;
 use common::extended::{Extended, FILE};
 use common::raw::{ack, data, rrq, wrq};
 use common::trouble::{gone, narrow};
+use stagecoach::error::Failure;
 use stagecoach::extend::{Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
 use stagecoach::limits::EXTENSION_CALL_WITHIN;
+use stagecoach::transfer::Outcome;
 
 /// Answers what it is told to.
 #[derive(Debug, Clone)]
@@ -176,9 +178,8 @@ fn one_that_gives_no_answer_is_not_waited_for() {
         if is_served {
             assert_eq!(read(&served, "file", &asked), options(&[("x-more", "1")]));
         } else {
-            let mut client = served.client();
-            client.send(&rrq("file", "octet", &asked));
-            assert_eq!(client.expect_error(0), "Internal error");
+            let outcome = served.unanswered(&served.client(), &rrq("file", "octet", &asked));
+            assert_eq!(outcome, Outcome::Outage(Failure::Internal));
         }
         served.still_serves();
         assert_eq!(served.settle().misbehaved[0], "negotiator: it gave no answer within 50ms");
@@ -195,9 +196,8 @@ fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
         if is_served {
             assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27")]));
         } else {
-            let mut client = served.client();
-            client.send(&rrq("file", "octet", &asked));
-            assert_eq!(client.expect_error(0), "Internal error");
+            let outcome = served.unanswered(&served.client(), &rrq("file", "octet", &asked));
+            assert_eq!(outcome, Outcome::Outage(Failure::Internal));
         }
         served.still_serves();
         assert_eq!(served.settle().misbehaved, ["negotiator: it panicked, or has stopped"]);

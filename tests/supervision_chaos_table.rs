@@ -71,9 +71,12 @@ enum Expected {
     Completes { again: usize },
     /// ERROR 0, which says nothing of the cause; of an upload, nothing is there.
     Fails,
+    /// Nothing, and the right octets when it repeats its request: a panic before the first packet of a
+    /// read says nothing about the file.
+    Anew,
 }
 
-use Expected::{Completes, Fails};
+use Expected::{Anew, Completes, Fails};
 
 struct Row {
     kind: Kind,
@@ -123,7 +126,6 @@ fn of_temporary_actors() -> Vec<Row> {
         (&[once("session.handle", Panic), once("session.drop", Panic)], Completes { again: 1 }),
         (&[once("session.future", Panic).after(5).times(3)], Completes { again: 3 }),
         (&[once("session.future", Panic).after(5).times(4)], Fails),
-        (&[once("session.started", Panic).times(4)], Fails),
         (&[once("session.started", Stop)], Completes { again: 1 }),
         (&[once("session.handle", Stop)], Completes { again: 1 }),
         (&[once("session.scheduled", Stop)], Completes { again: 3 }),
@@ -133,6 +135,7 @@ fn of_temporary_actors() -> Vec<Row> {
         (&[once("session.future", HANG).after(7)], Completes { again: 0 }),
     ];
     let reader: &[(&[Strike], Expected)] = &[
+        (&[once("session.started", Panic).times(4)], Anew),
         (&[once("reader.started", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic).after(1)], Completes { again: 0 }),
@@ -150,6 +153,7 @@ fn of_temporary_actors() -> Vec<Row> {
         ),
     ];
     let writer: &[(&[Strike], Expected)] = &[
+        (&[once("session.started", Panic).times(4)], Fails),
         (&[once("writer.started", Panic)], Fails),
         (&[once("writer.handle", Panic)], Fails),
         (&[once("writer.future", Panic)], Fails),
@@ -294,6 +298,13 @@ impl Run {
                 }
                 content::difference(&path, &self.disk).map_or(Ok(()), Err)
             }
+            (Anew, End::Complete) if (seen.stalls, seen.again()) != (1, 0) => {
+                Err("it was not served anew, or only then".to_owned())
+            }
+            (Anew, End::Complete) if seen.content != self.on_wire(row) => {
+                Err("it brought other octets".to_owned())
+            }
+            (Anew, End::Complete) => Ok(()),
             (Fails, End::Error { code: 0, text }) if *text == Failure::Internal.to_string() => {
                 if row.kind.writes && path.exists() { Err("a file is there".to_owned()) } else { Ok(()) }
             }

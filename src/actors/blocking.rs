@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::service::Service;
@@ -51,8 +52,8 @@ impl StoreCaller {
         call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let caller = self.clone();
-        let called = tokio::task::spawn_blocking(move || caller.call(call));
-        match timeout(limit, called).await {
+        let mut called = Called(tokio::task::spawn_blocking(move || caller.call(call)));
+        match timeout(limit, &mut called.0).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(Failure::Internal.into()),
             Ok(Err(_)) => Err(Failure::ShuttingDown.into()),
@@ -77,6 +78,16 @@ impl StoreCaller {
             why: &why,
         });
         Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))
+    }
+}
+
+/// A call that was made in the pool. One that no thread has begun when nobody waits for it any more is
+/// never made: while a disk hangs, each request that comes again would leave one more in the queue.
+struct Called<T>(JoinHandle<T>);
+
+impl<T> Drop for Called<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

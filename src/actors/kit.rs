@@ -166,8 +166,12 @@ impl Kit {
                 self.start(&lease, near);
             }
             Err(fault) => {
-                send(&mut near, peer, &fault_packet(&fault));
-                let report = assignment.report(SERVER, Outcome::Failed(fault.failure));
+                let direction = assignment.request.direction;
+                let outcome = self.service.refusal(direction, fault.failure);
+                if matches!(outcome, Outcome::Failed(_)) {
+                    send(&mut near, peer, &fault_packet(&fault));
+                }
+                let report = assignment.report(SERVER, outcome);
                 self.service.finish(crate::observe::Report { detail: fault.detail, ..report });
             }
         }

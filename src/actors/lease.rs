@@ -38,6 +38,8 @@ pub(super) struct Lease {
     reported: AtomicBool,
     /// It was that all arrived, and the peer said so.
     complete: AtomicBool,
+    /// Something was sent to the peer.
+    replied: AtomicBool,
     held: Mutex<Held>,
     pub(super) assignment: Assignment,
     /// The file, once that is known.
@@ -110,6 +112,7 @@ impl Lease {
             over: AtomicBool::new(false),
             reported: AtomicBool::new(false),
             complete: AtomicBool::new(false),
+            replied: AtomicBool::new(false),
             held: Mutex::default(),
             assignment,
             destination,
@@ -177,6 +180,19 @@ impl Lease {
         self.complete.load(Ordering::Relaxed)
     }
 
+    /// Something is sent to the peer now.
+    pub(super) fn set_replied(&self) {
+        // (The line is written to once, not for each packet.)
+        if !self.replied.load(Ordering::Relaxed) {
+            self.replied.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the request has had an answer.
+    pub(super) fn has_replied(&self) -> bool {
+        self.replied.load(Ordering::Relaxed)
+    }
+
     /// Octets that have arrived, unless somebody is at work on the transfer in this moment.
     pub(super) fn octets(&self) -> Option<u64> {
         Some(self.try_hold()?.machine.as_ref()?.tally().octets)
@@ -223,24 +239,29 @@ impl Lease {
         Some(report)
     }
 
-    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it from the same TID, nothing of an upload is
-    /// left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
+    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it from the same TID (unless it is a reader that has had no answer
+    /// yet, see [`Service::refusal`]), nothing of an upload is left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
     pub(super) fn bury(&self, service: &Service, failure: Failure, why: &str) {
         self.next_life();
         self.upload.close(Fault::new(failure, why));
         self.set_over();
         // A session that hangs for ever would hold a place for ever.
         self.peer_state.release();
-        // Who asked many hosts hears nothing before a first block.
-        let is_to_hear = !self.assignment.to_broadcast || self.octets().is_some();
+        let outcome = if self.has_replied() {
+            Outcome::Failed(failure)
+        } else {
+            service.refusal(self.assignment.request.direction, failure)
+        };
         let report = match self.try_hold() {
-            Some(mut held) => self.report(&mut held, Outcome::Failed(failure)),
+            Some(mut held) => self.report(&mut held, outcome),
             // A session that hangs keeps to itself how far it came.
-            None => self.report(&mut Held::default(), Outcome::Failed(failure)),
+            None => self.report(&mut Held::default(), outcome),
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
-        if is_to_hear {
+        // Who asked many hosts hears nothing before a first block.
+        let is_to_hear = self.has_replied() || !self.assignment.to_broadcast;
+        if is_to_hear && matches!(report.outcome, Outcome::Failed(_)) {
             let mut link = self.link();
             // Whether it arrives or not, there is nothing left to try.
             let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));

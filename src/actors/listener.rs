@@ -24,7 +24,7 @@ use crate::chaos::Part;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
-use crate::observe::Fact;
+use crate::observe::{Fact, Report};
 use crate::policy::{OverLimit, unanswerable};
 use crate::store::Name;
 use crate::transfer::{Outcome, fault_packet};
@@ -245,11 +245,11 @@ impl Listener {
     /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
     fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, mut ticket: Ticket) {
         let Assignment { id, peer, received_at, to_broadcast, .. } = *assignment;
-        if to_broadcast {
-            // Another host may have the file.
-            let mut report = assignment.report(to, Outcome::Failed(fault.failure));
-            report.detail = fault.detail;
-            return self.service.finish(report);
+        let outcome = self.service.refusal(assignment.request.direction, fault.failure);
+        // (Another host may have the file that a broadcast asks for.)
+        if to_broadcast || matches!(outcome, Outcome::Outage(_)) {
+            let report = assignment.report(to, outcome);
+            return self.service.finish(Report { detail: fault.detail, ..report });
         }
         if !self.may_refuse(peer, received_at) {
             return;
@@ -261,7 +261,7 @@ impl Listener {
         }
         let sent = self.send_refusal(peer, to, &fault_packet(&fault));
         let local = *sent.as_ref().unwrap_or(&to);
-        let mut report = assignment.report(local, Outcome::Failed(fault.failure));
+        let mut report = assignment.report(local, outcome);
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
         self.service.finish(report);
         drop(ticket);

@@ -11,14 +11,16 @@ use super::extensions::kept_thread;
 use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
+use crate::error::Failure;
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
 use crate::limits;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
-use crate::policy::{Access, OverLimit, Rules};
+use crate::policy::{Access, OnOutage, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{RestartLimit, caught, contained};
-use crate::transfer::{Offer, OnAbort, Timeouts};
+use crate::transfer::{Offer, OnAbort, Outcome, Timeouts};
+use crate::wire::Direction;
 
 /// What all sessions of a server share.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub struct Service {
     pub access: Access,
     /// What becomes of requests for which there is no place.
     pub over_limit: OverLimit,
+    /// What a read gets when the store can't say whether the file is there.
+    pub on_outage: OnOutage,
     /// What is granted of the options that are asked for.
     pub offer: Offer,
     /// Memory for windows.
@@ -82,6 +86,15 @@ impl Service {
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
         let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
         RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
+    }
+
+    /// How a request ends that has had no answer yet: by an ERROR, if by [`Outcome::Failed`].
+    pub(super) fn refusal(&self, direction: Direction, failure: Failure) -> Outcome {
+        if self.on_outage.is_silent(direction, failure) {
+            Outcome::Outage(failure)
+        } else {
+            Outcome::Failed(failure)
+        }
     }
 
     /// A transfer is over: tells everybody who wants to know.

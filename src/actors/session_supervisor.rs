@@ -21,7 +21,6 @@ use crate::limits;
 use crate::net::{Spare, SpareSockets, UdpLink};
 use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
-use crate::transfer::Outcome;
 
 /// Starts a session for each request that the listeners hand to its arbiter, another in place of one that fails, and buries those that end. What must
 /// outlive a session is in its lease; what must outlive this supervisor, and its arbiter, in the roster.
@@ -153,7 +152,9 @@ impl SessionSupervisor {
     /// Nobody can be told without a socket: the client repeats its request, and there may be one then.
     fn refuse(&self, serve: Serve, error: &io::Error) {
         let Serve { assignment, local, ticket, .. } = serve;
-        let mut report = assignment.report(local, Outcome::Failed(Failure::Busy));
+        // (Of an upload, too, nobody is told, whatever the report says.)
+        let outcome = self.service.refusal(assignment.request.direction, Failure::Busy);
+        let mut report = assignment.report(local, outcome);
         report.detail = Some(error.to_string().into());
         // It is a new request then, also while those who hear of this one take their time.
         ticket.state.set_answered();

@@ -11,7 +11,7 @@ use actix::{Actor, Context, Handler, System};
 pub(super) use self::press::Press;
 use super::service::Service;
 use crate::observe::{Fact, Observer};
-use crate::policy::{Access, OverLimit, Rules};
+use crate::policy::{Access, OnOutage, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{ChildExited, Exit};
 use crate::transfer::{Offer, OnAbort, Timeouts};
@@ -47,6 +47,7 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         offer: Offer::default(),
         access: Access::default(),
         over_limit: OverLimit::default(),
+        on_outage: OnOutage::default(),
         single_port: false,
         windows: Arc::default(),
         timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },

@@ -97,7 +97,7 @@ impl Finished {
             (Outcome::Unconfirmed, _) => {
                 format!("everything was sent, but {server} never confirmed that it has the file")
             }
-            (Outcome::Complete | Outcome::Superseded, _) => self.outcome.to_string(),
+            (Outcome::Complete | Outcome::Superseded | Outcome::Outage(_), _) => self.outcome.to_string(),
         }
     }
 
@@ -121,7 +121,7 @@ impl Finished {
     pub(super) fn exit(&self) -> Exit {
         match self.outcome {
             Outcome::Complete => Exit::Done,
-            Outcome::Failed(_) => Exit::Failed,
+            Outcome::Failed(_) | Outcome::Outage(_) => Exit::Failed,
             Outcome::PeerAborted { .. } | Outcome::Declined { .. } => Exit::Refused,
             Outcome::Unanswered
             | Outcome::TimedOut

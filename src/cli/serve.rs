@@ -15,7 +15,7 @@ use super::{Exit, complain, refuse_pointless, with_default};
 use crate::daemon::{self, RunError};
 use crate::limits;
 use crate::net::{Mtu, PortRange};
-use crate::policy::{Access, AccessRule, OverLimit, RefusedOption};
+use crate::policy::{Access, AccessRule, OnOutage, OverLimit, RefusedOption};
 use crate::settings::Settings;
 use crate::store::Symlinks;
 use crate::transfer::{OnAbort, Rollover};
@@ -156,6 +156,12 @@ pub(super) struct Serve {
             values::show_over_limit(DEFAULT.over_limit),
         ))]
     over_limit: Option<OverLimit>,
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_outage),
+        help = with_default(
+            "What a read gets when the disk, or another store, can't say whether the file is there: silence (the client repeats it, and is served once the store answers), or an error (which boot loaders take for a missing file)",
+            values::show_on_outage(DEFAULT.on_outage),
+        ))]
+    on_outage: Option<OnOutage>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
         help = with_default(
             "Threads that transfers are spread over",
@@ -285,6 +291,7 @@ impl Serve {
         set(&mut settings.transfers_max, &self.max_transfers);
         settings.transfers_per_client_max = self.max_transfers_per_client;
         set(&mut settings.over_limit, &self.over_limit);
+        set(&mut settings.on_outage, &self.on_outage);
         set(&mut settings.arbiters, &self.arbiters);
         set(&mut settings.poll, &self.poll_us);
         set(&mut settings.drain_timeout, &self.drain_timeout);

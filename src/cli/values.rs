@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::net::Mtu;
-use crate::policy::{OverLimit, RefusedOption};
+use crate::policy::{OnOutage, OverLimit, RefusedOption};
 use crate::store::Symlinks;
 use crate::transfer::{self, OnAbort, Rollover};
 use crate::wire::{Direction, Mode};
@@ -125,6 +125,23 @@ pub(super) fn show_over_limit(over_limit: OverLimit) -> &'static str {
     match over_limit {
         OverLimit::Silence => "silence",
         OverLimit::Error => "error",
+    }
+}
+
+/// `silence` or `error`.
+pub(super) fn on_outage(text: &str) -> Result<OnOutage, String> {
+    match text {
+        "silence" => Ok(OnOutage::Silence),
+        "error" => Ok(OnOutage::Error),
+        _ => Err(format!("{text:?} is neither silence nor error")),
+    }
+}
+
+/// The text that [`on_outage`] reads.
+pub(super) fn show_on_outage(on_outage: OnOutage) -> &'static str {
+    match on_outage {
+        OnOutage::Silence => "silence",
+        OnOutage::Error => "error",
     }
 }
 

@@ -302,6 +302,7 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         },
         access: settings.access,
         over_limit: settings.over_limit,
+        on_outage: settings.on_outage,
         offer: settings.offer,
         windows: Arc::default(),
         timeouts: settings.timeouts,

@@ -17,7 +17,7 @@ pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied) {
         lines.iter().for_each(|transfer| log_transfer(log, transfer));
     }
     info!(log, "counters"; "live" => live.len(), "complete" => counts.complete, "failed" => counts.failed,
-        "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
+        "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
         "misbehaved" => counts.misbehaved, "octets" => counts.octets);
 }
 

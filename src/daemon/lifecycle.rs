@@ -116,7 +116,8 @@ impl Server {
         self.service.flush();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
-            "refused" => counts.refused, "dropped" => counts.dropped, "octets" => counts.octets);
+            "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped,
+            "octets" => counts.octets);
         self.tell_of_lost_facts();
         self.stage.send_replace(Stage::Ended(how));
     }

@@ -68,7 +68,8 @@ pub(crate) struct Asking<Q: Question> {
 /// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for as long, it has stopped, or it panicked over the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Otherwise {
-    /// It gets ERROR 0, "Internal error".
+    /// A reader is left without an answer and asks again, for boot loaders take any ERROR for "no such
+    /// file"; an upload gets ERROR 0, "Internal error".
     Refuse,
     /// The next one is asked.
     Pass,

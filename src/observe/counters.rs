@@ -6,12 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Fact, Label, Observer, Report};
 use crate::limits;
+use crate::transfer::Outcome;
 
 /// Counts facts.
 #[derive(Debug, Default)]
 pub struct Counters {
     complete: AtomicU64,
     failed: AtomicU64,
+    outages: AtomicU64,
     refused: AtomicU64,
     dropped: AtomicU64,
     crashed: AtomicU64,
@@ -41,6 +43,9 @@ pub struct Tallied {
     pub complete: u64,
     /// Transfers that ended otherwise.
     pub failed: u64,
+    /// Those of them that were left without an answer, as the store couldn't say whether the file is
+    /// there.
+    pub outages: u64,
     /// Requests that were answered by an ERROR before there was a transfer.
     pub refused: u64,
     /// Datagrams that were left unanswered.
@@ -65,6 +70,7 @@ impl Counters {
         Tallied {
             complete: read(&self.complete),
             failed: read(&self.failed),
+            outages: read(&self.outages),
             refused: read(&self.refused),
             dropped: read(&self.dropped),
             crashed: read(&self.crashed),
@@ -104,6 +110,9 @@ impl Observer for Counters {
             Fact::ArbiterReplaced { .. } => &self.arbiters_replaced,
             Fact::Finished(report) => {
                 self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
+                if let Outcome::Outage(_) = report.outcome {
+                    self.outages.fetch_add(1, Ordering::Relaxed);
+                }
                 if let Some(label) = &report.label {
                     self.count_label(label, report);
                 }

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::line_budget::LineBudget;
+use super::recent_lines::RecentLines;
 use super::{Fact, Observer, Report};
 use crate::error::Failure;
 use crate::limits;
@@ -20,7 +21,9 @@ use crate::transfer::Outcome;
 /// Of what somebody may cause by thousands who forges addresses there are so many lines in a second ([`limits::LINES_UNANSWERED_PER_S`],
 /// [`limits::LINES_REFUSED_PER_S`]), and one that counts the others. That one is written when the second
 /// is over: by whatever comes next, or, if nothing does, by a task of the runtime that the first of them
-/// was observed in; what is left at the end by [`flush`](Observer::flush).
+/// was observed in; what is left at the end by [`flush`](Observer::flush). What a store or an extension
+/// does as long as it is away is logged once a name, or once in the same words, in
+/// [`limits::OUTAGE_LOGGED_EVERY`].
 #[derive(Debug)]
 pub struct LogObserver {
     log: Logger,
@@ -35,7 +38,8 @@ struct Withheld {
     log: Logger,
     unanswered: Mutex<LineBudget>,
     refused: Mutex<LineBudget>,
-    /// Some of either were not written.
+    outages: Mutex<RecentLines>,
+    /// Some of them were not written.
     is_any: AtomicBool,
     /// A task will tell how many.
     is_awaited: AtomicBool,
@@ -49,6 +53,7 @@ impl LogObserver {
             log: log.clone(),
             unanswered: Mutex::new(LineBudget::new(limits::LINES_UNANSWERED_PER_S)),
             refused: Mutex::new(LineBudget::new(limits::LINES_REFUSED_PER_S)),
+            outages: Mutex::default(),
             is_any: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
         };
@@ -80,22 +85,31 @@ impl LogObserver {
 impl Withheld {
     /// Whether the log gets a line of this fact.
     fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
-        let budget = match fact {
-            Fact::Refused { .. } => &self.refused,
+        let is_admitted = match fact {
+            Fact::Refused { .. } => spend(&self.refused),
             Fact::Finished(report) => match report.outcome {
-                Outcome::Unanswered => &self.unanswered,
+                Outcome::Unanswered => spend(&self.unanswered),
                 // (Before anything was sent but the ERROR.)
-                Outcome::Failed(_) if report.tally.blocks == 0 => &self.refused,
+                Outcome::Failed(_) if report.tally.blocks == 0 => spend(&self.refused),
+                Outcome::Outage(_) => self.spend_of_outages(("", &*report.name)),
                 _ => return true,
             },
+            Fact::Crashed { actor: who @ ("store" | "route" | "negotiator"), panic: what, .. }
+            | Fact::Misbehaved { extension: who @ ("store" | "route" | "negotiator"), why: what, .. } => {
+                self.spend_of_outages((who, what))
+            }
             _ => return true,
         };
-        let is_admitted = budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now());
         if !is_admitted {
             self.is_any.store(true, Ordering::SeqCst);
             self.have_told();
         }
         is_admitted
+    }
+
+    /// Whether the log gets a line of what a store, or an extension, does as long as it is away.
+    fn spend_of_outages(&self, says: (&str, &str)) -> bool {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner).spend(says, Instant::now())
     }
 
     /// Has a task tell how many they were, should nothing else happen.
@@ -127,6 +141,14 @@ impl Withheld {
             if budget.has_withheld() {
                 self.is_any.store(true, Ordering::SeqCst);
             }
+        }
+        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
+        let withheld = if of_all { outages.take_all_withheld() } else { outages.take_withheld(now) };
+        if let Some(count) = withheld {
+            info!(self.log, "more requests met an outage than are logged one by one"; "withheld" => count);
+        }
+        if outages.has_withheld() {
+            self.is_any.store(true, Ordering::SeqCst);
         }
     }
 }
@@ -162,6 +184,11 @@ impl Drop for Awaited {
             withheld.is_awaited.store(false, Ordering::SeqCst);
         }
     }
+}
+
+/// Whether there is one more line in this second.
+fn spend(budget: &Mutex<LineBudget>) -> bool {
+    budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
 }
 
 /// What a line tells of a transfer.
@@ -211,6 +238,9 @@ fn level(outcome: &Outcome) -> Level {
         Outcome::Failed(
             Failure::Io | Failure::Internal | Failure::Busy | Failure::DiskFull | Failure::Changed,
         ) => Level::Error,
+        // The operator ends the server.
+        Outcome::Outage(Failure::ShuttingDown) => Level::Info,
+        Outcome::Outage(_) => Level::Error,
         Outcome::TimedOut | Outcome::PeerGone | Outcome::PeerAborted { .. } => Level::Warning,
         _ => Level::Info,
     }

@@ -5,6 +5,7 @@ mod label;
 mod line_budget;
 mod log;
 mod owned_fact;
+mod recent_lines;
 #[cfg(test)]
 pub(crate) mod test_support;
 

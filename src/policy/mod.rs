@@ -30,6 +30,25 @@ pub enum OverLimit {
     Error,
 }
 
+/// What a read gets when the store can't say whether the file is there, before anything else was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOutage {
+    /// It gets no answer: the client repeats it, and the store may answer then. PXELINUX takes any
+    /// ERROR for "no such file".
+    #[default]
+    Silence,
+    /// It gets ERROR 0.
+    Error,
+}
+
+impl OnOutage {
+    /// Whether a request that has had no answer yet is left without one because of `failure`.
+    #[must_use]
+    pub fn is_silent(self, direction: Direction, failure: Failure) -> bool {
+        self == Self::Silence && direction == Direction::Read && failure.is_outage()
+    }
+}
+
 impl Rules {
     /// Whether a request may be served, whatever file it is for.
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::net::{Mtu, PortRange};
-use crate::policy::{Access, OverLimit, RefusedOption};
+use crate::policy::{Access, OnOutage, OverLimit, RefusedOption};
 use crate::store::DirectoryOptions;
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub transfers_per_client_max: Option<usize>,
     /// What becomes of requests beyond those.
     pub over_limit: OverLimit,
+    /// What a read gets when the store can't say whether the file is there.
+    pub on_outage: OnOutage,
     /// Threads that transfers are spread over.
     pub arbiters: usize,
     /// How long an answer is polled for before the thread sleeps, where only one transfer keeps it busy; none if zero.
@@ -87,6 +89,7 @@ impl Default for Settings {
             transfers_max: limits::TRANSFERS_MAX_DEFAULT,
             transfers_per_client_max: None,
             over_limit: OverLimit::default(),
+            on_outage: OnOutage::default(),
             // One is for the listeners, the log, the pool and the kernel's own work, which else take turns with a transfer's thread.
             arbiters: processors.saturating_sub(1).max(1),
             // On the only processor, the peer's answer may need it.

@@ -31,7 +31,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Opens a file to be read. Nothing on disk is changed by it.
     ///
     /// # Errors
-    /// A [`Fault`] that says why the file can't be had.
+    /// A [`Fault`] that says why the file can't be had. Where that isn't known, because the store can't
+    /// be asked now, it is an [outage](crate::error::Failure::is_outage): the client gets no answer, and
+    /// asks again.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault>;
 
     /// Does what [`open`](Self::open) would do in this moment, if and only if that can be done without waiting. `None` otherwise: then it

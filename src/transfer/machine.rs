@@ -108,6 +108,9 @@ pub enum Outcome {
     Superseded,
     /// This end gave up and told the peer why.
     Failed(Failure),
+    /// The store couldn't say whether the file is there, and the peer was told nothing, so that it
+    /// asks again. (No machine ends so: nothing has been sent then.)
+    Outage(Failure),
 }
 
 impl Outcome {
@@ -124,6 +127,7 @@ impl Outcome {
             Self::PeerGone => "peer-gone",
             Self::Superseded => "superseded",
             Self::Failed(_) => "failed",
+            Self::Outage(_) => "outage",
         }
     }
 
@@ -148,6 +152,7 @@ impl fmt::Display for Outcome {
             Self::PeerGone => f.write_str("the peer's port is closed"),
             Self::Superseded => f.write_str("the peer began anew from the same port"),
             Self::Failed(failure) => failure.fmt(f),
+            Self::Outage(failure) => write!(f, "{failure}; the client was told nothing"),
         }
     }
 }

@@ -11,7 +11,7 @@ use stagecoach::actors::{Cancel, List, LivePeers, Registry, Service, Snapshot};
 use stagecoach::daemon::{Capacity, Server, ServerHandle};
 use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
-use stagecoach::policy::{Access, OverLimit, Rules};
+use stagecoach::policy::{Access, OnOutage, OverLimit, Rules};
 use stagecoach::store::Store;
 use stagecoach::transfer::{Offer, OnAbort, Timeouts};
 
@@ -160,6 +160,7 @@ impl Engine {
             offer: Offer::default(),
             access: Access::default(),
             over_limit: OverLimit::default(),
+            on_outage: OnOutage::default(),
             single_port: false,
             windows: Arc::default(),
             timeouts,

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, System};
 use stagecoach::Stagecoach;
-use stagecoach::actors::{List, LivePeers, Registry, Snapshot};
+use stagecoach::actors::{Cancel, List, LivePeers, Registry, Snapshot};
 use stagecoach::daemon::{Builder, ServerHandle};
+use stagecoach::observe::TransferId;
 use stagecoach::store::{Memory, MemoryOptions, Name};
+use stagecoach::transfer::Outcome;
 
 use super::engine::{Facts, Witness, hush};
 use super::raw::{Client, ack, rrq};
@@ -72,6 +74,12 @@ impl Extended {
         runtime.block_on(self.registry.send(List)).unwrap()
     }
 
+    /// Has the registry end a transfer. `false` if there is none of this number.
+    pub(crate) fn cancel(&self, id: u64) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(self.registry.send(Cancel(TransferId(id)))).unwrap()
+    }
+
     /// Reads a file of less than a block.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         let mut client = self.client();
@@ -86,6 +94,43 @@ impl Extended {
         let mut client = self.client();
         client.send(&rrq(name, "octet", &[]));
         client.expect_error(code)
+    }
+
+    /// How the transfers of a client ended.
+    fn ends(&self, client: &Client) -> Vec<Outcome> {
+        let finished = self.witness.facts().finished.into_iter();
+        let of_client = finished.filter(|report| report.peer.port() == client.port());
+        of_client.map(|report| report.outcome).collect()
+    }
+
+    /// Sends a request that is not answered, whatever `then` does, and returns how its transfer ended.
+    pub(crate) fn unanswered_although(
+        &self,
+        client: &Client,
+        request: &[u8],
+        then: impl FnOnce(),
+    ) -> Outcome {
+        let (before, until) = (self.ends(client).len(), Instant::now() + Duration::from_secs(10));
+        client.send(request);
+        then();
+        while self.ends(client).len() == before {
+            assert!(Instant::now() < until, "the request is not heard of");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // What has ended sends no more.
+        client.expect_silence(Duration::from_millis(10));
+        self.ends(client).swap_remove(before)
+    }
+
+    /// The same where nothing has to be done.
+    pub(crate) fn unanswered(&self, client: &Client, request: &[u8]) -> Outcome {
+        self.unanswered_although(client, request, || {})
+    }
+
+    /// A request for this name is left without an answer: nobody could say whether there is such a file.
+    pub(crate) fn leaves_unanswered(&self, name: &str) {
+        let outcome = self.unanswered(&self.client(), &rrq(name, "octet", &[]));
+        assert!(matches!(outcome, Outcome::Outage(_)), "{name}: {outcome:?}");
     }
 
     /// Others are served as ever.

@@ -267,10 +267,27 @@ impl Driver {
         self.end();
     }
 
+    /// This end can't say whether there is such a file, and says nothing: a request that comes again
+    /// begins a new transfer.
+    fn fall_silent(&mut self, detail: Option<Box<str>>, outcome: Outcome) {
+        {
+            let mut held = self.lease.hold();
+            held.summary.detail = detail;
+            self.report(&mut held, outcome);
+        }
+        self.end();
+    }
+
     /// This end can't go on.
     pub(super) fn fail(&mut self, fault: Fault) {
         if self.lease.is_over() {
             return;
+        }
+        let direction = self.lease.assignment.request.direction;
+        if !self.lease.has_replied()
+            && let outcome @ Outcome::Outage(_) = self.service.refusal(direction, fault.failure)
+        {
+            return self.fall_silent(fault.detail, outcome);
         }
         let has_begun = {
             let mut held = self.lease.hold();

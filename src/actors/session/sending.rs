@@ -82,6 +82,7 @@ impl Driver {
             return Ok(());
         }
         self.log_sent(self.peer, transmit);
+        self.lease.set_replied();
         self.awaits_answer = true;
         self.count_send();
         if let Transmit::Blocks(blocks) = transmit {

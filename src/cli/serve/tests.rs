@@ -31,7 +31,7 @@ fn every_flag_reaches_its_setting() {
         --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
         --fixed-timeout --mtu 1400 --wait-for-address --answer-broadcast \
         --allow 10.0.0.0/8:write --deny 10.9.0.0/16 --allow ::1 --refuse-option BlkSize=10.0.0.0/8 \
-        --max-transfers-per-client 5 --over-limit error --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
+        --max-transfers-per-client 5 --over-limit error --on-outage error --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
     let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
     let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
     assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
@@ -52,6 +52,7 @@ fn every_flag_reaches_its_setting() {
     assert!(typed.strict && typed.offer.strict && typed.offer.options);
     assert_eq!((typed.transfers_max, typed.arbiters), (12, 3));
     assert_eq!((typed.transfers_per_client_max, typed.over_limit), (Some(5), OverLimit::Error));
+    assert_eq!(typed.on_outage, OnOutage::Error);
     let rule = |allow, network: &str, direction| AccessRule {
         allow,
         network: network.parse().expect("a network"),

@@ -106,6 +106,24 @@ fn broadcasts_that_are_not_answered_are_told_once_a_minute() {
 }
 
 #[test]
+fn an_outage_is_logged_once_a_name_and_minute() {
+    let (observer, lines) = observer();
+    let (transfer, io) = (Some(report(1).id), Outcome::Outage(Failure::Io));
+    for name in ["pxelinux.cfg/01", "pxelinux.cfg/01", "vmlinuz", "pxelinux.cfg/01"] {
+        let report = Report { name: name.to_owned(), outcome: io.clone(), ..report(1) };
+        observer.observe(&Fact::Finished(&report));
+        observer.observe(&Fact::Crashed { actor: "store", transfer, panic: "no such bucket" });
+        observer.observe(&Fact::Misbehaved { extension: "store", transfer, why: "no answer" });
+        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: "no answer" });
+        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: name });
+        observer.observe(&Fact::Crashed { actor: "session", transfer, panic: "no such bucket" });
+    }
+    let written =
+        ["read outage", "store panicked", "store misbehaved", "route misbehaved", "session panicked"];
+    assert_eq!(written.map(|line| lines.count(line)), [2, 1, 1, 3, 4]);
+}
+
+#[test]
 fn each_second_has_its_lines() {
     let (mut budget, began) = (LineBudget::new(2), Instant::now());
     let at = |ms| began + Duration::from_millis(ms);

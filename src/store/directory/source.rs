@@ -1,6 +1,6 @@
 //! A file of the directory, being read.
 
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +53,7 @@ impl DirectorySource {
         {
             return Ok(Self::new(file, path));
         }
-        let fault = |error| io_fault(&error, &path);
+        let fault = |error| open_fault(&error, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
@@ -295,6 +295,15 @@ impl Piece {
     /// proven itself, and nobody holds a whole slab for it.
     fn is_rest(&self) -> bool {
         self.start + self.length == self.slab_length
+    }
+}
+
+/// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a name
+/// that they can't hold, open(2): there is no file with that name.
+fn open_fault(error: &io::Error, path: &str) -> Fault {
+    match Errno::from_io_error(error) {
+        Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),
+        _ => io_fault(error, path),
     }
 }
 

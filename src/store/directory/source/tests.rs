@@ -99,3 +99,13 @@ fn a_peer_that_wants_part_of_a_slab_waits_for_nobody() {
         assert!(part.bytes == content()[..512] && all.bytes == content());
     });
 }
+
+#[test]
+fn a_name_that_a_file_system_can_not_hold_is_missing_and_not_an_outage() {
+    let failure = |errno: Errno| open_fault(&errno.into(), "/srv/aux?").failure;
+    assert_eq!(failure(Errno::INVAL), Failure::NotFound);
+    assert_eq!(failure(Errno::NOENT), Failure::NotFound);
+    for errno in [Errno::IO, Errno::STALE, Errno::MFILE, Errno::NFILE, Errno::TIMEDOUT, Errno::NOTCONN] {
+        assert!(failure(errno).is_outage(), "{errno:?}");
+    }
+}

@@ -1,0 +1,334 @@
+//! A disk, or another store, that can't say whether a file is there: no reader may take that for "no
+//! such file", as PXELINUX takes every ERROR.
+
+mod common;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::extended::Extended;
+use common::raw::{ack, rrq, wrq};
+use common::served::{GOOD, Served, read_from};
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use stagecoach::error::{Failure, Fault};
+use stagecoach::extend::{Asked, Routing};
+use stagecoach::observe::Counters;
+use stagecoach::policy::OnOutage;
+use stagecoach::settings::Settings;
+use stagecoach::store::{Later, Name, Sink, Slab, Source, Store};
+use stagecoach::transfer::Outcome;
+use stagecoach::wire::ErrorCode;
+
+const OCTETS: usize = 1000;
+
+/// Where it goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    OpenCached,
+    Open,
+    Size,
+    FetchCached,
+    Fetch,
+    Create,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ill {
+    Fails(Failure),
+    Panics,
+}
+
+const OUTAGES: [Ill; 5] = [
+    Ill::Fails(Failure::Io),
+    Ill::Fails(Failure::Busy),
+    Ill::Fails(Failure::Changed),
+    Ill::Fails(Failure::Internal),
+    Ill::Panics,
+];
+
+/// Has the same file under every name, and goes wrong as it is told.
+#[derive(Debug, Clone, Default)]
+struct Fickle(Arc<Mutex<Option<(Step, Ill)>>>);
+
+impl Fickle {
+    fn set(&self, ill: Option<(Step, Ill)>) {
+        *self.0.lock().unwrap() = ill;
+    }
+
+    fn step(&self, step: Step) -> Result<(), Fault> {
+        let ill = self.0.lock().unwrap().filter(|(at, _)| *at == step);
+        match ill {
+            Some((_, Ill::Fails(failure))) => Err(Fault::new(failure, "disk on fire")),
+            Some((_, Ill::Panics)) => panic!("the secret of the store"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Store for Fickle {
+    fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        self.step(Step::Open)?;
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn open_cached(&self, _: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
+        self.step(Step::OpenCached).err().map(Err)
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        self.step(Step::Create)?;
+        Err(Failure::Exists.into())
+    }
+}
+
+impl Source for Fickle {
+    fn size(&self) -> Option<u64> {
+        // (It has no way to fail.)
+        self.step(Step::Size).map_or(None, |()| Some(OCTETS as u64))
+    }
+
+    fn path(&self) -> &str {
+        "fickle"
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        self.step(Step::Fetch)?;
+        let until = OCTETS.min(offset as usize + length);
+        Ok(Slab { bytes: Bytes::from(vec![7; until - offset as usize]), end: until == OCTETS })
+    }
+
+    fn fetch_cached(&self, _: u64, _: usize) -> Result<Option<Slab>, Fault> {
+        self.step(Step::FetchCached)?;
+        Ok(None)
+    }
+}
+
+/// A server of such a store, and what it counts.
+fn fickle(on_outage: OnOutage) -> (Extended, Fickle, Arc<Counters>) {
+    let (store, counters) = (Fickle::default(), Arc::<Counters>::default());
+    let (served, counted) = (store.clone(), Arc::clone(&counters));
+    let extended = Extended::start(move |builder| {
+        let mut settings = Settings::default();
+        settings.on_outage = on_outage;
+        builder.settings(settings).store(served).shared_observer(counted)
+    });
+    (extended, store, counters)
+}
+
+#[test]
+fn a_read_is_not_answered_until_the_store_can_say_whether_the_file_is_there() {
+    let (served, store, counters) = fickle(OnOutage::Silence);
+    let mut outages = 0;
+    for step in [Step::OpenCached, Step::Open, Step::FetchCached, Step::Fetch] {
+        for ill in OUTAGES {
+            store.set(Some((step, ill)));
+            let mut client = served.client();
+            let request = rrq("pxelinux.cfg/01-52-54-00", "octet", &[]);
+            // Each repeat tries again, and is not taken for one of a transfer that is over.
+            for _ in 0..3 {
+                let outcome = served.unanswered(&client, &request);
+                assert!(matches!(outcome, Outcome::Outage(_)), "{step:?} {ill:?}: {outcome:?}");
+                outages += 1;
+            }
+            store.set(None);
+            client.send(&request);
+            assert_eq!(client.expect_data(1), [7; 512], "{step:?} {ill:?}");
+            client.send(&ack(1));
+            client.expect_data(2);
+            client.send(&ack(2));
+            served.settle();
+        }
+    }
+    let counts = counters.tallied();
+    assert_eq!((counts.outages, counts.failed, counts.complete), (outages, outages, 20));
+}
+
+#[test]
+fn a_store_that_panics_over_a_size_has_not_said_that_there_is_no_file() {
+    let (served, store, _) = fickle(OnOutage::Silence);
+    let client = served.client();
+    store.set(Some((Step::Size, Ill::Panics)));
+    // The session dies of it, and the fourth time its supervisor ends the transfer.
+    let outcome = served.unanswered(&client, &rrq("any", "octet", &[]));
+    assert_eq!(outcome, Outcome::Outage(Failure::Internal));
+    assert_eq!(served.settle().resumed.len(), 3);
+}
+
+#[test]
+fn what_a_store_knows_for_certain_it_says() {
+    let (served, store, counters) = fickle(OnOutage::Silence);
+    let answers = [
+        (Failure::NotFound, 1),
+        (Failure::Forbidden, 2),
+        (Failure::NotRegular, 2),
+        (Failure::Refused(ErrorCode::NOT_DEFINED), 0),
+    ];
+    for step in [Step::OpenCached, Step::Open, Step::Fetch] {
+        for (failure, code) in answers {
+            store.set(Some((step, Ill::Fails(failure))));
+            served.refusal("any", code);
+        }
+    }
+    served.settle();
+    assert_eq!(counters.tallied().outages, 0);
+}
+
+#[test]
+fn an_upload_is_told_of_an_outage() {
+    let (served, store, counters) = fickle(OnOutage::Silence);
+    for ill in OUTAGES {
+        store.set(Some((Step::Create, ill)));
+        let mut client = served.client();
+        client.send(&wrq("any", "octet", &[]));
+        client.expect_error(0);
+    }
+    served.settle();
+    assert_eq!(counters.tallied().outages, 0);
+}
+
+#[test]
+fn an_outage_after_the_first_answer_is_told() {
+    let (served, store, counters) = fickle(OnOutage::Silence);
+    for ill in OUTAGES {
+        store.set(Some((Step::Fetch, ill)));
+        let mut client = served.client();
+        client.send(&rrq("any", "octet", &[("tsize", "0"), ("timeout", "10")]));
+        client.expect_oack();
+        client.send(&ack(0));
+        client.expect_error(0);
+    }
+    served.settle();
+    assert_eq!(counters.tallied().outages, 0);
+}
+
+#[test]
+fn with_on_outage_error_a_read_is_told_too() {
+    let (served, store, counters) = fickle(OnOutage::Error);
+    for step in [Step::OpenCached, Step::Open, Step::Fetch] {
+        for ill in OUTAGES {
+            store.set(Some((step, ill)));
+            served.refusal("any", 0);
+        }
+    }
+    served.settle();
+    assert_eq!(counters.tallied().outages, 0);
+}
+
+#[test]
+fn a_route_that_panics_has_not_said_that_there_is_no_file() {
+    let asked = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&asked);
+    let served = Extended::start(move |builder| {
+        builder.route(move |_: &Asked<'_>| {
+            assert!(counted.fetch_add(1, Ordering::Relaxed) >= 2, "the secret of the route");
+            Routing::Pass
+        })
+    });
+    let mut client = served.client();
+    let request = rrq("file", "octet", &[]);
+    for _ in 0..2 {
+        assert_eq!(served.unanswered(&client, &request), Outcome::Outage(Failure::Internal));
+    }
+    client.send(&request);
+    client.expect_data(1);
+    client.send(&ack(1));
+    served.settle();
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Hung;
+
+impl Store for Hung {
+    fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        Err(Failure::NotFound.into())
+    }
+
+    fn open_later(&self, _: &Name) -> Option<Later<Arc<dyn Source>>> {
+        Some(Box::pin(std::future::pending()))
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        Err(Failure::ReadOnly.into())
+    }
+}
+
+#[test]
+fn a_server_that_stops_has_not_said_that_there_is_no_file() {
+    let served = Extended::start(|builder| builder.store(Hung));
+    let stop = || {
+        let until = Instant::now() + Duration::from_secs(10);
+        while served.registry().live.is_empty() {
+            assert!(Instant::now() < until, "the request is not heard of");
+            thread::sleep(Duration::from_millis(5));
+        }
+        served.handle.stop();
+    };
+    let outcome = served.unanswered_although(&served.client(), &rrq("any", "octet", &[]), stop);
+    assert_eq!(outcome, Outcome::Outage(Failure::ShuttingDown));
+}
+
+#[test]
+fn an_operator_who_cancels_a_read_has_it_refused() {
+    let served = Extended::start(|builder| builder.store(Hung));
+    let mut client = served.client();
+    client.send(&rrq("any", "octet", &[]));
+    let until = Instant::now() + Duration::from_secs(10);
+    while !served.cancel(1) {
+        assert!(Instant::now() < until, "the request is not heard of");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(client.expect_error(0), "Transfer cancelled");
+}
+
+/// Leaves the program no descriptor, or gives it those back that it may have.
+fn limit_descriptors(served: &Served, descriptors: Option<u64>) {
+    let pid = Pid::from_raw(served.daemon.pid().try_into().expect("a pid"));
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = descriptors.or(maximum);
+    prlimit(pid, Resource::Nofile, Rlimit { current, maximum }).expect("a process of our own");
+}
+
+#[test]
+fn a_daemon_without_descriptors_is_silent_and_serves_again_when_it_has_some() {
+    // (With one port a transfer needs no socket, and it is the file that finds no descriptor.)
+    for flags in [&["--single-port"][..], &[]] {
+        let served = Served::new(flags);
+        limit_descriptors(&served, Some(3));
+        let mut client = served.client();
+        for name in [GOOD, "missing"] {
+            let request = rrq(name, "octet", &[]);
+            for _ in 0..3 {
+                client.send(&request);
+            }
+            let line = served.logged("read outage", name);
+            assert!(line.contains("Server is busy"), "{line}");
+        }
+        client.expect_silence(Duration::from_millis(300));
+        let lines = || served.daemon.log().lines().filter(|line| line.contains("read outage")).count();
+        assert_eq!(lines(), 2, "once a name and minute: {}", served.daemon.log());
+        limit_descriptors(&served, None);
+        client.send(&rrq(GOOD, "octet", &[]));
+        assert_eq!(read_from(&mut client).len(), 1300);
+        served.ask(&rrq("missing", "octet", &[])).expect_error(1);
+        served.daemon.signal(Signal::SIGUSR1);
+        let counters = served.daemon.wait_for_log(Duration::from_secs(10), |line| line.contains("outages: "));
+        let counted = counters.as_deref().and_then(|line| line.split("outages: ").nth(1));
+        let counted = counted.and_then(|rest| rest.split(',').next()?.parse().ok());
+        // (Of three requests two may have come before the first had its answer.)
+        assert!((2..=6).contains(&counted.unwrap_or(0)), "{counters:?}");
+    }
+}
+
+#[test]
+fn with_on_outage_error_a_daemon_without_descriptors_says_so() {
+    let served = Served::new(&["--single-port", "--on-outage", "error"]);
+    limit_descriptors(&served, Some(3));
+    assert_eq!(served.ask(&rrq(GOOD, "octet", &[])).expect_error(0), "Server is busy");
+    limit_descriptors(&served, None);
+    served.still_serves();
+}
