@@ -160,6 +160,9 @@ pub const CLIENT_BLKSIZE_DEFAULT: u16 = 1428;
 pub const CLIENT_WINDOWSIZE_DEFAULT: u16 = 16;
 /// How long `get` and `put` repeat a request that nobody answers.
 pub const CLIENT_REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
+/// Longest interval after which `get` and `put` repeat a request that the network refused: the boot loader
+/// of a router listens for a few seconds only.
+pub const CLIENT_REFUSED_REPEAT_MAX: Duration = Duration::from_secs(1);
 /// Without progress, `get` and `put` give up after this: longer than servers do, for a server may be busy putting a large
 /// upload on its disk before it acknowledges the last block.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -390,6 +393,9 @@ pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
 /// Time that live transfers get to end by themselves when a server is told to (`--drain-timeout`): a boot image takes seconds, and
 /// service managers lose patience after 90.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+/// Of that time, what transfers get whose peers have not answered: a machine that is there answers within
+/// milliseconds, and asks the next server if not.
+pub const DRAIN_UNPROVEN_WITHIN: Duration = Duration::from_secs(3);
 /// Most time for that: a longer one is a slip of the unit.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
 /// Lines of an operator's list of live transfers that are written at once: a quarter of what the queue

@@ -103,6 +103,17 @@ fn without_time_to_drain_the_first_signal_ends_it_at_once() {
     served.ends_well();
 }
 
+/// Its place is kept for minutes otherwise.
+#[test]
+fn a_client_that_never_answered_holds_nothing_up() {
+    let served = Served::new(&FOREVER);
+    let mut silent = served.ask(&rrq(GOOD, "octet", &[("timeout", "255")]));
+    silent.expect_oack();
+    served.begin_to_drain(Signal::SIGTERM);
+    let ended = served.ends_well();
+    assert!(ended.log.contains("read unanswered"), "{}", ended.log);
+}
+
 #[test]
 fn an_upload_that_is_done_and_only_answers_repeats_holds_nothing_up() {
     let served = Served::new(&FOREVER);

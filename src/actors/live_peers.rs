@@ -184,6 +184,14 @@ impl PeerState {
         }
     }
 
+    /// Its session is to give up, if its peer hasn't answered.
+    fn forsake(&self) {
+        if let Some(session) = &*lock(&self.session) {
+            // One that has no room for this hears from its peer, or is busy with its end.
+            let _ = session.try_send(Forsaken);
+        }
+    }
+
     /// Repeated requests go to `session`, which has sent something, or is about to: from now on it is one of those that give way to others
     /// as long as its peer hasn't answered.
     pub(super) fn set_session(self: &Arc<Self>, session: Addr<Session>) {
@@ -197,10 +205,8 @@ impl PeerState {
         if is_first
             && !self.is_settled()
             && let Some(oldest) = self.unproven.add(self)
-            && let Some(session) = &*lock(&oldest.session)
         {
-            // One that has no room for this hears from its peer, or is busy with its end.
-            let _ = session.try_send(Forsaken);
+            oldest.forsake();
         }
         if self.is_settled() {
             // It was over in this very moment, elsewhere.
@@ -271,6 +277,11 @@ impl LivePeers {
     pub async fn all_over(&self) {
         // The table holds the sender: there is always an answer.
         let _ = self.unfinished.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Gives up all transfers whose peers have not answered. Nobody is told.
+    pub(crate) fn forsake_unproven(&self) {
+        self.unproven.take_all().iter().for_each(|state| state.forsake());
     }
 
     /// Decides what `request` is that `peer` sent to `local`.

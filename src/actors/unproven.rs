@@ -100,6 +100,13 @@ impl Unproven {
         oldest
     }
 
+    /// All of them, which are removed.
+    pub(super) fn take_all(&self) -> Vec<Arc<PeerState>> {
+        let mut waiting = self.lock();
+        self.count.store(0, Ordering::Relaxed);
+        waiting.iter_mut().flat_map(std::mem::take).map(|(_, state)| state).collect()
+    }
+
     /// The peer has answered, or its transfer is over. To remove it again changes nothing.
     pub(super) fn remove(&self, state: &PeerState) {
         if !state.is_unproven.swap(false, Ordering::Relaxed) {

@@ -98,7 +98,9 @@ impl Server {
             let transfers = live_peers.unfinished();
             info!(log, "draining: no new requests"; "transfers" => transfers, "seconds" => within.as_secs_f64());
             stage.send_replace(Stage::Draining { transfers, within });
-            live_peers.all_over().await;
+            while timeout(limits::DRAIN_UNPROVEN_WITHIN, live_peers.all_over()).await.is_err() {
+                live_peers.forsake_unproven();
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     Transmit,
 };
 use crate::error::Failure;
+use crate::limits;
 use crate::wire::{Direction, Mode, Options, Packet, Request};
 
 /// A transfer as its client sees it: sends the request until it is answered, then receives or sends the file.
@@ -143,7 +144,10 @@ impl Requesting {
     }
 
     fn arm(&mut self) {
-        let repeat = self.timing.repeat_at(self.last_sent_at);
+        let mut repeat = self.timing.repeat_at(self.last_sent_at);
+        if self.is_refused {
+            repeat = repeat.min(self.last_sent_at + limits::CLIENT_REFUSED_REPEAT_MAX);
+        }
         self.ending.arm(Some(repeat.min(self.timing.give_up_request_at())));
     }
 
@@ -180,7 +184,10 @@ impl Requesting {
             }
             Input::Deadline => self.on_deadline(now),
             // A device that starts doesn't listen yet: the request is repeated as if it were lost.
-            Input::PeerGone => self.is_refused = true,
+            Input::PeerGone => {
+                self.is_refused = true;
+                self.arm();
+            }
             Input::Failed(failure) => self.fail(*failure),
             _ => {}
         }

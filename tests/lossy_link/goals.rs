@@ -64,6 +64,23 @@ fn four_megabytes_at_one_percent_in_lock_step_take_three_seconds_at_most() {
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
+/// curl asks for 6 s, and for blocks of 512 octets.
+#[test]
+fn four_megabytes_at_one_percent_to_a_client_that_asks_for_six_seconds_take_twenty_at_most() {
+    let plays = (0..10).map(|seed| {
+        let mut rng = Rng::new(seed);
+        let mut setup = setup(&mut rng, Direction::Read, &lossy(10), 512, 1, FILE_OCTETS);
+        setup.options = vec![("tsize", 0), ("blksize", 512), ("timeout", 6)];
+        setup.client_timeouts.ack = Duration::from_secs(6);
+        let (client, _) = World::new(setup).run();
+        assert_eq!(client.outcome, Some(Outcome::Complete));
+        client.ended_at
+    });
+    let took = plays.sum::<Duration>() / 10;
+    eprintln!("4 MiB, 1 % lost each way, lock-step, 6 s negotiated: {took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
 #[test]
 fn four_megabytes_at_five_percent_with_windows_take_five_seconds_at_most() {
     let took = mean(Direction::Read, 50, 16);

@@ -96,7 +96,7 @@ fn a_refusal_before_the_first_answer_is_not_final() {
     let mut script = client(Direction::Write, &[]);
     assert_eq!(script.feed(Input::PeerGone), NOTHING);
     let repeats = [(500, "write".into()), (1500, "write".into())];
-    assert_eq!(script.wait_timed(2000), repeats, "no sooner and no more often than to a silent server");
+    assert_eq!(script.wait_timed(2000), repeats, "no sooner than to a silent server");
     assert_eq!(script.feed(Input::PeerGone), NOTHING);
     assert_eq!(script.ack(0), ["DATA 1"], "the device listens now");
     assert_eq!(script.ack(1), ["complete", "close"]);
@@ -104,8 +104,10 @@ fn a_refusal_before_the_first_answer_is_not_final() {
     let mut script = client(Direction::Read, &[]);
     assert_eq!(script.feed(Input::PeerGone), NOTHING);
     let said = script.wait_timed(60_000);
-    let end = [(20_000, "peer-gone".into()), (20_000, "close".into())];
-    assert_eq!((said.len(), &said[said.len() - 2..]), (8, &end[..]), "{said:?}");
+    let (repeats, end) = said.split_at(said.len() - 2);
+    assert_eq!(end, [(20_000, "peer-gone".into()), (20_000, "close".into())]);
+    let each_second: Vec<_> = (0..20).map(|number| (500 + number * 1000, "read".into())).collect();
+    assert_eq!(repeats, each_second, "a boot loader of a router listens for a few seconds");
 }
 
 #[test]
