@@ -285,8 +285,8 @@ fn a_server_that_falls_silent_is_given_up() {
     assert_eq!(names(&here), [""; 0]);
 }
 
-/// An address where nobody listens: that of a test alone, with a port that the kernel gives to nobody
-/// unasked.
+/// An address where nobody listens: that of a test alone, with a port that the kernel gives to
+/// nobody unasked.
 fn nobody(test: u8) -> SocketAddr {
     let bound =
         (20_000..30_000).find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 78, test, 1), port)).ok());

@@ -1,5 +1,5 @@
-//! What waits for ever, for a pipe, a disk or a service manager, keeps no client waiting, and not the
-//! server from its end.
+//! What waits for ever, for a pipe, a disk or a service manager, keeps no client waiting, and not
+//! the server from its end.
 
 mod common;
 
@@ -136,7 +136,8 @@ fn a_log_that_is_a_socket_is_refused_at_the_start() {
     assert!(said.contains("--file-log: the log ") && said.contains("can't be opened"), "{said}");
 }
 
-/// Ends the daemon, which has nothing to drain: that takes no longer than the bound, and is a good end.
+/// Ends the daemon, which has nothing to drain: that takes no longer than the bound, and is a good
+/// end.
 fn ends_in_time(daemon: Daemon) -> String {
     let begun = Instant::now();
     let ended = daemon.stop();

@@ -1,4 +1,5 @@
-//! A request that a supervisor has in hand when its arbiter hangs is answered by the arbiter that takes its place.
+//! A request that a supervisor has in hand when its arbiter hangs is answered by the arbiter that
+//! takes its place.
 
 mod common;
 

@@ -69,7 +69,8 @@ fn repeats_to_a_silent_client_come_ever_more_rarely() {
     served.still_serves();
 }
 
-/// LORE-14, CL-07: a device that answers fast and then writes its flash. A slow machine receives the copy later, never sooner.
+/// LORE-14, CL-07: a device that answers fast and then writes its flash. A slow machine receives
+/// the copy later, never sooner.
 #[test]
 fn a_device_that_pauses_gets_no_copy_before_a_quarter_of_a_second() {
     let served = Served::new(&[]);

@@ -219,7 +219,8 @@ fn a_request_that_nobody_answers_for_buys_three_datagrams_and_no_window() {
     served.still_serves();
 }
 
-/// LORE-16: a client that hears nothing yet gets an answer to each of its requests, and no more than that.
+/// LORE-16: a client that hears nothing yet gets an answer to each of its requests, and no more
+/// than that.
 #[test]
 fn each_request_that_comes_again_buys_one_datagram() {
     let served = Served::new(&["--ack-timeout", "0.1"]);

@@ -142,8 +142,10 @@ impl Roster {
         })
     }
 
-    /// Takes the next request in hand. Until it is [handed over](Self::hand_over) it stays here, and so with whoever goes on for this roster: to open a
-    /// socket for it may take its time, and the arbiter be given up meanwhile. One that was in hand before is let go: its supervisor panicked over it.
+    /// Takes the next request in hand. Until it is [handed over](Self::hand_over) it stays here,
+    /// and so with whoever goes on for this roster: to open a socket for it may take its time, and
+    /// the arbiter be given up meanwhile. One that was in hand before is let go: its supervisor
+    /// panicked over it.
     pub(super) fn take_in_hand(&self) -> Option<Wanted> {
         let (wanted, dropped) = self.change(|entries| {
             let next = entries.waiting.pop_front();

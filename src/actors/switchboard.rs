@@ -56,7 +56,8 @@ struct Line {
 struct Schedule {
     /// Those who had more to take than fits a turn, each once.
     again: Vec<DefaultKey>,
-    /// Those whose sockets the kernel didn't take back into the set, each once, and when it is asked again.
+    /// Those whose sockets the kernel didn't take back into the set, each once, and when it is
+    /// asked again.
     apart: Vec<DefaultKey>,
     apart_until: Option<Instant>,
     /// The board's task, which sleeps until the first of them.
@@ -225,7 +226,8 @@ impl Switchboard {
         }
     }
 
-    /// Has those look at their sockets whom nobody tells of what comes, and offers them to the kernel again, if it is time.
+    /// Has those look at their sockets whom nobody tells of what comes, and offers them to the
+    /// kernel again, if it is time.
     fn look_apart(&self, cx: &mut Context<'_>, sleep: &mut Pin<Box<Sleep>>) {
         loop {
             let Some(until) = self.schedule.borrow().apart_until else { return };

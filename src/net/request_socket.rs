@@ -103,8 +103,8 @@ impl RequestSocket {
         Arc::clone(self.readiness.socket())
     }
 
-    /// Has transfers served from this socket too (single-port mode): windows have room, and of peers
-    /// that are gone [`take_error`](Self::take_error) tells.
+    /// Has transfers served from this socket too (single-port mode): windows have room, and of
+    /// peers that are gone [`take_error`](Self::take_error) tells.
     ///
     /// # Errors
     /// When the kernel refuses.

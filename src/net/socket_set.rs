@@ -90,7 +90,8 @@ impl SocketSet {
             }
             *registered = self.register_again(cx);
         }
-        // (If the kernel has no room for the registration just now, the set is asked again after a pause.)
+        // (If the kernel has no room for the registration just now, the set is asked again after a
+        // pause.)
         let Some(waiting) = &*registered else { return Poll::Pending };
         let mut readiness = ready!(waiting.poll_read_ready(cx))?;
         let more = self.take_ready(events)?;
@@ -114,7 +115,8 @@ impl SocketSet {
         }
     }
 
-    /// Has the runtime told of what comes, unless it refused a moment ago. If it refuses now, whoever waits is woken after a pause.
+    /// Has the runtime told of what comes, unless it refused a moment ago. If it refuses now,
+    /// whoever waits is woken after a pause.
     fn register_again(&self, cx: &mut Context<'_>) -> Option<AsyncFd<Rc<Epoll>>> {
         let mut pause = self.pause.borrow_mut();
         loop {

@@ -127,7 +127,8 @@ impl UdpLink {
         received.map(|(octets, from)| Arrived::one(octets, from))
     }
 
-    /// While both have something the peer is heard first, and then they take turns: neither waits for the other.
+    /// While both have something the peer is heard first, and then they take turns: neither waits
+    /// for the other.
     fn receive_from_either(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         if std::mem::take(&mut self.strangers_turn)
             && let Some(arrived) = self.receive_from_strangers(buffer)
@@ -152,7 +153,8 @@ impl UdpLink {
             return Ok(Arrived::one(sys::receive_from_peer(&self.socket, buffer)?, peer));
         }
         let (octets, from) = sys::receive(&self.socket, buffer)?;
-        // What a stranger sent just before lies in the socket still, and what comes is in the order in which it came.
+        // What a stranger sent just before lies in the socket still, and what comes is in the order
+        // in which it came.
         self.mixed =
             if self.peer == Some(from) { self.mixed.saturating_sub(1) } else { RECEIVED_BEFORE_UNMIXED };
         Ok(Arrived::one(octets, from))

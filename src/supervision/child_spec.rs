@@ -93,9 +93,9 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { place: Some(Place::On(arbiter.clone())), ..self }
     }
 
-    /// It lives on an arbiter (a thread) that is started for it, and ends when it has ended for good. It
-    /// may block that thread: nobody else waits. If the operating system has no thread to give, the
-    /// child has panicked at its start.
+    /// It lives on an arbiter (a thread) that is started for it, and ends when it has ended for
+    /// good. It may block that thread: nobody else waits. If the operating system has no thread to
+    /// give, the child has panicked at its start.
     #[must_use]
     pub fn on_own_arbiter(self) -> Self {
         Self { place: Some(Place::Own), ..self }

@@ -43,8 +43,8 @@ impl Supervisor {
         supervisor
     }
 
-    /// The same supervisor; of the children that this handle starts each lives [on an arbiter of its
-    /// own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
+    /// The same supervisor; of the children that this handle starts each lives [on an arbiter of
+    /// its own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
     #[must_use]
     pub fn starting_apart(&self) -> Self {
         Self { starts_apart: true, ..self.clone() }

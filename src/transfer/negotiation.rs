@@ -274,7 +274,8 @@ fn blksize(offer: &Offer, number: u64) -> Option<u16> {
     valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.blksize_max))
 }
 
-/// The window to answer with: `number`, or the largest that is granted, also for more than RFC 7440 can name: py3tftp answers so too.
+/// The window to answer with: `number`, or the largest that is granted, also for more than RFC 7440
+/// can name: py3tftp answers so too.
 fn windowsize(offer: &Offer, number: u64) -> Option<u16> {
     let valid = number > 0 && !(offer.strict && number > limits::WINDOWSIZE_MAX.into());
     valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.windowsize_max))

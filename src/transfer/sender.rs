@@ -45,7 +45,8 @@ pub struct Sender {
     timing: Timing,
     /// Datagrams that the peer may get before it has answered.
     allowance: u32,
-    /// To the letter of the RFCs: no block beyond the window, no other interval than the negotiated.
+    /// To the letter of the RFCs: no block beyond the window, no other interval than the
+    /// negotiated.
     strict: bool,
     /// The OACK that is offered first; empty if there is none.
     oack: Vec<u8>,
@@ -106,8 +107,8 @@ impl Sender {
         self
     }
 
-    /// Keeps to the letter of the RFCs: a negotiated interval holds to the end (RFC 2349), and no block is
-    /// sent beyond the window (RFC 7440). That costs seconds where packets are lost.
+    /// Keeps to the letter of the RFCs: a negotiated interval holds to the end (RFC 2349), and no
+    /// block is sent beyond the window (RFC 7440). That costs seconds where packets are lost.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
@@ -171,10 +172,11 @@ impl Sender {
         }
     }
 
-    /// Everything up to `position` has arrived; if more was sent, the next block was lost and the window starts there (RFC 7440 §4).
-    /// Not so, or not yet, where the ACK can't tell of that: it comes too soon after the next block went out, or it answers one of
-    /// those that were repeated, of which the rest is still under way. A receiver that answers every block would get each one many
-    /// times over. Where nothing more comes, the window starts there a round trip later.
+    /// Everything up to `position` has arrived; if more was sent, the next block was lost and the
+    /// window starts there (RFC 7440 §4). Not so, or not yet, where the ACK can't tell of that: it
+    /// comes too soon after the next block went out, or it answers one of those that were repeated,
+    /// of which the rest is still under way. A receiver that answers every block would get each one
+    /// many times over. Where nothing more comes, the window starts there a round trip later.
     fn on_progress(&mut self, now: Moment, position: u64) {
         self.at.proven = true;
         self.note_window(now, position);
@@ -243,7 +245,8 @@ impl Sender {
         self.at.proven || self.at.unproven_datagrams < self.allowance
     }
 
-    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed. Each request buys an answer.
+    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
+    /// Each request buys an answer.
     fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
         let sent_something = self.at.offering || self.sent > self.at.acked;

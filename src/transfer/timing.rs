@@ -78,8 +78,8 @@ pub(super) struct Timing {
     adapts: bool,
 }
 
-/// What the answer to something that was repeated says of the repeat, unless it is answered a second
-/// time: then both copies had arrived.
+/// What the answer to something that was repeated says of the repeat, unless it is answered a
+/// second time: then both copies had arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Nothing,
@@ -196,9 +196,10 @@ impl Timing {
         self.proofs >= limits::LOSS_PROOFS
     }
 
-    /// An ACK came a second time. If what it answers had been repeated, both copies had arrived. (Not
-    /// proof enough that the repeat was needless where the first answer came when the repeat's was due:
-    /// the network may have doubled that.) If it was new, the first ACK was not the answer to it.
+    /// An ACK came a second time. If what it answers had been repeated, both copies had arrived.
+    /// (Not proof enough that the repeat was needless where the first answer came when the repeat's
+    /// was due: the network may have doubled that.) If it was new, the first ACK was not the answer
+    /// to it.
     pub(super) fn echoed(&mut self) {
         self.early_ns = None;
         if let Verdict::Slow { took_ns } = std::mem::replace(&mut self.verdict, Verdict::Nothing) {
@@ -206,9 +207,9 @@ impl Timing {
         }
     }
 
-    /// A round trip of something that was sent once. One that is shorter than half of the least so far
-    /// is no answer, but an ACK that was forged, or doubled by the network; unless it stays the only
-    /// one, for networks get faster.
+    /// A round trip of something that was sent once. One that is shorter than half of the least so
+    /// far is no answer, but an ACK that was forged, or doubled by the network; unless it stays the
+    /// only one, for networks get faster.
     fn take_sample(&mut self, round_trip_ns: u64) {
         if round_trip_ns < self.least_round_trip_ns() / 2 {
             self.early_ns = Some(round_trip_ns);
@@ -230,7 +231,8 @@ impl Timing {
         }
     }
 
-    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long as all.
+    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long
+    /// as all.
     pub(super) fn answers(&self, now: Moment, sent: Moment) -> bool {
         self.answers_in(now.ns_since(sent))
     }
@@ -264,7 +266,8 @@ impl Timing {
         sent.after_ns(self.adapted_ns())
     }
 
-    /// Whether an answer that comes `now` took longer than answers to what was sent at `sent` usually do.
+    /// Whether an answer that comes `now` took longer than answers to what was sent at `sent`
+    /// usually do.
     pub(super) fn is_late(&self, now: Moment, sent: Moment) -> bool {
         now.ns_since(sent) > self.measured_ns()
     }
@@ -317,7 +320,8 @@ impl Timing {
         self.last_progress.after_ns(self.unproven_ns)
     }
 
-    /// When patience with a peer that has not answered yet ends, whose last datagram was sent at `sent`.
+    /// When patience with a peer that has not answered yet ends, whose last datagram was sent at
+    /// `sent`.
     pub(super) fn give_up_unanswered_at(&self, sent: Moment) -> Moment {
         sent.after_ns(self.unproven_ns.max(self.negotiated_ns.unwrap_or(0)))
     }

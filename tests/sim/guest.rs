@@ -29,7 +29,8 @@ pub(crate) enum Temper {
     Pausing,
     /// The same, and drops what it has had already without a word.
     Deaf,
-    /// Stops for a fifth of a second at most, once in a window, and hangs when something comes twice.
+    /// Stops for a fifth of a second at most, once in a window, and hangs when something comes
+    /// twice.
     Fragile,
 }
 

@@ -104,7 +104,8 @@ fn play(seed: u64) {
                 assert!(report.data.values().all(|times| *times == 1), "{temper:?}: {:?}", report.data);
                 assert!(report.tally.repeats == 0);
             }
-            // LORE-14: nothing is lost here, so a block that comes again is one too many for some devices.
+            // LORE-14: nothing is lost here, so a block that comes again is one too many for some
+            // devices.
             if weather == Weather::Calm && forgeries == 0 && pauses(temper) {
                 let soonest = report.soonest_copy.unwrap_or(Duration::MAX);
                 assert!(soonest >= limits::REPEAT_FLOOR, "{temper:?}: a copy after {soonest:?}");

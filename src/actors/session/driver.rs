@@ -102,8 +102,9 @@ pub(in crate::actors) struct Errands {
 }
 
 impl Errands {
-    /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life may run until then: the machine may be in the
-    /// middle of an input, which the next one would complete as if all of it had been done.
+    /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life
+    /// may run until then: the machine may be in the middle of an input, which the next one would
+    /// complete as if all of it had been done.
     pub(super) fn has_panicked(&self) -> bool {
         self.panic.is_some()
     }
@@ -267,8 +268,8 @@ impl Driver {
         self.end();
     }
 
-    /// This end can't say whether there is such a file, and says nothing: a request that comes again
-    /// begins a new transfer.
+    /// This end can't say whether there is such a file, and says nothing: a request that comes
+    /// again begins a new transfer.
     fn fall_silent(&mut self, detail: Option<Box<str>>, outcome: Outcome) {
         {
             let mut held = self.lease.hold();
@@ -328,7 +329,8 @@ impl Driver {
     fn end(&mut self) {
         self.lease.set_over();
         self.at_work = None;
-        // (A session or a reader has the file too. Whoever is the last lets go of it where nobody waits for that.)
+        // (A session or a reader has the file too. Whoever is the last lets go of it where nobody
+        // waits for that.)
         let source = self.lease.hold().source.take();
         drop(source);
         self.errands.stop = true;

@@ -67,7 +67,8 @@ impl Driver {
         };
         // (Whatever becomes of it, it isn't sent twice.)
         let octets = std::mem::take(&mut departure.octets);
-        // Others had their turns since it was made ready: one of them may have hung, and the arbiter been given up meanwhile.
+        // Others had their turns since it was made ready: one of them may have hung, and the
+        // arbiter been given up meanwhile.
         if !self.lease.is_life(self.life) || self.errands.has_panicked() {
             return Ok(());
         }

@@ -83,7 +83,8 @@ impl Switchboard {
         if event.strangers {
             driver.link.expect_strangers();
         }
-        // One that is to have another turn has it then, and takes what has come since; but what was received already is nowhere else.
+        // One that is to have another turn has it then, and takes what has come since; but what was
+        // received already is nowhere else.
         if !driver.is_queued || first.is_some() {
             self.set_apart(driver);
             driver.turn(first, now);

@@ -3,10 +3,12 @@
 use super::Sender;
 
 impl Sender {
-    /// A block that tells a client to say where it is: a whole window is lost, or its ACK, and of that some clients say nothing more, however often they get the
-    /// window again (it is old to them), until their own timer runs out, a second or five later. But to a gap, or to the last block of all, they answer. So
-    /// the block after the next is sent too; it is of the window that the client may be waiting for (RFC 7440 §4). Not before losses are
-    /// proven, for it is one more block than was agreed on.
+    /// A block that tells a client to say where it is: a whole window is lost, or its ACK, and of
+    /// that some clients say nothing more, however often they get the window again (it is old to
+    /// them), until their own timer runs out, a second or five later. But to a gap, or to the last
+    /// block of all, they answer. So the block after the next is sent too; it is of the window that
+    /// the client may be waiting for (RFC 7440 §4). Not before losses are proven, for it is one
+    /// more block than was agreed on.
     pub(super) fn send_beyond(&mut self) {
         let window_end = self.at.acked + u64::from(self.terms.windowsize);
         let beyond = self.last_block().map_or(window_end + 2, |last| last.min(window_end + 2));

@@ -29,15 +29,16 @@ impl Sender {
         }
     }
 
-    /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some clients never send it, and others
-    /// close their port before it is repeated (R1350-24).
+    /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some
+    /// clients never send it, and others close their port before it is repeated (R1350-24).
     pub(super) fn give_up(&mut self, outcome: Outcome) {
         let all_sent = self.at.proven && self.last_block() == Some(self.at.highest);
         self.ending.finish(if all_sent { Outcome::Unconfirmed } else { outcome });
         self.ending.close();
     }
 
-    /// The timer runs while the peer owes an answer: to the OACK, or to a whole window. While the server itself reads, it rests.
+    /// The timer runs while the peer owes an answer: to the OACK, or to a whole window. While the
+    /// server itself reads, it rests.
     pub(super) fn set_deadline(&mut self, now: Moment) {
         if self.ending.is_over() {
             return;

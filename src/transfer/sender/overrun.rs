@@ -3,8 +3,8 @@
 use super::{Moment, Sender};
 use crate::limits;
 
-/// What is known of blocks that did not arrive behind the last ACK, and in what pieces a window is sent
-/// to a peer whose receive buffer seems to be smaller than the window.
+/// What is known of blocks that did not arrive behind the last ACK, and in what pieces a window is
+/// sent to a peer whose receive buffer seems to be smaller than the window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Overruns {
     /// When the blocks behind the last ACK count as lost: they may still be under way.
@@ -32,8 +32,8 @@ impl Overruns {
         self.asked_beyond = false;
     }
 
-    /// A window begins again, the `repeats`th time in a row. Once that was in vain, it is sent in pieces:
-    /// there may be no room for all of it.
+    /// A window begins again, the `repeats`th time in a row. Once that was in vain, it is sent in
+    /// pieces: there may be no room for all of it.
     pub(super) fn begin_window_again(&mut self, windowsize: u16, repeats: u32) {
         self.begin_window();
         if repeats > 1 {
@@ -89,10 +89,10 @@ impl Overruns {
 }
 
 impl Sender {
-    /// Sees from an ACK of `position` whether the peer could take the window. It is a sign that it could not
-    /// where the window was answered as soon as it came in pieces, and not before; and where the first
-    /// blocks arrived and the last ones did not, and the peer said so late: one that gets a block behind a
-    /// gap says so at once (RFC 7440 §4).
+    /// Sees from an ACK of `position` whether the peer could take the window. It is a sign that it
+    /// could not where the window was answered as soon as it came in pieces, and not before; and
+    /// where the first blocks arrived and the last ones did not, and the peer said so late: one
+    /// that gets a block behind a gap says so at once (RFC 7440 §4).
     pub(super) fn note_window(&mut self, now: Moment, position: u64) {
         if self.terms.windowsize == 1 {
             return;
@@ -105,7 +105,7 @@ impl Sender {
             0 if is_whole && !is_repeated => self.overruns.clear_signs(),
             0 if !is_whole && (is_repeated || is_late) => self.overruns.add_sign(arrived),
             0 => {}
-            // Who was asked by a block beyond the window may have answered to that.
+            // A peer that was asked by a block beyond the window may have answered to that block.
             piece if self.timing.answers(now, self.last_sent_at) && !self.overruns.asked_beyond => {
                 self.timing.loss_proved();
                 self.overruns.add_sign(if is_whole { piece } else { arrived });

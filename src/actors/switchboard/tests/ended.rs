@@ -11,7 +11,8 @@ fn a_packet_that_was_ready_when_its_transfer_was_buried_is_not_sent() {
         let (buried, beside) = (stage.started(READ), stage.request(READ));
         let (lease, service) = (Arc::clone(&buried.lease), Arc::clone(&stage.service));
         let mut sent = 0;
-        // The packets of both are ready when the arbiter hangs, and is given up, as the first leaves.
+        // The packets of both are ready when the arbiter hangs, and is given up, as the first
+        // leaves.
         let link = Tapped::new(&beside, move |tap| {
             sent += u32::from(matches!(tap, Tap::Send(_)));
             if sent == 3 {

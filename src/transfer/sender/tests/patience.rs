@@ -104,8 +104,8 @@ fn r2349_02_a_negotiated_interval_gives_way_to_proven_losses_unless_strict() {
     }
 }
 
-/// A client of RFC 7440 whose receive buffer holds `buffer` blocks, and which repeats its ACK after a
-/// second. Returns how long it takes to get the file, and the DATA packets sent.
+/// A client of RFC 7440 whose receive buffer holds `buffer` blocks, and which repeats its ACK after
+/// a second. Returns how long it takes to get the file, and the DATA packets sent.
 fn overrun(windowsize: u16, blocks: u64, buffer: usize) -> (u64, usize) {
     let terms = Terms { interval: Some(Duration::from_secs(1)), ..terms(8, windowsize) };
     let mut script = agreed(terms, blocks as usize);
@@ -144,8 +144,8 @@ fn overrun(windowsize: u16, blocks: u64, buffer: usize) -> (u64, usize) {
     (script.now_ms, script.payloads.len())
 }
 
-/// RFC 7440 §4. A window that overruns the client's receive buffer: 1 MB in blocks of 65464 octets, of
-/// which the 208 KiB that Linux gives a socket hold two.
+/// RFC 7440 §4. A window that overruns the client's receive buffer: 1 MB in blocks of 65464 octets,
+/// of which the 208 KiB that Linux gives a socket hold two.
 #[test]
 fn a_window_larger_than_the_clients_buffer_takes_a_few_seconds() {
     for (windowsize, blocks, buffer) in [(4, 17, 2), (64, 17, 2), (64, 129, 18), (16, 800, 5), (4, 17, 3)] {
