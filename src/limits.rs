@@ -105,8 +105,9 @@ pub const REPEAT_FLOOR: Duration = Duration::from_millis(250);
 /// Proofs of loss in a transfer, from which on its interval follows the measured round trip alone. Two:
 /// a device that drops doubled blocks may end its pause a round trip after one repeat, by chance.
 pub const LOSS_PROOFS: u32 = 2;
-/// An answer that proves a loss comes so much later than answers usually do at most.
-pub const PROOF_MARGIN: Duration = Duration::from_millis(2);
+/// A pause that is longer than the interval ends by chance, one time in so many, when the answer to a
+/// repeat is due, and looks like a loss.
+pub const PROOF_CHANCE: u32 = 128;
 /// Windows in a row of which the beginning alone arrived, from which on windows are sent in pieces: the
 /// peer's receive buffer holds no more. Of a single one the end may have been lost.
 pub const OVERRUN_SIGNS_MAX: u32 = 2;

@@ -179,7 +179,7 @@ impl Timing {
             self.take_sample(now.ns_since(sent));
         }
         if let Some((first, last)) = self.repeated.take() {
-            self.judge_repeat(now.ns_since(first), now.ns_since(last));
+            self.judge_repeat(now, first, last);
         }
         self.repeats_in_a_row = 0;
         self.last_progress = now;
@@ -218,31 +218,26 @@ impl Timing {
         }
     }
 
-    /// Something that was repeated was answered, `since_first_ns` after its first copy and
-    /// `since_last_ns` after its last.
-    fn judge_repeat(&mut self, since_first_ns: u64, since_last_ns: u64) {
-        if since_last_ns < self.least_round_trip_ns() / 2 {
+    /// Something that was sent at `first`, and again at `last`, was answered.
+    fn judge_repeat(&mut self, now: Moment, first: Moment, last: Moment) {
+        if now.ns_since(last) < self.least_round_trip_ns() / 2 {
             // Too soon to be the answer to the repeat.
-            self.repeat_was_needless(since_first_ns);
-        } else if self.answers_in(since_last_ns) {
+            self.repeat_was_needless(now.ns_since(first));
+        } else if self.answers(now, last) {
             self.verdict = Verdict::Real;
-        } else if since_last_ns > self.measured_ns() {
-            self.verdict = Verdict::Slow { took_ns: since_first_ns };
+        } else if now.ns_since(last) > self.measured_ns() {
+            self.verdict = Verdict::Slow { took_ns: now.ns_since(first) };
         }
     }
 
-    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long
-    /// as all.
+    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long as
+    /// answers usually do. A pause may end in that time too, so the margin is a small part of the
+    /// time without progress.
     pub(super) fn answers(&self, now: Moment, sent: Moment) -> bool {
-        self.answers_in(now.ns_since(sent))
-    }
-
-    /// A pause may end in this time as well, so it is short.
-    fn answers_in(&self, ns: u64) -> bool {
-        self.round_trip.is_some_and(|round_trip| {
-            let longest_ns = round_trip.smoothed_ns + round_trip.variance_ns * 4 + PROOF_MARGIN_NS;
-            (round_trip.least_ns / 8 * 7..=longest_ns).contains(&ns)
-        })
+        let Some(round_trip) = self.round_trip else { return false };
+        let margin_ns = now.ns_since(self.last_progress) / u64::from(limits::PROOF_CHANCE);
+        let longest_ns = round_trip.smoothed_ns + round_trip.variance_ns * 4 + margin_ns;
+        (round_trip.least_ns / 8 * 7..=longest_ns).contains(&now.ns_since(sent))
     }
 
     /// The first copy had arrived, and the peer was only slow.
@@ -357,7 +352,6 @@ fn intervals_before_giving_up_ns(interval_ns: u64) -> u64 {
 /// Longest round trip that is believed. No interval is longer than [`limits::RTO_MAX`], so nothing is lost by it.
 const ROUND_TRIP_MAX_NS: u64 = nanoseconds(Duration::from_secs(60));
 const RTO_MAX_NS: u64 = nanoseconds(limits::RTO_MAX);
-const PROOF_MARGIN_NS: u64 = nanoseconds(limits::PROOF_MARGIN);
 const REPEAT_FLOOR_NS: u64 = nanoseconds(limits::REPEAT_FLOOR);
 const RTO_MARGIN_MIN_NS: u64 = nanoseconds(limits::RTO_MARGIN_MIN);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use stagecoach::limits;
 use stagecoach::transfer::{
     Action, Input, Machine, Moment, Offer, OnAbort, Opening, Outcome, Receiver, Sender, Tally, Timeouts,
     Transmit, negotiate,
@@ -33,7 +34,7 @@ pub(crate) struct Report {
     pub(crate) tally: Tally,
     /// DATA sent, by position in the file.
     pub(crate) data: BTreeMap<u64, u64>,
-    /// Least time between two copies of one block.
+    /// Least time between two copies of one block, before as many repeats as prove losses.
     pub(crate) soonest_copy: Option<Duration>,
     pub(crate) acks: u64,
     /// Other packets: requests, OACKs, ERRORs.
@@ -82,6 +83,9 @@ pub(crate) struct End {
     writer_free_at: Duration,
     /// When each block was sent last.
     data_at: BTreeMap<u64, Duration>,
+    /// How often blocks were sent again, and when last.
+    repeats: u32,
+    repeated_at: Duration,
 }
 
 /// No input may cause more actions than this.
@@ -109,6 +113,8 @@ impl End {
             is_publishing: false,
             writer_free_at: Duration::ZERO,
             data_at: BTreeMap::new(),
+            repeats: 0,
+            repeated_at: Duration::ZERO,
         }
     }
 
@@ -213,13 +219,23 @@ impl End {
                     assert_eq!(payload, self.wire[from..until], "block {position} isn't what it should be");
                     *self.report.data.entry(position).or_default() += 1;
                     if let Some(before) = self.data_at.insert(position, now) {
-                        let soonest = self.report.soonest_copy.get_or_insert(Duration::MAX);
-                        *soonest = (*soonest).min(now - before);
+                        self.on_copy(now, before);
                     }
                     wishes.packets.push([&block.header[..], &payload].concat());
                     position += 1;
                 }
             }
+        }
+    }
+
+    /// A block is sent again. Copies that follow each other soon are of one repeat.
+    fn on_copy(&mut self, now: Duration, before: Duration) {
+        let is_another = self.repeats == 0 || now - self.repeated_at >= limits::REPEAT_FLOOR / 2;
+        self.repeats += u32::from(is_another);
+        self.repeated_at = now;
+        if self.repeats <= limits::LOSS_PROOFS {
+            let soonest = self.report.soonest_copy.get_or_insert(Duration::MAX);
+            *soonest = (*soonest).min(now - before);
         }
     }
 

@@ -105,7 +105,8 @@ fn play(seed: u64) {
                 assert!(report.tally.repeats == 0);
             }
             // LORE-14: nothing is lost here, so a block that comes again is one too many for some
-            // devices.
+            // devices. (After two repeats it may come sooner: both may have seemed to be needed,
+            // because pauses ended by chance when the answers to them were due.)
             if weather == Weather::Calm && forgeries == 0 && pauses(temper) {
                 let soonest = report.soonest_copy.unwrap_or(Duration::MAX);
                 assert!(soonest >= limits::REPEAT_FLOOR, "{temper:?}: a copy after {soonest:?}");

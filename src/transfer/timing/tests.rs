@@ -104,6 +104,22 @@ fn a_repeat_that_is_answered_twice_proves_nothing() {
     assert_eq!(timing.interval(), limits::REPEAT_FLOOR);
 }
 
+/// A device that drops the copies without a word.
+#[test]
+fn pauses_that_end_some_time_after_a_repeat_prove_nothing() {
+    for late_ms in [5, 20, 100, 200] {
+        let mut timing = timing();
+        let mut now = exchange(&mut timing, 0, 1, 50);
+        for _ in 0..10 {
+            timing.sent(at(now));
+            timing.repeated(at(now + 250));
+            timing.progress(at(now + 250 + late_ms));
+            now = exchange(&mut timing, now + 250 + late_ms, 1, 50);
+        }
+        assert!(!timing.loss_is_proven(), "{late_ms} ms after a repeat");
+    }
+}
+
 #[test]
 fn the_floor_is_no_longer_than_the_first_interval() {
     let hasty = Timeouts { ack: ms(50), ..Timeouts::default() };
