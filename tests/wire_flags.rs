@@ -60,9 +60,8 @@ fn create_dirs_makes_what_a_whole_upload_needs_and_nothing_for_an_aborted_one() 
     served.still_serves();
 }
 
-/// py3tftp's behaviour.
 #[test]
-fn on_abort_keep_publishes_what_came() {
+fn on_abort_keep_keeps_what_came_beside_the_name() {
     let served = Served::new(&["--on-abort", "keep", "--timeout", "0.8", "--ack-timeout", "0.2"]);
     for (name, silently) in [("aborted", false), ("silent", true), ("closed", true)] {
         let mut client = served.ask(&wrq(name, "octet", &[]));
@@ -77,14 +76,45 @@ fn on_abort_keep_publishes_what_came() {
         let waiting = (name == "silent").then_some(client);
         served.logged("write ", name);
         drop(waiting);
-        assert_eq!(served.contents(name), Some([[1; 512], [2; 512]].concat()), "{name}");
+        let kept = format!("{name}.partial");
+        assert_eq!(served.contents(&kept), Some([[1; 512], [2; 512]].concat()), "{name}");
+        assert!(served.daemon.log().contains(&kept), "the log names what is kept");
     }
+    // The name is free: the client that comes again isn't refused, and both are there.
+    served.write("aborted", "octet", &[], b"whole");
+    assert_eq!(served.contents("aborted.partial").map(|kept| kept.len()), Some(1024));
     // Nothing came, so there is nothing to keep.
     let mut client = served.ask(&wrq("nothing", "octet", &[]));
     client.expect_ack(0);
     client.send(&raw::error(0, "changed my mind"));
     served.logged("write peer-aborted", "nothing");
-    served.holds_only(&["aborted", "closed", "silent"]);
+    served.holds_only(&["aborted", "aborted.partial", "closed.partial", "silent.partial"]);
+    served.still_serves();
+}
+
+/// What is kept never takes the place of a whole file: neither of the upload's own, nor of one that
+/// a client has written under the name of a kept one.
+#[test]
+fn on_abort_keep_replaces_no_whole_file() {
+    let served = Served::new(&["--on-abort", "keep", "--overwrite"]);
+    served.file("good", b"all of it");
+    let abort = || {
+        let mut client = served.writing("good", &[]);
+        client.send(&data(1, &[9; 512]));
+        client.expect_ack(1);
+        client.send(&raw::error(0, "changed my mind"));
+    };
+    abort();
+    served.logged("good.partial", "good");
+    assert_eq!(served.contents("good").as_deref(), Some(&b"all of it"[..]));
+    assert_eq!(served.contents("good.partial"), Some(vec![9; 512]));
+
+    served.write("good.partial", "octet", &[], b"whole too");
+    abort();
+    served.logged("good.partial is there already", "good");
+    assert_eq!(served.contents("good").as_deref(), Some(&b"all of it"[..]));
+    assert_eq!(served.contents("good.partial").as_deref(), Some(&b"whole too"[..]));
+    served.holds_only(&["good", "good.partial"]);
     served.still_serves();
 }
 

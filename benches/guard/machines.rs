@@ -101,7 +101,7 @@ impl<M: Machine> End<M> {
                     self.stored += slab.len() as u64;
                     answer = Some(Answer::Stored);
                 }
-                Action::Publish => answer = Some(Answer::Published),
+                Action::Publish | Action::PublishPartial => answer = Some(Answer::Published),
                 Action::Close => self.closed = true,
                 Action::Arm(_) | Action::Finished(_) => {}
             }

@@ -228,7 +228,7 @@ impl<M: Machine> Play<M> {
                     assert!(!slab.is_empty());
                     self.unstored += 1;
                 }
-                Action::Publish => self.publishing = true,
+                Action::Publish | Action::PublishPartial => self.publishing = true,
                 Action::Arm(deadline) => self.deadline = deadline,
                 Action::Finished(outcome) => {
                     assert!(self.finished.is_none(), "once");

@@ -355,6 +355,8 @@ impl Exchange<'_> {
                 }
                 Action::Want { octets, .. } => self.local.fetch(octets).map(Answer::Slab),
                 Action::Store(bytes) => self.local.store(&bytes).map(|()| Answer::Stored),
+                // (A client keeps nothing that isn't whole: `OnAbort::Discard`.)
+                Action::PublishPartial => continue,
                 Action::Publish if self.fault.is_some() => continue,
                 Action::Publish => self.local.publish().map(|()| Answer::Published),
             };

@@ -67,7 +67,7 @@ pub(super) struct Serve {
     symlinks: Option<Symlinks>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_abort),
         help = with_default(
-            "What becomes of an upload whose sender stops half way: discard it, or keep what came",
+            "What becomes of an upload whose sender stops half way: discard it, or keep what came as NAME.partial",
             values::show_on_abort(DEFAULT.on_abort),
         ))]
     on_abort: Option<OnAbort>,

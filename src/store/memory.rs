@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Name, Sink, Slab, Source, Store};
+use super::{Name, Sink, Slab, Source, Store, partial_name_too_long};
 use crate::error::{Failure, Fault};
 use crate::limits::{MEMORY_OCTETS_MAX_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 
@@ -210,6 +210,15 @@ impl Sink for MemorySink {
         let content = self.received.split().freeze();
         files.put(self.name.clone(), content);
         Ok(())
+    }
+
+    fn publish_partial(mut self: Box<Self>) -> Result<String, Fault> {
+        self.name = self.name.of_partial().ok_or_else(|| partial_name_too_long(&self.path))?;
+        let path = path_of(&self.name);
+        // It takes no other's place, not even where whole uploads may.
+        self.store.options.overwrite = false;
+        self.publish().map_err(|fault| Fault::new(fault.failure, format_args!("{path}: {fault}")))?;
+        Ok(path)
     }
 }
 

@@ -20,8 +20,8 @@ pub use self::directory::{Directory, DirectoryOptions, RootChange, RootError, Sw
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
 pub use self::memory::{Memory, MemoryOptions};
-pub use self::name::Name;
-use crate::error::Fault;
+pub use self::name::{Name, PARTIAL_SUFFIX};
+use crate::error::{Failure, Fault};
 
 /// An answer that comes later.
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
@@ -70,7 +70,7 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Reads up to `length` octets at `offset`: fewer only at the end of the file, which [`Slab::end`] then tells.
     ///
     /// # Errors
-    /// [`Failure::Changed`](crate::error::Failure::Changed) when the file is no longer what was opened (shrunk,
+    /// [`Failure::Changed`] when the file is no longer what was opened (shrunk,
     /// rewritten); another [`Fault`] when reading fails.
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault>;
 
@@ -96,6 +96,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// Why an upload that isn't whole has no name to be kept under.
+fn partial_name_too_long(path: &str) -> Fault {
+    Fault::new(Failure::NotFound, format_args!("{path}{PARTIAL_SUFFIX} is too long a name: not kept"))
+}
+
 /// A piece of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slab {
@@ -113,15 +118,30 @@ pub trait Sink: fmt::Debug + Send + 'static {
     /// Appends `octets`.
     ///
     /// # Errors
-    /// [`Failure::DiskFull`](crate::error::Failure::DiskFull), [`Failure::TooLarge`](crate::error::Failure::TooLarge) or
+    /// [`Failure::DiskFull`], [`Failure::TooLarge`] or
     /// another [`Fault`]; the upload is then over.
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault>;
 
-    /// Makes the file appear under its name, whole and (unless told otherwise) durable; never in place of another
-    /// file unless overwriting was allowed.
+    /// Makes the file appear under its name, whole and (unless told otherwise) durable; never in
+    /// place of another file unless overwriting was allowed. It is called once all of the upload
+    /// was written, and never for less.
     ///
     /// # Errors
-    /// [`Failure::Exists`](crate::error::Failure::Exists) when another upload won the name, or another [`Fault`];
+    /// [`Failure::Exists`] when another upload won the name, or another [`Fault`];
     /// nothing is left then.
     fn publish(self: Box<Self>) -> Result<(), Fault>;
+
+    /// Keeps what was written of an upload whose sender stopped half way, where that is asked for
+    /// ([`OnAbort::Keep`](crate::transfer::OnAbort::Keep)): under a name that shows that the file
+    /// isn't whole, and in place of no other file. Returns that name's path, as the operator knows
+    /// it, for the log.
+    ///
+    /// The stores of this library call it [`NAME.partial`](Name::of_partial). Unless a sink says
+    /// otherwise nothing is kept. A sink that forwards to another forwards this call too.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says to the operator why nothing is kept; nothing is left then.
+    fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
+        Err(Fault::new(Failure::Cancelled, "this store keeps nothing of an upload that isn't whole"))
+    }
 }

@@ -12,6 +12,9 @@ use super::temporary_name::is_temporary_name;
 use crate::error::Failure;
 use crate::limits::{NAME_COMPONENT_OCTETS_MAX, NAME_OCTETS_MAX};
 
+/// What the name of a file ends with that was kept of an upload that isn't whole.
+pub const PARTIAL_SUFFIX: &str = ".partial";
+
 /// A checked name: relative, at least one component, none of them empty, `.` or `..`, no control octet in any.
 ///
 /// Names are octets, as they are on the disk: no Unicode normalisation, no percent decoding (RFC 3617 leaves that to
@@ -68,6 +71,16 @@ impl Name {
     #[must_use]
     pub fn file_name(&self) -> &[u8] {
         self.0.rsplit(|octet| *octet == b'/').next().unwrap_or(&self.0)
+    }
+
+    /// The name under which an upload to this one is kept that isn't whole: with
+    /// [`PARTIAL_SUFFIX`] behind it. `None` if that is too long for a file's name.
+    #[must_use]
+    pub fn of_partial(&self) -> Option<Self> {
+        let name = [&self.0, PARTIAL_SUFFIX.as_bytes()].concat();
+        let component = self.file_name().len() + PARTIAL_SUFFIX.len();
+        let fits = component <= NAME_COMPONENT_OCTETS_MAX && name.len() <= NAME_OCTETS_MAX;
+        fits.then(|| Self(name.into_boxed_slice()))
     }
 
     /// The whole name, components joined by `/`.

@@ -33,7 +33,7 @@ pub enum Input<'a> {
     },
     /// The writer has taken care of one [`Action::Store`].
     Stored,
-    /// The writer has done [`Action::Publish`].
+    /// The writer has done [`Action::Publish`] or [`Action::PublishPartial`].
     Published,
     /// The client sent the same request again.
     Repeated,
@@ -60,6 +60,9 @@ pub enum Action<'a> {
     Store(Bytes),
     /// Everything was given to the writer: make the file appear. Answered by [`Input::Published`].
     Publish,
+    /// Everything that came was given to the writer, and nothing more will come: keep that apart
+    /// from whole files ([`OnAbort::Keep`]). Answered by [`Input::Published`].
+    PublishPartial,
     /// Send to the peer.
     Transmit(Transmit<'a>),
     /// Fetch octets of the file. One is under way at most. Answered by [`Input::Slab`].
@@ -174,7 +177,8 @@ pub enum OnAbort {
     /// Nothing is left of it.
     #[default]
     Discard,
-    /// What came is published, as py3tftp does.
+    /// What came is kept, under a name that shows that it isn't whole
+    /// ([`Sink::publish_partial`](crate::store::Sink::publish_partial)).
     Keep,
 }
 

@@ -409,7 +409,8 @@ impl Machine for Receiver {
             return Some(Action::Store(slab));
         }
         if std::mem::take(&mut self.outbox.publish) {
-            return Some(Action::Publish);
+            let is_partial = matches!(self.at.phase, Phase::Keeping(_));
+            return Some(if is_partial { Action::PublishPartial } else { Action::Publish });
         }
         // What had to be with the writer is there: now it may be acknowledged.
         if std::mem::take(&mut self.uncommitted) {

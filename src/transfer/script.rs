@@ -111,6 +111,10 @@ impl<M: Machine> Script<M> {
                     said.push("publish".into());
                     published = true;
                 }
+                Action::PublishPartial => {
+                    said.push("publish-partial".into());
+                    published = true;
+                }
                 Action::Arm(deadline) => self.deadline = deadline,
                 Action::Finished(outcome) => said.push(outcome.as_str().into()),
                 Action::Close => said.push("close".into()),

@@ -182,6 +182,7 @@ impl End {
                 let published_at = self.writer_free_at.max(now) + self.pace.publish;
                 wishes.answers.push((published_at, Answer::Published));
             }
+            Action::PublishPartial => panic!("nothing is kept of what isn't whole"),
             Action::Arm(deadline) => {
                 assert!(deadline != self.deadline, "armed as it was");
                 self.deadline = deadline;

@@ -73,6 +73,7 @@ macro_rules! battery {
                 a_file_that_is_there_is_kept
                 overwriting_waits_until_the_new_file_is_whole
                 an_aborted_upload_leaves_nothing
+                what_is_kept_of_an_upload_takes_no_other_files_place
                 the_first_to_publish_wins
                 the_last_to_publish_wins_with_overwrite
                 one_of_many_uploads_at_once_wins
@@ -209,6 +210,27 @@ fn an_aborted_upload_leaves_nothing(make: Make) {
     assert_eq!(read(&*fixture.store, "file"), Err(Failure::NotFound));
     upload(&*fixture.store, "file", b"second try").unwrap();
     assert_eq!(read(&*fixture.store, "file").unwrap(), b"second try");
+}
+
+fn what_is_kept_of_an_upload_takes_no_other_files_place(make: Make) {
+    for terms in [KEEP, OVERWRITE] {
+        let fixture = make(terms);
+        let kept = begun(&*fixture.store, "file", b"half");
+        (fixture.put)("file", b"whole");
+        let path = kept.publish_partial().unwrap();
+        assert!(path.ends_with("file.partial"), "{path}");
+        assert_eq!(read(&*fixture.store, "file").unwrap(), b"whole");
+        assert_eq!(read(&*fixture.store, "file.partial").unwrap(), b"half");
+
+        let second = begun(&*fixture.store, "other", b"half");
+        (fixture.put)("other.partial", b"whole");
+        assert_eq!(second.publish_partial().unwrap_err().failure, Failure::Exists);
+        assert_eq!(read(&*fixture.store, "other.partial").unwrap(), b"whole");
+        assert_eq!(read(&*fixture.store, "other"), Err(Failure::NotFound));
+
+        let long = begun(&*fixture.store, "l".repeat(250), b"half");
+        assert!(long.publish_partial().is_err(), "no file can have the name");
+    }
 }
 
 fn the_first_to_publish_wins(make: Make) {

@@ -49,7 +49,7 @@ pub enum Call {
     Create,
     /// [`Sink::write`].
     Write,
-    /// [`Sink::publish`].
+    /// [`Sink::publish`] or [`Sink::publish_partial`].
     Publish,
 }
 
@@ -176,6 +176,11 @@ impl<S: Store> Sink for FlawedSink<S> {
     fn publish(self: Box<Self>) -> Result<(), Fault> {
         self.1.pass(Call::Publish)?;
         self.0.publish()
+    }
+
+    fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
+        self.1.pass(Call::Publish)?;
+        self.0.publish_partial()
     }
 }
 

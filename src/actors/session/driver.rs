@@ -17,6 +17,7 @@ use super::sending::Departure;
 use crate::actors::lease::{Held, Lease, Summary, Transfer};
 use crate::actors::registry::{Progressed, Registry};
 use crate::actors::service::Service;
+use crate::actors::writer::Extent;
 use crate::chaos::Part;
 use crate::error::Fault;
 use crate::extend::Grants;
@@ -394,8 +395,9 @@ impl Driver {
             }
             Action::Publish => {
                 summary.size.get_or_insert(0);
-                self.file.publish();
+                self.file.publish(Extent::Whole);
             }
+            Action::PublishPartial => self.file.publish(Extent::Partial),
             Action::Arm(deadline) => {
                 self.deadline = deadline.map(|moment| self.epoch + moment.since_epoch());
             }

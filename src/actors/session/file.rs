@@ -14,7 +14,7 @@ use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Opened, Transfer};
 use crate::actors::reader::{Fetch, Open, Read, Reader};
 use crate::actors::routing::Destination;
-use crate::actors::writer::{Dismissed, Upload, Work, Writer, Written};
+use crate::actors::writer::{Dismissed, Extent, Upload, Work, Writer, Written};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
@@ -54,9 +54,9 @@ impl File {
         }
     }
 
-    pub(super) fn publish(&self) {
+    pub(super) fn publish(&self, extent: Extent) {
         if let Self::Writing { writer, upload } = self
-            && upload.publish()
+            && upload.publish(extent)
         {
             let _ = writer.try_send(Work);
         }
@@ -159,6 +159,9 @@ impl Driver {
             self.feed(Input::Stored);
         }
         if published {
+            if let Some(kept) = self.lease.upload.kept() {
+                self.lease.hold().summary.path = Some(kept);
+            }
             self.feed(Input::Published);
         }
         if let Some(fault) = self.lease.upload.fault() {

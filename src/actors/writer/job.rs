@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::upload::{Step, Upload};
+use super::upload::{Extent, Step, Upload};
 use crate::actors::blocking::StoreCaller;
 use crate::error::{Failure, Fault};
 use crate::store::Sink;
@@ -66,13 +66,16 @@ impl Job {
                 }
                 self.upload.note_stored(slabs.len() as u64);
             }
-            Step::Publish => {
+            Step::Publish(extent) => {
                 let sink = self.sink.take().ok_or(missing)?;
-                self.caller.call(|_| {
+                let kept = self.caller.call(|_| {
                     self.caller.seam.at("publish");
-                    sink.publish()
+                    match extent {
+                        Extent::Whole => sink.publish().map(|()| None),
+                        Extent::Partial => sink.publish_partial().map(Some),
+                    }
                 })?;
-                self.upload.note_published();
+                self.upload.note_published(kept);
             }
         }
         Ok(())

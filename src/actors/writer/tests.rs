@@ -1,5 +1,7 @@
 //! Uploads that outlive their writers, and such as end.
 
+mod partial;
+
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
 use bytes::Bytes;
 
-use super::{Upload, Work, Writer, Written};
+use super::{Extent, Upload, Work, Writer, Written};
 use crate::actors::blocking::StoreCaller;
 use crate::actors::test_support::{
     Crashes, Parent, Press, in_virtual_time, pass, service, turn_until, wait_until,
@@ -90,7 +92,7 @@ impl Stage {
             }
             1 => self.upload.append(Bytes::from_static(b"first ")),
             2 => self.upload.append(Bytes::from_static(b"second")),
-            _ => self.upload.publish(),
+            _ => self.upload.publish(Extent::Whole),
         };
         if has_to_hear {
             writer.do_send(Work);
@@ -183,7 +185,7 @@ fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
     }
     // Asked for again by a session that took another's place, it is done but once. (Nobody has to tell the writer.)
     stage.upload.create(&Name::from_request(b"file").unwrap(), None);
-    stage.upload.publish();
+    stage.upload.publish(Extent::Whole);
     stage.press.release();
     // (Also while the first one's pool never gets round to its job; and when that runs late, it finds nothing to do.)
     stage.wait_for(ASKED);

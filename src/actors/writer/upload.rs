@@ -34,6 +34,8 @@ struct State {
     publication: Publication,
     /// Path of the file, once the upload may begin.
     created: Option<String>,
+    /// Path of what was kept of an upload that isn't whole.
+    kept: Option<String>,
     /// Slabs that are written.
     stored: u64,
     /// Of those, slabs that the session has asked about.
@@ -52,11 +54,20 @@ struct State {
     session: Option<Recipient<Written>>,
 }
 
+/// How much of a file has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::actors) enum Extent {
+    /// All of it.
+    Whole,
+    /// What came until the sender stopped.
+    Partial,
+}
+
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Publication {
     #[default]
     NotAsked,
-    Asked,
+    Asked(Extent),
     Begun,
     Done,
 }
@@ -80,7 +91,7 @@ pub(super) enum Step {
     /// Writes to it.
     Write(VecDeque<Bytes>),
     /// Makes it appear.
-    Publish,
+    Publish(Extent),
 }
 
 /// The file being written. To drop it may mean to remove it from a disk, which is nothing for an arbiter's thread.
@@ -117,10 +128,10 @@ impl Upload {
 
     /// Asks for the file to appear once all slabs are written; to ask again changes nothing. [`done`](Self::done) tells when it is there.
     /// `true` if a writer has to hear of it.
-    pub(in crate::actors) fn publish(&self) -> bool {
+    pub(in crate::actors) fn publish(&self, extent: Extent) -> bool {
         let mut state = self.state();
         if state.publication == Publication::NotAsked {
-            state.publication = Publication::Asked;
+            state.publication = Publication::Asked(extent);
         }
         state.job.is_none() && state.has_work()
     }
@@ -128,6 +139,11 @@ impl Upload {
     /// Path of the file, once the upload may begin.
     pub(in crate::actors) fn created(&self) -> Option<String> {
         self.state().created.clone()
+    }
+
+    /// Path of what was kept of the upload, if it isn't whole.
+    pub(in crate::actors) fn kept(&self) -> Option<String> {
+        self.state().kept.clone()
     }
 
     /// How many slabs are written, and whether the file is there.
@@ -223,7 +239,7 @@ impl Upload {
         }
         let step = state.take_step();
         match &step {
-            Some(Step::Publish) => state.job = Some(AtWork::within(job, limits::PUBLISH_WITHIN)),
+            Some(Step::Publish(_)) => state.job = Some(AtWork::within(job, limits::PUBLISH_WITHIN)),
             Some(_) => state.job = Some(AtWork::within(job, limits::WRITE_WITHIN)),
             None => state.sink.0 = sink.take(),
         }
@@ -247,9 +263,9 @@ impl Upload {
         }
     }
 
-    /// The file is there.
-    pub(super) fn note_published(&self) {
-        self.note(|state| state.publication = Publication::Done);
+    /// The file is there, or what came of it is `kept` at another path.
+    pub(super) fn note_published(&self, kept: Option<String>) {
+        self.note(|state| (state.publication, state.kept) = (Publication::Done, kept));
     }
 
     fn note(&self, news: impl FnOnce(&mut State)) {
@@ -267,7 +283,7 @@ impl Upload {
 
 impl State {
     fn has_work(&self) -> bool {
-        let is_unasked = self.slabs.is_empty() && self.publication != Publication::Asked;
+        let is_unasked = self.slabs.is_empty() && !matches!(self.publication, Publication::Asked(_));
         let is_created = self.created.is_some() || self.wanted.is_none();
         self.fault.is_none() && !(is_created && is_unasked)
     }
@@ -279,11 +295,9 @@ impl State {
         if !self.slabs.is_empty() {
             return Some(Step::Write(std::mem::take(&mut self.slabs)));
         }
-        let is_asked = self.publication == Publication::Asked;
-        is_asked.then(|| {
-            self.publication = Publication::Begun;
-            Step::Publish
-        })
+        let Publication::Asked(extent) = self.publication else { return None };
+        self.publication = Publication::Begun;
+        Some(Step::Publish(extent))
     }
 
     fn tell_session(&self) {

@@ -14,8 +14,8 @@ use super::publish;
 use super::temporary::Temporary;
 use super::tree::{Tree, may};
 use crate::error::{Failure, Fault};
-use crate::limits::{FREE_CHECK_OCTETS, PARENT_ATTEMPTS_MAX, WRITEBACK_OCTETS};
-use crate::store::{Name, Sink, io_fault};
+use crate::limits::{FREE_CHECK_OCTETS, NAME_COMPONENT_OCTETS_MAX, PARENT_ATTEMPTS_MAX, WRITEBACK_OCTETS};
+use crate::store::{Name, PARTIAL_SUFFIX, Sink, io_fault, partial_name_too_long};
 
 #[derive(Debug)]
 pub(super) struct DirectorySink {
@@ -177,6 +177,19 @@ impl Sink for DirectorySink {
             return Err(Fault::new(Failure::Internal, "an upload lost its temporary file"));
         };
         publish::publish(&mut temporary, &place, options, &path)
+    }
+
+    fn publish_partial(mut self: Box<Self>) -> Result<String, Fault> {
+        let name = [&*self.place.file_name, PARTIAL_SUFFIX.as_bytes()].concat();
+        if name.len() > NAME_COMPONENT_OCTETS_MAX {
+            return Err(partial_name_too_long(&self.path));
+        }
+        self.place.file_name = name.into_boxed_slice();
+        self.path.push_str(PARTIAL_SUFFIX);
+        // It takes no other's place, not even where whole uploads may: the other may be a whole file.
+        self.options.overwrite = false;
+        let path = self.path.clone();
+        self.publish().map(|()| path)
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) enum Phase {
     Receiving,
     /// All blocks came; the writer makes the file appear. Nothing is answered meanwhile.
     Publishing,
-    /// The sender stopped; what came is published, then the transfer ends so.
+    /// The sender stopped; what came is kept, then the transfer ends so.
     Keeping(Outcome),
     /// The file is there; repeats of the last block are still answered (RFC 1350 §6).
     Dallying,

@@ -212,7 +212,7 @@ fn r1350_53_an_error_ends_it_at_once_and_leaves_nothing() {
 }
 
 #[test]
-fn on_abort_keep_publishes_what_came() {
+fn on_abort_keep_keeps_what_came_apart_from_whole_files() {
     for ends in ["error", "silence", "gone"] {
         let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Keep);
         script.start();
@@ -222,7 +222,7 @@ fn on_abort_keep_publishes_what_came() {
             "gone" => (script.feed(Input::PeerGone), "peer-gone"),
             _ => (script.wait(61_000), "timed-out"),
         };
-        assert_eq!(said[said.len() - 3..], ["publish", outcome, "close"]);
+        assert_eq!(said[said.len() - 3..], ["publish-partial", outcome, "close"]);
         assert_eq!(script.stored, [1; 512]);
     }
     let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Keep);
@@ -236,7 +236,7 @@ fn r1350_08_an_error_is_not_answered_even_when_keeping_fails() {
     script.start();
     script.data(1, &[1; 512]);
     script.writes = false;
-    assert_eq!(script.datagram(b"\0\x05\0\0\0"), ["publish"]);
+    assert_eq!(script.datagram(b"\0\x05\0\0\0"), ["publish-partial"]);
     assert_eq!(script.fail(Failure::DiskFull), ["peer-aborted", "close"]);
 }
 

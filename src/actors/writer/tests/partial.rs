@@ -1,0 +1,23 @@
+//! Uploads that break off, and of which what came is to be kept.
+
+use super::*;
+
+/// A store that doesn't say otherwise keeps nothing: it can't take a part for the whole.
+#[test]
+fn what_came_of_an_upload_that_broke_off_is_not_published_as_a_whole_file() {
+    let _system = System::new();
+    let stage = Stage::new();
+    let place = stage.place();
+    (0..3).for_each(|asked| stage.ask(&place.writer, asked));
+    stage.wait_for(3);
+    assert!(stage.upload.publish(Extent::Partial));
+    // The first word counts.
+    stage.upload.publish(Extent::Whole);
+    place.writer.do_send(Work);
+    wait_until("dropped", || stage.press.dropped() == 1);
+    place.end();
+    let fault = stage.upload.fault().and_then(|fault| fault.detail);
+    assert_eq!(fault.as_deref(), Some("this store keeps nothing of an upload that isn't whole"));
+    assert!(stage.press.published().is_empty() && !stage.upload.done().1);
+    stage.end();
+}
