@@ -12,20 +12,22 @@ const OF_THE_PROGRAM: [&str; 8] =
 /// Crates that it may cost. One more should be decided for, not slip in.
 const CRATES_MAX: usize = 52;
 
-fn cargo(args: &[&str]) -> String {
+/// What cargo writes to stdout and to stderr.
+fn cargo(args: &[&str]) -> (String, String) {
     let output = Command::new(env!("CARGO"))
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo is there: it built this test");
-    let told = String::from_utf8_lossy(&output.stderr);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "cargo {args:?}: {told}");
-    String::from_utf8(output.stdout).expect("names in UTF-8")
+    (String::from_utf8(output.stdout).expect("names in UTF-8"), told)
 }
 
 #[test]
 fn the_library_alone_depends_on_nothing_that_only_the_program_needs() {
-    let tree = cargo(&["tree", "--locked", "--edges", "normal", "--no-default-features", "--prefix", "none"]);
+    let (tree, _) =
+        cargo(&["tree", "--locked", "--edges", "normal", "--no-default-features", "--prefix", "none"]);
     let names: BTreeSet<&str> =
         tree.lines().filter_map(|line| line.split(' ').next()).filter(|name| *name != "stagecoach").collect();
     let told = format!("{} crates without default features: {names:?}\n", names.len());
@@ -42,17 +44,22 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimal")
 }
 
-/// Builds the library alone by this verb of cargo's.
-fn build(verb: &[&str]) {
+/// Builds the library alone by this verb of cargo's, and returns what the compiler says.
+fn build(verb: &[&str]) -> String {
     let target = target();
     let target = target.to_str().expect("a path in UTF-8");
     let alone = ["--quiet", "--locked", "--lib", "--no-default-features", "--target-dir", target];
-    cargo(&[verb, &alone].concat());
+    cargo(&[verb, &alone].concat()).1
 }
 
+/// With whichever of its features a program takes: what only one of them needs is not there without
+/// it.
 #[test]
-fn the_library_compiles_alone() {
-    build(&["check"]);
+fn the_library_compiles_alone_without_a_warning() {
+    for features in [&[][..], &["--features", "testkit"], &["--features", "chaos"]] {
+        let told = build(&[&["check"], features].concat());
+        assert!(!told.contains("warning"), "{features:?}: {told}");
+    }
 }
 
 /// The documentation of an item of the library without its default features.

@@ -54,4 +54,5 @@ pub use self::service::Service;
 pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use self::window_budget::WindowBudget;
 pub use self::workers::Workers;
+#[cfg(feature = "program")]
 pub(crate) use self::workers::arbiter_runtime;

@@ -82,6 +82,7 @@ impl ServerHandle {
         }
     }
 
+    #[cfg(feature = "program")]
     pub(super) fn stages(&self) -> watch::Receiver<Stage> {
         self.stage.clone()
     }

@@ -259,6 +259,7 @@ impl Server {
     }
 
     /// What it does, for people.
+    #[cfg(feature = "program")]
     pub(super) fn status(&self) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
         format!("listening on {}", addresses.join(", "))
