@@ -195,6 +195,8 @@ pub const WRITEBACK_OCTETS: u64 = 8 << 20;
 pub const PARENT_ATTEMPTS_MAX: usize = 3;
 /// Tries to find a free name for a temporary file: with 64 random bits, a second one already means mischief.
 pub const TEMPORARY_NAME_ATTEMPTS_MAX: usize = 8;
+/// Symbolic links that are followed on the way to one file, as Linux has it.
+pub const SYMLINKS_FOLLOWED_MAX: usize = 40;
 /// Directory entries that one sweep for stale temporaries looks at, so that a huge tree can't delay a start for ever.
 pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
 /// Directories below each other that a sweep enters: it holds one descriptor for each.

@@ -29,7 +29,8 @@ fn failure(error: &io::Error) -> Failure {
     match errno {
         // EILSEQ: some file systems hold Unicode names only, so there's no file with that name.
         Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG | Errno::ILSEQ => Failure::NotFound,
-        // EXDEV is what openat2 says of a path that leaves the root.
+        // EXDEV is what openat2 says of a path that leaves the root, and the directory store after
+        // it.
         Errno::ACCESS | Errno::PERM | Errno::LOOP | Errno::XDEV | Errno::TXTBSY => Failure::Forbidden,
         Errno::ROFS => Failure::ReadOnly,
         // ENXIO: a socket, or a FIFO that nobody reads. ENODEV: a device without a driver.

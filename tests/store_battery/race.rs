@@ -15,6 +15,8 @@ use crate::support::{both, directory, listing, name, policy, scratch, upload, wi
 const SWAPS: usize = 100_000;
 const LOOKS: usize = 5_000;
 
+/// The root has a directory `dir`, a link `link` that leads out, and `by`, an absolute link to
+/// `dir`.
 fn tree() -> TempDir {
     let base = scratch();
     fs::create_dir_all(base.path().join("root/dir")).unwrap();
@@ -22,6 +24,7 @@ fn tree() -> TempDir {
     fs::write(base.path().join("root/dir/file"), "inside").unwrap();
     fs::write(base.path().join("outside/file"), "outside").unwrap();
     symlink("../outside", base.path().join("root/link")).unwrap();
+    symlink(base.path().join("root/dir"), base.path().join("root/by")).unwrap();
     base
 }
 
@@ -63,8 +66,9 @@ fn a_race_never_reads_outside() {
         let store = directory(&root, policy(symlinks));
         let (mut served, mut refused) = (0, 0);
         while_swapping(&root, LOOKS, || {
-            let file = name("dir/file");
-            for opened in [Some(store.open(&file)), store.open_cached(&file)].into_iter().flatten() {
+            let (file, by) = (name("dir/file"), name("by/file"));
+            let opened = [Some(store.open(&file)), store.open_cached(&file), Some(store.open(&by))];
+            for opened in opened.into_iter().flatten() {
                 match opened.and_then(|source| Ok(source.fetch(0, 100)?.bytes)) {
                     Ok(content) => {
                         assert_eq!(content, b"inside".as_slice(), "{symlinks:?}");
@@ -97,7 +101,7 @@ fn a_race_never_writes_outside() {
             let store = directory(&root, options);
             let (mut served, mut refused) = (0, 0);
             while_swapping(&root, LOOKS / 2, || {
-                for asked in ["dir/file", "dir/new", "dir/made/new"] {
+                for asked in ["dir/file", "dir/new", "dir/made/new", "by/file", "by/new", "by/made/new"] {
                     match upload(&store, asked, b"uploaded") {
                         Ok(()) => served += 1,
                         Err(failure) => {

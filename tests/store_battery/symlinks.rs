@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use stagecoach::error::Failure;
-use stagecoach::store::Symlinks;
+use stagecoach::store::{Store, Symlinks};
 use tempfile::TempDir;
 
-use crate::support::{both, directory, listing, policy, read, scratch, upload, with};
+use crate::support::{both, directory, listing, name, policy, read, scratch, upload, with};
 
 const FORBIDDEN: Result<&str, Failure> = Err(Failure::Forbidden);
 const NOT_FOUND: Result<&str, Failure> = Err(Failure::NotFound);
@@ -22,15 +22,28 @@ fn tree() -> (TempDir, PathBuf) {
     fs::write(root.join("file"), "inside").unwrap();
     fs::write(root.join("dir/file"), "deeper").unwrap();
     fs::write(base.path().join("root-sibling/secret"), "secret").unwrap();
-    let absolute = root.join("file");
     let neighbour = base.path().join("root-sibling");
-    let links: [(&str, &str); 16] = [
+    let absolute = |path: &str| root.join(path).to_str().unwrap().to_owned();
+    for (link, target) in [
+        ("absolute", absolute("file")),
+        ("absolutedirin", absolute("dir")),
+        ("absolutechain", absolute("dir/back")),
+        ("dir/back", absolute("absolutedirin/../dirlink/./file")),
+        ("absolutespelled", root.to_str().unwrap().replace('/', "//./") + "/dir//file"),
+        ("absoluteslash", absolute("file/")),
+        ("absolutedangling", absolute("nothing")),
+        ("absoluteup", absolute("../root/file")),
+        ("absoluteloop", absolute("absoluteloop")),
+        ("absolutesibling", format!("{}-sibling/secret", root.display())),
+    ] {
+        symlink(target, root.join(link)).unwrap();
+    }
+    let links: [(&str, &str); 15] = [
         ("link", "file"),
         ("dirlink", "dir"),
         ("chain", "link"),
         ("dir/up", "../file"),
         ("dir/deep/up", "../../dirlink/file"),
-        ("absolute", absolute.to_str().unwrap()),
         ("absolutedir", "/"),
         ("absoluteout", neighbour.to_str().unwrap()),
         ("out", "../root-sibling/secret"),
@@ -64,7 +77,19 @@ fn links_lead_where_the_policy_lets_them() {
         ("dir/deep/up", Ok("deeper"), FORBIDDEN, Ok("deeper")),
         // The name goes up by the letter: through no link at all.
         ("outdir/../file", Ok("inside"), Ok("inside"), Ok("inside")),
-        ("absolute", FORBIDDEN, FORBIDDEN, Ok("inside")),
+        ("absolute", Ok("inside"), FORBIDDEN, Ok("inside")),
+        ("absolutedirin/file", Ok("deeper"), FORBIDDEN, Ok("deeper")),
+        ("absolutedirin/up", Ok("inside"), FORBIDDEN, Ok("inside")),
+        ("absolutechain", Ok("deeper"), FORBIDDEN, Ok("deeper")),
+        ("absolutespelled", Ok("deeper"), FORBIDDEN, Ok("deeper")),
+        ("absoluteslash", NOT_FOUND, FORBIDDEN, NOT_FOUND),
+        ("absolute/x", NOT_FOUND, FORBIDDEN, NOT_FOUND),
+        ("absolutedangling", NOT_FOUND, FORBIDDEN, NOT_FOUND),
+        ("absolutedangling/x", NOT_FOUND, FORBIDDEN, NOT_FOUND),
+        ("absoluteup", FORBIDDEN, FORBIDDEN, Ok("inside")),
+        ("absoluteloop", FORBIDDEN, FORBIDDEN, FORBIDDEN),
+        ("absolutesibling", FORBIDDEN, FORBIDDEN, Ok("secret")),
+        ("absoluteout/secret", FORBIDDEN, FORBIDDEN, Ok("secret")),
         ("absolutedir/etc/passwd", FORBIDDEN, FORBIDDEN, Ok(passwd.as_str())),
         ("out", FORBIDDEN, FORBIDDEN, Ok("secret")),
         ("chainout", FORBIDDEN, FORBIDDEN, Ok("secret")),
@@ -96,6 +121,9 @@ fn uploads_go_through_links_only_where_the_policy_lets_them_and_never_onto_one()
         // asked, inside, deny, follow
         ("dir/new", Ok(()), Ok(()), Ok(())),
         ("dirlink/new", Ok(()), Err(Failure::Forbidden), Ok(())),
+        ("absolutedirin/new", Ok(()), Err(Failure::Forbidden), Ok(())),
+        ("absolute", Err(Failure::Forbidden), Err(Failure::Forbidden), Err(Failure::Forbidden)),
+        ("absolutedangling/new", Err(Failure::NotFound), Err(Failure::Forbidden), Err(Failure::NotFound)),
         ("outdir/new", Err(Failure::Forbidden), Err(Failure::Forbidden), Ok(())),
         ("link", Err(Failure::Forbidden), Err(Failure::Forbidden), Err(Failure::Forbidden)),
         ("out", Err(Failure::Forbidden), Err(Failure::Forbidden), Err(Failure::Forbidden)),
@@ -142,6 +170,51 @@ fn the_root_may_be_a_link_itself_and_stays_what_it_was_at_start() {
     assert_eq!(read(&store, "secret"), Err(Failure::NotFound));
     fs::rename(&root, base.path().join("moved")).unwrap();
     assert_eq!(read(&store, "file").unwrap(), b"inside");
+}
+
+/// An absolute link may begin with the root's path as it was given, or with that of the directory
+/// that it leads to.
+#[test]
+fn an_absolute_link_may_spell_the_root_as_its_operator_does() {
+    let (base, root) = tree();
+    let given = base.path().join("srv");
+    symlink("root", &given).unwrap();
+    symlink(given.join("file"), root.join("as-given")).unwrap();
+    symlink(base.path().join("other/file"), root.join("elsewhere")).unwrap();
+    let store = directory(&given, policy(Symlinks::Inside));
+    assert_eq!(read(&store, "as-given").unwrap(), b"inside");
+    assert_eq!(read(&store, "absolute").unwrap(), b"inside");
+    assert_eq!(read(&store, "elsewhere"), Err(Failure::Forbidden));
+    // Of the root that is the whole disk, every absolute link leads below it.
+    let store = directory("/".as_ref(), policy(Symlinks::Inside));
+    let name = given.join("absolute");
+    assert_eq!(read(&store, name.to_str().unwrap()).unwrap(), b"inside");
+}
+
+#[test]
+fn a_link_that_is_not_followed_is_named_as_the_reason() {
+    let (_base, root) = tree();
+    let refusal = |symlinks, asked: &str| {
+        let store = directory(&root, policy(symlinks));
+        let read = store.open(&name(asked)).unwrap_err().to_string();
+        // An upload below a link is refused in the same words.
+        let upload = store.create(&name(format!("{asked}/new")), None).unwrap_err().to_string();
+        assert_eq!(read.replace(asked, ""), upload.replace(&format!("{asked}/new"), ""));
+        read
+    };
+    for asked in ["dirlink", "outdir", "loop"] {
+        let told = refusal(Symlinks::Deny, asked);
+        assert!(
+            told.ends_with(&format!("{asked}: symbolic links are not followed (--symlinks deny)")),
+            "{told}"
+        );
+    }
+    for asked in ["outdir", "absoluteout"] {
+        let told = refusal(Symlinks::Inside, asked);
+        assert!(told.contains("a symbolic link leads out of the root and is not followed"), "{told}");
+    }
+    let told = refusal(Symlinks::Inside, "loop");
+    assert!(told.contains("Too many levels of symbolic links"), "{told}");
 }
 
 #[test]

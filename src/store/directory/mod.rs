@@ -75,7 +75,8 @@ impl Default for DirectoryOptions {
 /// Which symbolic links below the root are followed. None ever is as the last component of an upload's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
-    /// Those that stay below the root all the way. An absolute link counts as leaving it.
+    /// Those that stay below the root all the way. So does an absolute link whose target begins with the root's path, as
+    /// that was given or with all links in it resolved.
     #[default]
     Inside,
     /// None: a link anywhere in a name makes it forbidden.

@@ -52,7 +52,8 @@ impl DirectorySink {
         claimed: Option<u64>,
         path: String,
     ) -> Result<Self, Fault> {
-        let place = Place::find(tree, name, options.create_dirs).map_err(|error| io_fault(&error, &path))?;
+        let place =
+            Place::find(tree, name, options.create_dirs).map_err(|error| tree.fault(&error, &path))?;
         if place.missing.is_empty() {
             check_target(place.ancestor.as_fd(), &place.file_name, options.overwrite, &path)?;
         }
@@ -237,7 +238,10 @@ pub(super) fn check_target(
     match FileType::from_raw_mode(target.st_mode) {
         FileType::RegularFile => {}
         FileType::Symlink => {
-            return Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link")));
+            return Err(Fault::new(
+                Failure::Forbidden,
+                format_args!("{path} is a symbolic link, and no upload replaces one"),
+            ));
         }
         other => return Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
     }

@@ -53,7 +53,7 @@ impl DirectorySource {
         {
             return Ok(Self::new(file, path));
         }
-        let fault = |error| open_fault(&error, &path);
+        let fault = |error| open_fault(tree, &error, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
@@ -300,10 +300,10 @@ impl Piece {
 
 /// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a name
 /// that they can't hold, open(2): there is no file with that name.
-fn open_fault(error: &io::Error, path: &str) -> Fault {
+fn open_fault(tree: &Tree, error: &io::Error, path: &str) -> Fault {
     match Errno::from_io_error(error) {
         Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),
-        _ => io_fault(error, path),
+        _ => tree.fault(error, path),
     }
 }
 

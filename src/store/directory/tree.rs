@@ -1,12 +1,13 @@
 //! The root, and how a name below it is resolved under each policy for symbolic links.
 
 mod cached;
+mod links;
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -14,7 +15,8 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, Stat, accessat, fstat,
 use rustix::io::Errno;
 
 use super::Symlinks;
-use crate::store::Name;
+use crate::error::{Failure, Fault};
+use crate::store::{Name, io_fault};
 
 /// How a directory on the way is opened. `O_PATH` asks for no permission to list it.
 const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -28,6 +30,8 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Dir,
+    /// Paths that name the root: absolute links that begin with one of them lead below it.
+    spellings: Vec<PathBuf>,
     symlinks: Symlinks,
     /// Its file system answers from the kernel's caches without asking anybody.
     cached: bool,
@@ -44,10 +48,12 @@ pub(super) enum Lookup {
 
 impl Tree {
     pub(super) fn open(root: &Path, symlinks: Symlinks) -> io::Result<Self> {
+        let spellings = [std::path::absolute(root), std::fs::canonicalize(root)];
+        let spellings = spellings.into_iter().flatten().collect();
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
         may(root.as_fd(), b".", Access::EXEC_OK)?;
         let cached = cached::is_known(root.as_fd());
-        Ok(Self { root, symlinks, cached })
+        Ok(Self { root, spellings, symlinks, cached })
     }
 
     /// Whether [`Lookup::Cached`] finds anything.
@@ -92,10 +98,28 @@ impl Tree {
         let path = components.join(&b'/');
         let path = Path::new(OsStr::from_bytes(&path));
         match self.symlinks {
-            Symlinks::Inside => Ok(self.root.open_dir(path)?.into()),
+            Symlinks::Inside => match self.root.open_dir(path) {
+                Err(error) if leads_out(&error) => {
+                    links::open_directory(self.root.as_fd(), &self.spellings, components)
+                }
+                opened => Ok(opened?.into()),
+            },
             Symlinks::Deny => walk(self.root.as_fd(), components.iter().copied()),
             Symlinks::Follow => Ok(openat(&self.root, path, PASS, Mode::empty())?),
         }
+    }
+
+    /// Why a name didn't lead to a file, with the policy for links where that is the reason.
+    pub(super) fn fault(&self, error: &io::Error, path: &str) -> Fault {
+        let is_link = Errno::from_io_error(error) == Some(Errno::LOOP);
+        let because = match self.symlinks {
+            Symlinks::Deny if is_link => "symbolic links are not followed (--symlinks deny)",
+            Symlinks::Inside if leads_out(error) => {
+                "a symbolic link leads out of the root and is not followed (--symlinks inside)"
+            }
+            _ => return io_fault(error, path),
+        };
+        Fault::new(Failure::Forbidden, format_args!("{path}: {because}"))
     }
 
     fn resolve(&self, name: &Name, lookup: Lookup, flags: OFlags) -> io::Result<OwnedFd> {
@@ -106,7 +130,12 @@ impl Tree {
             Symlinks::Inside => {
                 let mut options = OpenOptions::new();
                 options.read(true).custom_flags(flags.bits().cast_signed());
-                Ok(self.root.open_with(name.as_path(), &options)?.into_std().into())
+                match self.root.open_with(name.as_path(), &options) {
+                    Err(error) if leads_out(&error) => {
+                        links::open_file(self.root.as_fd(), &self.spellings, name, flags)
+                    }
+                    opened => Ok(opened?.into_std().into()),
+                }
             }
             Symlinks::Deny => {
                 let parent = walk(self.root.as_fd(), name.parents())?;
@@ -114,6 +143,15 @@ impl Tree {
             }
             Symlinks::Follow => Ok(openat(&self.root, name.as_path(), flags, Mode::empty())?),
         }
+    }
+}
+
+/// Whether the kernel, or cap-std in its place, refused a name because it leads out of the root: by
+/// an absolute link (wherever that leads), or by `..` in a link.
+fn leads_out(error: &io::Error) -> bool {
+    match Errno::from_io_error(error) {
+        Some(errno) => errno == Errno::XDEV,
+        None => error.kind() == io::ErrorKind::PermissionDenied,
     }
 }
 

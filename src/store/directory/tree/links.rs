@@ -1,6 +1,6 @@
 //! Names whose symbolic links are followed here, one after the other, and not by the kernel:
-//! `openat2` confines a name to the root, but refuses each absolute link, or takes `/` for the root.
-//! An absolute link that leads below the root is to be followed there, and no other.
+//! `openat2` confines a name to the root, but refuses each absolute link, or takes `/` for the
+//! root. An absolute link that leads below the root is to be followed there, and no other.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,7 +22,7 @@ pub(super) fn open_file(
     flags: OFlags,
 ) -> io::Result<OwnedFd> {
     let mut walk = Walk::new(root, spellings, name.components());
-    let last = walk.to_last()?;
+    let last = walk.go_to_last()?;
     let last = last.as_deref().unwrap_or(b".");
     Ok(openat(walk.here(), last, flags | OFlags::NOFOLLOW, Mode::empty())?)
 }
@@ -34,7 +34,7 @@ pub(super) fn open_directory(
     components: &[&[u8]],
 ) -> io::Result<OwnedFd> {
     let mut walk = Walk::new(root, spellings, components.iter().copied());
-    match walk.to_last()? {
+    match walk.go_to_last()? {
         Some(last) => step(walk.here(), &last),
         None => walk.here().try_clone_to_owned(),
     }
@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
 
     /// Goes to the directory of the last component, which isn't a link, and returns that component:
     /// `None` if the way ends in a directory that is open already.
-    fn to_last(&mut self) -> io::Result<Option<Vec<u8>>> {
+    fn go_to_last(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some(component) = self.left.pop() {
             match &*component {
                 b"." => {}
