@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -198,6 +199,28 @@ fn lost_packets_are_repeated() {
     let said = ends_with_code(&output, 0);
     assert!(!said.contains(" 0 repeats"), "{said}");
     assert_eq!(read(&here, "a").len(), 515);
+}
+
+#[test]
+fn a_file_that_is_replaced_keeps_its_mode_and_a_write_protected_one_stays() {
+    let here = directory();
+    let get = |mode| {
+        fs::write(here.path().join("a"), "old").expect("written");
+        fs::set_permissions(here.path().join("a"), fs::Permissions::from_mode(mode)).expect("set");
+        run(here.path(), &["get", "a", "--no-options"], b"", move |server| {
+            // (It asks for nothing that it could not write.)
+            if mode == 0o640 {
+                server.request();
+                assert_eq!(server.exchange(&data(1, b"new")), ack(1));
+            }
+        })
+    };
+    ends_with_code(&get(0o640), 0);
+    assert_eq!(read(&here, "a"), b"new");
+    assert_eq!(fs::metadata(here.path().join("a")).expect("there").mode() & 0o7777, 0o640);
+    let said = fails_with_code(&get(0o440), 1);
+    assert!(said.contains("a is write-protected (mode 0440)"), "{said}");
+    assert_eq!(read(&here, "a"), b"old");
 }
 
 #[test]

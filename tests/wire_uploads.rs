@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
@@ -146,6 +147,27 @@ fn with_overwrite_the_last_to_finish_has_the_name_and_an_abort_leaves_the_old_fi
     second.expect_ack(1);
     assert_eq!(served.contents("file").as_deref(), Some(&b"second"[..]));
     served.holds_only(&["file"]);
+    served.still_serves();
+}
+
+/// WR-09: who may read and write it stays as the operator left it, and so does what is
+/// write-protected.
+#[test]
+fn with_overwrite_the_new_file_has_the_mode_of_the_old_and_a_write_protected_one_stays() {
+    let served = Served::new(&["--overwrite"]);
+    served.file("private", b"old");
+    served.file("protected", b"old");
+    let chmod = |name: &str, mode| {
+        fs::set_permissions(served.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    chmod("private", 0o640);
+    chmod("protected", 0o444);
+    served.write("private", "octet", &[], b"new");
+    assert_eq!(served.contents("private").as_deref(), Some(&b"new"[..]));
+    assert_eq!(fs::metadata(served.path("private")).unwrap().mode() & 0o7777, 0o640);
+    served.ask(&wrq("protected", "octet", &[])).expect_error(2);
+    served.logged("is write-protected (mode 0444)", "protected");
+    assert_eq!(served.contents("protected").as_deref(), Some(&b"old"[..]));
     served.still_serves();
 }
 

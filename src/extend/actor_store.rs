@@ -87,6 +87,8 @@ pub struct AppendSlab {
 }
 
 /// Makes the file appear, as [`Sink::publish`]. Once that has happened, no [`CloseFile`] follows.
+/// Of an upload that isn't whole the actor keeps nothing, also with
+/// [`OnAbort::Keep`](crate::transfer::OnAbort::Keep): it is sent a [`CloseFile`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct PublishFile(pub FileId);

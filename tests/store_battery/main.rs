@@ -9,6 +9,7 @@ mod hostile;
 mod permissions;
 mod publishing;
 mod race;
+mod replacing;
 mod sharing;
 mod support;
 mod sweep;

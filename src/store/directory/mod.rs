@@ -8,6 +8,7 @@
 mod followed;
 mod open_files;
 mod publish;
+mod replaced;
 mod sink;
 mod slabs;
 mod source;
@@ -40,8 +41,10 @@ pub struct Directory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectoryOptions {
-    /// An upload may take the place of a file that is there (`--overwrite`). The old one stays until the new one is
-    /// whole.
+    /// An upload may take the place of a file that is there (`--overwrite`). The old one stays
+    /// until the new one is whole, and the new one has its mode, owner, group and ACL where the
+    /// process may set them. A write-protected file is refused, and so is one in a directory that
+    /// the process may not write.
     pub overwrite: bool,
     /// An upload may make the directories that its name needs (`--create-dirs`).
     pub create_dirs: bool,
@@ -75,8 +78,8 @@ impl Default for DirectoryOptions {
 /// Which symbolic links below the root are followed. None ever is as the last component of an upload's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
-    /// Those that stay below the root all the way. So does an absolute link whose target begins with the root's path, as
-    /// that was given or with all links in it resolved.
+    /// Those that stay below the root all the way. So does an absolute link whose target begins
+    /// with the root's path, as that was given or with all links in it resolved.
     #[default]
     Inside,
     /// None: a link anywhere in a name makes it forbidden.

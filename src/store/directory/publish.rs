@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, syncfs, unlinkat
 use rustix::io::{Errno, retry_on_intr};
 
 use super::DirectoryOptions;
+use super::replaced::Replaced;
 use super::sink::{Place, check_target};
 use super::temporary::Temporary;
 use super::tree::step;
@@ -33,9 +34,13 @@ pub(super) fn publish(
     let mut branch = Branch::grow(place).map_err(fault)?;
     // Another upload may have won the name since this one began (WR-02, -08). If one wins it right now, the kernel
     // sees to it that nothing is replaced.
-    check_target(branch.tip(), &place.file_name, options.overwrite, path)?;
+    let replaced = check_target(branch.tip(), &place.file_name, options.overwrite, path)?;
     if options.overwrite {
-        temporary.replace(branch.tip(), &place.file_name).map_err(fault)?;
+        if let Some(replaced) = replaced {
+            inherit(temporary, &replaced, options.durable).map_err(fault)?;
+        }
+        let named = temporary.replace(branch.tip(), &place.file_name);
+        named.map_err(|error| place.replace_fault(&error, path))?;
     } else {
         temporary.link(branch.tip(), &place.file_name).map_err(fault)?;
     }
@@ -50,6 +55,18 @@ pub(super) fn publish(
         return Err(fault(error));
     }
     branch.keep();
+    Ok(())
+}
+
+/// Gives the file that takes another's place what it keeps of that.
+fn inherit(temporary: &mut Temporary, replaced: &Replaced, durable: bool) -> io::Result<()> {
+    // Named first: not every process may name a file that it has given away (protected_hardlinks,
+    // proc(5)).
+    temporary.set_name()?;
+    replaced.hand_over_to(temporary.file())?;
+    if durable {
+        retry_on_intr(|| fsync(temporary.file()))?;
+    }
     Ok(())
 }
 

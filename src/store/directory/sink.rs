@@ -6,12 +6,13 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{Access, Advice, AtFlags, FileType, fadvise, fstatvfs, statat};
+use rustix::fs::{Access, Advice, AtFlags, FileType, Mode, fadvise, fstatvfs, statat};
 use rustix::io::{Errno, retry_on_intr, write};
 
 use super::DirectoryOptions;
 use super::publish;
-use super::temporary::Temporary;
+use super::replaced::Replaced;
+use super::temporary::{MODE, Temporary};
 use super::tree::{Tree, may};
 use crate::error::{Failure, Fault};
 use crate::limits::{FREE_CHECK_OCTETS, NAME_COMPONENT_OCTETS_MAX, PARENT_ATTEMPTS_MAX, WRITEBACK_OCTETS};
@@ -58,7 +59,7 @@ impl DirectorySink {
             check_target(place.ancestor.as_fd(), &place.file_name, options.overwrite, &path)?;
         }
         may(place.ancestor.as_fd(), b".", Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|error| io_fault(&error, &path))?;
+            .map_err(|error| place.directory_fault(&error, &path))?;
         let mut sink = Self {
             options,
             place,
@@ -141,10 +142,23 @@ impl DirectorySink {
     fn temporary(&mut self) -> Result<&mut Temporary, Fault> {
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
-            None => Temporary::create(&self.place.ancestor, self.options.unnamed_temporaries)
-                .map_err(|error| io_fault(&error, &self.path))?,
+            None => {
+                let (directory, mode) = (&self.place.ancestor, self.temporary_mode());
+                Temporary::create(directory, self.options.unnamed_temporaries, mode)
+                    .map_err(|error| io_fault(&error, &self.path))?
+            }
         };
         Ok(self.temporary.insert(temporary))
+    }
+
+    /// What is to replace a file that others may not read isn't theirs to read before, either.
+    fn temporary_mode(&self) -> Mode {
+        let replaced = if self.options.overwrite && self.place.missing.is_empty() {
+            Replaced::find(self.place.ancestor.as_fd(), &self.place.file_name).ok().flatten()
+        } else {
+            None
+        };
+        replaced.map_or(MODE, |replaced| MODE & replaced.mode())
     }
 
     fn fault(&self, failure: Failure, detail: impl fmt::Display) -> Fault {
@@ -187,7 +201,8 @@ impl Sink for DirectorySink {
         }
         self.place.file_name = name.into_boxed_slice();
         self.path.push_str(PARTIAL_SUFFIX);
-        // It takes no other's place, not even where whole uploads may: the other may be a whole file.
+        // It takes no other's place, not even where whole uploads may: the other may be a whole
+        // file.
         self.options.overwrite = false;
         let path = self.path.clone();
         self.publish().map(|()| path)
@@ -220,22 +235,46 @@ impl Place {
             file_name: name.file_name().into(),
         })
     }
+
+    /// Why no file can be made in the directory, with the directory's path: an operator who reads the
+    /// file's path alone looks for the reason at the file.
+    fn directory_fault(&self, error: &io::Error, path: &str) -> Fault {
+        let directory = self.directory_of(path);
+        let must = format!("{path}: the directory {directory} must be writable, also to replace a file");
+        io_fault(error, &must)
+    }
+
+    /// Why a file in the directory can't be replaced.
+    pub(super) fn replace_fault(&self, error: &io::Error, path: &str) -> Fault {
+        match Errno::from_io_error(error) {
+            Some(Errno::PERM) => {
+                let directory = self.directory_of(path);
+                let why = "only its owner may replace it (sticky bit), or nobody may (immutable)";
+                io_fault(error, &format!("{path}: in the directory {directory} {why}"))
+            }
+            Some(Errno::ACCESS | Errno::ROFS) => self.directory_fault(error, path),
+            _ => io_fault(error, path),
+        }
+    }
+
+    /// The path of the deepest directory on the way of `path` that is there.
+    fn directory_of<'a>(&self, path: &'a str) -> &'a str {
+        let mut parents = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
+        parents.nth(self.missing.len()).filter(|path| !path.is_empty()).unwrap_or("/")
+    }
 }
 
-/// Whether a name in `directory` may be taken. Asked before the first octet, and again at the end for what changed
-/// meanwhile.
+/// Whether a name in `directory` may be taken, and what has it now. Asked before the first octet,
+/// and again at the end for what changed meanwhile.
 pub(super) fn check_target(
     directory: BorrowedFd<'_>,
     file_name: &[u8],
     overwrite: bool,
     path: &str,
-) -> Result<(), Fault> {
-    let target = match statat(directory, file_name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(target) => target,
-        Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(io_fault(&errno.into(), path)),
-    };
-    match FileType::from_raw_mode(target.st_mode) {
+) -> Result<Option<Replaced>, Fault> {
+    let found = Replaced::find(directory, file_name).map_err(|error| io_fault(&error, path))?;
+    let Some(target) = found else { return Ok(None) };
+    match FileType::from_raw_mode(target.stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Symlink => {
             return Err(Fault::new(
@@ -248,12 +287,21 @@ pub(super) fn check_target(
     if !overwrite {
         return Err(Fault::new(Failure::Exists, format_args!("{path} is there already")));
     }
-    if target.st_nlink > 1 {
+    if target.stat.st_nlink > 1 {
         // It may be one of someone else's names for the file (SAFE-10).
         return Err(Fault::new(Failure::Forbidden, format_args!("{path} has other hard links")));
     }
-    // A rename wouldn't ask, but an operator who made a file read-only means it to stay.
-    may(directory, file_name, Access::WRITE_OK).map_err(|error| io_fault(&error, path))
+    // A rename wouldn't ask, but an operator who made a file read-only means it to stay. The kernel
+    // lets root write to it nevertheless.
+    if !target.is_writable() {
+        let mode = target.mode().as_raw_mode();
+        return Err(Fault::new(
+            Failure::Forbidden,
+            format_args!("{path} is write-protected (mode {mode:04o})"),
+        ));
+    }
+    may(directory, file_name, Access::WRITE_OK).map_err(|error| io_fault(&error, path))?;
+    Ok(Some(target))
 }
 
 /// The deepest directory on the way that is there, and how many of the components lead to it.

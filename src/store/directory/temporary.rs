@@ -15,7 +15,7 @@ use crate::limits::TEMPORARY_NAME_ATTEMPTS_MAX;
 use crate::store::temporary_name::temporary_name;
 
 /// What a published file may be at most; the umask of the process takes its part away.
-const MODE: Mode = Mode::from_raw_mode(0o666);
+pub(super) const MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// A file without a name where the file system knows such, else one with a name that is never served. It is gone
 /// when dropped, unless it was given its real name.
@@ -29,18 +29,18 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    pub(super) fn create(directory: &Arc<OwnedFd>, unnamed: bool) -> io::Result<Self> {
-        if unnamed && let Some(file) = create_unnamed(directory)? {
+    pub(super) fn create(directory: &Arc<OwnedFd>, unnamed: bool, mode: Mode) -> io::Result<Self> {
+        if unnamed && let Some(file) = create_unnamed(directory, mode)? {
             return Ok(Self { file, directory: Arc::clone(directory), name: None });
         }
-        Self::create_named(directory)
+        Self::create_named(directory, mode)
     }
 
-    fn create_named(directory: &Arc<OwnedFd>) -> io::Result<Self> {
+    fn create_named(directory: &Arc<OwnedFd>, mode: Mode) -> io::Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         for _ in 0..TEMPORARY_NAME_ATTEMPTS_MAX {
             let name = random_name()?;
-            let file = match openat(directory, &name, flags, MODE) {
+            let file = match openat(directory, &name, flags, mode) {
                 Ok(file) => file,
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(errno.into()),
@@ -74,24 +74,27 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives it its real name, in place of what may have it now.
-    pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, file_name: &[u8]) -> io::Result<()> {
-        // No system call links a file without a name over another: it needs a temporary one first, and the lock,
-        // should we crash before the second step.
-        let name = match self.name.take() {
-            Some(name) => name,
-            None => {
-                self.lock()?;
-                let name = random_name()?;
-                self.link_unnamed(self.directory.as_fd(), name.as_bytes())?;
-                name
-            }
-        };
-        let renamed = renameat(&self.directory, &name, directory, file_name);
-        if renamed.is_err() {
+    /// Gives it a temporary name, if it has none. No system call links a file without a name over
+    /// another.
+    pub(super) fn set_name(&mut self) -> io::Result<()> {
+        if self.name.is_none() {
+            // Should we crash before it has its real one.
+            self.lock()?;
+            let name = random_name()?;
+            self.link_unnamed(self.directory.as_fd(), name.as_bytes())?;
             self.name = Some(name);
         }
-        Ok(renamed?)
+        Ok(())
+    }
+
+    /// Gives it its real name, in place of what may have it now.
+    pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, file_name: &[u8]) -> io::Result<()> {
+        self.set_name()?;
+        if let Some(name) = &self.name {
+            renameat(&self.directory, name, directory, file_name)?;
+            self.name = None;
+        }
+        Ok(())
     }
 
     fn link_unnamed(&self, directory: BorrowedFd<'_>, file_name: &[u8]) -> io::Result<()> {
@@ -119,9 +122,9 @@ impl Drop for Temporary {
 }
 
 /// A file without a name, or `None` where such can't be had or couldn't be named later.
-fn create_unnamed(directory: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+fn create_unnamed(directory: &OwnedFd, mode: Mode) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = match openat(directory, ".", flags, MODE) {
+    let file = match openat(directory, ".", flags, mode) {
         Ok(file) => file,
         // What file systems and kernels without it say.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => return Ok(None),
