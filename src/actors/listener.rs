@@ -34,8 +34,10 @@ use crate::wire::{DecodeError, Packet, Request};
 /// rest to the least busy arbiter. It waits for no file: what the store knows at once spares a session, or lets it begin at once.
 #[derive(Debug)]
 pub struct Listener {
-    /// Held outside, so that a listener that starts again loses no port.
-    socket: Arc<UdpSocket>,
+    /// Kept by a listener that starts again, which so loses no port; `None` once it is closed.
+    socket: Option<Arc<UdpSocket>>,
+    /// The socket is this process's alone: nobody else takes the requests that wait in it.
+    is_own: bool,
     service: Arc<Service>,
     live_peers: Arc<LivePeers>,
     workers: Arc<Workers>,
@@ -52,7 +54,10 @@ pub struct Listener {
     chaos: Part,
 }
 
-/// Takes no further request.
+/// Takes no further request. A socket that the server bound itself is closed, unless transfers need it
+/// too (single-port mode): what has arrived in it by then is still served, and another server can bind
+/// the address as soon as this is answered. A socket that was passed stays open and unread: its backlog
+/// is for the next server.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Pause;
@@ -61,7 +66,7 @@ pub struct Pause;
 struct Pump;
 
 impl Listener {
-    /// A listener on a bound socket.
+    /// A listener on a bound socket that others hold too: it is not closed before the listener ends.
     #[must_use]
     pub fn new(
         socket: Arc<UdpSocket>,
@@ -72,7 +77,8 @@ impl Listener {
         let buffer = vec![0; Self::buffer_octets(&service)];
         let (chaos, refusals) = (service.chaos().part("listener", ""), Refusals::new(service.ports));
         Self {
-            socket,
+            socket: Some(socket),
+            is_own: false,
             service,
             live_peers,
             workers,
@@ -85,6 +91,11 @@ impl Listener {
             paused: false,
             chaos,
         }
+    }
+
+    /// It holds its socket alone, and closes it when it is paused.
+    pub(crate) fn of_own_socket(self) -> Self {
+        Self { is_own: true, ..self }
     }
 
     /// One more than the longest request, to recognise those that are longer; or the longest datagram, where blocks come too.
@@ -137,6 +148,15 @@ impl Listener {
         }
         self.buffer = buffer;
         more
+    }
+
+    /// Serves what has arrived already: nobody else can. Clients whose requests come later repeat them.
+    fn take_backlog(&mut self, ctx: &Context<Self>) {
+        for _ in 0..limits::BACKLOG_TURNS_MAX {
+            if !self.take_datagrams(ctx) {
+                return;
+            }
+        }
     }
 
     fn on_datagram(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
@@ -226,7 +246,7 @@ impl Listener {
             Ok(found) => found,
             Err(fault) => return self.finish(&assignment, received.to, fault, ticket),
         };
-        let port = self.service.single_port.then(|| Arc::clone(&self.socket));
+        let port = self.socket.clone().filter(|_| self.service.single_port);
         let serve = Box::new(Serve { assignment, way, local: received.to, port, opened, ticket });
         if self.workers.hand_out(serve).is_err() {
             self.dropped(peer, "too many requests wait for a session");
@@ -269,8 +289,8 @@ impl Listener {
 
     /// Sends an ERROR from a port of its own, as every answer is (RFC 1350 §4), unless there is but one.
     fn send_refusal(&mut self, peer: SocketAddr, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
-        if self.service.single_port {
-            return send_from_port(&self.socket, to, peer, packet).map(|()| to);
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
+            return send_from_port(socket, to, peer, packet).map(|()| to);
         }
         self.refusals.send(peer, to, packet)
     }
@@ -311,7 +331,9 @@ impl Actor for Listener {
         if self.paused && !self.service.single_port {
             return;
         }
-        match RequestSocket::from_socket(Arc::clone(&self.socket)) {
+        // (One that was closed on purpose stays closed.)
+        let Some(socket) = self.socket.clone() else { return };
+        match RequestSocket::from_socket(socket) {
             Ok(requests) => {
                 if self.service.single_port
                     && let Err(error) = requests.share()
@@ -342,9 +364,13 @@ impl Handler<Pause> for Listener {
 
     fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
+        if self.is_own && !self.service.single_port {
+            self.take_backlog(ctx);
+        }
         self.paused = true;
         if !self.service.single_port {
             self.requests = None;
+            self.socket = self.socket.take().filter(|_| !self.is_own);
         }
     }
 }

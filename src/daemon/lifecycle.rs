@@ -93,10 +93,13 @@ impl Server {
     fn all_over(&self, within: Duration) -> impl Future<Output = ()> + use<> {
         let (listeners, live_peers) = (self.listeners.clone(), Arc::clone(&self.live_peers));
         let (log, stage) = (self.log.clone(), self.stage.clone());
+        let closes = self.passed.is_empty() && !self.service.single_port;
         async move {
-            join_all(listeners.iter().map(pause)).await;
+            let paused = join_all(listeners.iter().map(pause)).await;
+            let port = if closes && paused.into_iter().all(|paused| paused) { "free" } else { "kept" };
             let transfers = live_peers.unfinished();
-            info!(log, "draining: no new requests"; "transfers" => transfers, "seconds" => within.as_secs_f64());
+            info!(log, "draining: no new requests"; "transfers" => transfers,
+                "seconds" => within.as_secs_f64(), "port" => port);
             stage.send_replace(Stage::Draining { transfers, within });
             while timeout(limits::DRAIN_UNPROVEN_WITHIN, live_peers.all_over()).await.is_err() {
                 live_peers.forsake_unproven();
@@ -114,7 +117,7 @@ impl Server {
         self.workers.end(&self.service);
         // Actors that were added have the time that their specifications give them, and no more.
         self.supervisor.ended().await;
-        self.sockets.clear();
+        self.passed.clear();
         self.service.flush();
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
@@ -178,15 +181,20 @@ async fn drained(draining: &mut Option<Draining>) {
     }
 }
 
-/// Has a listener read no more. Its socket stays open, so that clients hear nothing, and ask again; a
-/// service manager that passed it keeps what arrives for the next server.
-async fn pause(listener: &Addr<Listener>) {
+/// Has a listener read no more. A socket that the server bound is closed then, so that another server
+/// can bind the address; one that a service manager passed keeps what arrives for the next server.
+/// `false` if the listener doesn't hear it in time: it ends with the process.
+async fn pause(listener: &Addr<Listener>) -> bool {
     let paused = async {
-        // A listener that panics at it is started again, and asked again.
-        while listener.send(Pause).await.is_err() && listener.connected() {}
+        loop {
+            // A listener that panics at it is started again, and asked again.
+            match listener.send(Pause).await {
+                Err(_) if listener.connected() => {}
+                answer => return answer.is_ok(),
+            }
+        }
     };
-    // One that doesn't hear it in time ends with the process.
-    let _ = timeout(limits::STOP_WITHIN, paused).await;
+    timeout(limits::STOP_WITHIN, paused).await.unwrap_or(false)
 }
 
 #[cfg(test)]

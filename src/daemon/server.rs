@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::handle::{Order, Stage};
 use super::root::Root;
+use super::sockets::Bound;
 use super::{Builder, ServerHandle};
 use crate::actors::{ArbiterSupervisor, Listener, LivePeers, Registry, Service, Workers};
 use crate::limits;
@@ -54,8 +55,9 @@ pub enum StartError {
 pub struct Server {
     pub(super) log: Logger,
     addresses: Vec<SocketAddr>,
-    /// Where requests arrive; open for as long as anybody may be waiting for an answer.
-    pub(super) sockets: Vec<Arc<UdpSocket>>,
+    /// Those where requests arrive that others bound: open until the end. The server's own are closed
+    /// by their listeners.
+    pub(super) passed: Vec<Arc<UdpSocket>>,
     pub(super) service: Arc<Service>,
     /// What is served, if the settings named it.
     pub(super) directory: Option<Arc<Directory>>,
@@ -116,6 +118,8 @@ impl Server {
 
     /// Serves with a store, observers and rules of one's own, on sockets that are bound already. Counters are added to the observers.
     ///
+    /// While the server drains, these sockets stay open and unread.
+    ///
     /// # Errors
     /// [`StartError::Runtime`]; nothing is left running then.
     pub fn start_service(
@@ -124,6 +128,8 @@ impl Server {
         capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
+        let passed = |(socket, address)| Bound { socket, address, is_own: false };
+        let sockets = sockets.into_iter().map(passed).collect();
         Self::start_below(Root::start(), service, sockets, capacity, log)
     }
 
@@ -131,7 +137,7 @@ impl Server {
     pub(super) fn start_below(
         root: Root,
         mut service: Service,
-        sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
+        sockets: Vec<Bound>,
         mut capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
@@ -139,8 +145,8 @@ impl Server {
         service.observers.push(Arc::<Counters>::clone(&counters));
         capacity.restarts = service.restart_limit(capacity.restarts);
         let mut server = Self::assemble(root, Arc::new(service), counters, capacity, log)?;
-        for (socket, address) in sockets {
-            server.listen(socket, address, capacity.restarts);
+        for bound in sockets {
+            server.listen(bound, capacity.restarts);
         }
         Ok(server)
     }
@@ -186,7 +192,7 @@ impl Server {
         Ok(Self {
             log: log.clone(),
             addresses: Vec::new(),
-            sockets: Vec::new(),
+            passed: Vec::new(),
             service,
             directory: None,
             counters,
@@ -202,11 +208,16 @@ impl Server {
         })
     }
 
-    fn listen(&mut self, socket: Arc<UdpSocket>, address: SocketAddr, restarts: RestartLimit) {
-        self.sockets.push(Arc::clone(&socket));
+    fn listen(&mut self, Bound { socket, address, is_own }: Bound, restarts: RestartLimit) {
+        if !is_own {
+            self.passed.push(Arc::clone(&socket));
+        }
         let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
         let workers = Arc::clone(&self.workers);
-        let make = move |_: &mut _| Listener::new(socket, service, peers, workers);
+        let make = move |_: &mut _| {
+            let listener = Listener::new(socket, service, peers, workers);
+            if is_own { listener.of_own_socket() } else { listener }
+        };
         let spec = ChildSpec::permanent("listener", make).limit(restarts).with_supervisor();
         self.listeners.push(self.supervisor.start_child(spec));
         self.addresses.push(address);

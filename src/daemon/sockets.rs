@@ -10,7 +10,13 @@ use crate::net::{BindError, RequestSocket};
 use crate::settings::{Required, Settings};
 
 /// A socket, and the address that it is bound to.
-pub(super) type Bound = (Arc<UdpSocket>, SocketAddr);
+#[derive(Debug)]
+pub(super) struct Bound {
+    pub(super) socket: Arc<UdpSocket>,
+    pub(super) address: SocketAddr,
+    /// Bound by this process, which closes it when it takes no further request.
+    pub(super) is_own: bool,
+}
 
 /// Those that were passed, or else one for each address that the settings name.
 pub(super) fn open(
@@ -25,7 +31,7 @@ pub(super) fn open(
         "sockets" => passed.len());
     let with_address = |socket: UdpSocket| {
         let address = socket.local_addr().map_err(StartError::Runtime)?;
-        Ok((Arc::new(socket), address))
+        Ok(Bound { socket: Arc::new(socket), address, is_own: false })
     };
     passed.into_iter().map(with_address).collect()
 }
@@ -36,7 +42,7 @@ fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
     for (mut address, required) in settings.listen.addresses() {
         if address.port() == 0 {
             // A port of the kernel's choice is the same for all addresses.
-            address.set_port(sockets.first().map_or(0, |(_, bound)| bound.port()));
+            address.set_port(sockets.first().map_or(0, |bound| bound.address.port()));
         }
         let socket = match (RequestSocket::open(address), required) {
             (Ok(socket), _) => socket,
@@ -55,8 +61,8 @@ fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
             }
             (Err(error), _) => return Err(error.into()),
         };
-        let bound = socket.local_addr().map_err(StartError::Runtime)?;
-        sockets.push((socket, bound));
+        let address = socket.local_addr().map_err(StartError::Runtime)?;
+        sockets.push(Bound { socket, address, is_own: true });
     }
     Ok(sockets)
 }

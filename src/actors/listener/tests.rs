@@ -10,6 +10,73 @@ use crate::net::refuse_registrations;
 use crate::store::{Memory, MemoryOptions};
 use crate::supervision::{Exit, RestartLimit, start_permanent};
 
+/// Makes the actor panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Boom;
+
+impl Handler<Boom> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Boom, _: &mut Self::Context) {
+        panic!("as the test wants it");
+    }
+}
+
+#[test]
+fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_again() {
+    const MANY: usize = 3 * limits::DATAGRAMS_PER_TURN;
+    in_virtual_time(async {
+        let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
+        let peers = LivePeers::bounded(10, None, false);
+        let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let (exits, said) = mpsc::channel();
+        let workers = Arc::new(Workers::new(RestartLimit::default()));
+        let listener = start_permanent(
+            &Arbiter::current(),
+            RestartLimit::default(),
+            limits::MAILBOX_BUSY,
+            move |_| Listener::new(socket, service, peers, workers).of_own_socket(),
+            move |exit: &Exit, _| drop(exits.send(exit.clone())),
+        );
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_nonblocking(true).unwrap();
+        for _ in 0..MANY {
+            client.send_to(b"\0\x01missing\0octet\0", address).unwrap();
+        }
+        listener.addr.send(Pause).await.unwrap();
+        let answered = std::iter::from_fn(|| client.recv(&mut [0; 600]).ok()).count();
+        assert_eq!(answered, MANY);
+        let next = UdpSocket::bind(address).expect("the port is free");
+        listener.addr.send(Boom).await.unwrap_err();
+        let Ok(Exit::Panicked(_)) = said.try_recv() else { panic!("it did not panic") };
+        // It is there again, and has no port.
+        pass(Duration::from_secs(1)).await;
+        listener.addr.send(Pause).await.unwrap();
+        drop(next);
+        UdpSocket::bind(address).expect("the port is still free");
+    });
+}
+
+#[test]
+fn a_listener_of_a_socket_that_was_passed_leaves_its_backlog_and_keeps_it_open() {
+    in_virtual_time(async {
+        let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
+        let peers = LivePeers::bounded(10, None, false);
+        let passed = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let (socket, address) = (Arc::clone(&passed), passed.local_addr().unwrap());
+        let workers = Arc::new(Workers::new(RestartLimit::default()));
+        let listener = Listener::new(socket, service, peers, workers).start();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.send_to(b"\0\x01missing\0octet\0", address).unwrap();
+        listener.send(Pause).await.unwrap();
+        passed.recv_from(&mut [0; 600]).expect("the request is there for the next server");
+        drop(passed);
+        UdpSocket::bind(address).expect_err("the listener has the port");
+    });
+}
+
 /// (After an error event a socket is registered anew. Only in single-port mode is a listener told of errors.)
 #[test]
 fn a_listener_whose_socket_can_not_be_waited_for_any_more_says_so_and_comes_back() {
