@@ -4,7 +4,8 @@ mod common;
 
 use std::fs;
 use std::net::UdpSocket;
-use std::path::Path;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -132,6 +133,10 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["get"], "<REMOTE>", "required"),
         (&["get", "::1", "a/"], "a/", "-o LOCAL"),
         (&["get", "[::1]69", "a"], "[::1]69", "HOST:PORT"),
+        (&["get", "tftp://S/f", "f"], "is a URL", "\"S\", and the name of the file, \"f\""),
+        (&["put", "tftp://S", "f"], "is a URL", "\"S\""),
+        (&["get", "S/f", "f"], "S/f", "HOST:PORT"),
+        (&["--create"], "--create", "--read-only"),
         (&["get", "::1", "a", "--interval", "256"], "--interval", "from 1 to 255"),
         (&["get", "::1", "a", "--mode", "mail"], "--mode", "netascii"),
         (&["put", "::1", "-"], "-", "-r REMOTE"),
@@ -243,6 +248,84 @@ fn sighup_opens_the_log_file_anew() {
     assert_eq!(child.0.wait().expect("it ends").code(), Some(0));
     // The last lines were written before the process was gone.
     assert!(says(&path, "stopped") && !says(&rotated, "stopped"));
+}
+
+/// A server with a log file in a directory of its own, a file for its stderr, and a service manager.
+struct Logging {
+    child: Killed,
+    place: tempfile::TempDir,
+    manager: UnixDatagram,
+}
+
+impl Logging {
+    fn to(log: &str) -> Self {
+        let place = tempfile::tempdir().expect("a directory");
+        let notify = place.path().join("notify");
+        let manager = UnixDatagram::bind(&notify).expect("a socket for the service manager");
+        manager.set_read_timeout(Some(Duration::from_secs(30))).expect("a read timeout");
+        fs::create_dir_all(place.path().join("root")).expect("made");
+        fs::create_dir_all(place.path().join("logs")).expect("made");
+        let stderr = fs::File::create(place.path().join("stderr")).expect("made");
+        let mut command = Command::new(binary());
+        command.current_dir(place.path()).env("NOTIFY_SOCKET", notify).stderr(stderr);
+        command.args(["--host", "127.0.0.1", "-p", "0", "--root", "root", "-l", log]);
+        Self { child: Killed(command.stdout(Stdio::null()).spawn().expect("the binary")), place, manager }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn contents(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.0.id().try_into().expect("a pid fits an i32"));
+        nix::sys::signal::kill(pid, signal).expect("sent");
+    }
+
+    /// The service manager's next status.
+    fn status(&self) -> String {
+        let mut buffer = [0; 4096];
+        let length = self.manager.recv(&mut buffer).expect("a message");
+        let message = text(&buffer[..length]);
+        message.lines().find_map(|line| line.strip_prefix("STATUS=")).expect("a status").to_owned()
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_reopened_is_reported_where_the_operator_looks() {
+    let server = Logging::to("logs/log");
+    let serving = server.status();
+    fs::rename(server.path("logs"), server.path("old")).expect("renamed");
+    server.signal(Signal::SIGHUP);
+    let status = server.status();
+    assert!(status.starts_with(&serving) && status.contains("No such file"), "{status}");
+    let said = server.contents("stderr");
+    assert!(said.starts_with("stagecoach: --file-log: the log ") && said.contains("No such file"), "{said}");
+    wait_until(|| server.contents("old/log").contains("can't reopen the log file"));
+    // The next one that goes well takes the status back.
+    fs::rename(server.path("old"), server.path("logs")).expect("renamed");
+    server.signal(Signal::SIGHUP);
+    assert_eq!(server.status(), serving);
+    wait_until(|| server.contents("logs/log").contains("log reopened"));
+    assert_eq!(server.contents("stderr"), said);
+}
+
+#[test]
+fn a_dash_is_stderr_and_sighup_has_nothing_to_reopen_there() {
+    let mut server = Logging::to("-");
+    assert!(server.status().starts_with("listening on "));
+    server.signal(Signal::SIGHUP);
+    // (It is another thread that would say so: the list comes after the order at least.)
+    server.signal(Signal::SIGUSR1);
+    wait_until(|| server.contents("stderr").contains("counters"));
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.child.0.wait().expect("it ends").code(), Some(0));
+    let said = server.contents("stderr");
+    assert!(said.contains("stopped") && !said.contains("reopened"), "{said}");
+    assert!(!server.path("-").exists());
 }
 
 /// A child that doesn't outlive a test that fails.

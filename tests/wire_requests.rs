@@ -287,3 +287,13 @@ fn sixty_probes_in_a_burst_are_all_answered() {
     }
     served.still_serves();
 }
+
+#[test]
+fn the_log_says_once_that_a_request_is_malformed() {
+    let served = Served::new(&[]);
+    served.ask(b"\0\x01good.img\0octet").expect_error(4);
+    let wanted = "no NUL ends the mode";
+    let line = served.daemon.wait_for_log(Duration::from_secs(20), |line| line.contains(wanted));
+    let line = line.expect("a line").to_lowercase();
+    assert_eq!(line.matches("malformed request").count(), 1, "{line}");
+}

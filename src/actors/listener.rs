@@ -189,8 +189,8 @@ impl Listener {
                 self.refuse(received, None, &fault);
             }
             Ok(Packet::Request(request)) => self.on_request(received, request, ctx),
-            Err(error @ DecodeError::Malformed(_)) => {
-                self.refuse(received, None, &Fault::new(Failure::Malformed, error));
+            Err(DecodeError::Malformed(why)) => {
+                self.refuse(received, None, &Fault::new(Failure::Malformed, why));
             }
             Err(DecodeError::Short | DecodeError::UnknownOpcode(_)) => {
                 self.dropped(peer, "it is no TFTP packet");

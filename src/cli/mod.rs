@@ -37,7 +37,7 @@ EXIT CODES:
 Try it from another terminal:
     curl -o /tmp/README.md tftp://127.0.0.1:9069/README.md";
 
-/// A TFTP server made of actors. Without any flag it serves the current directory, to read and to write, on port 9069 of
+/// A TFTP server. Without any flag it serves the current directory, to read and to write, on port 9069 of
 /// every address; it never overwrites a file, never makes a directory, and never leaves the directory.
 #[derive(Debug, StructOpt)]
 #[structopt(
@@ -139,6 +139,29 @@ fn switch_with_value(arg: &OsStr) -> Option<&str> {
     [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
 }
 
+/// Flags that other TFTP servers have, and what to do here. The flag that is spelt most like one of them
+/// may mean something else.
+const FLAGS_OF_OTHERS: [(&[&str], &str); 9] = [
+    (
+        &["--create", "-c"],
+        "uploads make new files anyway, unless --read-only is typed; --create-dirs has them make directories too",
+    ),
+    (&["--secure", "-s", "--directory", "--tftp-root"], "--root DIR names the directory that is served"),
+    (&["--tftp-secure", "--permissive"], "the rights of the user who starts the server decide"),
+    (
+        &["--user", "-u", "--group"],
+        "start the server as the user who is to read the files, and give it CAP_NET_BIND_SERVICE for port 69",
+    ),
+    (&["--address", "-a", "--bind-address"], "--host ADDR and --port PORT say where it listens"),
+    (
+        &["--listen", "--foreground", "-L", "--daemon"],
+        "the server always listens by itself, in the foreground: leave the flag out",
+    ),
+    (&["--verbosity"], "--verbose logs every packet"),
+    (&["--retransmit", "-T"], "--ack-timeout SECONDS is the interval between repeats"),
+    (&["--map-file", "-m", "--mapfile"], "a route in a few lines of Rust maps names, see docs/extending.md"),
+];
+
 /// The one sentence in clap's message, without the usage that follows it; better ones for what is typed wrong most often.
 fn sentence(error: &clap::Error) -> String {
     let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
@@ -150,6 +173,11 @@ fn sentence(error: &clap::Error) -> String {
             return format!("{wrong:?} is one argument too many");
         }
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
+            let flag = wrong.split_once('=').map_or(wrong, |(flag, _)| flag);
+            let known = FLAGS_OF_OTHERS.iter().find(|(flags, _)| flags.contains(&flag));
+            if let Some((_, instead)) = known {
+                return format!("there is no {flag}: {instead}");
+            }
             let likely = error.message.split_once("Did you mean ").and_then(|(_, rest)| rest.split_once('?'));
             return match likely {
                 Some((likely, _)) => {

@@ -1,11 +1,12 @@
 //! `stagecoach` without a verb: serve.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use slog::{crit, warn};
+use slog::{crit, info, warn};
 use structopt::StructOpt;
 use structopt::clap::ArgMatches;
 
@@ -181,7 +182,8 @@ pub(super) struct Serve {
         ))]
     drain_timeout: Option<Duration>,
 
-    /// Append the log to FILE instead of writing it to stderr; SIGHUP opens it anew
+    /// Append the log to FILE instead of writing it to stderr, which is also what - means; SIGHUP opens
+    /// the file anew
     #[structopt(short = "l", long, value_name = "FILE", parse(try_from_os_str = values::path))]
     file_log: Option<PathBuf>,
     /// Log every packet
@@ -238,7 +240,8 @@ impl Serve {
         };
         // First of all: it must come before the log's thread.
         let passed = daemon::passed_sockets();
-        let log = match Log::open(self.file_log.as_deref(), self.verbose) {
+        let file = self.file_log.as_deref().filter(|file| file.as_os_str() != "-");
+        let log = match Log::open(file, self.verbose) {
             Ok(log) => log,
             Err(error) => {
                 complain(&format!("--file-log: {error}"));
@@ -255,7 +258,7 @@ impl Serve {
                     "--host and --port have no effect: the service manager passed the sockets"
                 );
             }
-            daemon::run(settings, sockets, log.logger(), log.reopener())
+            daemon::run(settings, sockets, log.logger(), reopener(&log))
         });
         if let Err(error) = &ended
             && log.is_file()
@@ -273,7 +276,7 @@ impl Serve {
     }
 
     /// What the flags mean.
-    fn settings(&self) -> Result<Settings, String> {
+    pub(super) fn settings(&self) -> Result<Settings, String> {
         self.check()?;
         let mut settings = Settings::default();
         set(&mut settings.listen.port, &self.port);
@@ -368,6 +371,23 @@ impl Serve {
                 ack.as_secs_f64(),
             )),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the log anew. What comes of it the log says, and stderr if it failed: the file that could not
+/// be opened is where the operator looks. A log on stderr has nothing to be opened.
+fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
+    let (reopen, is_file, logger) = (log.reopener(), log.is_file(), log.logger().clone());
+    move || match reopen() {
+        Ok(()) if is_file => {
+            info!(logger, "log reopened");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+        Err(error) => {
+            complain(&format!("--file-log: {error}; the log goes on in the file that was opened before"));
+            Err(error)
         }
     }
 }

@@ -48,3 +48,39 @@ fn every_switch_of_the_help_is_known_as_one() {
         assert!(serve::SWITCHES.contains(&name), "{name}");
     }
 }
+
+#[test]
+fn flags_of_other_servers_are_answered_with_ours() {
+    for (typed, ours) in [
+        ("--create", "--read-only"),
+        ("-s /srv", "--root"),
+        ("--user=nobody", "CAP_NET_BIND_SERVICE"),
+        ("-a ::", "--host"),
+        ("--foreground", "leave the flag out"),
+    ] {
+        let Refusal::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
+        let flag = typed.split([' ', '=']).next().unwrap();
+        assert!(sentence.starts_with(&format!("there is no {flag}: ")), "{sentence}");
+        assert!(sentence.contains(ours) && !sentence.contains("did you mean"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_flag_of_other_servers_is_none_of_ours() {
+    let Refusal::Shown(help) = refusal("--help") else { panic!() };
+    for flag in FLAGS_OF_OTHERS.iter().flat_map(|(flags, _)| *flags) {
+        let is_ours = help.split([' ', ',', '\n']).any(|word| word == *flag);
+        assert!(!is_ours, "{flag}");
+    }
+}
+
+/// Also where it has a long name and a short one.
+#[test]
+fn of_a_flag_that_is_typed_twice_the_last_counts() {
+    for (flags, port) in [("--port 0 -p 1", 1), ("-p 1 --port 0", 0), ("-p=7 -p8 --port=9", 9)] {
+        let args: Vec<OsString> =
+            ["stagecoach"].into_iter().chain(flags.split_whitespace()).map(Into::into).collect();
+        let cli = parse(&args).expect(flags);
+        assert_eq!(cli.serve.settings().expect(flags).listen.port, port, "{flags}");
+    }
+}

@@ -365,6 +365,12 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let Some((_, rest)) = text.split_once("://") {
+            let (host, name) = rest.split_once('/').unwrap_or((rest, "NAME"));
+            return Err(format!(
+                "{text:?} is a URL: write the host alone, {host:?}, and the name of the file, {name:?}, apart from it"
+            ));
+        }
         let (host, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some(split) => split,
             // An IPv6 address without brackets has no port.
@@ -372,9 +378,9 @@ impl FromStr for Server {
             None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
         let port = rest.strip_prefix(':');
-        if host.is_empty() || host.contains(['[', ']']) || (port.is_none() && !rest.is_empty()) {
+        if host.is_empty() || host.contains(['[', ']', '/']) || (port.is_none() && !rest.is_empty()) {
             return Err(format!(
-                "{text:?} is not a server: write HOST or HOST:PORT, such as [2001:db8::1]:69"
+                "{text:?} is not a server: write HOST or HOST:PORT, such as [2001:db8::1]:69, and the name of a file apart from it"
             ));
         }
         let port = port.map_or(Ok(TFTP_PORT), |port| number(port, "a port", &(1..=u16::MAX)))?;

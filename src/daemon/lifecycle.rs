@@ -31,7 +31,7 @@ impl Server {
 
     /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it can't be kept alive; nothing is left
     /// running then. `reload` is called for [`ServerHandle::reload`], on a thread that serves nobody: it
-    /// may wait.
+    /// may wait. What it returns is logged if it is an error.
     ///
     /// The end takes [`limits::SERVER_STOP_WITHIN`] at most, and what the specifications of actors that
     /// were added allow these.
@@ -42,7 +42,7 @@ impl Server {
         &mut self,
         reload: impl Fn() -> io::Result<()> + Send + 'static,
     ) -> Result<(), RunError> {
-        let log_reloads = Reloads::of_log(reload, &self.log);
+        let log_reloads = Reloads::of_log(reload, &self.log, self.reload_failure.clone());
         let root_reloads = Reloads::of_root(self.directory.clone(), &self.log);
         let (mut draining, mut dumping) = (None, None);
         let ended = loop {

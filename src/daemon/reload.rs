@@ -5,30 +5,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use slog::{Logger, info, warn};
+use slog::{Logger, warn};
+use tokio::sync::watch;
 
 use crate::store::Directory;
 use crate::supervision::caught;
 
-/// What is called for a reload, and what is logged of it. It may wait for as long as a file makes it
+/// What is called for a reload, and what is reported of it. It may wait for as long as a file makes it
 /// wait: a FIFO opens when somebody reads it, and a dead network file system never answers.
 pub(super) struct Reloads(Arc<Shared>);
 
 struct Shared {
     reload: Mutex<Box<dyn Fn() -> io::Result<()> + Send>>,
     log: Logger,
-    /// Logged when it was called; nothing, if `None`.
-    done: Option<&'static str>,
     failed: &'static str,
+    /// Why the last call failed; `None` if it didn't.
+    failure: watch::Sender<Option<String>>,
     /// Orders that no call has answered yet; there is a thread while there are any.
     ordered: AtomicU64,
 }
 
 impl Reloads {
     /// Opens the log anew.
-    pub(super) fn of_log(reload: impl Fn() -> io::Result<()> + Send + 'static, log: &Logger) -> Self {
-        let failed = "can't reopen the log file: going on with the old one";
-        Self::new(reload, log, Some("log reopened"), failed)
+    pub(super) fn of_log(
+        reload: impl Fn() -> io::Result<()> + Send + 'static,
+        log: &Logger,
+        failure: watch::Sender<Option<String>>,
+    ) -> Self {
+        Self::new(reload, log, "can't reopen the log file: going on with the old one", failure)
     }
 
     /// Looks whether the root's path names another directory. What comes of it the directory tells.
@@ -37,17 +41,19 @@ impl Reloads {
             directory.iter().for_each(|directory| directory.follow());
             Ok(())
         };
-        Self::new(look, log, None, "can't look whether the root was replaced")
+        let failed = "can't look whether the root was replaced";
+        Self::new(look, log, failed, watch::Sender::new(None))
     }
 
     fn new(
         reload: impl Fn() -> io::Result<()> + Send + 'static,
         log: &Logger,
-        done: Option<&'static str>,
         failed: &'static str,
+        failure: watch::Sender<Option<String>>,
     ) -> Self {
         let reload = Mutex::new(Box::new(reload) as Box<_>);
-        Self(Arc::new(Shared { reload, log: log.clone(), done, failed, ordered: AtomicU64::new(0) }))
+        let (log, ordered) = (log.clone(), AtomicU64::new(0));
+        Self(Arc::new(Shared { reload, log, failed, failure, ordered }))
     }
 
     /// Has it called soon. However many orders come while a call waits, one more call follows.
@@ -79,13 +85,14 @@ impl Shared {
         // (There is one caller at a time.)
         let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
         match caught(&*reload).unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok(()) => self.done.iter().for_each(|done| info!(self.log, "{done}")),
+            Ok(()) => drop(self.failure.send_if_modified(|failure| failure.take().is_some())),
             Err(error) => self.on_failed(&error),
         }
     }
 
     fn on_failed(&self, error: &io::Error) {
         warn!(self.log, "{}", self.failed; "why" => %error);
+        self.failure.send_replace(Some(error.to_string()));
     }
 }
 

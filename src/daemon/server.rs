@@ -73,6 +73,8 @@ pub struct Server {
     pub(super) handle: ServerHandle,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) stage: watch::Sender<Stage>,
+    /// Why the last reload failed; `None` if it didn't.
+    pub(super) reload_failure: watch::Sender<Option<String>>,
 }
 
 /// How much of a machine a server takes.
@@ -205,6 +207,7 @@ impl Server {
             handle: ServerHandle::new(ordered, stage.subscribe()),
             orders,
             stage,
+            reload_failure: watch::Sender::new(None),
         })
     }
 

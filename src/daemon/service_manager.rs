@@ -14,9 +14,11 @@ use crate::actors::{Ping, Workers};
 use crate::limits;
 
 /// Tells the service manager, if there is one, how far the server's life is, until it has ended; and feeds its watchdog while every arbiter
-/// of `workers` answers. `status` is what people read while it serves.
+/// of `workers` answers. `status` is what people read while it serves, with the reason why the last
+/// reload failed.
 pub(super) async fn keep_informed(
     mut stages: watch::Receiver<Stage>,
+    mut reload_failure: watch::Receiver<Option<String>>,
     workers: Arc<Workers>,
     status: String,
     log: Logger,
@@ -36,8 +38,16 @@ pub(super) async fn keep_informed(
             stopping = true;
             tell(format!("{first}{words}"), &log).await;
         }
-        if matches!(stage, Stage::Ended(_)) || stages.changed().await.is_err() {
+        if matches!(stage, Stage::Ended(_)) {
             return;
+        }
+        tokio::select! {
+            changed = stages.changed() => if changed.is_err() { return },
+            Ok(()) = reload_failure.changed(), if stage == Stage::Serving => {
+                let failure = reload_failure.borrow_and_update().clone();
+                let failure = failure.map_or_else(String::new, |why| format!("; reload failed: {why}"));
+                tell(format!("STATUS={}", one_line(&format!("{status}{failure}"))), &log).await;
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ fn reloads() -> (Reloads, Receiver<()>, std::sync::mpsc::Sender<()>) {
         tell.send(()).unwrap();
         released.recv().map_err(io::Error::other)
     };
-    (Reloads::of_log(reload, &Logger::root(slog::Discard, o!())), begun, release)
+    (Reloads::of_log(reload, &Logger::root(slog::Discard, o!()), watch::Sender::new(None)), begun, release)
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn one_that_panics_is_followed_by_others() {
         tell.send(()).unwrap();
         panic!("a test");
     };
-    let reloads = Reloads::of_log(reload, &Logger::root(slog::Discard, o!()));
+    let reloads = Reloads::of_log(reload, &Logger::root(slog::Discard, o!()), watch::Sender::new(None));
     for _ in 0..2 {
         reloads.order();
         begun.recv_timeout(PATIENCE).unwrap();
