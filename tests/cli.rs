@@ -4,7 +4,9 @@ mod common;
 
 use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -326,6 +328,38 @@ fn a_dash_is_stderr_and_sighup_has_nothing_to_reopen_there() {
     let said = server.contents("stderr");
     assert!(said.contains("stopped") && !said.contains("reopened"), "{said}");
     assert!(!server.path("-").exists());
+}
+
+/// A command that serves `root`, after the words in `before`.
+fn serving(before: &[&str], root: &Path) -> Command {
+    let program = binary();
+    let words = [before, &[program.to_str().expect("text")]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root);
+    command
+}
+
+#[test]
+fn as_root_and_only_then_the_log_says_what_clients_may_read() {
+    let root = tempfile::tempdir().expect("a directory");
+    fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("readable by all");
+    // (The user namespace makes it work without root as well.)
+    let as_root = || serving(&["unshare", "--map-root-user"], root.path());
+    let mut read_only = as_root();
+    read_only.arg("--read-only");
+    for (command, takes_uploads) in [(as_root(), true), (read_only, false)] {
+        let daemon = Daemon::spawn(command);
+        let log = daemon.log();
+        assert!(log.contains("WARN running as root: files that only root may read are served too"), "{log}");
+        assert_eq!(log.contains("uploads may go where only root may write"), takes_uploads, "{log}");
+        daemon.kill();
+    }
+    let mut command = serving(&[], root.path());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let daemon = Daemon::spawn(command);
+    assert!(!daemon.log().contains("as root"), "{}", daemon.log());
 }
 
 /// A child that doesn't outlive a test that fails.

@@ -39,7 +39,7 @@ pub(super) struct ClientFlags {
     ack_timeout: Option<Duration>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds without progress after which the server is given up",
+            "Seconds after which the server is given up if the transfer hasn't advanced",
             format_args!(
                 "{} until its first answer, then {}",
                 limits::CLIENT_REQUEST_TIMEOUT_DEFAULT.as_secs_f64(),

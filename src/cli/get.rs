@@ -17,8 +17,8 @@ use crate::store::{Directory, DirectoryOptions, Name, Sink, Store, io_fault};
 use crate::wire::Direction;
 
 const AFTER_HELP: &str = "\
-The local file appears when all of it has come, in place of one that has its name. If the transfer
-fails, nothing is left and nothing is replaced.";
+The local file is written when the whole transfer has succeeded, and replaces a file of the same
+name then. If the transfer fails, nothing is left behind and nothing is replaced.";
 
 /// Read a file from a TFTP server
 #[derive(Debug, StructOpt)]

@@ -29,9 +29,9 @@ static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
 // flag whose value is missing for one that wasn't typed.
 #[derive(Debug, StructOpt)]
 pub(super) struct Serve {
-    /// Address to listen on, IPv4 or IPv6, a link-local one with its interface (fe80::1%eth0); may be
-    /// repeated; :: alone means IPv4 too; no effect, nor has --port, where systemd passes the sockets
-    /// [default: every address]
+    /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0); may be
+    /// repeated; a single :: means IPv4 too. --host and --port have no effect where systemd passes the
+    /// sockets [default: every address]
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     host: Vec<Host>,
     /// Start though no interface has an address of --host yet, and serve once one has (Linux)
@@ -68,7 +68,7 @@ pub(super) struct Serve {
     symlinks: Option<Symlinks>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_abort),
         help = with_default(
-            "What becomes of an upload whose sender stops half way: discard it, or keep what came as NAME.partial",
+            "What becomes of an upload whose client stops in the middle: discard it, or keep what came as NAME.partial",
             values::show_on_abort(DEFAULT.on_abort),
         ))]
     on_abort: Option<OnAbort>,
@@ -79,7 +79,7 @@ pub(super) struct Serve {
         ))]
     max_upload_size: Option<u64>,
     #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size),
-        help = with_default("Free disk that uploads leave alone", values::show_size(DEFAULT.directory.min_free_octets)))]
+        help = with_default("Disk space that uploads must leave free", values::show_size(DEFAULT.directory.min_free_octets)))]
     min_free: Option<u64>,
     /// Acknowledge uploads before they are safely on the disk: faster, and a power failure may lose them
     #[structopt(long)]
@@ -87,17 +87,17 @@ pub(super) struct Serve {
 
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds until an unanswered packet is first repeated; later 0.25 s at least, and once losses are proven the measured round trip decides",
+            "Seconds until an unanswered packet is first repeated; later waits last 0.25 s or longer, and follow the measured round trip once the link has lost packets",
             DEFAULT.timeouts.ack.as_secs_f64(),
         ))]
     ack_timeout: Option<Duration>,
-    /// Keep to --ack-timeout, or to what the client asks for, whatever the measured round trip and
-    /// whatever is lost: for firmware that can't cope with an interval that changes
+    /// Always wait for --ack-timeout, or for the timeout that the client asked for, whatever the round
+    /// trip and the losses: for firmware that can't cope with an interval that changes
     #[structopt(long)]
     fixed_timeout: bool,
     #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds after which a client is given up: before its first answer since the last datagram that it got, later without progress",
+            "Seconds after which a client is given up that hasn't answered at all, or, after its first answer, whose transfer hasn't advanced",
             format_args!(
                 "{} before the first answer, {} after it",
                 DEFAULT.timeouts.unproven.as_secs_f64(),
@@ -111,9 +111,9 @@ pub(super) struct Serve {
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
         help = with_default("Largest block granted to a client that asks (RFC 2348)", DEFAULT.offer.blksize_max))]
     blksize_max: Option<u16>,
-    /// Grant no block that makes a packet longer than OCTETS, or than the interface that has the
-    /// server's address can send (auto): for firmware and networks that can't do with fragments
-    /// [default: blocks are as large as --blksize-max]
+    /// Grant no block that makes an IP packet longer than OCTETS, or than the MTU of the interface
+    /// (auto): for firmware and networks that lose fragments [default: blocks are as large as
+    /// --blksize-max]
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::mtu))]
     mtu: Option<Mtu>,
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
@@ -125,24 +125,28 @@ pub(super) struct Serve {
             values::show_rollover(DEFAULT.offer.rollover),
         ))]
     rollover: Option<Rollover>,
-    /// Follow the RFCs to the letter: an option out of range gets ERROR 8, an unknown mode ERROR 4
+    /// Follow the RFCs to the letter: an option value out of range gets ERROR 8, an unknown mode gets
+    /// ERROR 4, no block is sent beyond a client's window, and a negotiated timeout stays in force for
+    /// the whole transfer
     #[structopt(long)]
     strict: bool,
 
-    /// Answer a read that was sent to a broadcast address, if its file is there: for workstations
-    /// that boot so (RFC 906); needs an address that broadcasts reach, such as 0.0.0.0
+    /// Answer a read request that was sent to a broadcast address, if the file is there: for
+    /// workstations that boot that way (RFC 906); needs an address that broadcasts reach, such as
+    /// 0.0.0.0
     #[structopt(long)]
     answer_broadcast: bool,
 
-    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write; of these rules and
-    /// those of --deny the first that matches decides [default: everybody]
+    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. Of all --allow and --deny
+    /// rules the first that matches decides. A client that none matches is let in, unless there is an
+    /// --allow rule for what it wants to do [default: everybody]
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     allow: Vec<Clients>,
-    /// Keep out clients of a network, or their reads or writes
+    /// Refuse clients of a network, or their reads or writes
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     deny: Vec<Clients>,
-    /// Don't grant an option, to clients of a network or to any: for firmware that asks for what it
-    /// can't do with; may be repeated
+    /// Don't grant an option (to clients of a network, or to all): for firmware that asks for an option
+    /// and then fails with it; may be repeated
     #[structopt(long, value_name = "NAME[=NETWORK]", number_of_values = 1, parse(try_from_str = values::refused_option))]
     refuse_option: Vec<RefusedOption>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers),
@@ -166,18 +170,18 @@ pub(super) struct Serve {
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
         help = with_default(
             "Threads that transfers are spread over",
-            format_args!("one a processor but one, here {}", DEFAULT.arbiters),
+            format_args!("one fewer than there are processors, here {}", DEFAULT.arbiters),
         ))]
     arbiters: Option<usize>,
     #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),
         help = with_default(
-            "Microseconds that an answer is polled for before its thread sleeps, where only one transfer keeps it busy; 0 saves the power",
+            "Microseconds that a thread with a single transfer polls for the answer before it sleeps; 0 saves power",
             format_args!("{}, on a single processor 0", limits::POLL_DEFAULT.as_micros()),
         ))]
     poll_us: Option<Duration>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds_or_zero),
         help = with_default(
-            "Seconds that live transfers get to end when SIGTERM or SIGINT ends the server; 0 ends them at once",
+            "Seconds that live transfers have to end after SIGTERM or SIGINT; 0 ends them at once",
             DEFAULT.drain_timeout.as_secs_f64(),
         ))]
     drain_timeout: Option<Duration>,

@@ -226,6 +226,9 @@ impl Builder {
         self.settings.listen.hosts.append(&mut self.listen);
         let Opened { store, directory } = self.open_store()?;
         let sockets = sockets::open(&self.settings, std::mem::take(&mut self.sockets), &self.log)?;
+        if directory.is_some() && rustix::process::geteuid().is_root() {
+            warn_of_root(&self.settings, &self.log);
+        }
         // (From here on whatever fails ends what was started.)
         self.add_built_in_negotiators();
         let Self { settings, mut extensions, root, log, .. } = self;
@@ -328,6 +331,16 @@ fn log_root(log: &Logger, change: &RootChange<'_>) {
                 "root" => %path.display(), "why" => %why);
         }
     }
+}
+
+/// Other servers change to a user without rights before they serve. This one doesn't yet.
+fn warn_of_root(settings: &Settings, log: &Logger) {
+    let uploads = if settings.read_only { "" } else { ", and uploads may go where only root may write" };
+    warn!(
+        log,
+        "running as root: files that only root may read are served too{uploads}; \
+        another user can serve port 69 with CAP_NET_BIND_SERVICE or a socket from systemd"
+    );
 }
 
 /// Removes what a crash has left of uploads, beside the serving.
