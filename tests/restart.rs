@@ -21,6 +21,22 @@ const QUIET: Duration = Duration::from_millis(300);
 /// A drain that takes this long failed.
 const FOREVER: [&str; 2] = ["--drain-timeout", "600"];
 
+/// A port that the kernel gives to nobody who doesn't ask for it: of the ephemeral ones it might give
+/// one to a client, or to a transfer, as soon as a server has closed it.
+fn fixed_port() -> String {
+    let first = 20_000 + (std::process::id() % 10_000) as u16;
+    let is_free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    let port = (first..32_000).chain(20_000..first).find(is_free);
+    port.expect("a free port").to_string()
+}
+
+/// A server of a new directory at such a port.
+fn at_fixed_port(flags: &[&str]) -> Served {
+    let port = fixed_port();
+    // (Of a flag that is typed twice the last counts.)
+    Served::new(&[&["-p", &port], flags].concat())
+}
+
 fn begin_to_drain(daemon: &Daemon) -> String {
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_log(PATIENCE, |line| line.contains("draining")).expect("it drains")
@@ -44,7 +60,7 @@ fn ends_well(daemon: Daemon) -> String {
 
 #[test]
 fn the_next_server_starts_while_transfers_of_the_last_one_go_on() {
-    let served = Served::new(&FOREVER);
+    let served = at_fixed_port(&FOREVER);
     let address = served.daemon.addr();
     let good = served.contents(GOOD).expect("the good file");
     let mut windowed = served.reading(GOOD, &[("blksize", "100"), ("windowsize", "4")]);
@@ -53,11 +69,12 @@ fn the_next_server_starts_while_transfers_of_the_last_one_go_on() {
     let mut dallying = served.writing("done", &[]);
     dallying.send(&data(1, b"all of it"));
     dallying.expect_ack(1);
+    served.logged("write complete", "done");
 
     let line = begin_to_drain(&served.daemon);
     // It said so when the port was free, and not before.
     let next = successor(&served, address, &[]);
-    assert!(line.contains("transfers: 2"), "{line}");
+    assert!(line.contains("port: free"), "{line}");
 
     let mut late = Client::to(address);
     late.send(&rrq(GOOD, "octet", &[]));
@@ -104,11 +121,12 @@ fn requests_that_came_before_the_port_was_closed_are_answered() {
 /// The transfers need the socket: no other server gets it, and requests wait for the next one.
 #[test]
 fn a_single_port_is_kept_until_its_transfers_have_ended() {
-    let served = Served::new(&["--single-port", "--drain-timeout", "600"]);
+    let served = at_fixed_port(&["--single-port", "--drain-timeout", "600"]);
     let address = served.daemon.addr();
     let mut reader = served.reading(GOOD, &[]);
     reader.expect_data(1);
-    begin_to_drain(&served.daemon);
+    let line = begin_to_drain(&served.daemon);
+    assert!(line.contains("port: kept"), "{line}");
     UdpSocket::bind(address).expect_err("transfers go through the port");
     for request in [rrq(GOOD, "octet", &[]), wrq("late", "octet", &[])] {
         served.ask(&request).expect_silence(QUIET);
@@ -122,7 +140,7 @@ fn a_single_port_is_kept_until_its_transfers_have_ended() {
 fn transfer(address: SocketAddr, client: usize, number: usize) -> Result<(), String> {
     let ask = [Ask::PLAIN, Ask::window(1428, 16), Ask { blksize: Some(1024), ..Ask::PLAIN }][client % 3];
     let content = contents(client);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let mut read = Vec::new();
         let name = format!("read{client}");
         client::get(address, &name, ask, |_, octets| read.extend_from_slice(octets))
@@ -153,7 +171,7 @@ fn fifty_clients_do_not_notice_that_the_server_is_exchanged() {
     const CLIENTS: usize = 50;
     const EXCHANGES: usize = 3;
     const FLAGS: [&str; 3] = ["--drain-timeout", "600", "--no-fsync"];
-    let served = Served::new(&FLAGS);
+    let served = at_fixed_port(&FLAGS);
     let root = served.root.path().to_owned();
     (0..CLIENTS).for_each(|client| contents(client).write(&root.join(format!("read{client}"))));
     let address = served.daemon.addr();
