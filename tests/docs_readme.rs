@@ -1,0 +1,88 @@
+//! The commands of the README work as they are written there.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::daemon::{Daemon, binary};
+
+fn readme() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md")
+}
+
+/// The lines of code below a heading, up to the next one.
+fn code(readme: &str, heading: &str) -> Vec<String> {
+    let (_, section) = readme.split_once(heading).unwrap_or_else(|| panic!("{heading} is gone"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
+}
+
+/// The `PATH` with the program in front.
+fn path() -> String {
+    let program = binary();
+    let directory = program.parent().expect("a directory");
+    format!("{}:{}", directory.display(), std::env::var("PATH").unwrap_or_default())
+}
+
+fn sh(line: &str) -> (Option<i32>, String) {
+    let output = Command::new("sh").args(["-c", line]).env("PATH", path()).output().expect("sh");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), said.into_owned())
+}
+
+#[test]
+fn a_directory_is_served_read_and_written_as_the_readme_says() {
+    let place = tempfile::tempdir().expect("a directory");
+    let here = format!("{}/", place.path().display());
+    let mut daemon = None;
+    let mut ran = Vec::new();
+    for line in code(&readme(), "## Serve, read, write") {
+        let line = line.replace("/tmp/", &here);
+        if line.starts_with("stagecoach --root") {
+            let mut command = Command::new("sh");
+            // (Others may have the port.)
+            command.args(["-c", &format!("exec {line} --host 127.0.0.1 --port 0")]).env("PATH", path());
+            daemon = Some(Daemon::spawn(command));
+            continue;
+        }
+        let port = daemon.as_ref().map_or(9069, Daemon::port);
+        let (code, said) = sh(&line.replace("9069", &port.to_string()));
+        let is_refused = line.contains("# refused");
+        assert_eq!(code != Some(0), is_refused, "{line}: {said}");
+        ran.push((line, said));
+    }
+    let daemon = daemon.expect("a command that serves");
+    let reads: Vec<_> =
+        ran.iter().filter(|(line, _)| line.contains("hello.txt") && !line.contains("echo")).collect();
+    assert!(reads.len() >= 2, "{ran:?}");
+    assert!(reads.iter().all(|(_, said)| said.contains("hello")), "{reads:?}");
+    assert_eq!(fs::read_to_string(place.path().join("tftp/news.txt")).expect("it was written"), "news\n");
+    let log = daemon.stop().log;
+    assert!(log.contains("write failed") && log.contains("File already exists"), "{log}");
+}
+
+/// Their flags are ours, and so are those in the systemd unit and the Dockerfile.
+#[test]
+fn the_readme_types_no_flag_that_is_not_there() {
+    let mut commands = 0;
+    for line in readme().lines().filter_map(|line| line.strip_prefix("    ")) {
+        let typed = line.trim_start_matches("sudo ").trim_start_matches("ExecStart=/usr/local/bin/");
+        let entry: String;
+        let typed = match typed.strip_prefix("ENTRYPOINT ") {
+            Some(words) => {
+                entry = words.replace(['[', ']', '"', ','], " ");
+                entry.trim()
+            }
+            None => typed,
+        };
+        if typed.starts_with("stagecoach ") {
+            let command = typed.split(" #").next().unwrap_or_default();
+            let (code, said) = sh(&format!("{command} --help"));
+            assert_eq!(code, Some(0), "{line}: {said}");
+            commands += 1;
+        }
+    }
+    assert!(commands >= 7, "{commands}");
+}
