@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use common::content::Content;
 use common::daemon::{Daemon, Ended, binary};
 use common::raw::{Packet, ack, data, rrq, wrq};
 use common::served::{Served, directory};
+use nix::sys::signal::Signal;
 
 /// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -263,4 +265,18 @@ fn plans_that_make_no_sense_are_refused_in_one_sentence_before_anything_starts()
         assert!(said.starts_with("stagecoach: STAGECOACH_CHAOS: "), "{said}");
         assert!(plans.ends_with('0') || said.contains(wrong), "{said}");
     }
+}
+
+#[test]
+fn a_listener_that_panics_when_it_is_to_close_its_port_closes_it_afterwards() {
+    let served = served("listener.handle=panic times 1");
+    let mut reader = served.reading(FILE, &[]);
+    reader.expect_data(1);
+    served.daemon.signal(Signal::SIGTERM);
+    let line = served.daemon.wait_for_log(PATIENCE, |line| line.contains("draining")).expect("it drains");
+    assert!(line.contains("port: free"), "{line}");
+    UdpSocket::bind(served.daemon.addr()).expect("the port is free");
+    assert!(served.daemon.log().contains("listener panicked"), "{}", served.daemon.log());
+    reader.send(&ack(1));
+    reader.expect_data(2);
 }
