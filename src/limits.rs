@@ -210,8 +210,9 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before others on its arbiter get theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
-/// Such turns in which a listener takes what has arrived before it closes its socket. A receive buffer
-/// of the kernel's default size holds fewer than 300 requests; a flood must not keep the socket open.
+/// Such turns in which a listener takes what has arrived before it closes its socket. A receive
+/// buffer of the kernel's default size holds fewer than 300 requests; a flood must not keep the
+/// socket open.
 pub const BACKLOG_TURNS_MAX: usize = 16;
 /// How long a switchboard rests that panicked: the log is not to be filled by one that does so again and again.
 pub const SWITCHBOARD_PAUSE: Duration = Duration::from_millis(100);

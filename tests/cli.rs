@@ -252,7 +252,8 @@ fn sighup_opens_the_log_file_anew() {
     assert!(says(&path, "stopped") && !says(&rotated, "stopped"));
 }
 
-/// A server with a log file in a directory of its own, a file for its stderr, and a service manager.
+/// A server with a log file in a directory of its own, a file for its stderr, and a service
+/// manager.
 struct Logging {
     child: Killed,
     place: tempfile::TempDir,

@@ -15,14 +15,15 @@ use common::raw::{self, Client, ack, data, rrq, wrq};
 use common::served::{GOOD, Served, read_from};
 use nix::sys::signal::Signal;
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+/// How long something may take that should be there at once. Generous: a loaded machine is not a
+/// fault.
 const PATIENCE: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_millis(300);
 /// A drain that takes this long failed.
 const FOREVER: [&str; 2] = ["--drain-timeout", "600"];
 
-/// A port that the kernel gives to nobody who doesn't ask for it: of the ephemeral ones it might give
-/// one to a client, or to a transfer, as soon as a server has closed it.
+/// A port below the ephemeral range. An ephemeral one that a server has closed may be given to a
+/// client, or to a transfer, before the next server binds it.
 fn fixed_port() -> String {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     let is_free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();

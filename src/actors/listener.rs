@@ -54,10 +54,10 @@ pub struct Listener {
     chaos: Part,
 }
 
-/// Takes no further request. A socket that the server bound itself is closed, unless transfers need it
-/// too (single-port mode): what has arrived in it by then is still served, and another server can bind
-/// the address as soon as this is answered. A socket that was passed stays open and unread: its backlog
-/// is for the next server.
+/// Takes no further request. A socket that the server bound itself is closed, unless transfers
+/// need it too (single-port mode): what has arrived in it by then is still served, and another
+/// server can bind the address as soon as this is answered. A socket that was passed stays open
+/// and unread: its backlog is for the next server.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Pause;
@@ -66,7 +66,8 @@ pub struct Pause;
 struct Pump;
 
 impl Listener {
-    /// A listener on a bound socket that others hold too: it is not closed before the listener ends.
+    /// A listener on a bound socket that others hold too: it is not closed before the listener
+    /// ends.
     #[must_use]
     pub fn new(
         socket: Arc<UdpSocket>,
@@ -150,7 +151,8 @@ impl Listener {
         more
     }
 
-    /// Serves what has arrived already: nobody else can. Clients whose requests come later repeat them.
+    /// Serves what has arrived already: nobody else can. Clients whose requests come later repeat
+    /// them.
     fn take_backlog(&mut self, ctx: &Context<Self>) {
         for _ in 0..limits::BACKLOG_TURNS_MAX {
             if !self.take_datagrams(ctx) {

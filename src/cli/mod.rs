@@ -37,8 +37,9 @@ EXIT CODES:
 Try it from another terminal:
     curl -o /tmp/README.md tftp://127.0.0.1:9069/README.md";
 
-/// A TFTP server. Without any flag it serves the current directory, to read and to write, on port 9069 of
-/// every address; it never overwrites a file, never makes a directory, and never leaves the directory.
+/// A TFTP server. Without any flag it serves the current directory, to read and to write, on port
+/// 9069 of every address; it never overwrites a file, never makes a directory, and never leaves
+/// the directory.
 #[derive(Debug, StructOpt)]
 #[structopt(
     name = "stagecoach",
@@ -139,8 +140,8 @@ fn switch_with_value(arg: &OsStr) -> Option<&str> {
     [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
 }
 
-/// Flags that other TFTP servers have, and what to do here. The flag that is spelt most like one of them
-/// may mean something else.
+/// Flags that other TFTP servers have, and what to do here. The flag that is spelt most like one
+/// of them may mean something else.
 const FLAGS_OF_OTHERS: [(&[&str], &str); 9] = [
     (
         &["--create", "-c"],

@@ -29,9 +29,9 @@ static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
 // flag whose value is missing for one that wasn't typed.
 #[derive(Debug, StructOpt)]
 pub(super) struct Serve {
-    /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0); may be
-    /// repeated; a single :: means IPv4 too. --host and --port have no effect where systemd passes the
-    /// sockets [default: every address]
+    /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0);
+    /// may be repeated; a single :: means IPv4 too. --host and --port have no effect where
+    /// systemd passes the sockets [default: every address]
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     host: Vec<Host>,
     /// Start though no interface has an address of --host yet, and serve once one has (Linux)
@@ -91,8 +91,8 @@ pub(super) struct Serve {
             DEFAULT.timeouts.ack.as_secs_f64(),
         ))]
     ack_timeout: Option<Duration>,
-    /// Always wait for --ack-timeout, or for the timeout that the client asked for, whatever the round
-    /// trip and the losses: for firmware that can't cope with an interval that changes
+    /// Always wait for --ack-timeout, or for the timeout that the client asked for, whatever the
+    /// round trip and the losses: for firmware that can't cope with an interval that changes
     #[structopt(long)]
     fixed_timeout: bool,
     #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
@@ -125,9 +125,9 @@ pub(super) struct Serve {
             values::show_rollover(DEFAULT.offer.rollover),
         ))]
     rollover: Option<Rollover>,
-    /// Follow the RFCs to the letter: an option value out of range gets ERROR 8, an unknown mode gets
-    /// ERROR 4, no block is sent beyond a client's window, and a negotiated timeout stays in force for
-    /// the whole transfer
+    /// Follow the RFCs to the letter: an option value out of range gets ERROR 8, an unknown mode
+    /// gets ERROR 4, no block is sent beyond a client's window, and a negotiated timeout stays in
+    /// force for the whole transfer
     #[structopt(long)]
     strict: bool,
 
@@ -137,16 +137,16 @@ pub(super) struct Serve {
     #[structopt(long)]
     answer_broadcast: bool,
 
-    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. Of all --allow and --deny
-    /// rules the first that matches decides. A client that none matches is let in, unless there is an
-    /// --allow rule for what it wants to do [default: everybody]
+    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. Of all --allow and
+    /// --deny rules the first that matches decides. A client that none matches is let in, unless
+    /// there is an --allow rule for what it wants to do [default: everybody]
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     allow: Vec<Clients>,
     /// Refuse clients of a network, or their reads or writes
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     deny: Vec<Clients>,
-    /// Don't grant an option (to clients of a network, or to all): for firmware that asks for an option
-    /// and then fails with it; may be repeated
+    /// Don't grant an option (to clients of a network, or to all): for firmware that asks for an
+    /// option and then fails with it; may be repeated
     #[structopt(long, value_name = "NAME[=NETWORK]", number_of_values = 1, parse(try_from_str = values::refused_option))]
     refuse_option: Vec<RefusedOption>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers),
@@ -186,8 +186,8 @@ pub(super) struct Serve {
         ))]
     drain_timeout: Option<Duration>,
 
-    /// Append the log to FILE instead of writing it to stderr, which is also what - means; SIGHUP opens
-    /// the file anew
+    /// Append the log to FILE instead of writing it to stderr, which is also what - means; SIGHUP
+    /// opens the file anew
     #[structopt(short = "l", long, value_name = "FILE", parse(try_from_os_str = values::path))]
     file_log: Option<PathBuf>,
     /// Log every packet
@@ -379,8 +379,9 @@ impl Serve {
     }
 }
 
-/// Opens the log anew. What comes of it the log says, and stderr if it failed: the file that could not
-/// be opened is where the operator looks. A log on stderr has nothing to be opened.
+/// Opens the log anew, and reports that in the log. A failure is reported on stderr too: the old
+/// file, in which the log goes on, is not where the operator looks. A log on stderr has nothing to
+/// be opened.
 fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
     let (reopen, is_file, logger) = (log.reopener(), log.is_file(), log.logger().clone());
     move || match reopen() {

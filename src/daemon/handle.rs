@@ -47,9 +47,9 @@ impl ServerHandle {
     /// Takes no further request, and ends when the live transfers have, or after `deadline`: then their peers get ERROR 0. A transfer that is
     /// done and only answers repeats is not waited for. Zero stops at once; of several deadlines the first to come counts.
     ///
-    /// The sockets that the server bound are closed first, so that another server can take its place
-    /// while the transfers end; those that it was given stay open and unread until the end. In
-    /// single-port mode the transfers need the sockets: they are closed at the end.
+    /// The sockets that the server bound are closed first, so that another server can take its
+    /// place while the transfers end; those that it was given stay open and unread until the end.
+    /// In single-port mode the transfers need the sockets: they are closed at the end.
     pub fn drain(&self, deadline: Duration) {
         self.order(Order::Drain(deadline));
     }

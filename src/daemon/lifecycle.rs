@@ -181,9 +181,9 @@ async fn drained(draining: &mut Option<Draining>) {
     }
 }
 
-/// Has a listener read no more. A socket that the server bound is closed then, so that another server
-/// can bind the address; one that a service manager passed keeps what arrives for the next server.
-/// `false` if the listener doesn't hear it in time: it ends with the process.
+/// Has a listener read no more. A socket that the server bound is closed then, so that another
+/// server can bind the address; one that a service manager passed keeps what arrives for the next
+/// server. `false` if the listener doesn't hear it in time: it ends with the process.
 async fn pause(listener: &Addr<Listener>) -> bool {
     let paused = async {
         loop {

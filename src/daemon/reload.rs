@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use crate::store::Directory;
 use crate::supervision::caught;
 
-/// What is called for a reload, and what is reported of it. It may wait for as long as a file makes it
-/// wait: a FIFO opens when somebody reads it, and a dead network file system never answers.
+/// What is called for a reload, and what is reported of it. It may wait for as long as a file
+/// makes it wait: a FIFO opens when somebody reads it, and a dead network file system never
+/// answers.
 pub(super) struct Reloads(Arc<Shared>);
 
 struct Shared {

@@ -19,8 +19,8 @@ use crate::settings::Settings;
 /// [dumps](super::ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
 /// [passed](super::passed_sockets): if there are any, no other is bound.
 ///
-/// `reopen_log` is called on a thread that serves nobody, and may wait. If it fails, the log and the
-/// service manager's status say so.
+/// `reopen_log` is called on a thread that serves nobody, and may wait. If it fails, the log and
+/// the service manager's status say so.
 ///
 /// The end takes the time to drain and [`limits::END_WITHIN`] at most. A thread that hangs in a call to
 /// the disk, or to the service manager, is not waited for: it is left behind.

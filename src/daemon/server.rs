@@ -55,8 +55,8 @@ pub enum StartError {
 pub struct Server {
     pub(super) log: Logger,
     addresses: Vec<SocketAddr>,
-    /// Those where requests arrive that others bound: open until the end. The server's own are closed
-    /// by their listeners.
+    /// Those where requests arrive that others bound: open until the end. The server's own are
+    /// closed by their listeners.
     pub(super) passed: Vec<Arc<UdpSocket>>,
     pub(super) service: Arc<Service>,
     /// What is served, if the settings named it.
