@@ -1,4 +1,4 @@
-//! `stagecoach bench`: put load on a TFTP server, and tell how it bears it.
+//! `stagecoach bench`: put load on a TFTP server, and measure it.
 
 mod load;
 mod report;
@@ -34,7 +34,7 @@ Uploads stay on the server. Point it only at servers that you may put load on.
     stagecoach bench put --to 127.0.0.1:9069 -n 100 -c 10 --size 4M
     stagecoach bench miss --to 127.0.0.1:9069 -n 20000 -c 16";
 
-/// Put load on a TFTP server, and tell how it bears it
+/// Put load on a TFTP server, and measure it
 #[derive(Debug, StructOpt)]
 #[structopt(after_help = AFTER_HELP)]
 pub(super) struct Bench {
