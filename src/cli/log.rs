@@ -1,15 +1,17 @@
 //! The log: slog-term's lines on stderr or in a file, written by a thread of their own.
 //!
 //! A record is always one line, whatever text a client or a panic puts into it:
-//! `2026-11-22T18:00:00.123Z INFO message, key: value, key: value`.
+//! `2026-11-22T18:00:00.123Z INFO message, key: value, key: "another value"`.
 
 mod line;
 mod queue;
+mod quoting;
 
 use std::backtrace::Backtrace;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -89,8 +91,7 @@ impl Log {
                 );
             }
             if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-                let backtrace = Backtrace::force_capture();
-                queue.push(format!("{info}\n{backtrace}\n").as_bytes());
+                queue.push(backtrace_lines(info).as_bytes());
             }
         }));
     }
@@ -99,6 +100,15 @@ impl Log {
     pub(super) fn close(self) {
         drop(self.closing);
     }
+}
+
+/// What follows the line of a panic. The panic's own text is in that line alone: it may quote a
+/// client, and would be several lines here.
+fn backtrace_lines(info: &PanicHookInfo<'_>) -> String {
+    let at = info.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::force_capture().to_string();
+    let indented: String = backtrace.lines().flat_map(|line| ["  ", line, "\n"]).collect();
+    format!("  backtrace of the panic at {at}:\n{indented}")
 }
 
 fn timestamp(out: &mut dyn Write) -> io::Result<()> {

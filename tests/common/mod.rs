@@ -5,6 +5,7 @@
 //! * [`content`]: files whose every octet is known from its offset, sparse files, text that is hard on netascii.
 //! * [`engine`]: a server without the program around it, for tests in which parts of it panic.
 //! * [`extended`]: a server that a test has extended.
+//! * [`logged_line`]: a line of the log, split back into its fields.
 //! * [`raw`]: a scripted client, packet by packet, for the clauses of the RFCs.
 //! * [`served`]: a daemon with a directory, and the good request that must still work after whatever a test has done to it.
 //! * [`shelf`]: a store that panics, for the engine.
@@ -27,6 +28,7 @@ pub(crate) mod counting;
 pub(crate) mod daemon;
 pub(crate) mod engine;
 pub(crate) mod extended;
+pub(crate) mod logged_line;
 pub(crate) mod namespace;
 pub(crate) mod raw;
 pub(crate) mod served;

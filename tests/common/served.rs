@@ -171,7 +171,7 @@ impl Served {
     /// The log's line about a transfer that ended so, of the name asked for.
     pub(crate) fn logged(&self, outcome: &str, name: &str) -> String {
         let line = self.daemon.wait_for_log(PATIENCE, |line| {
-            line.contains(outcome) && line.contains(&format!("name: {name},"))
+            line.contains(outcome) && line.contains(&format!(", name: {name},"))
         });
         line.unwrap_or_else(|| panic!("no line says {outcome:?} of {name}; the log:\n{}", self.daemon.log()))
     }

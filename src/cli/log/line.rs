@@ -10,6 +10,7 @@ use slog::{Drain, Level, Never, OwnedKVList, Record};
 use slog_term::{Decorator, FullFormat, RecordDecorator, TermDecorator};
 
 use super::queue::Queue;
+use super::quoting::quote;
 use super::timestamp;
 use crate::limits;
 
@@ -56,16 +57,21 @@ impl Decorator for Queued {
     }
 }
 
-/// A record that is being formatted, on one line: control characters in messages and values are escaped.
+/// A record that is being formatted, on one line: control characters in messages are escaped, and
+/// values are [quoted](super::quoting) where they have to be.
 #[derive(Default)]
 struct Line {
     text: Vec<u8>,
     /// Where its fields are, the last of them first.
     fields: Vec<Range<usize>>,
-    /// Fields in their order.
+    /// Fields in their order, or a value in quotes.
     ordered: Vec<u8>,
-    /// What comes now is a message or a value.
+    /// What comes now is a message.
     escape: bool,
+    /// Where the key begins that was begun last.
+    key_at: usize,
+    /// Where the value begins that comes now.
+    value_at: Option<usize>,
     /// The record's level, if there are to be colours.
     colours: Option<Level>,
     coloured: bool,
@@ -78,6 +84,8 @@ impl Line {
             fields: Vec::new(),
             ordered: Vec::new(),
             escape: false,
+            key_at: 0,
+            value_at: None,
             colours: None,
             coloured: false,
         }
@@ -86,7 +94,7 @@ impl Line {
     fn begin(&mut self, colours: Option<Level>) {
         self.text.clear();
         self.fields.clear();
-        (self.escape, self.colours, self.coloured) = (false, colours, false);
+        (self.escape, self.value_at, self.colours, self.coloured) = (false, None, colours, false);
     }
 
     /// The finished line, with its fields as they were written in the code.
@@ -111,6 +119,15 @@ impl Line {
             write!(self.text, "\x1b[{code}m")?;
         }
         Ok(())
+    }
+
+    /// The value that comes now, if one does, is complete.
+    fn end_value(&mut self) {
+        let Some(start) = self.value_at.take() else { return };
+        let is_of_key = |octet: &&u8| octet.is_ascii_alphanumeric() || **octet == b'_';
+        let key_octets = self.text[self.key_at..].iter().take_while(is_of_key).count();
+        let key = self.key_at..self.key_at + key_octets;
+        quote(&mut self.text, key, start, &mut self.ordered);
     }
 
     /// What came until now was a field.
@@ -173,6 +190,7 @@ impl fmt::Write for Pieces<'_> {
 impl RecordDecorator for Line {
     fn reset(&mut self) -> io::Result<()> {
         self.escape = false;
+        self.end_value();
         if std::mem::take(&mut self.coloured) {
             self.text.extend_from_slice(b"\x1b[0m");
         }
@@ -206,12 +224,14 @@ impl RecordDecorator for Line {
 
     fn start_key(&mut self) -> io::Result<()> {
         self.fields.push(self.text.len()..self.text.len());
-        self.style(format_args!("1"))
+        self.style(format_args!("1"))?;
+        self.key_at = self.text.len();
+        Ok(())
     }
 
     fn start_value(&mut self) -> io::Result<()> {
         self.reset()?;
-        self.escape = true;
+        self.value_at = Some(self.text.len());
         Ok(())
     }
 }

@@ -28,7 +28,10 @@ fn hostile_text_stays_on_its_line() {
     let text = logged(false, |log| {
         info!(log, "asked\nfor"; "name" => "a\r\n2026 INFO forged\u{1b}[2J\u{9b}é");
     });
-    assert!(text.ends_with("INFO asked\\nfor, name: a\\r\\n2026 INFO forged\\u{1b}[2J\\u{9b}é\n"), "{text}");
+    assert!(
+        text.ends_with("INFO asked\\nfor, name: \"a\\r\\n2026 INFO forged\\u{1b}[2J\\u{9b}é\"\n"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1);
 }
 

@@ -47,7 +47,7 @@ fn fields_come_in_the_order_in_which_the_code_has_them_the_loggers_first() {
         lines,
         [
             " INFO none, from: logger",
-            " INFO three, from: logger, a: 1, empty: , c: x, y: z",
+            " INFO three, from: logger, a: 1, empty: \"\", c: \"x,\\x20y: z\"",
             " INFO from: logger, inner: child, a: true",
         ]
     );
@@ -60,7 +60,7 @@ fn a_terminal_gets_the_level_in_its_colour_and_names_in_bold() {
         lines,
         [concat!(
             " \u{1b}[33mWARN\u{1b}[0m \u{1b}[1mm\\u{1b}sg\u{1b}[0m, \u{1b}[1mfrom\u{1b}[0m: logger, ",
-            "\u{1b}[1ma\u{1b}[0m: x\\u{1b}[2J, \u{1b}[1mb\u{1b}[0m: 2",
+            "\u{1b}[1ma\u{1b}[0m: \"x\\u{1b}[2J\", \u{1b}[1mb\u{1b}[0m: 2",
         )]
     );
 }
@@ -94,6 +94,6 @@ fn a_value_that_logs_as_a_panic_does_leaves_two_lines() {
     });
     assert_eq!(
         lines,
-        [" INFO inner, from: logger, a: 1", " INFO outer, from: logger, value: begun and done"]
+        [" INFO inner, from: logger, a: 1", " INFO outer, from: logger, value: \"begun and done\""]
     );
 }
