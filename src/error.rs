@@ -3,9 +3,12 @@
 //! A peer sees a code and the short text of a [`Failure`], never a path: U-Boot stops on codes 1 and 2 and
 //! restarts for ever on every other, so "missing" is always 1 and "forbidden" always 2.
 
+mod limit;
+
 use std::borrow::Cow;
 use std::fmt;
 
+pub use self::limit::Limit;
 use crate::wire::ErrorCode;
 
 /// A reason that a peer may be told. Its [`Display`](fmt::Display) text is what the peer reads.
@@ -122,6 +125,7 @@ pub struct Fault {
     pub failure: Failure,
     /// Words for the peer in place of the failure's own, where an extension has some.
     told: Option<Box<str>>,
+    limit: Option<Limit>,
     /// What the log says besides: an errno's text, a panic's. Never sent to a peer.
     pub detail: Option<Box<str>>,
 }
@@ -133,7 +137,18 @@ impl Fault {
         let mut text = String::with_capacity(128);
         // Writing to a string doesn't fail, unless what is written says so; then what came until there has to do.
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{detail}"));
-        Self { failure, told: None, detail: Some(text.into_boxed_str()) }
+        Self { failure, told: None, limit: None, detail: Some(text.into_boxed_str()) }
+    }
+
+    /// A request met this limit. `detail` is for the operator.
+    pub fn limited(failure: Failure, limit: Limit, detail: impl fmt::Display) -> Self {
+        Self { limit: Some(limit), ..Self::new(failure, detail) }
+    }
+
+    /// The limit that was met, if it was one.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.limit
     }
 
     /// An extension's refusal. `told` goes to the peer, and to the log: what of it isn't printable ASCII is left out. The peer gets so many octets of it as an
@@ -150,7 +165,7 @@ impl Fault {
     pub fn refusal(code: ErrorCode, told: &str) -> Self {
         let is_plain = |c: &char| matches!(c, ' '..='~');
         let told: Box<str> = told.chars().filter(is_plain).collect();
-        Self { failure: Failure::Refused(code), detail: Some(told.clone()), told: Some(told) }
+        Self { failure: Failure::Refused(code), detail: Some(told.clone()), told: Some(told), limit: None }
     }
 
     /// What the peer reads.
@@ -162,7 +177,7 @@ impl Fault {
 
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
-        Self { failure, told: None, detail: None }
+        Self { failure, told: None, limit: None, detail: None }
     }
 }
 

@@ -55,6 +55,11 @@ pub const OUTAGE_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// Such lines that are logged in that time: a client that makes up names doesn't fill the
 /// log, nor the table that remembers them.
 pub const OUTAGES_LOGGED_MAX: usize = 256;
+/// A limit that requests meet is logged once in this time, with how often it was met.
+pub const LIMIT_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// Reasons that are counted each for itself: more than there are, but extensions refuse by codes of
+/// their own.
+pub const REASONS_COUNTED_MAX: usize = 256;
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
@@ -410,6 +415,9 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
 pub const DUMP_LINES_AT_ONCE: usize = 256;
 /// Pause after so many of them: the thread of the log writes what has come every [`LOG_REST`].
 pub const DUMP_PAUSE: Duration = Duration::from_millis(10);
+/// How often a list of the live transfers of one arbiter yields to sessions that are at work, so that it
+/// has their octets: they take microseconds, and those of an arbiter that hangs cost no more than this.
+pub const LIST_ATTEMPTS_MAX: u32 = 1000;
 /// How long an operator's list of live transfers is waited for.
 pub const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last word to the service manager may take.

@@ -229,7 +229,7 @@ fn a_listener_that_panics_at_every_start_ends_the_program_with_a_code_of_its_own
     // Five restarts within ten seconds, and not a sixth.
     let Ended { status, log } = daemon.wait_for_end(Duration::from_secs(10));
     assert_eq!(status.code(), Some(3), "{log}");
-    let panics = lines(&log, "ERRO listener panicked, transfer: -, panic: chaos at listener.started (src/");
+    let panics = lines(&log, "ERRO listener panicked, transfer: -, panic: \"chaos at listener.started (src/");
     assert_eq!(panics.count(), 6, "{log}");
     let last: Vec<&str> = log.lines().filter(|line| line.starts_with("stagecoach: ")).collect();
     let wanted =

@@ -252,6 +252,34 @@ fn port_range_holds_for_every_answer_and_its_end_is_no_end() {
     assert!(within.contains(&refused.tid().port()), "errors too");
 }
 
+/// What no port is left for is refused from the well-known one, where clients are to hear of limits.
+#[test]
+fn an_exhausted_port_range_follows_over_limit_error() {
+    let (served, low) = (0..50)
+        .find_map(|step| {
+            let low = 29_100 + (std::process::id() % 400) as u16 * 5 + step;
+            std::net::UdpSocket::bind(("127.0.0.1", low)).ok()?;
+            Some((Served::new(&["--port-range", &format!("{low}:{low}"), "--over-limit", "error"]), low))
+        })
+        .expect("a free port");
+    let first = served.offered(GOOD, &[]);
+    assert_eq!(first.tid().port(), low);
+    for request in [rrq(GOOD, "octet", &[SLOW]), wrq("new", "octet", &[SLOW])] {
+        let mut refused = served.ask(&request);
+        assert_eq!(refused.expect_error(0), "Server is busy");
+        assert_eq!(refused.tid().port(), served.daemon.port());
+    }
+    // And what is refused anyway says why.
+    served.ask(&rrq(GOOD, "mail", &[])).expect_error(4);
+    let named =
+        |line: &str| line.contains(" WARN limit reached, limit: --port-range, count: 1, peer: 127.0.0.1:");
+    assert!(served.daemon.wait_for_log(Duration::from_secs(20), named).is_some(), "{}", served.daemon.log());
+    let log = served.daemon.log();
+    assert!(!log.contains(" ERRO "), "{log}");
+    first.send(&raw::error(0, "done"));
+    served.serves_when_there_is_room();
+}
+
 /// LORE-20: an ERROR would make the client give up; silence makes it repeat.
 #[test]
 fn max_transfers_leaves_further_requests_unanswered_until_one_ends() {

@@ -2,11 +2,15 @@
 
 mod common;
 
+use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use common::daemon::{Daemon, binary};
 use common::logged_line::LoggedLine;
-use common::raw::{self, ack, rrq};
-use common::served::{GOOD, Served};
+use common::raw::{self, ack, data, rrq, wrq};
+use common::served::{self, GOOD, SLOW, Served};
 
 /// How long a line may take. Generous: a loaded machine is not a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,4 +43,184 @@ fn a_client_can_not_forge_a_field() {
     let log = served.daemon.log();
     assert!(!log.contains(", name: boot/vmlinuz") && !log.contains(", peer: 192.0.2.66:7"), "{log}");
     served.still_serves();
+}
+
+/// The line of a limit, which names its flag.
+fn limit_line(served: &Served, name: &str) -> LoggedLine {
+    let found =
+        line(served, |line| line.message == "limit reached" && line.field("limit").as_deref() == Some(name));
+    assert_eq!(found.level, "WARN", "{found:?}");
+    assert!(found.field("peer").unwrap().starts_with("127.0.0.1:"), "{found:?}");
+    found
+}
+
+/// How many lines there are about this limit.
+fn limit_lines(served: &Served, name: &str) -> usize {
+    served.daemon.log().lines().filter(|line| line.contains(&format!(", limit: {name},"))).count()
+}
+
+#[test]
+fn every_limit_that_bites_names_its_flag() {
+    let served = Served::new(&["--max-transfers", "1"]);
+    let first = served.offered(GOOD, &[]);
+    for _ in 0..20 {
+        served.ask(&rrq(GOOD, "octet", &[SLOW])).expect_silence(Duration::from_millis(5));
+    }
+    assert_eq!(limit_line(&served, "--max-transfers").field("count").as_deref(), Some("1"));
+    assert_eq!(limit_lines(&served, "--max-transfers"), 1, "once a minute");
+    drop(first);
+    // What was withheld is said at the end.
+    let log = served.daemon.stop().log;
+    let told: u64 = log
+        .lines()
+        .filter(|line| line.contains("limit reached, limit: --max-transfers,"))
+        .filter_map(|line| LoggedLine::read(line).field("count")?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(told, 20, "{log}");
+
+    let served = Served::new(&["--max-transfers-per-client", "1"]);
+    let first = served.offered(GOOD, &[]);
+    served.ask(&rrq(GOOD, "octet", &[SLOW]));
+    limit_line(&served, "--max-transfers-per-client");
+    drop(first);
+
+    let served = Served::new(&["--min-free", "900000G"]);
+    served.ask(&wrq("new", "octet", &[])).expect_error(3);
+    limit_line(&served, "--min-free");
+
+    let served = Served::new(&["--max-upload-size", "100"]);
+    served.ask(&wrq("new", "octet", &[("tsize", "101")])).expect_error(3);
+    limit_line(&served, "--max-upload-size");
+    let mut client = served.ask(&wrq("new", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, &[1; 101]));
+    client.expect_error(3);
+    let refused = served.logged("write failed", "new");
+    assert!(refused.contains(" INFO "), "{refused}");
+}
+
+#[test]
+fn descriptors_that_are_used_up_are_one_line_and_not_one_a_client() {
+    let root = served::directory();
+    let mut command = Command::new("sh");
+    let run = format!("ulimit -n 48; exec {} --host 127.0.0.1 -p 0 --root \"$1\"", binary().display());
+    command.args(["-c", &run, "sh"]).arg(root.path());
+    let daemon = Daemon::spawn(command);
+    let served = Served::at(root, daemon);
+    // (Two of them for each: a socket, and sooner or later a file.)
+    let clients: Vec<_> = (0..120)
+        .map(|number| match number % 2 {
+            0 => served.ask(&rrq(GOOD, "octet", &[SLOW])),
+            _ => served.ask(&wrq(&format!("new{number}"), "octet", &[SLOW])),
+        })
+        .collect();
+    limit_line(&served, "RLIMIT_NOFILE");
+    drop(clients);
+    // The log's own lines of it are few, and so are errors.
+    served.serves_when_there_is_room();
+    assert!(limit_lines(&served, "RLIMIT_NOFILE") <= 2, "{}", served.daemon.log());
+    let log = served.daemon.log();
+    let errors = log.lines().filter(|line| line.contains(" ERRO ")).count();
+    assert_eq!(errors, 0, "{log}");
+}
+
+/// A client that announces what it doesn't send.
+#[test]
+fn an_upload_that_is_cut_short_is_a_warning() {
+    let served = Served::new(&[]);
+    for (name, announced, level) in [("short", "1000", "WARN"), ("whole", "100", "INFO")] {
+        let mut client = served.ask(&wrq(name, "octet", &[("tsize", announced)]));
+        client.expect_oack();
+        client.send(&data(1, &[7; 100]));
+        client.expect_ack(1);
+        let line = LoggedLine::read(&served.logged("write complete", name));
+        assert_eq!(line.level, level, "{line:?}");
+        let wanted = (level == "WARN").then(|| announced.to_owned());
+        assert_eq!(line.field("announced"), wanted, "{line:?}");
+        assert_eq!(line.field("octets").as_deref(), Some("100"), "{line:?}");
+    }
+}
+
+#[test]
+fn a_line_has_what_was_asked_for_and_what_was_granted() {
+    let served = Served::new(&["-v", "--blksize-max", "1000"]);
+    let asked = [("blksize", "65464"), ("TSIZE", "0"), ("x-board", "a b")];
+    let mut client = served.ask(&rrq(GOOD, "octet", &asked));
+    client.expect_oack();
+    client.send(&raw::error(0, "thank you"));
+    let of_transfer = LoggedLine::read(&served.logged("read declined", GOOD));
+    assert_eq!(of_transfer.field("asked").as_deref(), Some("blksize=65464 TSIZE=0 x-board=a b"));
+    assert_eq!(of_transfer.field("options").as_deref(), Some("blksize=1000 TSIZE=1300"));
+    // `-v` shows each packet, the first of them too.
+    let requested = line(&served, |line| {
+        line.message == "received" && line.field("packet").is_some_and(|packet| packet.starts_with("RRQ"))
+    });
+    let packet = format!("RRQ {GOOD} octet blksize=65464 TSIZE=0 x-board=a b");
+    assert_eq!(requested.field("packet"), Some(packet));
+    // Also what is refused has its options.
+    served.ask(&rrq("x", "mail", &[("tsize", "0")])).expect_error(4);
+    let refused = line(&served, |line| line.message == "read refused");
+    assert_eq!(refused.field("asked").as_deref(), Some("tsize=0"));
+}
+
+#[test]
+fn a_line_is_as_loud_as_what_an_operator_has_to_do() {
+    let served = Served::new(&["--timeout", "0.6", "--ack-timeout", "0.2"]);
+    let level = |outcome: &str, name: &str| LoggedLine::read(&served.logged(outcome, name)).level;
+    // A file that is missing, unless loaders try such names until one is there.
+    served.ask(&rrq("boot/vmlinuz", "octet", &[])).expect_error(1);
+    served.ask(&rrq("pxelinux.cfg/C0A8025B", "octet", &[])).expect_error(1);
+    assert_eq!(level("read failed", "boot/vmlinuz"), "WARN");
+    assert_eq!(level("read failed", "pxelinux.cfg/C0A8025B"), "INFO");
+    // A client that leaves knows why.
+    let mut leaving = served.reading(GOOD, &[]);
+    leaving.expect_data(1);
+    leaving.send(&raw::error(0, "enough"));
+    assert_eq!(level("read peer-aborted", GOOD), "INFO");
+    // One that is never heard of may not hear us.
+    let silent = served.ask(&wrq("unheard", "octet", &[]));
+    assert_eq!(level("write unanswered", "unheard"), "WARN");
+    drop(silent);
+}
+
+/// What the first answer from another port meets at many a NAT.
+#[test]
+fn a_port_that_is_closed_before_anything_arrived_hints_at_nat() {
+    let served = Served::new(&[]);
+    drop(served.ask(&rrq(GOOD, "octet", &[])));
+    let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
+    assert_eq!(gone.level, "WARN");
+    assert!(gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
+    let served = Served::new(&["--single-port"]);
+    drop(served.ask(&rrq(GOOD, "octet", &[])));
+    let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
+    assert!(!gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
+}
+
+#[test]
+fn what_is_live_has_its_octets_its_size_and_its_age() {
+    let served = Served::new(&[]);
+    served.ask(&rrq("missing", "octet", &[])).expect_error(1);
+    let mut reader = served.reading(GOOD, &[]);
+    reader.expect_data(1);
+    reader.send(&ack(1));
+    reader.expect_data(2);
+    let mut writer = served.writing("new", &[("tsize", "600")]);
+    writer.send(&data(1, &[1; 512]));
+    writer.expect_ack(1);
+    served.daemon.signal(Signal::SIGUSR1);
+    let read = line(&served, |line| line.message == "live read");
+    assert_eq!(read.field("octets").as_deref(), Some("512"));
+    assert_eq!(read.field("size").as_deref(), Some("1300"));
+    assert!(read.field("seconds").unwrap().parse::<f64>().is_ok_and(|seconds| seconds < 60.0), "{read:?}");
+    let write = line(&served, |line| line.message == "live write");
+    assert_eq!(write.field("octets").as_deref(), Some("512"));
+    assert_eq!(write.field("size").as_deref(), Some("600"));
+    // Both count, though neither has ended.
+    let counters = line(&served, |line| line.message == "counters");
+    assert_eq!(counters.field("octets").as_deref(), Some("1024"));
+    let counted = line(&served, |line| line.message == "counted");
+    assert_eq!(counted.field("counter").as_deref(), Some("failed"));
+    assert_eq!(counted.field("why").as_deref(), Some("File not found"));
+    assert_eq!(counted.field("count").as_deref(), Some("1"));
 }

@@ -152,7 +152,7 @@ impl Kit {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return false,
             // (It hears nothing, as of a server that is full.)
-            Claim::Full(_) | Claim::Flood => return true,
+            Claim::Full(_) | Claim::Flood(_) => return true,
         };
         let (request, received_at) = (request.into_owned(), Instant::now());
         let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };

@@ -13,7 +13,7 @@ use super::service::Service;
 use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::Upload;
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::net::{Link, SharedLink, UdpLink};
 use crate::observe::{Label, Report};
 use crate::store::Source;
@@ -78,6 +78,7 @@ pub(super) struct Summary {
     pub(super) size: Option<u64>,
     pub(super) options: String,
     pub(super) detail: Option<Box<str>>,
+    pub(super) limit: Option<Limit>,
 }
 
 /// A file that was opened to be read, and what it says of itself.
@@ -193,11 +194,6 @@ impl Lease {
         self.replied.load(Ordering::Relaxed)
     }
 
-    /// Octets that have arrived, unless somebody is at work on the transfer in this moment.
-    pub(super) fn octets(&self) -> Option<u64> {
-        Some(self.try_hold()?.machine.as_ref()?.tally().octets)
-    }
-
     /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
     pub(super) fn hold(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,9 +212,26 @@ impl Lease {
         self.destination()?.label.clone()
     }
 
-    /// The report of a transfer that begins.
-    pub(super) fn beginning(&self) -> Report {
-        Report { label: self.label(), ..self.assignment.report(self.local, Outcome::Complete) }
+    /// The report of a transfer that is under way, and the octets that have arrived. These, and the
+    /// size of its file, are missing if somebody is at work on it for longer than so many `attempts`.
+    pub(super) fn under_way(&self, attempts: &mut u32) -> (Report, Option<u64>) {
+        let (size, octets) = match self.hold_soon(attempts) {
+            Some(held) => (held.summary.size, held.machine.as_ref().map(|machine| machine.tally().octets)),
+            None => (None, None),
+        };
+        let report = self.assignment.report(self.local, Outcome::Complete);
+        (Report { label: self.label(), size, ..report }, octets)
+    }
+
+    /// What sessions hand on, for those who can wait for one that is at work and not for one that hangs.
+    fn hold_soon(&self, attempts: &mut u32) -> Option<MutexGuard<'_, Held>> {
+        loop {
+            if let Some(held) = self.try_hold() {
+                return Some(held);
+            }
+            *attempts = attempts.checked_sub(1)?;
+            std::thread::yield_now();
+        }
     }
 
     /// The report of a transfer that is over; once.
@@ -235,7 +248,11 @@ impl Lease {
         report.options = std::mem::take(&mut summary.options);
         // A packet that couldn't be sent is no news if the transfer came through all the same.
         report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
+        report.limit = summary.limit.take().filter(|_| !report.outcome.is_success());
         report.tally = held.machine.as_ref().map(Machine::tally).unwrap_or_default();
+        if report.detail.is_none() && self.peer_state.inbox().is_none() {
+            report.detail = hint(&report).map(Into::into);
+        }
         Some(report)
     }
 
@@ -268,6 +285,15 @@ impl Lease {
         }
         service.finish(report);
         self.peer_state.set_over();
+    }
+}
+
+/// What an operator may try where a client that asked was never heard of again.
+fn hint(report: &Report) -> Option<&'static str> {
+    let is_unheard = report.tally.octets == 0;
+    match report.outcome {
+        Outcome::PeerGone if is_unheard => Some("a client behind NAT or a firewall may need --single-port"),
+        _ => None,
     }
 }
 

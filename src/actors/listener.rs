@@ -17,11 +17,12 @@ use tokio::time::Instant;
 use super::error_budget::ErrorBudget;
 use super::live_peers::{Claim, LivePeers, Ticket};
 use super::roster::Serve;
-use super::service::Service;
+use super::service::{Service, limit_met};
 use super::session::{Again, Assignment};
+use super::shown::Requested;
 use super::workers::Workers;
 use crate::chaos::Part;
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
 use crate::observe::{Fact, Report};
@@ -218,8 +219,17 @@ impl Listener {
         self.service.observe(&Fact::Dropped { peer, why });
     }
 
+    /// It gets no answer, because of a limit.
+    fn beyond(&self, limit: Limit, peer: SocketAddr) {
+        self.service.observe(&Fact::LimitReached { limit, peer });
+        self.dropped(peer, limit.meaning());
+    }
+
     fn on_request(&mut self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
+        if let Some(log) = &self.service.packet_log {
+            trace!(log, "received"; "from" => %peer, "to" => %received.to, "packet" => %Requested(&request));
+        }
         if !self.service.access.allows(peer.ip(), request.direction) {
             let fault = Fault::new(Failure::Forbidden, "not for clients at this address");
             return self.refuse(received, Some(&request), &fault);
@@ -232,13 +242,14 @@ impl Listener {
         let ticket = match claim {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return,
-            Claim::Flood => return self.dropped(peer, "too many clients have not answered yet"),
+            Claim::Flood(limit) => return self.beyond(limit, peer),
             // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
-            Claim::Full(why) if self.service.over_limit == OverLimit::Silence => {
-                return self.dropped(peer, why);
+            Claim::Full(limit) if self.service.over_limit == OverLimit::Silence => {
+                return self.beyond(limit, peer);
             }
-            Claim::Full(why) => {
-                return self.refuse(received, Some(&request), &Fault::new(Failure::Busy, why));
+            Claim::Full(limit) => {
+                let fault = Fault::limited(Failure::Busy, limit, limit.meaning());
+                return self.refuse(received, Some(&request), &fault);
             }
         };
         let request = request.into_owned();
@@ -249,10 +260,17 @@ impl Listener {
             Err(fault) => return self.finish(&assignment, received.to, fault, ticket),
         };
         let port = self.socket.clone().filter(|_| self.service.single_port);
-        let serve = Box::new(Serve { assignment, way, local: received.to, port, opened, ticket });
+        let last_resort = self.last_resort();
+        let serve =
+            Box::new(Serve { assignment, way, local: received.to, port, last_resort, opened, ticket });
         if self.workers.hand_out(serve).is_err() {
-            self.dropped(peer, "too many requests wait for a session");
+            self.beyond(Limit::RequestsWaiting, peer);
         }
+    }
+
+    /// What a transfer for which there is no port is refused from, if it is to be refused.
+    fn last_resort(&self) -> Option<Arc<UdpSocket>> {
+        self.socket.clone().filter(|_| self.service.over_limit == OverLimit::Error)
     }
 
     /// What every request has to be. A name that no file can have is refused here, unless routes may see something else in it.
@@ -271,7 +289,7 @@ impl Listener {
         // (Another host may have the file that a broadcast asks for.)
         if to_broadcast || matches!(outcome, Outcome::Outage(_)) {
             let report = assignment.report(to, outcome);
-            return self.service.finish(Report { detail: fault.detail, ..report });
+            return self.service.finish(Report { limit: fault.limit(), detail: fault.detail, ..report });
         }
         if !self.may_refuse(peer, received_at) {
             return;
@@ -284,6 +302,7 @@ impl Listener {
         let sent = self.send_refusal(peer, to, &fault_packet(&fault));
         let local = *sent.as_ref().unwrap_or(&to);
         let mut report = assignment.report(local, outcome);
+        report.limit = fault.limit();
         report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
         self.service.finish(report);
         drop(ticket);
@@ -294,15 +313,23 @@ impl Listener {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
             return send_from_port(socket, to, peer, packet).map(|()| to);
         }
-        self.refusals.send(peer, to, packet)
+        let sent = self.refusals.send(peer, to, packet);
+        let Some(limit) = sent.as_ref().err().and_then(|error| limit_met(error, self.service.ports)) else {
+            return sent;
+        };
+        self.service.observe(&Fact::LimitReached { limit, peer });
+        // From the only port that is left, so that the client hears of it at all.
+        match self.last_resort().filter(|_| limit == Limit::PortRange) {
+            Some(socket) => send_from_port(&socket, to, peer, packet).map(|()| to),
+            None => sent,
+        }
     }
 
     /// Whether one more ERROR may go there.
     fn may_refuse(&mut self, peer: SocketAddr, now: Instant) -> bool {
         let may = self.errors.spend(peer.ip(), now);
         if !may {
-            self.service
-                .observe(&Fact::Dropped { peer, why: "too many refusals to its network in one second" });
+            self.beyond(Limit::RefusalsPerPrefix, peer);
         }
         may
     }
@@ -315,6 +342,9 @@ impl Listener {
         }
         if !self.may_refuse(peer, Instant::now()) {
             return;
+        }
+        if let Some(limit) = fault.limit() {
+            self.service.observe(&Fact::LimitReached { limit, peer });
         }
         let packet = fault_packet(fault);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.

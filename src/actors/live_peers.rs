@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::session::{Again, Forsaken, Repeated, Returned, Session, Superseded};
 use super::unproven::Unproven;
+use crate::error::Limit;
 use crate::limits;
 use crate::net::{Inbox, Received};
 use crate::observe::TransferId;
@@ -228,10 +229,10 @@ pub(super) enum Claim {
     New(Ticket),
     /// The same that a session has just answered; it was told.
     Repeat,
-    /// One too many, and of what.
-    Full(&'static str),
-    /// One too many of those of whom nobody knows who sent them.
-    Flood,
+    /// One too many, by this limit.
+    Full(Limit),
+    /// The same, by a limit of those of whom nobody knows who sent them.
+    Flood(Limit),
 }
 
 /// A transfer's place in the table, given back when dropped.
@@ -320,11 +321,14 @@ impl LivePeers {
         {
             return Claim::Repeat;
         }
-        if self.unproven.are_too_many() || !self.unproven.have_room_for(received.from.ip()) {
-            return Claim::Flood;
+        if self.unproven.are_too_many() {
+            return Claim::Flood(Limit::Unproven);
         }
-        if let Err(why) = self.find_place(&table, &key, begins_anew) {
-            return Claim::Full(why);
+        if !self.unproven.have_room_for(received.from.ip()) {
+            return Claim::Flood(Limit::UnprovenPerPrefix);
+        }
+        if let Err(limit) = self.find_place(&table, &key, begins_anew) {
+            return Claim::Full(limit);
         }
         if self.per_client_max.is_some() {
             *table.clients.entry(received.from.ip()).or_default() += 1;
@@ -338,15 +342,15 @@ impl LivePeers {
 
     /// Whether there is a place for one more of this client. One that begins anew has the place that it had: its earlier transfer is about to end. (If
     /// it has answered; otherwise nobody knows whether it is the one who asks, and there would be no bound.)
-    fn find_place(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), &'static str> {
+    fn find_place(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), Limit> {
         let has_place = begins_anew
             && table.peers.get(key).is_some_and(|entry| entry.session.answered.load(Ordering::Relaxed));
         if table.live >= self.transfers_max + usize::from(has_place) {
-            return Err("the limit of transfers is reached");
+            return Err(Limit::Transfers);
         }
         let of_client = table.clients.get(&key.0.ip()).copied().unwrap_or_default();
         if self.per_client_max.is_some_and(|most| of_client >= most + usize::from(has_place)) {
-            return Err("the limit of transfers of one client is reached");
+            return Err(Limit::TransfersPerClient);
         }
         Ok(())
     }

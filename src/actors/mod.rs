@@ -35,6 +35,7 @@ mod routing;
 mod service;
 mod session;
 mod session_supervisor;
+mod shown;
 #[cfg(test)]
 mod sim;
 mod switchboard;

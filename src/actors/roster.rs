@@ -45,6 +45,8 @@ pub(super) struct Serve {
     pub(super) local: SocketAddr,
     /// In single-port mode, the socket that the request came to.
     pub(super) port: Option<Arc<UdpSocket>>,
+    /// The socket that the request came to, to be refused from where there is no other.
+    pub(super) last_resort: Option<Arc<UdpSocket>>,
     /// The file, if it could be opened without waiting.
     pub(super) opened: Option<Opened>,
     pub(super) ticket: Ticket,
@@ -204,11 +206,11 @@ impl Roster {
             let entries = self.lock();
             entries.children.values().map(|child| (Arc::clone(&child.lease), child.session.clone())).collect()
         };
+        let mut attempts = limits::LIST_ATTEMPTS_MAX;
         let live = children.into_iter().filter(|(lease, _)| !lease.is_reported());
-        live.map(|(lease, session)| Live {
-            report: lease.beginning(),
-            octets: lease.octets(),
-            session: session.map(Addr::recipient),
+        live.map(|(lease, session)| {
+            let (report, octets) = lease.under_way(&mut attempts);
+            Live { report, octets, session: session.map(Addr::recipient) }
         })
         .collect()
     }

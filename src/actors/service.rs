@@ -1,17 +1,19 @@
 //! What all sessions of a server share. Nothing in it changes while it serves.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use slog::Logger;
 
 use super::extensions::kept_thread;
 use super::history::History;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
-use crate::error::Failure;
+use crate::error::{Failure, Limit};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
 use crate::limits;
 use crate::net::PortRange;
@@ -99,6 +101,9 @@ impl Service {
 
     /// A transfer is over: tells everybody who wants to know.
     pub(super) fn finish(&self, report: Report) {
+        if let Some(limit) = report.limit {
+            self.observe(&Fact::LimitReached { limit, peer: report.peer });
+        }
         self.observe(&Fact::Finished(&report));
         self.history.push(report);
     }
@@ -143,5 +148,14 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+/// The limit that is in the way of a socket for a transfer.
+pub(super) fn limit_met(error: &io::Error, ports: Option<PortRange>) -> Option<Limit> {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => Some(Limit::OpenFiles),
+        _ if ports.is_some() && error.kind() == io::ErrorKind::AddrInUse => Some(Limit::PortRange),
+        _ => None,
     }
 }

@@ -11,16 +11,17 @@ use tokio::time::Instant;
 use super::lease::Lease;
 use super::registry::Registry;
 use super::roster::{Child, Roster, Serve, Wanted};
-use super::service::Service;
+use super::service::{Service, limit_met};
 use super::session::{End, Session};
 use super::switchboard::Switchboard;
 use super::workers::Pulse;
 use crate::chaos::Part;
-use crate::error::Failure;
+use crate::error::{Failure, Limit};
 use crate::limits;
-use crate::net::{Spare, SpareSockets, UdpLink};
+use crate::net::{Spare, SpareSockets, UdpLink, send_from_port};
 use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
+use crate::transfer::{Outcome, error_packet};
 
 /// Starts a session for each request that the listeners hand to its arbiter, another in place of one that fails, and buries those that end. What must
 /// outlive a session is in its lease; what must outlive this supervisor, and its arbiter, in the roster.
@@ -149,12 +150,19 @@ impl SessionSupervisor {
         }
     }
 
-    /// Nobody can be told without a socket: the client repeats its request, and there may be one then.
+    /// Without a socket nobody hears of it: the client repeats its request, and there may be one then.
+    /// Unless clients are to hear of limits: then the ERROR comes from the well-known port, and the
+    /// client gives up, or asks another server.
     fn refuse(&self, serve: Serve, error: &io::Error) {
-        let Serve { assignment, local, ticket, .. } = serve;
-        // (Of an upload, too, nobody is told, whatever the report says.)
-        let outcome = self.service.refusal(assignment.request.direction, Failure::Busy);
+        let Serve { assignment, local, ticket, last_resort, .. } = serve;
+        let peer = assignment.peer;
+        let limit = limit_met(error, self.service.ports);
+        let port = last_resort.filter(|_| limit == Some(Limit::PortRange) && !assignment.to_broadcast);
+        let is_told =
+            port.is_some_and(|port| send_from_port(&port, local, peer, &error_packet(Failure::Busy)).is_ok());
+        let outcome = if is_told { Outcome::Failed(Failure::Busy) } else { Outcome::Outage(Failure::Busy) };
         let mut report = assignment.report(local, outcome);
+        report.limit = limit;
         report.detail = Some(error.to_string().into());
         // It is a new request then, also while those who hear of this one take their time.
         ticket.state.set_answered();

@@ -118,7 +118,7 @@ impl Hall {
         let ticket = match claim {
             Claim::New(ticket) => ticket,
             Claim::Repeat => return None,
-            Claim::Full(_) | Claim::Flood => panic!("so few, and no place"),
+            Claim::Full(_) | Claim::Flood(_) => panic!("so few, and no place"),
         };
         let name = Name::from_request(request.filename().as_bytes()).unwrap();
         let source = (request.direction == Direction::Read).then(|| {

@@ -5,28 +5,37 @@ use tokio::time::sleep;
 
 use crate::actors::LiveTransfer;
 use crate::limits;
-use crate::observe::{Label, Tallied};
+use crate::observe::{Label, Tallied, TalliedReason};
 
-/// Writes a line for each transfer, and one with the counters. So many lines at a time, so that the log
-/// has room for them, and so that whoever serves on this thread has a turn between.
-pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied) {
+/// Writes a line for each transfer, one with the counters, and one for each reason why something
+/// didn't go well. So many lines at a time, so that the log has room for them, and so that whatever is
+/// served on this thread has a turn between.
+pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied, reasons: &[TalliedReason]) {
     for (number, lines) in live.chunks(limits::DUMP_LINES_AT_ONCE).enumerate() {
         if number > 0 {
             sleep(limits::DUMP_PAUSE).await;
         }
         lines.iter().for_each(|transfer| log_transfer(log, transfer));
     }
+    // What live transfers have is there, though they are counted when they end.
+    let octets = live.iter().fold(counts.octets, |sum, transfer| sum.saturating_add(transfer.octets));
     info!(log, "counters"; "live" => live.len(), "complete" => counts.complete, "failed" => counts.failed,
         "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
-        "misbehaved" => counts.misbehaved, "octets" => counts.octets);
+        "misbehaved" => counts.misbehaved, "limited" => counts.limited, "octets" => octets);
+    for TalliedReason { counter, why, count, .. } in reasons {
+        info!(log, "counted"; "counter" => counter, "count" => count, "why" => why);
+    }
 }
 
 fn log_transfer(log: &Logger, transfer: &LiveTransfer) {
     let report = &transfer.report;
     let label = report.label.as_ref().map(Label::to_string);
     let log = label.map_or_else(|| log.clone(), |label| log.new(o!("label" => label)));
+    let size = report.size.or(report.announced).map_or_else(|| "-".to_owned(), |octets| octets.to_string());
+    let asked = if report.asked.is_empty() { "-" } else { &report.asked };
     info!(log, "live {}", report.direction; "transfer" => report.id.0, "peer" => %report.peer, "local" => %report.local,
-        "name" => &report.name, "mode" => &report.mode, "octets" => transfer.octets);
+        "name" => &report.name, "mode" => &report.mode, "asked" => asked, "octets" => transfer.octets,
+        "size" => size, "seconds" => format_args!("{:.3}", report.duration.as_secs_f64()));
 }
 
 #[cfg(test)]

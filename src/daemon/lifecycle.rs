@@ -142,10 +142,11 @@ impl Server {
         }
         self.tell_of_lost_facts();
         let (registry, counters) = (self.registry.clone(), self.counters.tallied());
+        let reasons = self.counters.by_reason();
         let log = self.log.clone();
         *dumping = Some(actix::spawn(async move {
             match timeout(limits::LIST_WITHIN, registry.send(List)).await {
-                Ok(Ok(snapshot)) => dump(&log, &snapshot.live, counters).await,
+                Ok(Ok(snapshot)) => dump(&log, &snapshot.live, counters, &reasons).await,
                 _ => warn!(log, "the registry does not answer: there is no list of live transfers"),
             }
         }));

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 
@@ -240,8 +240,10 @@ impl ActorStore {
     /// A file that is to be opened.
     fn enter(&self) -> Result<Entry, Fault> {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        let place =
-            place.map_err(|_| Fault::new(Failure::Busy, "the store's actor has too many files open"))?;
+        let place = place.map_err(|_| {
+            let detail = "the store's actor has too many files open";
+            Fault::limited(Failure::Busy, Limit::ActorFiles, detail)
+        })?;
         Ok(Entry { file: FileId::next(), close: self.close.clone(), place: Some(place) })
     }
 }

@@ -1,10 +1,11 @@
 //! How often things happened since the server started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Fact, Label, Observer, Report};
+use crate::error::{Failure, Limit};
 use crate::limits;
 use crate::transfer::Outcome;
 
@@ -21,7 +22,34 @@ pub struct Counters {
     resumed: AtomicU64,
     arbiters_replaced: AtomicU64,
     octets: AtomicU64,
+    limited: AtomicU64,
     by_label: Mutex<BTreeMap<Label, TalliedLabel>>,
+    by_reason: Mutex<HashMap<Reason, u64>>,
+}
+
+/// Why something was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Reason {
+    Ended(&'static str),
+    Failed(Failure),
+    Outage(Failure),
+    Refused(Failure),
+    Dropped(&'static str),
+    Limited(Limit),
+    Crashed(&'static str),
+    Misbehaved(&'static str),
+}
+
+/// How often there was one reason why things didn't go well.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct TalliedReason {
+    /// The counter that it is a part of, as [`Tallied`] calls it.
+    pub counter: &'static str,
+    /// The reason.
+    pub why: String,
+    /// How often.
+    pub count: u64,
 }
 
 /// What transfers with one label came to.
@@ -60,6 +88,33 @@ pub struct Tallied {
     pub arbiters_replaced: u64,
     /// Octets of files that were transferred.
     pub octets: u64,
+    /// How often a limit was met.
+    pub limited: u64,
+}
+
+impl Reason {
+    /// The counter that it is a part of, and its words.
+    fn words(self) -> (&'static str, String) {
+        match self {
+            Self::Ended(outcome) => ("failed", outcome.to_owned()),
+            Self::Failed(failure) => ("failed", failure.to_string()),
+            Self::Outage(failure) => ("outages", failure.to_string()),
+            Self::Refused(failure) => ("refused", failure.to_string()),
+            Self::Dropped(why) => ("dropped", why.to_owned()),
+            Self::Limited(limit) => ("limited", limit.name().to_owned()),
+            Self::Crashed(actor) => ("crashed", actor.to_owned()),
+            Self::Misbehaved(extension) => ("misbehaved", extension.to_owned()),
+        }
+    }
+
+    /// That of an end that is no success.
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Failed(failure) => Self::Failed(*failure),
+            Outcome::Outage(failure) => Self::Outage(*failure),
+            other => Self::Ended(other.as_str()),
+        }
+    }
 }
 
 impl Counters {
@@ -78,6 +133,30 @@ impl Counters {
             resumed: read(&self.resumed),
             arbiters_replaced: read(&self.arbiters_replaced),
             octets: read(&self.octets),
+            limited: read(&self.limited),
+        }
+    }
+
+    /// The counts of what didn't go well, by the reasons, in the order of the counters' names: the
+    /// first [`limits::REASONS_COUNTED_MAX`] of them that came.
+    #[must_use]
+    pub fn by_reason(&self) -> Vec<TalliedReason> {
+        let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tallied: Vec<_> = by_reason
+            .iter()
+            .map(|(reason, count)| {
+                let (counter, why) = reason.words();
+                TalliedReason { counter, why, count: *count }
+            })
+            .collect();
+        tallied.sort();
+        tallied
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if by_reason.len() < limits::REASONS_COUNTED_MAX || by_reason.contains_key(&reason) {
+            *by_reason.entry(reason).or_default() += 1;
         }
     }
 
@@ -100,14 +179,18 @@ impl Counters {
 
 impl Observer for Counters {
     fn observe(&self, fact: &Fact<'_>) {
-        let counter = match fact {
+        let (counter, reason) = match fact {
             Fact::Listening { .. } => return,
-            Fact::Refused { .. } => &self.refused,
-            Fact::Dropped { .. } | Fact::BroadcastUnanswered { .. } => &self.dropped,
-            Fact::Crashed { .. } => &self.crashed,
-            Fact::Misbehaved { .. } => &self.misbehaved,
-            Fact::Resumed { .. } => &self.resumed,
-            Fact::ArbiterReplaced { .. } => &self.arbiters_replaced,
+            Fact::Refused { fault, .. } => (&self.refused, Some(Reason::Refused(fault.failure))),
+            Fact::Dropped { why, .. } => (&self.dropped, Some(Reason::Dropped(why))),
+            Fact::BroadcastUnanswered { .. } => {
+                (&self.dropped, Some(Reason::Dropped("it was sent to a broadcast address")))
+            }
+            Fact::LimitReached { limit, .. } => (&self.limited, Some(Reason::Limited(*limit))),
+            Fact::Crashed { actor, .. } => (&self.crashed, Some(Reason::Crashed(actor))),
+            Fact::Misbehaved { extension, .. } => (&self.misbehaved, Some(Reason::Misbehaved(extension))),
+            Fact::Resumed { .. } => (&self.resumed, None),
+            Fact::ArbiterReplaced { .. } => (&self.arbiters_replaced, None),
             Fact::Finished(report) => {
                 self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
                 if let Outcome::Outage(_) = report.outcome {
@@ -116,9 +199,16 @@ impl Observer for Counters {
                 if let Some(label) = &report.label {
                     self.count_label(label, report);
                 }
-                if report.outcome.is_success() { &self.complete } else { &self.failed }
+                if report.outcome.is_success() {
+                    (&self.complete, None)
+                } else {
+                    (&self.failed, Some(Reason::of(&report.outcome)))
+                }
             }
         };
+        if let Some(reason) = reason {
+            self.count_reason(reason);
+        }
         counter.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -9,12 +9,15 @@ use slog::{KV, Level, Logger, Record, Serializer, debug, error, info, warn};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
+use super::limit_lines::LimitLines;
 use super::line_budget::LineBudget;
 use super::recent_lines::RecentLines;
+use super::severity;
 use super::{Fact, Observer, Report};
-use crate::error::Failure;
+use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::transfer::Outcome;
+use crate::wire::Request;
 
 /// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
 ///
@@ -23,7 +26,9 @@ use crate::transfer::Outcome;
 /// is over: by whatever comes next, or, if nothing does, by a task of the runtime that the first of them
 /// was observed in; what is left at the end by [`flush`](Observer::flush). What a store or an extension
 /// does as long as it is away is logged once a name, or once in the same words, in
-/// [`limits::OUTAGE_LOGGED_EVERY`].
+/// [`limits::OUTAGE_LOGGED_EVERY`]. A limit that requests meet has a line at once, and then one in
+/// [`limits::LIMIT_LOGGED_EVERY`] that counts them; what it ended as busy has no line of its own below
+/// the level of debugging.
 #[derive(Debug)]
 pub struct LogObserver {
     log: Logger,
@@ -39,6 +44,7 @@ struct Withheld {
     unanswered: Mutex<LineBudget>,
     refused: Mutex<LineBudget>,
     outages: Mutex<RecentLines>,
+    limits: Mutex<LimitLines>,
     /// Some of them were not written.
     is_any: AtomicBool,
     /// A task will tell how many.
@@ -54,6 +60,7 @@ impl LogObserver {
             unanswered: Mutex::new(LineBudget::new(limits::LINES_UNANSWERED_PER_S)),
             refused: Mutex::new(LineBudget::new(limits::LINES_REFUSED_PER_S)),
             outages: Mutex::default(),
+            limits: Mutex::default(),
             is_any: AtomicBool::new(false),
             is_awaited: AtomicBool::new(false),
         };
@@ -71,12 +78,26 @@ impl LogObserver {
         }
     }
 
+    fn refused(&self, peer: SocketAddr, request: &Request<'_>, fault: &Fault) {
+        let asked = request.options.to_string();
+        if fault.failure == Failure::Busy && fault.limit().is_some() {
+            debug!(self.log, "{} refused", request.direction;
+                "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode,
+                "asked" => or_dash(&asked), "why" => %fault);
+        } else {
+            info!(self.log, "{} refused", request.direction;
+                "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode,
+                "asked" => or_dash(&asked), "why" => %fault);
+        }
+    }
+
     fn finished(&self, report: &Report) {
         let (log, fields) = (&self.log, Fields(report));
         let (direction, outcome) = (report.direction, report.outcome.as_str());
-        match level(&report.outcome) {
+        match severity::of_transfer(report) {
             Level::Error => error!(log, "{direction} {outcome}"; fields),
             Level::Warning => warn!(log, "{direction} {outcome}"; fields),
+            Level::Debug => debug!(log, "{direction} {outcome}"; fields),
             _ => info!(log, "{direction} {outcome}"; fields),
         }
     }
@@ -86,6 +107,12 @@ impl Withheld {
     /// Whether the log gets a line of this fact.
     fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
         let is_admitted = match fact {
+            Fact::LimitReached { limit, .. } => {
+                self.limits.lock().unwrap_or_else(PoisonError::into_inner).spend(*limit, Instant::now())
+            }
+            // (They are shown where every packet is.)
+            Fact::Refused { fault, .. } if fault.failure == Failure::Busy && fault.limit().is_some() => true,
+            Fact::Finished(report) if severity::of_transfer(report) == Level::Debug => true,
             Fact::Refused { .. } => spend(&self.refused),
             Fact::Finished(report) => match report.outcome {
                 Outcome::Unanswered => spend(&self.unanswered),
@@ -142,6 +169,14 @@ impl Withheld {
                 self.is_any.store(true, Ordering::SeqCst);
             }
         }
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        for (limit, count) in limits.take_withheld(now, of_all) {
+            limit_reached(&self.log, limit, count, None);
+        }
+        if limits.has_withheld() {
+            self.is_any.store(true, Ordering::SeqCst);
+        }
+        drop(limits);
         let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
         let withheld = if of_all { outages.take_all_withheld() } else { outages.take_withheld(now) };
         if let Some(count) = withheld {
@@ -186,6 +221,12 @@ impl Drop for Awaited {
     }
 }
 
+/// Requests met this limit, so many since the line before.
+fn limit_reached(log: &Logger, limit: Limit, count: u64, peer: Option<SocketAddr>) {
+    let peer = peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
+    warn!(log, "limit reached"; "limit" => limit.name(), "count" => count, "peer" => peer, "why" => limit.meaning());
+}
+
 /// Whether there is one more line in this second.
 fn spend(budget: &Mutex<LineBudget>) -> bool {
     budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
@@ -203,8 +244,14 @@ impl KV for Fields<'_> {
         to.emit_u64("blocks", report.tally.blocks)?;
         to.emit_arguments("mb_per_s", &format_args!("{:.1}", report.rate() / 1e6))?;
         to.emit_arguments("seconds", &format_args!("{:.3}", report.duration.as_secs_f64()))?;
-        to.emit_str("options", if report.options.is_empty() { "-" } else { &report.options })?;
+        to.emit_str("options", or_dash(&report.options))?;
+        to.emit_str("asked", or_dash(&report.asked))?;
         to.emit_str("mode", &report.mode)?;
+        if severity::is_truncated(report)
+            && let Some(octets) = report.announced
+        {
+            to.emit_u64("announced", octets)?;
+        }
         to.emit_u64("octets", report.tally.octets)?;
         match report.size {
             Some(size) => to.emit_arguments("size", &format_args!("{size}"))?,
@@ -232,18 +279,9 @@ impl std::fmt::Display for Why<'_> {
     }
 }
 
-/// What a client does, or asks for in vain, is no news for the operator: boot loaders probe many names. What the server can't do, is.
-fn level(outcome: &Outcome) -> Level {
-    match outcome {
-        Outcome::Failed(
-            Failure::Io | Failure::Internal | Failure::Busy | Failure::DiskFull | Failure::Changed,
-        ) => Level::Error,
-        // The operator ends the server.
-        Outcome::Outage(Failure::ShuttingDown) => Level::Info,
-        Outcome::Outage(_) => Level::Error,
-        Outcome::TimedOut | Outcome::PeerGone | Outcome::PeerAborted { .. } => Level::Warning,
-        _ => Level::Info,
-    }
+/// What was not said has a dash.
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
 }
 
 /// A command that reads a file from this server, to be pasted.
@@ -268,10 +306,8 @@ impl Observer for LogObserver {
             Fact::Listening { address } => {
                 info!(self.log, "listening"; "address" => %address, "try" => try_it(*address));
             }
-            Fact::Refused { peer, request: Some(request), fault } => {
-                info!(self.log, "{} refused", request.direction;
-                    "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode, "why" => %fault);
-            }
+            Fact::LimitReached { limit, peer } => limit_reached(&self.log, *limit, 1, Some(*peer)),
+            Fact::Refused { peer, request: Some(request), fault } => self.refused(*peer, request, fault),
             Fact::Refused { peer, request: None, fault } => {
                 info!(self.log, "request refused"; "peer" => %peer, "why" => %fault);
             }

@@ -2,10 +2,12 @@
 
 mod counters;
 mod label;
+mod limit_lines;
 mod line_budget;
 mod log;
 mod owned_fact;
 mod recent_lines;
+mod severity;
 #[cfg(test)]
 pub(crate) mod test_support;
 
@@ -13,11 +15,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use self::counters::{Counters, Tallied, TalliedLabel};
+pub use self::counters::{Counters, Tallied, TalliedLabel, TalliedReason};
 pub use self::label::Label;
 pub use self::log::LogObserver;
 pub use self::owned_fact::OwnedFact;
-use crate::error::Fault;
+use crate::error::{Fault, Limit};
 use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request};
 
@@ -60,6 +62,13 @@ pub enum Fact<'a> {
     /// otherwise.
     BroadcastUnanswered {
         /// Who sent it.
+        peer: SocketAddr,
+    },
+    /// A request, or a transfer, met a limit. What becomes of it another fact says.
+    LimitReached {
+        /// The limit.
+        limit: Limit,
+        /// Who asked.
         peer: SocketAddr,
     },
     /// A transfer is over, or its file could not be opened.
@@ -158,8 +167,12 @@ pub struct Report {
     pub path: Option<String>,
     /// Its size: known at the start of a read, and at the end of a write.
     pub size: Option<u64>,
+    /// The options that the client asked for, escaped, as `blksize=65464 tsize=0`; empty if none.
+    pub asked: String,
     /// The options that were agreed on, as `blksize=1428 windowsize=16`; empty if none.
     pub options: String,
+    /// Octets of the file that an upload was announced to have (`tsize`), if it was.
+    pub announced: Option<u64>,
     /// From the request to the end.
     pub duration: Duration,
     /// What was sent and received.
@@ -168,6 +181,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What only the operator is told.
     pub detail: Option<Box<str>>,
+    /// The limit that ended it, if one did.
+    pub limit: Option<Limit>,
     /// What the route that chose its file says of it.
     pub label: Option<Label>,
 }
@@ -179,5 +194,12 @@ impl Report {
         #[expect(clippy::cast_precision_loss, reason = "a rate is for people")]
         let octets = self.tally.octets as f64;
         octets / self.duration.as_secs_f64().max(1e-6)
+    }
+
+    /// Whether another number of octets came than its client had announced, as far as that can be
+    /// said: what `tsize` counts in netascii, clients do not agree on.
+    #[must_use]
+    pub fn differs_from_announced(&self) -> bool {
+        self.announced.is_some_and(|octets| octets != self.tally.octets) && self.mode != "netascii"
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Fact, Report, TransferId};
-use crate::error::Fault;
+use crate::error::{Fault, Limit};
 use crate::wire::Request;
 
 /// A [`Fact`] that borrows nothing; its variants and fields mean the same.
@@ -15,6 +15,7 @@ pub enum OwnedFact {
     Refused { peer: SocketAddr, request: Option<Request<'static>>, fault: Fault },
     Dropped { peer: SocketAddr, why: &'static str },
     BroadcastUnanswered { peer: SocketAddr },
+    LimitReached { limit: Limit, peer: SocketAddr },
     Finished(Report),
     Crashed { actor: &'static str, transfer: Option<TransferId>, panic: String },
     Misbehaved { extension: &'static str, transfer: Option<TransferId>, why: String },
@@ -35,6 +36,7 @@ impl Fact<'_> {
             },
             Fact::Dropped { peer, why } => OwnedFact::Dropped { peer, why },
             Fact::BroadcastUnanswered { peer } => OwnedFact::BroadcastUnanswered { peer },
+            Fact::LimitReached { limit, peer } => OwnedFact::LimitReached { limit, peer },
             Fact::Finished(report) => OwnedFact::Finished(report.clone()),
             Fact::Crashed { actor, transfer, panic } => {
                 OwnedFact::Crashed { actor, transfer, panic: panic.to_owned() }

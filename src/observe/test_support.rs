@@ -17,11 +17,14 @@ pub(crate) fn report(id: u64) -> Report {
         mode: "octet".to_owned(),
         path: None,
         size: None,
+        asked: String::new(),
         options: String::new(),
+        announced: None,
         duration: Duration::ZERO,
         tally: Tally::default(),
         outcome: Outcome::Complete,
         detail: None,
+        limit: None,
         label: None,
     }
 }

@@ -7,12 +7,16 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 
 /// The one place where an error of the operating system becomes a [`Fault`]. `path` is for the operator's log.
 #[must_use]
 pub fn io_fault(error: &io::Error, path: &str) -> Fault {
-    Fault::new(failure(error), format_args!("{path}: {error}"))
+    let detail = format_args!("{path}: {error}");
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => Fault::limited(Failure::Busy, Limit::OpenFiles, detail),
+        _ => Fault::new(failure(error), detail),
+    }
 }
 
 /// U-Boot stops on codes 1 and 2 and repeats for ever on every other: what is missing must be

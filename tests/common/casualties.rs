@@ -62,7 +62,7 @@ impl Casualties {
             ("session replaced", Some(_)) => self.replaced += 1,
             (message, transfer) if message.ends_with(" panicked") => {
                 // `chaos at session.handle (src/...)`
-                let text = field(fields, "panic").unwrap_or_default();
+                let text = field(fields, "panic").unwrap_or_default().trim_start_matches('"');
                 let point = text.strip_prefix("chaos at ").unwrap_or(text);
                 let actor = point.split('.').next().unwrap_or(point);
                 *self.panics.entry(actor.to_owned()).or_default() += 1;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Listener;
 use crate::actors::opcodes::Answer;
+use crate::error::Limit;
 use crate::extend::Datagram;
 use crate::net::Received;
 
@@ -32,7 +33,7 @@ impl Listener {
             }
             Some(Ok(Answer::Later(answer))) => {
                 let Ok(place) = Arc::clone(&self.opcodes_asked).try_acquire_owned() else {
-                    self.dropped(peer, "too many of its kind wait for an answer");
+                    self.beyond(Limit::OpcodesAsked, peer);
                     return true;
                 };
                 let listener = ctx.address().recipient();

@@ -26,7 +26,7 @@ fn waiting(count: u16) -> (Roster, Arc<LivePeers>) {
         };
         let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let way = service.route(&assignment.asked(local), 0).unwrap();
-        let serve = Serve { assignment, way, local, port: None, opened: None, ticket };
+        let serve = Serve { assignment, way, local, port: None, last_resort: None, opened: None, ticket };
         roster.push_waiting(Box::new(serve)).unwrap();
     }
     (roster, peers)

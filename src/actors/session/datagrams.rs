@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Session;
 use super::driver::Driver;
+use crate::actors::shown::Shown;
 use crate::error::Failure;
 use crate::limits;
 use crate::net::Arrived;
@@ -276,22 +277,4 @@ fn is_illegal(octets: &[u8]) -> bool {
         Packet::decode(octets),
         Ok(Packet::Request(_)) | Err(DecodeError::UnknownOpcode(_) | DecodeError::Malformed(_))
     )
-}
-
-/// A packet as the log shows it.
-struct Shown<'a>(&'a [u8]);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Packet::decode(self.0) {
-            Ok(Packet::Request(request)) => {
-                write!(f, "{} request for {}", request.direction, request.filename())
-            }
-            Ok(Packet::Data { block, payload }) => write!(f, "DATA {block} ({} octets)", payload.len()),
-            Ok(Packet::Ack { block }) => write!(f, "ACK {block}"),
-            Ok(Packet::Error { code, message }) => write!(f, "ERROR {code} \"{message}\""),
-            Ok(Packet::Oack(options)) => write!(f, "OACK {options}"),
-            Err(error) => write!(f, "{} octets: {error}", self.0.len()),
-        }
-    }
 }

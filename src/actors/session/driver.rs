@@ -19,15 +19,16 @@ use crate::actors::registry::{Progressed, Registry};
 use crate::actors::service::Service;
 use crate::actors::writer::Extent;
 use crate::chaos::Part;
-use crate::error::Fault;
+use crate::error::{Fault, Limit};
 use crate::extend::Grants;
 use crate::limits;
 use crate::net::Link;
+use crate::observe::Fact;
 use crate::transfer::{
-    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Transmit,
-    fault_packet, negotiate,
+    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Terms,
+    Transmit, fault_packet, negotiate,
 };
-use crate::wire::Direction;
+use crate::wire::{Direction, Request, decimal};
 
 /// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::actors::switchboard::Switchboard), so that a packet
 /// touches nothing else: what only an actor can do it leaves to the session as an errand.
@@ -213,7 +214,8 @@ impl Driver {
 
     /// Agrees on options and begins.
     pub(super) fn agree(&mut self, grants: &Grants) {
-        let mut offer = Offer { window_octets_max: self.service.windows.left(), ..self.service.offer };
+        let left = self.service.windows.left();
+        let mut offer = Offer { window_octets_max: left, ..self.service.offer };
         grants.bound(&mut offer);
         let size = self.lease.hold().summary.size;
         let request = grants.heed(&self.lease.assignment.request);
@@ -223,6 +225,9 @@ impl Driver {
         };
         if !grants.answer(&mut agreement.accepted) {
             self.misbehaved("negotiator", "its answers found no room in the OACK");
+        }
+        if left < limits::WINDOW_OCTETS_MAX && asked_for_more(&request, &agreement.terms, left) {
+            self.service.observe(&Fact::LimitReached { limit: Limit::Windows, peer: self.peer });
         }
         let machine = self.machine_for(&agreement);
         {
@@ -263,18 +268,20 @@ impl Driver {
         };
         {
             let mut held = self.lease.hold();
+            held.summary.limit = fault.limit();
             held.summary.detail = fault.detail.or(sent.err());
             self.report(&mut held, Outcome::Failed(fault.failure));
         }
         self.end();
     }
 
-    /// This end can't say whether there is such a file, and says nothing: a request that comes
-    /// again begins a new transfer.
-    fn fall_silent(&mut self, detail: Option<Box<str>>, outcome: Outcome) {
+    /// This end can't say whether there is such a file, and says nothing: a request that comes again
+    /// begins a new transfer.
+    fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
         {
             let mut held = self.lease.hold();
-            held.summary.detail = detail;
+            held.summary.limit = fault.limit();
+            held.summary.detail = fault.detail;
             self.report(&mut held, outcome);
         }
         self.end();
@@ -289,11 +296,12 @@ impl Driver {
         if !self.lease.has_replied()
             && let outcome @ Outcome::Outage(_) = self.service.refusal(direction, fault.failure)
         {
-            return self.fall_silent(fault.detail, outcome);
+            return self.fall_silent(fault, outcome);
         }
         let has_begun = {
             let mut held = self.lease.hold();
             if held.machine.is_some() && !self.lease.is_reported() {
+                held.summary.limit = fault.limit();
                 held.summary.detail.clone_from(&fault.detail);
             }
             held.machine.is_some()
@@ -421,4 +429,11 @@ impl Driver {
         self.service.finish(report);
         self.lease.peer_state.set_over();
     }
+}
+
+/// Whether a client would have a larger window, if `octets_left` were more.
+fn asked_for_more(request: &Request<'_>, terms: &Terms, octets_left: usize) -> bool {
+    let wanted = request.options.get("windowsize").and_then(|value| decimal(value.as_bytes()));
+    let next = usize::from(terms.blksize) * (usize::from(terms.windowsize) + 1);
+    wanted.is_some_and(|blocks| blocks > u64::from(terms.windowsize)) && next > octets_left
 }

@@ -29,7 +29,7 @@ use crate::extend::Asked;
 use crate::net::{Link, Received};
 use crate::observe::{Report, TransferId};
 use crate::transfer::{Input, Outcome, Tally};
-use crate::wire::Request;
+use crate::wire::{Direction, Request, decimal};
 
 /// What a session is to do.
 #[derive(Debug)]
@@ -150,6 +150,13 @@ impl Assignment {
         Asked::new(self.id, self.peer, local, &self.request)
     }
 
+    /// Octets that the file of an upload is said to have (RFC 2349).
+    fn announced(&self) -> Option<u64> {
+        let Request { direction, options, .. } = &self.request;
+        let tsize = options.get("tsize").filter(|_| *direction == Direction::Write)?;
+        decimal(tsize.as_bytes())
+    }
+
     /// A report that has what the request itself tells.
     pub(super) fn report(&self, local: SocketAddr, outcome: Outcome) -> Report {
         Report {
@@ -161,11 +168,14 @@ impl Assignment {
             mode: self.request.mode.to_string(),
             path: None,
             size: None,
+            asked: self.request.options.to_string(),
             options: String::new(),
+            announced: self.announced(),
             duration: self.received_at.elapsed(),
             tally: Tally::default(),
             outcome,
             detail: None,
+            limit: None,
             label: None,
         }
     }

@@ -47,7 +47,7 @@ fn as_many_transfers_as_there_may_be_find_room_in_the_queue_of_the_log() {
                 emptied.waiting.store(0, Ordering::Relaxed);
             }
         });
-        dump(&Logger::root(queue.clone(), o!()), &live, Tallied::default()).await;
+        dump(&Logger::root(queue.clone(), o!()), &live, Tallied::default(), &[]).await;
     });
     assert_eq!(queue.all.load(Ordering::Relaxed), live.len() + 1);
     let most = queue.most.load(Ordering::Relaxed);

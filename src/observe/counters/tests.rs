@@ -1,8 +1,8 @@
 use super::*;
-use crate::error::Failure;
 use crate::limits::LABELS_COUNTED_MAX;
 use crate::observe::test_support::report;
 use crate::transfer::{Outcome, Tally};
+use crate::wire::ErrorCode;
 
 fn finish(counters: &Counters, label: Option<&str>, octets: u64, outcome: Outcome) {
     let tally = Tally { octets, ..Tally::default() };
@@ -40,4 +40,44 @@ fn labels_that_are_too_many_are_counted_together() {
     assert_eq!(counted.len(), LABELS_COUNTED_MAX + 1);
     let of = |label: &str| counted.iter().find(|(it, _)| it.as_str() == label).unwrap().1.complete;
     assert_eq!((of("(others)"), of("client 0"), of("client 1")), (10, 2, 1));
+}
+
+#[test]
+fn what_did_not_go_well_is_counted_by_its_reasons() {
+    let (counters, peer) = (Counters::default(), report(1).peer);
+    for outcome in [
+        Outcome::Complete,
+        Outcome::Failed(Failure::NotFound),
+        Outcome::Failed(Failure::NotFound),
+        Outcome::PeerGone,
+        Outcome::Outage(Failure::Io),
+    ] {
+        finish(&counters, None, 1, outcome);
+    }
+    let fault = Failure::ReadOnly.into();
+    counters.observe(&Fact::Refused { peer, request: None, fault: &fault });
+    counters.observe(&Fact::Dropped { peer, why: "it is no request" });
+    counters.observe(&Fact::LimitReached { limit: Limit::Transfers, peer });
+    let reasons: Vec<_> = counters
+        .by_reason()
+        .into_iter()
+        .map(|it| format!("{} {} {}", it.counter, it.why, it.count))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "dropped it is no request 1",
+            "failed File not found 2",
+            "failed peer-gone 1",
+            "limited --max-transfers 1",
+            "outages Input/output error 1",
+            "refused Server is read-only 1",
+        ]
+    );
+    assert_eq!(counters.tallied().limited, 1);
+    // What extensions make up has an end.
+    for code in 0..1000 {
+        finish(&counters, None, 1, Outcome::Failed(Failure::Refused(ErrorCode(code))));
+    }
+    assert_eq!(counters.by_reason().len(), limits::REASONS_COUNTED_MAX);
 }

@@ -14,7 +14,7 @@ use super::publish;
 use super::replaced::Replaced;
 use super::temporary::{MODE, Temporary};
 use super::tree::{Tree, may};
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::limits::{FREE_CHECK_OCTETS, NAME_COMPONENT_OCTETS_MAX, PARENT_ATTEMPTS_MAX, WRITEBACK_OCTETS};
 use crate::store::{Name, PARTIAL_SUFFIX, Sink, io_fault, partial_name_too_long};
 
@@ -78,14 +78,21 @@ impl DirectorySink {
     fn admit(&mut self, octets: u64) -> Result<(), Fault> {
         let limit = self.options.upload_octets_max;
         if self.octets_written.saturating_add(octets) > limit {
-            return Err(self.fault(Failure::TooLarge, format_args!("an upload may have {limit} octets")));
+            let detail = format_args!("{}: an upload may have {limit} octets", self.path);
+            return Err(Fault::limited(Failure::TooLarge, Limit::UploadSize, detail));
         }
         if octets > self.octets_unasked || octets == 0 {
             let free = self.octets_free()?;
             if octets > free || self.disk_is_at_its_reserve(free) {
                 let reserve = self.options.min_free_octets;
-                let detail = format_args!("{free} octets are free above the reserve of {reserve}");
-                return Err(self.fault(Failure::DiskFull, detail));
+                let path = &self.path;
+                let detail = format_args!("{path}: {free} octets are free above the reserve of {reserve}");
+                // (A disk that is full without a reserve is no limit of ours.)
+                return Err(if reserve > 0 && octets <= free.saturating_add(reserve) {
+                    Fault::limited(Failure::DiskFull, Limit::FreeDisk, detail)
+                } else {
+                    Fault::new(Failure::DiskFull, detail)
+                });
             }
             self.octets_unasked = free.min(FREE_CHECK_OCTETS);
         }

@@ -191,7 +191,7 @@ fn sleeps(poll: Duration, blksize: usize) -> u32 {
     let sleeps = Arc::<AtomicU32>::default();
     let link = FarBed { peer: peer(), block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
     let lease = transfer(store, poll, request.as_bytes(), link);
-    assert_eq!(lease.octets(), Some(u64::from(BLOCKS - 1) * blksize as u64));
+    assert_eq!(lease.under_way(&mut 0).1, Some(u64::from(BLOCKS - 1) * blksize as u64));
     sleeps.load(Ordering::Relaxed)
 }
 

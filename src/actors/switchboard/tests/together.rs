@@ -85,7 +85,7 @@ fn what_many_are_sent_leaves_when_all_of_them_have_had_their_turn() {
         let noted = Rc::clone(&others);
         let link = Tapped::new(&transfer, move |tap| {
             if matches!(tap, Tap::Send(_)) {
-                noted.borrow_mut().push(lease.octets());
+                noted.borrow_mut().push(lease.under_way(&mut 0).1);
             }
         });
         stage.start_with(&transfer, link);

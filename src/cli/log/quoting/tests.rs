@@ -113,6 +113,7 @@ proptest! {
             name: request.filename().to_string(),
             mode: request.mode.to_string(),
             path: Some(path.clone()),
+            asked: request.options.to_string(),
             options: request.options.to_string(),
             label: Some(Label::new(&detail)),
             detail: Some(detail.clone().into()),
@@ -134,14 +135,14 @@ proptest! {
         let get = |line: &LoggedLine, key: &str| line.fields.iter().find(|(it, _)| it == key).unwrap().1.clone();
 
         prop_assert_eq!(&lines[0].message, "write peer-aborted");
-        prop_assert_eq!(keys(&lines[0]), "transfer peer name path label size octets mode options seconds mb_per_s blocks repeats why");
+        prop_assert_eq!(keys(&lines[0]), "transfer peer name path label size octets mode asked options seconds mb_per_s blocks repeats why");
         prop_assert_eq!(get(&lines[0], "name"), name.clone());
         prop_assert_eq!(get(&lines[0], "mode"), request.mode.as_bytes());
-        prop_assert_eq!(get(&lines[0], "options"), [&*option, b"=", &*name].concat());
+        prop_assert_eq!(get(&lines[0], "asked"), [&*option, b"=", &*name].concat());
         prop_assert_eq!(get(&lines[0], "path"), path.into_bytes());
         prop_assert_eq!(get(&lines[0], "why"), format!("{outcome} ({detail})").into_bytes());
 
-        prop_assert_eq!(keys(&lines[1]), "peer name mode why");
+        prop_assert_eq!(keys(&lines[1]), "peer name mode asked why");
         prop_assert_eq!(get(&lines[1], "name"), name.clone());
         prop_assert_eq!(get(&lines[1], "mode"), request.mode.as_bytes());
         prop_assert_eq!(get(&lines[1], "why"), fault.to_string().into_bytes());

@@ -1,0 +1,23 @@
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn each_limit_has_a_line_at_once_and_one_a_minute_with_the_count() {
+    let (mut lines, began) = (LimitLines::default(), Instant::now());
+    let at = |s| began + Duration::from_secs(s);
+    assert!(lines.spend(Limit::Transfers, at(0)), "at once");
+    let more = [1, 2, 59, 61].map(|s| lines.spend(Limit::Transfers, at(s)));
+    assert_eq!(more, [false; 4]);
+    assert!(lines.spend(Limit::OpenFiles, at(30)), "another has its own line");
+    assert_eq!(lines.take_withheld(at(59), false), []);
+    assert_eq!(lines.take_withheld(at(61), false), [(Limit::Transfers, 4)]);
+    assert!(!lines.has_withheld());
+    // The next minute begins with that line.
+    assert!(!lines.spend(Limit::Transfers, at(120)));
+    assert_eq!(lines.take_withheld(at(120), false), []);
+    assert_eq!(lines.take_withheld(at(121), false), [(Limit::Transfers, 1)]);
+    // After a quiet minute it is news again, and nothing is lost at the end.
+    assert!(lines.spend(Limit::Transfers, at(200)) && !lines.spend(Limit::Transfers, at(201)));
+    assert_eq!(lines.take_withheld(at(202), true), [(Limit::Transfers, 1)]);
+}

@@ -1,0 +1,83 @@
+//! How loud a line is: by what an operator has to do about it.
+
+use slog::Level;
+
+use super::Report;
+use crate::error::Failure;
+use crate::transfer::Outcome;
+use crate::wire::Direction;
+
+/// The level of the line of a transfer that is over. docs/log.md has the table, and decision 0070
+/// the reasons.
+pub(super) fn of_transfer(report: &Report) -> Level {
+    match report.outcome {
+        // The line of the limit speaks for all of them.
+        Outcome::Failed(Failure::Busy) | Outcome::Outage(Failure::Busy) if report.limit.is_some() => {
+            Level::Debug
+        }
+        Outcome::Failed(_) if report.limit.is_some() => Level::Info,
+        Outcome::Failed(failure) => of_failure(failure, &report.name),
+        // The operator ends the server.
+        Outcome::Outage(Failure::ShuttingDown) => Level::Info,
+        Outcome::Outage(_) => Level::Error,
+        Outcome::Unanswered | Outcome::TimedOut => Level::Warning,
+        Outcome::PeerGone if has_begun(report) => Level::Info,
+        Outcome::PeerGone => Level::Warning,
+        Outcome::Complete if is_truncated(report) => Level::Warning,
+        Outcome::Complete
+        | Outcome::Unconfirmed
+        | Outcome::Declined { .. }
+        | Outcome::PeerAborted { .. }
+        | Outcome::Superseded => Level::Info,
+    }
+}
+
+fn of_failure(failure: Failure, name: &str) -> Level {
+    match failure {
+        Failure::Io | Failure::Internal | Failure::Busy | Failure::DiskFull => Level::Error,
+        Failure::NotFound if is_probe(name) => Level::Info,
+        Failure::NotFound | Failure::Forbidden | Failure::NotRegular | Failure::Changed => Level::Warning,
+        _ => Level::Info,
+    }
+}
+
+/// Whether anything of the file has arrived: until then nobody knows whether the client can be
+/// reached at all.
+fn has_begun(report: &Report) -> bool {
+    report.tally.octets > 0
+}
+
+/// Whether an upload is not what its client had announced.
+pub(super) fn is_truncated(report: &Report) -> bool {
+    report.direction == Direction::Write && report.differs_from_announced()
+}
+
+/// Whether boot loaders make up such names from what they know of their machine, and ask for each
+/// until one is there: the hardware address (`pxelinux.cfg/01-88-99-aa-bb-cc-dd`,
+/// `grub.cfg-01-88-99-aa-bb-cc-dd`), the UUID, the address in hexadecimal with ever fewer digits
+/// (`C0A8025B` to `C`), and with a suffix (`C0A8025B.img`).
+fn is_probe(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let (word, _) = last.split_once('.').filter(|(word, _)| !word.is_empty()).unwrap_or((last, ""));
+    let of_grub = last.strip_prefix("grub.cfg-").unwrap_or(word);
+    is_hardware_address(of_grub) || is_uuid(of_grub) || is_hex_address(of_grub)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|octet| octet.is_ascii_hexdigit())
+}
+
+fn is_hex_address(word: &str) -> bool {
+    (1..=8).contains(&word.len()) && word.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'A'..=b'F'))
+}
+
+fn is_hardware_address(word: &str) -> bool {
+    (6..=7).contains(&word.split('-').count()) && word.split('-').all(|part| part.len() == 2 && is_hex(part))
+}
+
+fn is_uuid(word: &str) -> bool {
+    word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && word.split('-').all(is_hex)
+}
+
+#[cfg(test)]
+mod tests;
