@@ -130,7 +130,7 @@ fn a_file_arrives_although_an_actor_panics_and_the_operator_reads_of_it_once() {
             assert_eq!(read(&served), Ok(CONTENT.bytes()), "{point}");
             let log = stop(served);
             let crashes: Vec<&str> = lines(&log, "chaos at ").collect();
-            let wanted = format!("{actor} panicked, transfer: 1, panic: chaos at {point} (src/");
+            let wanted = format!("{actor} panicked, transfer: 1, panic: \"chaos at {point} (src/");
             assert!(matches!(crashes[..], [only] if only.contains(&wanted)), "{point} {flags:?}: {log}");
         }
     }
