@@ -50,6 +50,32 @@ fn a_client_that_gets_no_place_leaves_no_entry() {
 }
 
 #[test]
+fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
+    let limit_of = |claim| match claim {
+        Claim::Full(limit) | Claim::Flood(limit) => limit,
+        Claim::New(_) | Claim::Repeat => panic!("there is a place"),
+    };
+    let table = LivePeers::bounded(0, None, false);
+    assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::Transfers);
+    let table = LivePeers::bounded(9, Some(0), false);
+    assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::TransfersPerClient);
+    // Of one network, and then of another.
+    let table = LivePeers::new(usize::MAX);
+    let from = |network: u8, number: usize| {
+        SocketAddr::new(Ipv4Addr::new(network, 0, 0, 1).into(), u16::try_from(number + 1024).unwrap())
+    };
+    let one: Vec<_> = (0..limits::UNPROVEN_PER_PREFIX_MAX)
+        .map(|number| admitted(&table, from(10, number), LOCAL, "a"))
+        .collect();
+    assert_eq!(limit_of(claim(&table, from(10, 60_000), LOCAL, "a")), Limit::UnprovenPerPrefix);
+    let other: Vec<_> = (one.len()..limits::UNPROVEN_HELD_MAX)
+        .map(|number| admitted(&table, from(11, number), LOCAL, "a"))
+        .collect();
+    assert_eq!(limit_of(claim(&table, from(12, 1), LOCAL, "a")), Limit::Unproven);
+    drop((one, other));
+}
+
+#[test]
 fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
     for table in [LivePeers::bounded(1, None, true), LivePeers::bounded(9, Some(1), true)] {
         let first = admitted(&table, client(1), LOCAL, "a");

@@ -437,3 +437,6 @@ fn asked_for_more(request: &Request<'_>, terms: &Terms, octets_left: usize) -> b
     let next = usize::from(terms.blksize) * (usize::from(terms.windowsize) + 1);
     wanted.is_some_and(|blocks| blocks > u64::from(terms.windowsize)) && next > octets_left
 }
+
+#[cfg(test)]
+mod tests;
