@@ -163,7 +163,7 @@ impl<M: Machine> Play<M> {
             14 => self.feed(if choices.below(2) == 0 { Input::Restrained } else { Input::Forsaken }),
             _ => match choices.below(12) {
                 0 => self.feed(Input::PeerGone),
-                1 => self.feed(Input::Failed(Failure::Io)),
+                1 => self.feed(Input::Failed(&Failure::Io.into())),
                 2 => self.feed(Input::Superseded),
                 _ => self.feed(Input::Deadline),
             },

@@ -216,7 +216,7 @@ enum Answer {
     Slab(Slab),
     Stored,
     Published,
-    Failed(Failure),
+    Failed(Fault),
 }
 
 impl Exchange<'_> {
@@ -321,11 +321,15 @@ impl Exchange<'_> {
     fn feed(&mut self, input: Input<'_>) -> io::Result<()> {
         self.step(input)?;
         while let Some(answer) = self.answers.pop_front() {
+            let fault;
             self.step(match answer {
                 Answer::Slab(Slab { bytes, end }) => Input::Slab { bytes, end },
                 Answer::Stored => Input::Stored,
                 Answer::Published => Input::Published,
-                Answer::Failed(failure) => Input::Failed(failure),
+                Answer::Failed(failed) => {
+                    fault = failed;
+                    Input::Failed(&fault)
+                }
             })?;
         }
         Ok(())
@@ -361,9 +365,8 @@ impl Exchange<'_> {
                 Action::Publish => self.local.publish().map(|()| Answer::Published),
             };
             self.answers.push_back(answer.unwrap_or_else(|fault| {
-                let failure = fault.failure;
-                self.fault.get_or_insert(fault);
-                Answer::Failed(failure)
+                self.fault.get_or_insert_with(|| fault.clone());
+                Answer::Failed(fault)
             }));
         }
         Ok(())

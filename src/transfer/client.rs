@@ -2,13 +2,13 @@
 
 use super::machine::{Ending, aborted};
 use super::negotiation::accept;
-use super::tid::error_packet;
+use super::tid::fault_packet;
 use super::timing::Timing;
 use super::{
     Action, Input, Machine, Moment, OnAbort, Opening, Outcome, Receiver, Sender, Tally, Terms, Timeouts,
     Transmit,
 };
-use crate::error::Failure;
+use crate::error::Fault;
 use crate::limits;
 use crate::wire::{Direction, Mode, Options, Packet, Request};
 
@@ -131,7 +131,7 @@ impl Requesting {
         match accept(&self.request, options) {
             Ok(terms) => Some(terms),
             Err(failure) => {
-                self.fail(failure);
+                self.fail(&failure.into());
                 None
             }
         }
@@ -164,10 +164,10 @@ impl Requesting {
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
-        self.control = error_packet(failure);
+    fn fail(&mut self, fault: &Fault) {
+        self.control = fault_packet(fault);
         self.transmit = true;
-        self.end(Outcome::Failed(failure));
+        self.end(Outcome::Failed(fault.failure));
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -188,7 +188,7 @@ impl Requesting {
                 self.is_refused = true;
                 self.arm();
             }
-            Input::Failed(failure) => self.fail(*failure),
+            Input::Failed(fault) => self.fail(fault),
             _ => {}
         }
     }

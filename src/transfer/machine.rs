@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::{Moment, Transmit};
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::wire::{ErrorCode, Text};
 
@@ -49,8 +49,9 @@ pub enum Input<'a> {
     Resumed,
     /// The network says that nobody listens at the peer's address any more.
     PeerGone,
-    /// This end can't go on; the peer is told.
-    Failed(Failure),
+    /// This end can't go on; the peer gets an ERROR with the fault's code and
+    /// [text](Fault::text_for_peer).
+    Failed(&'a Fault),
 }
 
 /// Something to be done, in the order in which they come.

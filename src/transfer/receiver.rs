@@ -5,11 +5,11 @@ mod place;
 use self::place::{Phase, Place, Replay};
 use super::machine::{Ending, aborted};
 use super::receive_buffer::ReceiveBuffer;
-use super::tid::error_packet;
+use super::tid::fault_packet;
 use super::{
     Action, Input, Machine, Moment, OnAbort, Opening, Outcome, Rollover, Tally, Terms, Timeouts, Transmit,
 };
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::wire::Packet;
 
@@ -95,7 +95,7 @@ impl Receiver {
 
     fn on_data(&mut self, now: Moment, block: u16, payload: &[u8]) {
         if self.at.phase == Phase::Receiving && payload.len() > self.at.terms.blksize.into() {
-            return self.fail(Failure::IllegalOperation);
+            return self.fail(&Failure::IllegalOperation.into());
         }
         match self.locate(block) {
             Some(position) if position <= self.at.received => self.on_duplicate(now, position),
@@ -329,7 +329,7 @@ impl Receiver {
         }
     }
 
-    fn on_failed(&mut self, failure: Failure) {
+    fn on_failed(&mut self, fault: &Fault) {
         match std::mem::replace(&mut self.at.phase, Phase::Dallying) {
             // The file is there already: what fails now is of no concern to the peer.
             Phase::Dallying => self.ending.close(),
@@ -338,14 +338,14 @@ impl Receiver {
                 self.ending.finish(outcome);
                 self.ending.close();
             }
-            Phase::Receiving | Phase::Publishing => self.fail(failure),
+            Phase::Receiving | Phase::Publishing => self.fail(fault),
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
-        self.control = error_packet(failure);
+    fn fail(&mut self, fault: &Fault) {
+        self.control = fault_packet(fault);
         self.outbox = Outbox { control: true, ..Outbox::default() };
-        self.ending.finish(Outcome::Failed(failure));
+        self.ending.finish(Outcome::Failed(fault.failure));
         self.ending.close();
     }
 
@@ -394,7 +394,7 @@ impl Machine for Receiver {
             Input::PeerGone if self.at.phase == Phase::Receiving => self.stop(Outcome::PeerGone),
             Input::Superseded if self.at.phase == Phase::Receiving => self.stop(Outcome::Superseded),
             Input::PeerGone | Input::Superseded => {}
-            Input::Failed(failure) => self.on_failed(failure),
+            Input::Failed(fault) => self.on_failed(fault),
             Input::Slab { .. } | Input::Forsaken => {}
         }
         if !self.ending.is_over() {

@@ -67,7 +67,7 @@ impl<M: Machine> Script<M> {
     }
 
     pub(super) fn fail(&mut self, failure: Failure) -> Vec<String> {
-        self.feed(Input::Failed(failure))
+        self.feed(Input::Failed(&failure.into()))
     }
 
     /// Lets time pass, with the deadlines in it. What came out, each with its time.

@@ -9,10 +9,10 @@ use self::overrun::Overruns;
 use self::place::{Duplicates, Place};
 use super::machine::{Ending, aborted};
 use super::send_buffer::SendBuffer;
-use super::tid::error_packet;
+use super::tid::fault_packet;
 use super::timing::Timing;
 use super::{Action, Input, Machine, Moment, Opening, Outcome, Tally, Terms, Timeouts, Transmit};
-use crate::error::Failure;
+use crate::error::Fault;
 use crate::limits::{self, READ_AHEAD_OCTETS_MAX, READ_AHEAD_OCTETS_MIN};
 use crate::wire::Packet;
 
@@ -315,10 +315,10 @@ impl Sender {
         }
     }
 
-    fn fail(&mut self, failure: Failure) {
-        self.error = error_packet(failure);
+    fn fail(&mut self, fault: &Fault) {
+        self.error = fault_packet(fault);
         self.outbox = Outbox { control: true, ..Outbox::default() };
-        self.ending.finish(Outcome::Failed(failure));
+        self.ending.finish(Outcome::Failed(fault.failure));
         self.ending.close();
     }
 }
@@ -356,7 +356,7 @@ impl Machine for Sender {
             Input::Resumed => self.resume(now),
             Input::PeerGone => self.give_up(Outcome::PeerGone),
             Input::Superseded => self.give_up(Outcome::Superseded),
-            Input::Failed(failure) => self.fail(failure),
+            Input::Failed(fault) => self.fail(fault),
             Input::Slab { .. } | Input::Stored | Input::Published | Input::Forsaken => {}
         }
         if self.ending.is_over() || hold {

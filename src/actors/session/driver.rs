@@ -307,7 +307,7 @@ impl Driver {
             held.machine.is_some()
         };
         if has_begun {
-            self.feed(Input::Failed(fault.failure));
+            self.feed(Input::Failed(&fault));
         } else {
             self.refuse(fault);
         }

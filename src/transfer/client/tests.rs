@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::Client;
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::transfer::script::Script;
 use crate::transfer::{Input, Machine, OnAbort, Opening, Receiver, Sender, Terms, Timeouts};
 use crate::wire::{Direction, Mode, Options, Packet, Request, Text};
@@ -156,7 +156,7 @@ enum Odd {
     Published,
     Repeated,
     PeerGone,
-    Failed,
+    Failed(Fault),
 }
 
 impl Odd {
@@ -170,7 +170,7 @@ impl Odd {
             Self::Published => Input::Published,
             Self::Repeated => Input::Repeated,
             Self::PeerGone => Input::PeerGone,
-            Self::Failed => Input::Failed(Failure::Io),
+            Self::Failed(fault) => Input::Failed(fault),
         }
     }
 }
@@ -198,7 +198,7 @@ fn any_input() -> impl Strategy<Value = Odd> {
         1 => Just(Odd::Start),
         1 => Just(Odd::Published),
         1 => Just(Odd::Repeated),
-        1 => prop_oneof![Just(Odd::PeerGone), Just(Odd::Failed)],
+        1 => prop_oneof![Just(Odd::PeerGone), Just(Odd::Failed(Failure::Io.into()))],
     ]
 }
 

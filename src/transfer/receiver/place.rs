@@ -152,7 +152,7 @@ impl Receiver {
         (self.outbox, self.ending) = (Outbox::default(), Ending::default());
         self.control.clone_from(&self.opening);
         if !self.buffer.rewind() {
-            return self.fail(Failure::Internal);
+            return self.fail(&Failure::Internal.into());
         }
         self.at.timing.restart(now);
         match self.at.phase {

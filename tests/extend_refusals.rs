@@ -1,0 +1,109 @@
+//! Refusals with words of an extension's own, before a transfer and in the middle of one: the client reads them.
+
+mod common;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::client::{self, Failed};
+use common::extended::Extended;
+use common::raw::{data, wrq};
+use stagecoach::error::Fault;
+use stagecoach::limits::ERROR_TEXT_OCTETS_MAX;
+use stagecoach::store::{Name, Sink, Slab, Source, Store};
+use stagecoach::wire::ErrorCode;
+
+/// Refuses in words of its own; when, the name of the file says.
+#[derive(Debug)]
+struct Picky;
+
+fn refusal() -> Fault {
+    let long = "x".repeat(2 * ERROR_TEXT_OCTETS_MAX);
+    Fault::refusal(ErrorCode::DISK_FULL, &format!("quota of\r\nboard 7 \u{fc}sed up: {long}"))
+}
+
+/// What a client reads of it: printable ASCII, and no more of it than an ERROR has room for.
+fn told() -> String {
+    let long = "x".repeat(2 * ERROR_TEXT_OCTETS_MAX);
+    let mut told = format!("quota ofboard 7 sed up: {long}");
+    told.truncate(ERROR_TEXT_OCTETS_MAX);
+    told
+}
+
+impl Store for Picky {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        if name.to_string() == "at-open" { Err(refusal()) } else { Ok(Arc::new(File(name.clone()))) }
+    }
+
+    fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        if name.to_string() == "at-create" { Err(refusal()) } else { Ok(Box::new(File(name.clone()))) }
+    }
+}
+
+#[derive(Debug)]
+struct File(Name);
+
+impl File {
+    fn step(&self, step: &str) -> Result<(), Fault> {
+        if self.0.to_string() == step { Err(refusal()) } else { Ok(()) }
+    }
+}
+
+impl Source for File {
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn path(&self) -> &str {
+        "picky"
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        self.step(if offset == 0 { "at-first-fetch" } else { "at-fetch" })?;
+        Ok(Slab { bytes: Bytes::from(vec![7; length]), end: offset > 1_000_000 })
+    }
+
+    fn fetch_cached(&self, _: u64, _: usize) -> Result<Option<Slab>, Fault> {
+        self.step("at-fetch-cached").map(|()| None)
+    }
+}
+
+impl Sink for File {
+    fn path(&self) -> &str {
+        "picky"
+    }
+
+    fn write(&mut self, _: &[u8]) -> Result<(), Fault> {
+        self.step("at-write")
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), Fault> {
+        self.step("at-publish")
+    }
+}
+
+#[test]
+fn a_reader_reads_the_words_of_a_store_that_refuses_whenever_it_does() {
+    let served = Extended::start(|builder| builder.store(Picky));
+    for name in ["at-open", "at-fetch-cached", "at-first-fetch", "at-fetch"] {
+        for ask in [client::Ask::PLAIN, client::Ask::window(1428, 8)] {
+            let ended = client::get(served.address, name, ask, |_, _| {});
+            let Err(Failed::Refused { code, text }) = ended else { panic!("{name}: {ended:?}") };
+            assert_eq!((code, text), (3, told()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_writer_reads_the_words_of_a_store_that_refuses_whenever_it_does() {
+    let served = Extended::start(|builder| builder.store(Picky));
+    for name in ["at-create", "at-write", "at-publish"] {
+        let mut client = served.client();
+        client.send(&wrq(name, "octet", &[]));
+        if name != "at-create" {
+            client.expect_ack(0);
+            client.send(&data(1, b"end"));
+        }
+        assert_eq!(client.expect_error(3), told(), "{name}");
+    }
+}
