@@ -31,7 +31,7 @@ impl Supervised for Audit {}
 impl Handler<Observed> for Audit {
     type Result = ();
 
-    fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) {
+    fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) {
         let OwnedFact::Finished(report) = &*fact else { return };
         let line = json!({
             "peer": report.peer, "what": report.direction.as_str(), "name": report.name,

@@ -25,7 +25,7 @@ impl Supervised for Audit {}
 impl Handler<Observed> for Audit {
     type Result = AtomicResponse<Self, ()>;
 
-    fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) -> Self::Result {
         let mut wait = Duration::ZERO;
         if let OwnedFact::Finished(report) = &*fact {
             assert!(report.name != "bad", "the secret of the audit");
@@ -71,7 +71,7 @@ fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
 fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
     let (tell, told) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
-        let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8);
+        let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8).leaving_mail();
         let slow = Arc::new(Tell::new(builder.start_child(spec).recipient()));
         let gone = Arc::new(Tell::new(Context::<Audit>::new().address().recipient()));
         tell.send((Arc::clone(&slow), Arc::clone(&gone))).unwrap();
@@ -86,6 +86,86 @@ fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
     // (It has heard a few, and a few more wait in its mailbox.)
     assert!((150..=201).contains(&slow.lost()), "{} lost", slow.lost());
     assert!(gone.lost() >= 201, "{} lost", gone.lost());
+}
+
+/// Keeps the thread, or lets an hour pass, with the first fact that it hears.
+enum Slow {
+    Waits(Duration),
+    Blocks(Mutex<std::sync::mpsc::Receiver<()>>),
+}
+
+struct Late {
+    slow: Slow,
+    heard: Arc<Mutex<usize>>,
+}
+
+impl Actor for Late {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Late {}
+
+impl Handler<Observed> for Late {
+    type Result = AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, _: Observed, _: &mut Self::Context) -> Self::Result {
+        *self.heard.lock().unwrap() += 1;
+        let wait = match &self.slow {
+            Slow::Waits(wait) => *wait,
+            Slow::Blocks(released) => {
+                let _ = released.lock().unwrap().recv();
+                Duration::ZERO
+            }
+        };
+        AtomicResponse::new(Box::pin(tokio::time::sleep(wait).into_actor(self).map(|(), _, _| ())))
+    }
+}
+
+/// A server that has told an actor of many facts and ended: the facts, those that the actor has
+/// heard, those that it has lost.
+fn ended_while_it_hears(slow: Slow, stop_within: Duration) -> (usize, usize, u64) {
+    let (heard, told) = (Arc::<Mutex<usize>>::default(), Arc::<Mutex<usize>>::default());
+    let (hears, tells) = (Arc::clone(&heard), Arc::clone(&told));
+    let (tell, teller) = std::sync::mpsc::channel();
+    let served = Extended::start(move |mut builder| {
+        let spec = ChildSpec::permanent("late", |_| Late { slow, heard: hears });
+        let late = builder.start_child(spec.mailbox(1000).stop_within(stop_within));
+        let late = Arc::new(Tell::new(late.recipient()));
+        tell.send(Arc::clone(&late)).unwrap();
+        builder.shared_observer(late).on_fact(move |_| *tells.lock().unwrap() += 1)
+    });
+    for _ in 0..100 {
+        served.still_serves();
+    }
+    served.settle();
+    drop(served);
+    let (heard, told) = (*heard.lock().unwrap(), *told.lock().unwrap());
+    (told, heard, teller.recv().unwrap().lost())
+}
+
+#[test]
+fn one_that_is_behind_hears_all_that_waits_when_the_server_ends() {
+    let slow = Slow::Waits(Duration::from_millis(10));
+    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_secs(30));
+    assert!(told >= 100);
+    assert_eq!((heard, lost), (told, 0));
+}
+
+#[test]
+fn what_waits_when_its_time_to_stop_is_over_is_counted_as_lost() {
+    let slow = Slow::Waits(Duration::from_secs(3600));
+    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
+    assert_eq!((heard, lost), (1, told as u64 - 1));
+}
+
+#[test]
+fn what_waits_for_one_that_blocks_its_thread_at_the_end_is_counted_as_lost() {
+    let (release, released) = std::sync::mpsc::channel();
+    let slow = Slow::Blocks(Mutex::new(released));
+    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
+    drop(release);
+    // (It has not finished with the first either.)
+    assert_eq!((heard, lost), (1, told as u64));
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl Service {
         }
     }
 
-    /// Facts that observers had no room for.
+    /// Facts that observers did not hear.
     pub(crate) fn lost_facts(&self) -> u64 {
         // (What panics here is an observer that will panic again: it lost what nobody knows.)
         self.observers.iter().filter_map(|observer| caught(|| observer.lost()).ok()).sum()

@@ -114,6 +114,7 @@ impl Workers {
         let make = move |_: &mut _| SessionSupervisor::new(service, registry, sessions, pulse);
         let supervisor = supervisor.start_child(
             ChildSpec::permanent("session supervisor", make)
+                .leaving_mail()
                 .limit(self.limit)
                 .mailbox(limits::MAILBOX_BUSY)
                 .stop_within(limits::STOP_WITHIN),

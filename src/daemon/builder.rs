@@ -267,7 +267,7 @@ impl Builder {
         let mtu = match self.settings.mtu {
             Mtu::Unbounded => None,
             Mtu::OfInterface => {
-                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
+                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu).leaving_mail();
                 let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
                 Some(NegotiatorStep::asking(actor.recipient()))
             }

@@ -10,7 +10,7 @@ use actix::Addr;
 use futures_util::future::join_all;
 use slog::{error, info, warn};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dump::dump;
@@ -117,6 +117,8 @@ impl Server {
         self.workers.end(&self.service);
         // Actors that were added have the time that their specifications give them, and no more.
         self.supervisor.ended().await;
+        // (An actor on this thread may still hear the last facts.)
+        yield_now().await;
         self.passed.clear();
         self.service.flush();
         let counts = self.counters.tallied();
@@ -130,7 +132,7 @@ impl Server {
     fn tell_of_lost_facts(&self) {
         let lost = self.lost_facts();
         if lost > 0 {
-            warn!(self.log, "observers had no room for facts: an actor that hears them needs a larger mailbox"; "lost" => lost);
+            warn!(self.log, "observers did not hear all facts: an actor that hears them needs a larger mailbox, or more time to stop"; "lost" => lost);
         }
     }
 

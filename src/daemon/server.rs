@@ -169,6 +169,7 @@ impl Server {
         let registry = supervisor.start_child(
             ChildSpec::permanent("registry", move |_| Registry::new(&registered, of_registry))
                 .limit(capacity.restarts)
+                .leaving_mail()
                 .mailbox(limits::MAILBOX_BUSY),
         );
         let (gave_up, failures) = mpsc::unbounded_channel();
@@ -180,6 +181,7 @@ impl Server {
                 ArbiterSupervisor::new(service, registry, workers, move |why| drop(gave_up.send(why)))
             })
             .limit(capacity.restarts)
+            .leaving_mail()
             .stop_within(limits::STOP_WITHIN),
         );
         workers.start_home(&service, &registry, &supervisor);
@@ -221,7 +223,7 @@ impl Server {
             let listener = Listener::new(socket, service, peers, workers);
             if is_own { listener.of_own_socket() } else { listener }
         };
-        let spec = ChildSpec::permanent("listener", make).limit(restarts).with_supervisor();
+        let spec = ChildSpec::permanent("listener", make).limit(restarts).leaving_mail().with_supervisor();
         self.listeners.push(self.supervisor.start_child(spec));
         self.addresses.push(address);
         self.service.observe(&Fact::Listening { address });
@@ -246,7 +248,8 @@ impl Server {
         &self.counters
     }
 
-    /// Facts that observers had no room for (an actor that is told by [`Tell`](crate::extend::Tell) and is behind).
+    /// Facts that observers did not hear: an actor that hears them by [`Tell`](crate::extend::Tell)
+    /// had no room for them, or ended before it got to them.
     #[must_use]
     pub fn lost_facts(&self) -> u64 {
         self.service.lost_facts()

@@ -1,18 +1,48 @@
 //! Observers that are actors.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use actix::{Message, Recipient};
+use actix::{Message, Recipient, WeakRecipient};
 
 use crate::observe::{Fact, Observer, OwnedFact};
 
 /// Tells an actor what happened.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Observed(pub Arc<OwnedFact>);
+pub struct Observed {
+    /// It.
+    pub fact: Arc<OwnedFact>,
+    waiting: Waiting,
+}
 
-/// An [`Observer`] that tells an actor. It waits for nothing: what finds no room in the actor's mailbox is lost to it, and counted.
+impl Observed {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(fact: Arc<OwnedFact>) -> Self {
+        Self { fact, waiting: Waiting(None) }
+    }
+}
+
+/// A fact that waits for its actor, and is counted as lost if it is dropped with the mailbox.
+#[derive(Debug)]
+struct Waiting(Option<Arc<Mailbox>>);
+
+/// What is known of an actor's mailbox.
+#[derive(Debug)]
+struct Mailbox {
+    /// (Weak: a message that waits must not keep its own mailbox.)
+    actor: WeakRecipient<Observed>,
+    waiting: AtomicU64,
+    lost: AtomicU64,
+    /// The server has ended: what waits now is not heard any more.
+    ended: AtomicBool,
+}
+
+/// An [`Observer`] that tells an actor. It waits for nothing: what finds no room in the actor's
+/// mailbox is lost to it, and counted. So is what still waits when the actor has ended; a child of
+/// the server's tree handles its mail [before it
+/// stops](crate::supervision::ChildSpec::stop_within).
 ///
 /// ```
 /// use actix::prelude::*;
@@ -32,7 +62,7 @@ pub struct Observed(pub Arc<OwnedFact>);
 /// impl Handler<Observed> for Inventory {
 ///     type Result = ();
 ///
-///     fn handle(&mut self, Observed(fact): Observed, _: &mut Self::Context) {
+///     fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) {
 ///         if let OwnedFact::Finished(report) = &*fact {
 ///             println!("{} has {}", report.peer, report.name);
 ///         }
@@ -49,7 +79,7 @@ pub struct Observed(pub Arc<OwnedFact>);
 #[derive(Debug)]
 pub struct Tell {
     actor: Recipient<Observed>,
-    lost: AtomicU64,
+    mailbox: Arc<Mailbox>,
 }
 
 impl Tell {
@@ -57,19 +87,63 @@ impl Tell {
     /// [sets another](actix::dev::ContextParts::set_mailbox_capacity)).
     #[must_use]
     pub fn new(actor: Recipient<Observed>) -> Self {
-        Self { actor, lost: AtomicU64::new(0) }
+        let mailbox = Mailbox {
+            actor: actor.downgrade(),
+            waiting: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        };
+        Self { actor, mailbox: Arc::new(mailbox) }
     }
 }
 
 impl Observer for Tell {
     fn observe(&self, fact: &Fact<'_>) {
-        if self.actor.try_send(Observed(Arc::new(fact.to_owned()))).is_err() {
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        self.mailbox.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = Waiting(Some(Arc::clone(&self.mailbox)));
+        let told = Observed { fact: Arc::new(fact.to_owned()), waiting };
+        if let Err(refused) = self.actor.try_send(told) {
+            refused.into_inner().waiting.end(true);
         }
     }
 
-    /// Facts that the actor had no room for, or was not there any more to hear.
+    /// The server has ended, and its actors before it: what waits is waiting in vain.
+    fn flush(&self) {
+        self.mailbox.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Facts that the actor had no room for, or did not hear before it ended.
     fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        let Mailbox { waiting, lost, ended, .. } = &*self.mailbox;
+        let waiting = if ended.load(Ordering::Relaxed) { waiting.load(Ordering::Relaxed) } else { 0 };
+        lost.load(Ordering::Relaxed) + waiting
+    }
+}
+
+impl Waiting {
+    /// It waits no longer, and was heard or is lost.
+    fn end(&mut self, is_lost: bool) {
+        if let Some(mailbox) = self.0.take() {
+            mailbox.waiting.fetch_sub(1, Ordering::Relaxed);
+            mailbox.lost.fetch_add(is_lost.into(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    /// An actor's mailbox is closed before what it holds is dropped. While it is open, a fact is
+    /// dropped by whoever has handled it.
+    fn drop(&mut self) {
+        let is_closed =
+            |mailbox: &Arc<Mailbox>| !mailbox.actor.upgrade().is_some_and(|actor| actor.connected());
+        let is_lost = self.0.as_ref().is_some_and(is_closed);
+        self.end(is_lost);
+    }
+}
+
+impl Clone for Waiting {
+    /// It is counted once.
+    fn clone(&self) -> Self {
+        Self(None)
     }
 }

@@ -142,7 +142,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// [`observe`](Self::observe) it must not wait.
     fn flush(&self) {}
 
-    /// Facts that it had no room for, if it counts them. The log of the server tells their sum.
+    /// Facts that it did not hear, if it counts them. The log of the server has their sum.
     fn lost(&self) -> u64 {
         0
     }

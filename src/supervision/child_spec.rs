@@ -8,6 +8,7 @@ use actix_rt::ArbiterHandle;
 
 use super::RestartLimit;
 use super::lives::Factory;
+use super::mail::Mail;
 use super::net::Restart;
 use crate::limits;
 
@@ -22,6 +23,7 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) stop_within: Duration,
     /// `None` if the supervisor decides.
     pub(super) place: Option<Place>,
+    pub(super) mail: Mail,
 }
 
 /// Where a child lives.
@@ -63,6 +65,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             mailbox: limits::MAILBOX_CHILD_DEFAULT,
             stop_within: limits::CHILD_STOP_WITHIN_DEFAULT,
             place: None,
+            mail: Mail::Finished,
         }
     }
 
@@ -72,17 +75,32 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { limit, ..self }
     }
 
-    /// Messages that `try_send` may leave waiting for it; [`limits::MAILBOX_CHILD_DEFAULT`] unless told otherwise.
+    /// Messages that `try_send` may leave waiting for it; 16 ([`limits::MAILBOX_CHILD_DEFAULT`])
+    /// unless this says otherwise.
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
         Self { mailbox: messages, ..self }
     }
 
-    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown); [`limits::CHILD_STOP_WITHIN_DEFAULT`]
-    /// unless told otherwise, [`limits::STOP_WITHIN_MAX`] at most.
+    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown): 5
+    /// seconds ([`limits::CHILD_STOP_WITHIN_DEFAULT`]) unless this says otherwise, a day
+    /// ([`limits::STOP_WITHIN_MAX`]) at most.
+    ///
+    /// In this time it handles the messages that wait for it, those that still arrive included;
+    /// then its [`stopping`](Actor::stopping) runs. (What a message has begun beside the mailbox,
+    /// by `ctx.spawn` or a `ResponseFuture`, is not waited for: an actor that wants that answers
+    /// [`Running::Continue`](actix::Running::Continue), and calls `ctx.stop()` when it has
+    /// finished.) An order that arrives in a restart pause ends the pause; a panic after the order
+    /// is not followed by another life.
     #[must_use]
     pub fn stop_within(self, time: Duration) -> Self {
         Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }
+    }
+
+    /// When it is told to stop, it stops at once, and the messages that wait are dropped.
+    #[must_use]
+    pub fn leaving_mail(self) -> Self {
+        Self { mail: Mail::Left, ..self }
     }
 
     /// It lives on this arbiter. Unless told otherwise a child lives [with its

@@ -7,6 +7,8 @@ use actix::{Actor, Addr, Context};
 use actix_rt::ArbiterHandle;
 use tokio::time::timeout;
 
+use super::interludes::Interlude;
+use super::mail::Mail;
 use super::net::{Net, Restart};
 use super::restart::Restarts;
 use super::stopper::Orders;
@@ -22,6 +24,9 @@ pub(super) struct Lives<A: Actor<Context = Context<A>>> {
     /// `None` for one that is not started again.
     pub(super) restart: Option<(RestartLimit, Restart<A>)>,
     pub(super) orders: Orders,
+    pub(super) mail: Mail,
+    /// Where it says that it pauses between two lives.
+    pub(super) interlude: Option<Interlude>,
 }
 
 /// Hears of an actor's exits.
@@ -48,7 +53,9 @@ impl<A: Actor<Context = Context<A>>> Lives<A> {
             Ok(net) => {
                 let restart = self.restart.map(|(limit, restart)| (Restarts::new(limit), restart));
                 let known = restart.is_some().then(|| Addr::new(sender));
-                actix::spawn(Living { net, orders: self.orders, restart, _known: known, witness }.live());
+                let Self { orders, mail, interlude, .. } = self;
+                let living = Living { net, orders, mail, interlude, restart, _known: known, witness };
+                actix::spawn(living.live());
             }
         }
     }
@@ -58,6 +65,8 @@ impl<A: Actor<Context = Context<A>>> Lives<A> {
 struct Living<A: Actor<Context = Context<A>>, W: Witness> {
     net: Net<A>,
     orders: Orders,
+    mail: Mail,
+    interlude: Option<Interlude>,
     restart: Option<(Restarts, Restart<A>)>,
     /// actix ends an actor whose address nobody has, and doesn't start it again: a permanent one has its own.
     _known: Option<Addr<A>>,
@@ -77,9 +86,16 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
             && !self.orders.given()
             && let Some(pause) = restarts.after_exit()
         {
+            if let Some(interlude) = &self.interlude {
+                interlude.set(true);
+            }
             self.witness.restarts(exit, pause);
-            if timeout(pause, self.orders.ordered()).await.is_ok() {
+            let is_ordered = timeout(pause, self.orders.ordered()).await.is_ok();
+            if is_ordered && self.mail == Mail::Left {
                 return Exit::Normal;
+            }
+            if let Some(interlude) = &self.interlude {
+                interlude.set(false);
             }
             exit = match self.net.restart(*restart) {
                 Ok(()) => self.life().await,
@@ -92,7 +108,10 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
     async fn life(&mut self) -> Exit {
         tokio::select! {
             biased;
-            () = self.orders.ordered() => self.net.stop(),
+            () = self.orders.ordered() => match self.mail {
+                Mail::Finished => self.net.stop_when_read(),
+                Mail::Left => self.net.stop(),
+            },
             exit = &mut self.net => return exit,
         }
         tokio::select! {

@@ -6,10 +6,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
-use actix::{Actor, ActorContext, Context};
+use actix::{Actor, ActorContext, AsyncContext, Context};
 
 use super::Exit;
 use super::caught::{caught, contained};
+use super::mail::StopWhenRead;
 
 type Life<A> = ContextFut<A, Context<A>>;
 
@@ -40,6 +41,13 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
     pub(super) fn stop(&mut self) {
         if let Some(life) = &mut self.life {
             life.ctx().stop();
+        }
+    }
+
+    /// The same, once the actor has handled the messages that wait.
+    pub(super) fn stop_when_read(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.ctx().spawn(StopWhenRead);
         }
     }
 

@@ -7,6 +7,7 @@ use actix::{Actor, Addr, Context, Supervised};
 use actix_rt::ArbiterHandle;
 
 use super::lives::{Lives, Witness};
+use super::mail::Mail;
 use super::{Exit, Follows, RestartLimit, Stopper};
 
 /// A permanent actor.
@@ -46,6 +47,8 @@ where
         factory: Box::new(factory),
         restart: Some((limit, ContextFut::restart)),
         orders,
+        mail: Mail::Left,
+        interlude: None,
     };
     Permanent { addr: lives.start(arbiter, OnExit(on_exit)), stopper }
 }

@@ -10,14 +10,16 @@ use crate::limits;
 /// How many restarts a permanent actor gets in how long a time (OTP's restart intensity), and how long it pauses before each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartLimit {
-    /// Restarts that are put up with...
+    /// Restarts that are put up with (5 by default, [`limits::RESTARTS_MAX`])...
     pub restarts_max: usize,
-    /// ...within this time.
+    /// ...within this time (10 seconds by default, [`limits::RESTARTS_WITHIN`]).
     pub within: Duration,
-    /// Pause before the first; it doubles with each further one within that time.
+    /// Pause before the first (10 ms by default, [`limits::RESTART_PAUSE`]); it doubles with each
+    /// further one within that time.
     pub pause: Duration,
-    /// What it doubles up to. Each pause is then made shorter or longer by up to its half, so that what broke together doesn't
-    /// start together.
+    /// What it doubles up to (one second by default, [`limits::RESTART_PAUSE_MAX`]). Each pause is
+    /// then made shorter or longer by up to its half, so that what broke together doesn't start
+    /// together.
     pub pause_max: Duration,
 }
 
@@ -33,7 +35,8 @@ impl Default for RestartLimit {
 }
 
 impl RestartLimit {
-    /// As often as it ends, after pauses that grow to [`limits::RESTART_PAUSE_MAX`]: for an actor that a client's request may make panic, lest whoever repeats that request end
+    /// As often as it ends, after pauses that grow to one second ([`limits::RESTART_PAUSE_MAX`]):
+    /// for an actor that a client's request may make panic, lest whoever repeats that request end
     /// the server.
     #[must_use]
     pub fn endless() -> Self {

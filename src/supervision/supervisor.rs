@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use actix::dev::channel::{self, AddressReceiver, AddressSender};
-use actix::{Actor, Addr, Context};
+use actix::{Actor, Addr, Context, Message, Recipient};
 use actix_rt::Arbiter;
 use tokio::sync::watch;
 
 use super::apart::start_apart;
 use super::child_spec::Place;
+use super::interludes::Interludes;
 use super::lives::Lives;
+use super::mail::Mail;
 use super::stopper::Orders;
 use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, Tree, TreeEnd};
 use super::{ChildReport, ChildSpec, Exit, Stopper};
@@ -25,6 +27,8 @@ pub struct Supervisor {
     ended: watch::Receiver<Option<Exit>>,
     /// Children that this handle starts have arbiters of their own, unless told otherwise.
     starts_apart: bool,
+    /// Those of the whole tree.
+    interludes: Interludes,
 }
 
 impl Supervisor {
@@ -59,7 +63,9 @@ impl Supervisor {
         let mailbox = channel::channel(spec.mailbox);
         let address = Addr::new(mailbox.0.clone());
         let restart = spec.restart.map(|restart| (spec.limit, restart));
-        let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders.clone() };
+        let interlude = restart.is_some().then(|| self.interludes.enter(&address));
+        let (orders_heard, mail) = (orders.clone(), spec.mail);
+        let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, interlude };
         let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };
         let place = spec.place.unwrap_or(usual);
         let start = move |reporter| match place {
@@ -78,6 +84,7 @@ impl Supervisor {
     pub fn start_supervisor(&self, name: &'static str) -> Self {
         let (mut supervisor, seed) = Self::sow(name);
         supervisor.starts_apart = self.starts_apart;
+        supervisor.interludes = self.interludes.clone();
         let (stopper, orders) = Stopper::new();
         let heard = orders.clone();
         let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
@@ -104,6 +111,15 @@ impl Supervisor {
         }
     }
 
+    /// Whether the actor behind `recipient` is in its restart pause, now and later; `None` if it is
+    /// no permanent actor of this tree.
+    pub(crate) fn pauses_of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<bool>>
+    where
+        M: Message<Result: Send> + Send,
+    {
+        self.interludes.of(recipient)
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -114,7 +130,11 @@ impl Supervisor {
         let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
         let tree = Addr::new(sender.clone());
         let (end, ended) = watch::channel(None);
-        (Self { name, tree, ended, starts_apart: false }, Seed { mailbox: (sender, receiver), end })
+        let interludes = Interludes::default();
+        (
+            Self { name, tree, ended, starts_apart: false, interludes },
+            Seed { mailbox: (sender, receiver), end },
+        )
     }
 }
 
@@ -134,6 +154,8 @@ impl Seed {
             // Its children are known to it alone: another life could not answer for them.
             restart: None,
             orders,
+            mail: Mail::Left,
+            interlude: None,
         };
         lives.start(&Arbiter::current(), TreeEnd { gave_up, parent, end: self.end });
     }

@@ -80,6 +80,8 @@ struct Fragile(Script);
 #[rtype(result = "()")]
 enum Order {
     Step(&'static str),
+    /// The messages behind it wait for so long.
+    Wait(Duration),
     SpawnFuture,
     ScheduleMessage,
     Stop,
@@ -123,6 +125,7 @@ impl Handler<Order> for Fragile {
     fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
         match order {
             Order::Step(step) => self.0.step(step),
+            Order::Wait(time) => ctx.wait(sleep(time).into_actor(self)),
             Order::SpawnFuture => {
                 ctx.spawn(async {}.into_actor(self).map(|(), fragile, _| fragile.0.step("spawned")));
             }

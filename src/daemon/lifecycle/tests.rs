@@ -302,7 +302,7 @@ fn facts_for_which_an_observer_has_no_room_are_told_to_the_operator() {
             server.stop().await;
         });
         let lines = lines.0.lock().unwrap();
-        lines.iter().filter(|line| line.contains("had no room for facts")).count()
+        lines.iter().filter(|line| line.contains("did not hear all facts")).count()
     };
     assert_eq!(lost_by(|| actix::Actor::start(Listens)), 0);
     // (It is gone before it begins.)

@@ -11,6 +11,8 @@ use super::{Fragile, Order, Script, broke_in};
 use crate::limits;
 use crate::supervision::{ChildReport, ChildSpec, Exit, Follows, RestartLimit, Supervisor};
 
+mod mail;
+
 const LIMIT: RestartLimit = RestartLimit {
     restarts_max: 2,
     within: Duration::from_secs(10),
