@@ -1,7 +1,8 @@
 //! A new option: who asks for `x-sha256` is told the file's digest in the OACK, before the first block.
 //! `cargo run --example sha256_option -- 127.0.0.1:9069 DIRECTORY`
 //!
-//! To read a whole file takes its time, so it is an actor that answers; on a thread of its own, for it waits for disks.
+//! To read a whole file takes its time, so an actor answers; it reads on a thread that may wait,
+//! several files at once. Only clients that ask for the option wait for it.
 
 use std::error::Error;
 
@@ -11,22 +12,28 @@ use stagecoach::Stagecoach;
 use stagecoach::error::Fault;
 use stagecoach::extend::{Grant, Negotiate, NegotiatorStep};
 use stagecoach::store::Source;
+use stagecoach::supervision::ChildSpec;
+use tokio::task::spawn_blocking;
 
 const SLAB_OCTETS: usize = 64 << 10;
 
 struct Digester;
 
 impl Actor for Digester {
-    type Context = SyncContext<Self>;
+    type Context = Context<Self>;
 }
 
-impl Handler<Negotiate> for Digester {
-    type Result = Vec<Grant>;
+impl Supervised for Digester {}
 
-    fn handle(&mut self, Negotiate { asked, file, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
-        let source = file.source.filter(|_| asked.option("x-sha256").is_some());
-        let digest = source.and_then(|source| sha256(&*source).ok());
-        digest.map(|digest| Grant::new("x-sha256", digest)).into_iter().collect()
+impl Handler<Negotiate> for Digester {
+    type Result = ResponseFuture<Vec<Grant>>;
+
+    fn handle(&mut self, Negotiate { file, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async {
+            let digest = spawn_blocking(|| file.source.and_then(|source| sha256(&*source).ok())).await;
+            let grant = |digest| Grant::new("x-sha256", digest);
+            digest.ok().flatten().map(grant).into_iter().collect()
+        })
     }
 }
 
@@ -47,12 +54,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listen = args.next().ok_or("where to listen?")?.parse()?;
     let root = args.next().ok_or("which directory?")?;
     System::new().block_on(async {
-        let digester = SyncArbiter::start(1, || Digester);
-        let mut server = Stagecoach::builder()
-            .listen(listen)
-            .root(root)
-            .negotiator_step(NegotiatorStep::asking(digester.recipient()))
-            .start()?;
+        let mut builder = Stagecoach::builder().listen(listen).root(root);
+        let digester = builder.start_child(ChildSpec::permanent("digester", |_| Digester));
+        let step = NegotiatorStep::asking(digester.recipient()).for_option("x-sha256");
+        let mut server = builder.negotiator_step(step).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(&|| Ok(())).await?;
         Ok(())

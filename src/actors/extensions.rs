@@ -1,7 +1,9 @@
 //! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::service::Service;
@@ -40,15 +42,33 @@ impl Service {
         asking: &Asking<Q>,
         question: Q,
     ) -> Result<Q::Result, String> {
-        let Asking { actor, within, .. } = asking;
-        let why = match timeout(*within, actor.send(question)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
-            Err(_) => format!("it gave no answer within {within:?}"),
+        let Asking { actor, within, pausing, .. } = asking;
+        let why = tokio::select! {
+            biased;
+            answer = timeout(*within, actor.send(question)) => match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
+                Err(_) => format!("it gave no answer within {within:?}"),
+            },
+            () = pauses(pausing.clone()) => "it panicked, and has not started again".to_owned(),
         };
         self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         Err(format!("{extension}: {why}"))
     }
+}
+
+/// Waits until the actor is in a restart pause that a client would notice; for ever if its pauses
+/// aren't known.
+async fn pauses(pausing: Option<watch::Receiver<bool>>) {
+    let Some(mut pausing) = pausing else { return pending().await };
+    // (An actor that has ended for good answers the question: there is nobody.)
+    while pausing.wait_for(|pausing| *pausing).await.is_ok() {
+        let lives = pausing.wait_for(|pausing| !pausing);
+        if timeout(limits::EXTENSION_RESTART_WITHIN, lives).await.is_err() {
+            return;
+        }
+    }
+    pending().await
 }
 
 /// What is said of who was called and took so long.

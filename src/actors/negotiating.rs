@@ -4,21 +4,27 @@ use std::sync::Arc;
 
 use super::service::Service;
 use crate::error::{Failure, Fault};
-use crate::extend::{Answerer, Asked, Found, Grant, Negotiate, Negotiator, Otherwise};
+use crate::extend::{Answerer, Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
 
 impl Service {
     /// Whether there is a negotiator that has to be waited for.
-    pub(super) fn waits_for_negotiators(&self) -> bool {
-        self.negotiators.iter().any(|step| matches!(step.0, Answerer::Actor(_)))
+    pub(super) fn waits_for_negotiators(&self, asked: &Asked<'_>) -> bool {
+        let mut concerned = self.concerned(asked);
+        concerned.any(|step| matches!(step.answerer, Answerer::Actor(_)))
     }
 
     /// What all negotiators that are called answer.
     pub(super) fn call_negotiators(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
-        let called = self.negotiators.iter().filter_map(|step| match &step.0 {
+        let called = self.concerned(asked).filter_map(|step| match &step.answerer {
             Answerer::Called(negotiator) => Some(negotiator),
             Answerer::Actor(_) => None,
         });
         called.flat_map(|negotiator| self.call_negotiator(&**negotiator, asked, file)).collect()
+    }
+
+    /// Those that are asked about this request.
+    fn concerned(&self, asked: &Asked<'_>) -> impl Iterator<Item = &NegotiatorStep> {
+        self.negotiators.iter().filter(|step| step.concerns(asked))
     }
 
     /// What all negotiators answer, those that have to be waited for too.
@@ -31,8 +37,8 @@ impl Service {
         file: Found,
     ) -> Result<Vec<Grant>, Fault> {
         let mut granted = Vec::new();
-        for step in &self.negotiators {
-            match &step.0 {
+        for step in self.concerned(&asked) {
+            match &step.answerer {
                 Answerer::Called(negotiator) => {
                     granted.extend(self.call_negotiator(&**negotiator, &asked, &file));
                 }

@@ -36,7 +36,7 @@ impl Service {
             return Some(Err("it is not for clients at this address"));
         }
         let asked = datagram.octets.len();
-        Some(Ok(match &step.0 {
+        Some(Ok(match &step.answerer {
             Answerer::Called(opcode) => {
                 let answer = self.call("opcode", None, || opcode.answer(datagram)).flatten();
                 Answer::Now(self.fitting(answer, asked))

@@ -75,10 +75,16 @@ impl Service {
     /// Why there is to be no transfer.
     pub(super) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Way, Fault> {
         for (index, step) in self.routes.iter().enumerate().skip(from) {
-            let Answerer::Called(route) = &step.0 else { return Ok(Way::Ask(index)) };
-            let routing = self.call("route", Some(asked.transfer), || route.route(asked));
+            let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
+                _ if !step.concerns(asked) => Some(Routing::Pass),
+                Answerer::Called(route) => Some(route.route(asked)),
+                Answerer::Actor(_) => None,
+            });
             let panicked = || Routing::Refuse(Fault::new(Failure::Internal, "a route panicked"));
-            if let Some(settled) = settle(routing.unwrap_or_else(panicked), asked) {
+            let Some(routing) = routing.unwrap_or_else(|| Some(panicked())) else {
+                return Ok(Way::Ask(index));
+            };
+            if let Some(settled) = settle(routing, asked) {
                 return settled.map(Way::To);
             }
         }
@@ -100,7 +106,7 @@ impl Service {
                 Way::Ask(index) => index,
             };
             from = index + 1;
-            let Answerer::Actor(asking) = &self.routes[index].0 else { continue };
+            let Answerer::Actor(asking) = &self.routes[index].answerer else { continue };
             let answer = self.ask("route", Some(asked.transfer), asking, Ask(asked.clone())).await;
             let routing = match (answer, asking.otherwise) {
                 (Ok(routing), _) => routing,

@@ -231,6 +231,7 @@ impl Builder {
         }
         // (From here on whatever fails ends what was started.)
         self.add_built_in_negotiators();
+        self.find_pauses();
         let Self { settings, mut extensions, root, log, .. } = self;
         extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
         let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
@@ -253,6 +254,7 @@ impl Builder {
     pub fn kit(mut self) -> Result<Kit, StartError> {
         let Opened { store, .. } = self.open_store()?;
         self.add_built_in_negotiators();
+        self.find_pauses();
         let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
         if let Some(root) = self.root {
             // Its children live on; and of their ends the kit's observers hear.
@@ -269,12 +271,22 @@ impl Builder {
             Mtu::OfInterface => {
                 let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu).leaving_mail();
                 let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
-                Some(NegotiatorStep::asking(actor.recipient()))
+                let asking = NegotiatorStep::asking(actor.recipient());
+                Some(asking.for_option("blksize").for_option("blksize2"))
             }
             octets @ Mtu::Octets(_) => Some(NegotiatorStep::new(octets)),
         };
         let refused = self.settings.refused_options.iter().cloned().map(NegotiatorStep::new);
         self.extensions.negotiators.splice(0..0, refused.chain(mtu));
+    }
+
+    /// Has actors of the tree not be waited for while they pause after a panic.
+    fn find_pauses(&mut self) {
+        let Some(Root { supervisor, .. }) = &self.root else { return };
+        let Extensions { routes, negotiators, opcodes, .. } = &mut self.extensions;
+        routes.iter_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
+        negotiators.iter_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
+        opcodes.values_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
     }
 
     /// Opens the root, unless there is a store.

@@ -5,12 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use tokio::sync::watch;
 
-use super::{Ask, Negotiate, Negotiator, Opcode, Received, Route};
+use super::{Ask, Asked, Negotiate, Negotiator, Opcode, Received, Route};
 use crate::limits;
 
 /// One of those who are asked: something that is called at once, or an actor that has a deadline to answer.
-pub struct Step<Q: Question>(pub(crate) Answerer<Q>);
+pub struct Step<Q: Question> {
+    pub(crate) answerer: Answerer<Q>,
+    /// What it is asked about; everything, if this is empty.
+    only: Vec<Concern>,
+}
+
+/// Whether a step is asked about a request.
+type Concern = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 
 /// Asks routes.
 pub type RouteStep = Step<Ask>;
@@ -63,9 +71,13 @@ pub(crate) struct Asking<Q: Question> {
     pub(crate) actor: Recipient<Q>,
     pub(crate) within: Duration,
     pub(crate) otherwise: Otherwise,
+    /// Whether it is in a restart pause, if that is known.
+    pub(crate) pausing: Option<watch::Receiver<bool>>,
 }
 
-/// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for as long, it has stopped, or it panicked over the question.
+/// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for
+/// as long, it has stopped, it panicked over the question, or it panicked over another one and
+/// pauses before it starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Otherwise {
     /// A reader is left without an answer and asks again, for boot loaders take any ERROR for "no such
@@ -76,14 +88,22 @@ pub enum Otherwise {
 }
 
 impl<Q: Question> Step<Q> {
-    /// An actor that is asked. It has [`limits::EXTENSION_WITHIN`] to answer: a request that no route's actor has answered by then is [refused](Otherwise::Refuse), without a negotiator's
-    /// answer the transfer [begins](Otherwise::Pass), and to an opcode there is no answer then.
+    /// An actor that is asked. It has three seconds ([`limits::EXTENSION_WITHIN`]) to answer: a
+    /// request that no route's actor has answered by then is [refused](Otherwise::Refuse), without
+    /// a negotiator's answer the transfer [begins](Otherwise::Pass), and to an opcode there is no
+    /// answer then.
+    ///
+    /// An actor of the server's tree that has panicked is not waited for: as long as it
+    /// [pauses](crate::limits::RESTART_PAUSE) before it starts again, it has no answer, unless that
+    /// takes less than [`limits::EXTENSION_RESTART_WITHIN`].
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
-        Self(Answerer::Actor(Asking { actor, within: limits::EXTENSION_WITHIN, otherwise: Q::OTHERWISE }))
+        let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);
+        Self::answered_by(Answerer::Actor(Asking { actor, within, otherwise, pausing: None }))
     }
 
-    /// The actor may take so long to answer; clients repeat their request after a second or more, and give up after some. No difference to what is called.
+    /// The actor may take so long to answer, in place of three seconds; clients repeat their
+    /// request after a second or more, and give up after some. No difference to what is called.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         self.but(|asking| asking.within = time)
@@ -91,11 +111,32 @@ impl<Q: Question> Step<Q> {
 
     /// Something that is called.
     pub(super) fn calling(called: Arc<Q::Called>) -> Self {
-        Self(Answerer::Called(called))
+        Self::answered_by(Answerer::Called(called))
+    }
+
+    fn answered_by(answerer: Answerer<Q>) -> Self {
+        Self { answerer, only: Vec::new() }
+    }
+
+    fn concerned_by(mut self, concern: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.only.push(Arc::new(concern));
+        self
+    }
+
+    /// Whether it is asked about this request. That may be an extension's code: it may panic.
+    pub(crate) fn concerns(&self, asked: &Asked<'_>) -> bool {
+        self.only.is_empty() || self.only.iter().any(|concern| concern(asked))
+    }
+
+    /// Notes where the restart pauses of its actor are known.
+    pub(crate) fn set_pausing(&mut self, find: impl FnOnce(&Recipient<Q>) -> Option<watch::Receiver<bool>>) {
+        if let Answerer::Actor(asking) = &mut self.answerer {
+            asking.pausing = find(&asking.actor);
+        }
     }
 
     fn but(mut self, change: impl FnOnce(&mut Asking<Q>)) -> Self {
-        if let Answerer::Actor(asking) = &mut self.0 {
+        if let Answerer::Actor(asking) = &mut self.answerer {
             change(asking);
         }
         self
@@ -108,9 +149,51 @@ impl RouteStep {
     pub fn or(self, what: Otherwise) -> Self {
         self.but(|asking| asking.otherwise = what)
     }
+
+    /// It is asked about requests for which `concerns` answers `true`, and no others: an actor that
+    /// is slow, or pauses after a panic, keeps no other client waiting. If [`only`](Self::only),
+    /// [`only_named`](Self::only_named) and [`only_below`](Self::only_below) are called several
+    /// times, one that answers `true` is enough.
+    ///
+    /// `concerns` is called as a [`Route`] is: it must not wait.
+    ///
+    /// ```
+    /// use stagecoach::extend::{RouteStep, Routing};
+    ///
+    /// let uploads = RouteStep::from_fn(|_| Routing::Pass).only(|asked| !asked.is_read());
+    /// ```
+    #[must_use]
+    pub fn only(self, concerns: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.concerned_by(concerns)
+    }
+
+    /// It is asked about files of these names, and no others; see [`only`](Self::only). A name is
+    /// compared as the client sends it.
+    #[must_use]
+    pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
+    }
+
+    /// It is asked about files whose names begin so, as `config/`, and no others; see
+    /// [`only`](Self::only). A name is compared as the client sends it.
+    #[must_use]
+    pub fn only_below(self, prefix: impl Into<String>) -> Self {
+        let prefix = prefix.into();
+        self.concerned_by(move |asked| asked.name_bytes().starts_with(prefix.as_bytes()))
+    }
 }
 
 impl NegotiatorStep {
+    /// It is asked if the client asks for this option, in any spelling, and not otherwise: an actor
+    /// that is slow, or pauses after a panic, keeps no other client waiting. Called several times,
+    /// it is asked about each of the options.
+    #[must_use]
+    pub fn for_option(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.concerned_by(move |asked| asked.option(&name).is_some())
+    }
+
     /// What becomes of the transfer if the actor doesn't answer. No difference to a negotiator that is called.
     #[must_use]
     pub fn or(self, what: Otherwise) -> Self {
@@ -121,22 +204,23 @@ impl NegotiatorStep {
 // (Derived, they would want a question that can be copied and shown.)
 impl<Q: Question> Clone for Step<Q> {
     fn clone(&self) -> Self {
-        Self(match &self.0 {
+        let answerer = match &self.answerer {
             Answerer::Called(called) => Answerer::Called(Arc::clone(called)),
             Answerer::Actor(asking) => Answerer::Actor(asking.clone()),
-        })
+        };
+        Self { answerer, only: self.only.clone() }
     }
 }
 
 impl<Q: Question> Clone for Asking<Q> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), ..*self }
+        Self { actor: self.actor.clone(), pausing: self.pausing.clone(), ..*self }
     }
 }
 
 impl<Q: Question> fmt::Debug for Step<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.answerer {
             Answerer::Called(called) => f.debug_tuple("Called").field(called).finish(),
             Answerer::Actor(Asking { within, otherwise, .. }) => {
                 f.debug_struct("Actor").field("within", within).field("otherwise", otherwise).finish()

@@ -81,11 +81,11 @@ impl Driver {
         if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
             return self.agree(&Grants::default());
         }
-        if self.service.waits_for_negotiators() {
-            return self.question(Question::Negotiators);
-        }
         let granted = {
             let asked = self.lease.assignment.asked(self.lease.local);
+            if self.service.waits_for_negotiators(&asked) {
+                return self.question(Question::Negotiators);
+            }
             self.service.call_negotiators(&asked, &self.found())
         };
         self.agree_to(granted);

@@ -1,0 +1,197 @@
+//! Actors that panic over some clients' questions: what others suffer from their restart pauses.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use common::extended::{Extended, FILE};
+use common::raw::{ack, rrq};
+use common::trouble::stuck;
+use stagecoach::extend::{Ask, Negotiate, NegotiatorStep, Otherwise, RouteStep, Routing};
+use stagecoach::store::Name;
+use stagecoach::supervision::{ChildSpec, RestartLimit};
+
+/// Panics over names that begin with `bad`, and over the option `bad`.
+struct Fragile;
+
+impl Actor for Fragile {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Fragile {}
+
+impl Handler<Ask> for Fragile {
+    type Result = Routing;
+
+    fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
+        assert!(!asked.name().starts_with("bad"), "the secret of the route");
+        Routing::Pass
+    }
+}
+
+impl Handler<Negotiate> for Fragile {
+    type Result = MessageResult<Negotiate>;
+
+    fn handle(&mut self, Negotiate { asked, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
+        assert!(asked.option("bad").is_none(), "the secret of the negotiator");
+        MessageResult(Vec::new())
+    }
+}
+
+/// An actor that pauses this long after a panic.
+fn fragile(pause: Duration) -> ChildSpec<Fragile> {
+    let limit = RestartLimit { pause, pause_max: pause, ..RestartLimit::endless() };
+    ChildSpec::permanent("fragile", |_| Fragile).limit(limit)
+}
+
+/// Longer than any test runs.
+const LONG: Duration = Duration::from_secs(600);
+
+#[test]
+fn a_question_to_an_actor_between_two_lives_fails_at_once() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG)).recipient();
+        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+    });
+    served.still_serves();
+    assert_eq!(served.refusal("bad", 1), "File not found");
+    let began = Instant::now();
+    served.still_serves();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let misbehaved = served.settle().misbehaved;
+    assert_eq!(
+        misbehaved,
+        ["route: it panicked, or has stopped", "route: it panicked, and has not started again"]
+    );
+}
+
+#[test]
+fn a_reader_whose_route_is_between_two_lives_is_left_without_an_answer_at_once() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG)).recipient();
+        builder.route_step(RouteStep::asking(actor).within(LONG))
+    });
+    served.leaves_unanswered("bad");
+    served.leaves_unanswered("file");
+}
+
+#[test]
+fn a_question_that_waits_when_the_actor_panics_does_not_wait_out_the_pause() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG).with_supervisor()).recipient();
+        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+    });
+    let bad: Vec<_> = (0..5).map(|_| served.client()).collect();
+    let mut readers: Vec<_> = (0..5).map(|_| served.client()).collect();
+    for (bad, reader) in bad.iter().zip(&readers) {
+        bad.send(&rrq("bad", "octet", &[]));
+        reader.send(&rrq("file", "octet", &[]));
+    }
+    for reader in &mut readers {
+        assert_eq!(reader.expect_data(1), FILE);
+    }
+}
+
+#[test]
+fn a_negotiator_between_two_lives_keeps_nobody_waiting() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG)).recipient();
+        builder.negotiator_step(NegotiatorStep::asking(actor).within(LONG))
+    });
+    for option in ["bad", "good", "good"] {
+        let mut client = served.client();
+        client.send(&rrq("file", "octet", &[(option, "1")]));
+        assert_eq!(client.expect_data(1), FILE);
+    }
+}
+
+/// Thirty clients that make an actor panic, and thirty others that read, all at once, some before
+/// the first panic and some in the pauses after it: what the readers wait for at most.
+fn thirty_beside_thirty(served: &Extended) -> Duration {
+    let bad: Vec<_> = (0..30).map(|_| served.client()).collect();
+    let mut readers: Vec<_> = (0..30).map(|_| served.client()).collect();
+    let began = Instant::now();
+    for (number, (bad, reader)) in bad.iter().zip(&readers).enumerate() {
+        let name = format!("bad-{number}");
+        served.store.insert(Name::from_request(name.as_bytes()).unwrap(), FILE);
+        bad.send(&rrq(&name, "octet", &[("bad", "1")]));
+        reader.send(&rrq("file", "octet", &[("good", "1")]));
+    }
+    for reader in &mut readers {
+        assert_eq!(reader.expect_data(1), FILE);
+        reader.send(&ack(1));
+    }
+    began.elapsed()
+}
+
+#[test]
+fn a_route_that_is_asked_about_some_names_harms_no_other_reader() {
+    for by in 0..3 {
+        let served = Extended::start(move |mut builder| {
+            let actor = builder.start_child(fragile(LONG)).recipient();
+            let step = RouteStep::asking(actor).within(LONG);
+            builder.route_step(match by {
+                0 => step.only(|asked| asked.name_bytes().starts_with(b"bad")),
+                1 => step.only_below("bad-").only_named(["unheard of"]),
+                _ => step.only_named((0..30).map(|number| format!("bad-{number}"))),
+            })
+        });
+        let waited = thirty_beside_thirty(&served);
+        assert!(waited < Duration::from_secs(3), "{waited:?}");
+        assert!(!served.settle().crashed.is_empty(), "it was asked about its own");
+    }
+}
+
+#[test]
+fn a_route_that_is_passed_over_when_it_panics_harms_no_reader() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG)).recipient();
+        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+    });
+    let waited = thirty_beside_thirty(&served);
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+}
+
+#[test]
+fn a_negotiator_that_is_asked_about_one_option_harms_no_other_client() {
+    let served = Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG)).recipient();
+        builder.negotiator_step(NegotiatorStep::asking(actor).within(LONG).for_option("BAD"))
+    });
+    let waited = thirty_beside_thirty(&served);
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    let facts = served.settle();
+    assert_eq!(facts.crashed, ["fragile of 0: the secret of the negotiator"]);
+}
+
+#[test]
+fn a_negotiator_that_hangs_over_one_option_keeps_no_other_client_waiting() {
+    let served = Extended::start(|builder| {
+        let stuck = NegotiatorStep::asking(stuck()).within(LONG);
+        builder.negotiator_step(stuck.for_option("slow").for_option("slower"))
+    });
+    let waiting = [served.client(), served.client()];
+    waiting[0].send(&rrq("file", "octet", &[("slow", "1")]));
+    waiting[1].send(&rrq("file", "octet", &[("slower", "1")]));
+    let mut other = served.client();
+    other.send(&rrq("file", "octet", &[("blksize", "1428")]));
+    other.expect_oack();
+    for client in &waiting {
+        client.expect_silence(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_decides_whether_a_route_is_asked_may_panic() {
+    let served = Extended::start(|builder| {
+        let step = RouteStep::from_fn(|_| Routing::octets("made"));
+        builder.route_step(step.only(|asked| {
+            assert!(asked.name() != "bad", "the secret of the route");
+            asked.name() == "made"
+        }))
+    });
+    served.leaves_unanswered("bad");
+    assert_eq!(served.read("made"), b"made");
+    served.still_serves();
+}
