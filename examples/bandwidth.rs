@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use stagecoach::Stagecoach;
 use stagecoach::error::{Failure, Fault};
-use stagecoach::extend::{Asked, Served};
-use stagecoach::store::{Directory, DirectoryOptions, Later, Name, Sink, Slab, Source, Store};
+use stagecoach::store::{Later, Layer, Layered, Name, Slab, Source};
 use tokio::time::{Instant, sleep_until};
 
 /// When the next octets of each client are due: of those that wait for some.
@@ -29,21 +28,21 @@ impl Pace {
     }
 }
 
-/// A store, or a file of it, as one client has it.
-#[derive(Debug)]
-struct Paced<T>(T, IpAddr, Arc<Pace>);
+/// One client's pace, in front of the directory.
+#[derive(Debug, Clone)]
+struct Paced(IpAddr, Arc<Pace>);
 
-impl Store for Paced<Arc<dyn Store>> {
-    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        Ok(Arc::new(Paced(self.0.open(name)?, self.1, Arc::clone(&self.2))))
-    }
-
-    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        Err(Failure::ReadOnly.into())
+impl Layer for Paced {
+    fn opened(&self, _: &Name, source: Arc<dyn Source>) -> Result<Arc<dyn Source>, Fault> {
+        Ok(Arc::new(PacedSource(source, self.clone())))
     }
 }
 
-impl Source for Paced<Arc<dyn Source>> {
+/// (What is at hand is not asked for: nothing is read before it is due.)
+#[derive(Debug)]
+struct PacedSource(Arc<dyn Source>, Paced);
+
+impl Source for PacedSource {
     fn size(&self) -> Option<u64> {
         self.0.size()
     }
@@ -54,7 +53,8 @@ impl Source for Paced<Arc<dyn Source>> {
         self.0.fetch(offset, length)
     }
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
-        let (source, due) = (Arc::clone(&self.0), self.2.due_after(self.1, length));
+        let Paced(client, pace) = &self.1;
+        let (source, due) = (Arc::clone(&self.0), pace.due_after(*client, length));
         Some(Box::pin(async move {
             sleep_until(due).await;
             let reading = tokio::task::spawn_blocking(move || source.fetch(offset, length));
@@ -66,13 +66,12 @@ impl Source for Paced<Arc<dyn Source>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [listen, root, octets_per_s] = &args[..] else { return Err("where, what, how fast?".into()) };
-    let store: Arc<dyn Store> = Arc::new(Directory::open(root.as_ref(), DirectoryOptions::default())?);
     let pace = Arc::new(Pace { octets_per_s: octets_per_s.parse()?, due: Mutex::default() });
-    let route = move |asked: &Asked<'_>| {
-        Served::from_store(Arc::new(Paced(store.clone(), asked.peer.ip(), pace.clone()))).into()
-    };
     actix::System::new().block_on(async {
-        let mut server = Stagecoach::builder().listen(listen.parse()?).route(route).start()?;
+        let builder = Stagecoach::builder().listen(listen.parse()?).root(root);
+        let mut server = builder
+            .wrap_store(move |asked, store| Layered::new(Paced(asked.peer.ip(), pace.clone()), store))
+            .start()?;
         println!("listening on {}", server.addresses()[0]);
         Ok(server.serve(&|| Ok(())).await?)
     })

@@ -1,6 +1,7 @@
 //! A file that is read, held by all who have a part in it.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
@@ -32,6 +33,10 @@ impl HeldSource {
 impl Source for HeldSource {
     fn size(&self) -> Option<u64> {
         self.source().size()
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        self.source().modified()
     }
 
     fn path(&self) -> &str {

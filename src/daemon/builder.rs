@@ -1,7 +1,7 @@
 //! How a program puts a server together.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::actors::Service;
 use crate::actors::kit::Kit;
 use crate::extend::{
     Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
-    Routing, Tell,
+    Routing, Served, Tell,
 };
 use crate::limits;
 use crate::net::Mtu;
@@ -74,6 +74,7 @@ pub struct Builder {
     listen: Vec<SocketAddr>,
     sockets: Vec<UdpSocket>,
     store: Option<Arc<dyn Store>>,
+    wraps: Wraps,
     extensions: Extensions,
     root: Option<Root>,
     log: Logger,
@@ -85,6 +86,18 @@ struct Extensions {
     negotiators: Vec<NegotiatorStep>,
     opcodes: BTreeMap<u16, OpcodeStep>,
     observers: Vec<Arc<dyn Observer>>,
+}
+
+/// What stands in front of the store.
+#[derive(Default)]
+struct Wraps(Vec<Wrap>);
+
+type Wrap = Box<dyn Fn(&Asked<'_>, Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
+
+impl fmt::Debug for Wraps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} wraps", self.0.len())
+    }
 }
 
 /// Where files are.
@@ -102,6 +115,7 @@ impl Builder {
             listen: Vec::new(),
             sockets: Vec::new(),
             store: None,
+            wraps: Wraps::default(),
             extensions: Extensions::default(),
             root: None,
             log: Logger::root(slog::Discard, o!()),
@@ -133,6 +147,22 @@ impl Builder {
     /// Files come from here instead of from a directory.
     pub fn store(self, store: impl Store) -> Self {
         Self { store: Some(Arc::new(store)), ..self }
+    }
+
+    /// Has `wrap` put something in front of the store: in front of the directory, or of what
+    /// [`store`](Self::store) said. It is called for each request that no [route](Self::route) has
+    /// answered, and what it makes serves that request: it knows the client. A
+    /// [`Layer`](crate::store::Layer) is the shortest way to make it. If this is called several
+    /// times, each `wrap` gets the store that the one before has made.
+    ///
+    /// `wrap` is called by the listener, as a [`Route`] is: it must not wait, and if it panics, a
+    /// reader is left without an answer.
+    pub fn wrap_store<S: Store>(
+        mut self,
+        wrap: impl Fn(&Asked<'_>, Arc<dyn Store>) -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.wraps.0.push(Box::new(move |asked, store| Arc::new(wrap(asked, store))));
+        self
     }
 
     /// Asks this closure what answers a request, after the routes that were added before.
@@ -231,6 +261,7 @@ impl Builder {
         }
         // (From here on whatever fails ends what was started.)
         self.add_built_in_negotiators();
+        self.add_wraps(&store);
         self.find_pauses();
         let Self { settings, mut extensions, root, log, .. } = self;
         extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
@@ -246,7 +277,8 @@ impl Builder {
         Ok(server)
     }
 
-    /// The same without a network, for tests: no address is listened on. To be called inside an actix `System`, as [`Kit::in_virtual_time`] makes it.
+    /// The same without a network, for tests, with the feature `testkit`: no address is listened
+    /// on. To be called inside an actix `System`, as [`Kit::in_virtual_time`] makes it.
     ///
     /// # Errors
     /// [`StartError::Root`].
@@ -254,6 +286,7 @@ impl Builder {
     pub fn kit(mut self) -> Result<Kit, StartError> {
         let Opened { store, .. } = self.open_store()?;
         self.add_built_in_negotiators();
+        self.add_wraps(&store);
         self.find_pauses();
         let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
         if let Some(root) = self.root {
@@ -278,6 +311,19 @@ impl Builder {
         };
         let refused = self.settings.refused_options.iter().cloned().map(NegotiatorStep::new);
         self.extensions.negotiators.splice(0..0, refused.chain(mtu));
+    }
+
+    /// What stands in front of the store is asked as a route is, after all others.
+    fn add_wraps(&mut self, store: &Arc<dyn Store>) {
+        let wraps = std::mem::take(&mut self.wraps.0);
+        if wraps.is_empty() {
+            return;
+        }
+        let store = Arc::clone(store);
+        self.extensions.routes.push(RouteStep::from_fn(move |asked| {
+            let wrapped = wraps.iter().fold(Arc::clone(&store), |store, wrap| wrap(asked, store));
+            Served::from_store(wrapped).into()
+        }));
     }
 
     /// Has actors of the tree not be waited for while they pause after a panic.

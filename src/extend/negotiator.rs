@@ -7,7 +7,7 @@ use actix::Message;
 
 use super::closure::Closure;
 use super::{Asked, NegotiatorStep};
-use crate::store::Source;
+use crate::store::{Name, Source, Store};
 
 /// Answers options of a request, once its file is open. All negotiators are asked, in the order in which they were added; what they may answer is checked, see [`Grant`].
 ///
@@ -70,6 +70,10 @@ impl Grant {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Found {
+    /// Where it is: the server's own store, or the one that a route chose.
+    pub store: Arc<dyn Store>,
+    /// Its name there.
+    pub name: Name,
     /// Its octets, if that is known; of an upload it isn't.
     pub size: Option<u64>,
     /// What is read; `None` of an upload.

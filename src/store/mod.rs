@@ -6,19 +6,23 @@
 mod directory;
 mod errno;
 mod fixed;
+mod layer;
 mod memory;
 mod name;
+mod shared;
 mod temporary_name;
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 pub use self::directory::{Directory, DirectoryOptions, RootChange, RootError, Sweep, Symlinks};
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
+pub use self::layer::{Inspected, Layer, Layered};
 pub use self::memory::{Memory, MemoryOptions};
 pub use self::name::{Name, PARTIAL_SUFFIX};
 use crate::error::{Failure, Fault};
@@ -43,8 +47,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// What [`open`](Self::open) would say, said later: for a store that waits for something else than a disk, and needs no thread for it. `None`: `open` is called.
-    /// The answer has as long as `open`'s, [`limits::READ_WITHIN`](crate::limits::READ_WITHIN).
+    /// What [`open`](Self::open) would say, said later: for a store that waits for something else
+    /// than a disk, and needs no thread for it. `None`: `open` is called. The answer has as long as
+    /// `open`'s, 30 seconds ([`limits::READ_WITHIN`](crate::limits::READ_WITHIN)).
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
         let _ = name;
         None
@@ -63,6 +68,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Size in octets as it was at open, if it is known.
     fn size(&self) -> Option<u64>;
+
+    /// When its content was changed last, as it was at open, if that is known.
+    fn modified(&self) -> Option<SystemTime> {
+        None
+    }
 
     /// The file that is served, as the operator knows it. For logs, never for a peer.
     fn path(&self) -> &str;

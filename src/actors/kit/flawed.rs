@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
@@ -133,6 +133,10 @@ struct FlawedSource<S>(Arc<dyn Source>, Arc<Inner<S>>);
 impl<S: Store> Source for FlawedSource<S> {
     fn size(&self) -> Option<u64> {
         self.0.size()
+    }
+
+    fn modified(&self) -> Option<SystemTime> {
+        self.0.modified()
     }
 
     fn path(&self) -> &str {

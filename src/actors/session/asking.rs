@@ -93,9 +93,12 @@ impl Driver {
 
     /// What negotiators see of the file.
     fn found(&self) -> Found {
+        // (A file is open once it is known which one it is.)
+        let destination = self.lease.destination().expect("the file that was opened");
+        let Destination { store, name, .. } = destination;
         let held = self.lease.hold();
         let source = held.source.clone().map(|source| source as _);
-        Found { size: held.summary.size, source }
+        Found { store: Arc::clone(store), name: name.clone(), size: held.summary.size, source }
     }
 
     /// The negotiators have answered.

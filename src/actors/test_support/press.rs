@@ -6,8 +6,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use crate::error::{Failure, Fault};
 use crate::store::{Name, Sink, Source, Store};
 
+#[derive(Debug, Clone, Default)]
+pub(in crate::actors) struct Press(Arc<Inner>);
+
 #[derive(Debug, Default)]
-pub(in crate::actors) struct Press {
+struct Inner {
     state: Mutex<State>,
     released: Condvar,
 }
@@ -25,48 +28,48 @@ struct State {
 
 #[derive(Debug)]
 struct Sheet {
-    press: Arc<Press>,
+    press: Press,
     content: Vec<u8>,
 }
 
 impl Press {
     /// From now on this call waits until it is released.
     pub(in crate::actors) fn hold(&self, call: &'static str) {
-        self.state.lock().unwrap().held = call;
+        self.0.state.lock().unwrap().held = call;
     }
 
     pub(in crate::actors) fn release(&self) {
-        self.state.lock().unwrap().held = "";
-        self.released.notify_all();
+        self.0.state.lock().unwrap().held = "";
+        self.0.released.notify_all();
     }
 
     pub(in crate::actors) fn panic_at(&self, call: &'static str) {
-        self.state.lock().unwrap().panics_at = call;
+        self.0.state.lock().unwrap().panics_at = call;
     }
 
     /// How often it was called.
     pub(in crate::actors) fn calls(&self, call: &str) -> usize {
-        self.state.lock().unwrap().calls.get(call).copied().unwrap_or(0)
+        self.0.state.lock().unwrap().calls.get(call).copied().unwrap_or(0)
     }
 
     /// Nobody is in a call.
     pub(in crate::actors) fn is_idle(&self) -> bool {
-        self.state.lock().unwrap().at_work == 0
+        self.0.state.lock().unwrap().at_work == 0
     }
 
     pub(in crate::actors) fn published(&self) -> Vec<Vec<u8>> {
-        self.state.lock().unwrap().published.clone()
+        self.0.state.lock().unwrap().published.clone()
     }
 
     pub(in crate::actors) fn dropped(&self) -> usize {
-        self.state.lock().unwrap().dropped
+        self.0.state.lock().unwrap().dropped
     }
 
     fn step(&self, call: &'static str) {
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.0.state.lock().unwrap();
         *state.calls.entry(call).or_default() += 1;
         state.at_work += 1;
-        let mut state = self.released.wait_while(state, |state| state.held == call).unwrap();
+        let mut state = self.0.released.wait_while(state, |state| state.held == call).unwrap();
         state.at_work -= 1;
         let panics = state.panics_at == call;
         drop(state);
@@ -74,7 +77,7 @@ impl Press {
     }
 }
 
-impl Store for Arc<Press> {
+impl Store for Press {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
         self.step("open");
         Err(Failure::NotFound.into())
@@ -82,7 +85,7 @@ impl Store for Arc<Press> {
 
     fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
         self.step("create");
-        Ok(Box::new(Sheet { press: Self::clone(self), content: Vec::new() }))
+        Ok(Box::new(Sheet { press: self.clone(), content: Vec::new() }))
     }
 }
 
@@ -101,14 +104,14 @@ impl Sink for Sheet {
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
         self.press.step("publish");
         let content = std::mem::take(&mut self.content);
-        self.press.state.lock().unwrap().published.push(content);
+        self.press.0.state.lock().unwrap().published.push(content);
         Ok(())
     }
 }
 
 impl Drop for Sheet {
     fn drop(&mut self) {
-        self.press.state.lock().unwrap().dropped += 1;
+        self.press.0.state.lock().unwrap().dropped += 1;
         self.press.step("drop");
     }
 }

@@ -1,9 +1,11 @@
 //! What the server's own settings grant.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::*;
 use crate::observe::TransferId;
+use crate::store::{Fixed, Name};
 use crate::wire::{Packet, Request};
 
 fn granted(negotiator: &dyn Negotiator, peer: &str, options: &str) -> Vec<Grant> {
@@ -11,7 +13,12 @@ fn granted(negotiator: &dyn Negotiator, peer: &str, options: &str) -> Vec<Grant>
     let Ok(Packet::Request(request)) = Packet::decode(octets.as_bytes()) else { panic!("no request") };
     let request: Request<'static> = request.into_owned();
     let (peer, local) = (SocketAddr::new(peer.parse().unwrap(), 2000), "192.0.2.1:69".parse().unwrap());
-    let file = Found { size: None, source: None };
+    let file = Found {
+        store: Arc::new(Fixed::new("")),
+        name: Name::from_request(b"file").unwrap(),
+        size: None,
+        source: None,
+    };
     negotiator.negotiate(&Asked::new(TransferId(1), peer, local, &request), &file)
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
@@ -222,6 +223,10 @@ impl Source for DirectorySource {
         Some(size(&self.file.opened))
     }
 
+    fn modified(&self) -> Option<SystemTime> {
+        modified(&self.file.opened)
+    }
+
     fn path(&self) -> &str {
         &self.path
     }
@@ -312,6 +317,13 @@ fn refuse_special(stat: &Stat, path: &str) -> Result<(), Fault> {
         FileType::RegularFile => Ok(()),
         other => Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
     }
+}
+
+/// When the content was changed last, unless that is a time that can't be said.
+fn modified(stat: &Stat) -> Option<SystemTime> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds.min(999_999_999)))
 }
 
 fn size(stat: &Stat) -> u64 {
