@@ -19,6 +19,15 @@
 //! | [`wire`] | octets to packets and back, netascii |
 //!
 //! [`limits`] and [`error`] serve all of them.
+//!
+//! # Features
+//!
+//! | feature | by default | what needs it |
+//! |---|---|---|
+//! | `program` | on | [`cli`]; of [`daemon`] `run`, `run_extended` and `passed_sockets` |
+//! | `mimalloc` | on | the program's allocator, and nothing of the library |
+//! | `testkit` | off | `testkit` and `daemon::Builder::kit`: a server without a network, for tests of extensions |
+//! | `chaos` | off | `chaos`, and the settings' field of that name: faults that tests plan |
 
 pub mod actors;
 #[cfg(not(feature = "chaos"))]
@@ -37,7 +46,8 @@ pub mod policy;
 pub mod settings;
 pub mod store;
 pub mod supervision;
-/// A server without a network, for tests of extensions.
+/// A server without a network, for tests of extensions. It needs the feature `testkit`, which is
+/// off by default: `cargo add --dev stagecoach --features testkit`.
 ///
 /// ```
 /// use stagecoach::Stagecoach;

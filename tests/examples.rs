@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::raw::{Client, rrq};
+use common::raw::{Client, ack, data, rrq, wrq};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 
 struct Example {
     child: Child,
@@ -200,6 +202,46 @@ fn bandwidth_gives_a_client_so_many_octets_a_second() {
     assert_eq!(example.get("image").unwrap(), file);
     // (The last slab is due after all of it: no machine is too fast for that.)
     assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
+}
+
+#[test]
+fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_more() {
+    let root = directory(&[("image", b"kernel")]);
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let log = root.path().join("log");
+    let mut child = Command::new(program("quota"))
+        .args(["--host", "127.0.0.1", "--port", &port, "--drain-timeout", "20"])
+        .args(["--root".as_ref(), root.path(), "--file-log".as_ref(), log.as_path()])
+        .env("QUOTA_OCTETS", "1500")
+        .spawn()
+        .unwrap();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while !std::fs::read_to_string(&log).unwrap_or_default().contains("listening") {
+        assert!(Instant::now() < until, "it doesn't listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut client = Client::to(address);
+    client.send(&wrq("upload", "octet", &[]));
+    client.expect_ack(0);
+    for block in 1..=2 {
+        client.send(&data(block, &[7; 512]));
+        client.expect_ack(block);
+    }
+    client.send(&data(3, &[7; 500]));
+    assert_eq!(client.expect_error(3), "0 of your 1500 octets are used");
+    let mut reader = Client::to(address);
+    reader.send(&rrq("image", "octet", &[("blksize", "512")]));
+    reader.expect_oack();
+    signal::kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    while !std::fs::read_to_string(&log).unwrap().contains("draining") {
+        assert!(Instant::now() < until, "it doesn't drain");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    reader.send(&ack(0));
+    assert_eq!(reader.expect_data(1), b"kernel");
+    reader.send(&ack(1));
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

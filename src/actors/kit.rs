@@ -27,7 +27,7 @@ use crate::error::{Failure, Fault};
 use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
-use crate::observe::{Fact, Observer, OwnedFact};
+use crate::observe::{Counters, Fact, Observer, OwnedFact};
 use crate::supervision::{ChildExited, start_temporary};
 use crate::transfer::{Outcome, Transmit, fault_packet};
 use crate::wire::{Packet, Request};
@@ -38,11 +38,14 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 /// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
 /// session is supervised: one that panics ends its transfer. Actors in the tree of the builder are, as ever.
 ///
-/// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds takes none. It doesn't pass while a store is at work on a thread that may wait. An actor on a thread of its own (`SyncArbiter`) isn't seen to be at work, and
-/// would miss its deadline.
+/// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds
+/// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
+/// `tokio::task::spawn_blocking`. An actor on a thread of its own (`SyncArbiter`) isn't seen to be
+/// at work, and would miss its deadline: use a `ResponseFuture` with `spawn_blocking` instead.
 #[derive(Debug)]
 pub struct Kit {
     service: Arc<Service>,
+    counters: Arc<Counters>,
     registry: Rc<Addr<Registry>>,
     board: Rc<Switchboard>,
     peers: Arc<LivePeers>,
@@ -87,7 +90,9 @@ impl Kit {
         VIRTUAL.get()
     }
 
-    pub(crate) fn new(service: Service) -> Self {
+    pub(crate) fn new(mut service: Service) -> Self {
+        let counters = Arc::<Counters>::default();
+        service.observers.push(Arc::<Counters>::clone(&counters));
         let service = Arc::new(service);
         let places = Places::default();
         let parent = Parent(Rc::clone(&places)).start();
@@ -100,11 +105,25 @@ impl Kit {
             clients: Cell::new(0),
             places,
             service,
+            counters,
         }
     }
 
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// How often what happened, as [`Server::counters`](crate::daemon::Server::counters).
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Facts that observers did not hear, as
+    /// [`Server::lost_facts`](crate::daemon::Server::lost_facts).
+    #[must_use]
+    pub fn lost_facts(&self) -> u64 {
+        self.service.lost_facts()
     }
 
     /// A client, at an address of its own.

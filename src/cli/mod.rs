@@ -1,4 +1,5 @@
-//! What was typed: flags, verbs, exit codes. structopt stays in here.
+//! What was typed: flags, verbs, exit codes. structopt stays in here. (It needs the feature
+//! `program`, which is on by default.)
 
 mod bench;
 mod client;
@@ -21,6 +22,7 @@ use self::bench::Bench;
 use self::get::Get;
 use self::put::Put;
 use self::serve::Serve;
+use crate::daemon::Builder;
 
 /// Columns of `--help`, whatever the terminal: what is pasted looks the same everywhere.
 const HELP_COLUMNS: usize = 100;
@@ -90,16 +92,43 @@ enum Exit {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::from(run() as u8)
+    main_extended(std::env::args_os(), |builder| builder)
 }
 
-fn run() -> Exit {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    match parse(&args) {
+/// Runs the program with `args` (its own name first), extended: with all of its flags, verbs, log,
+/// signals and exit codes. A server is put together as the flags say; what `extend` adds to it is
+/// asked too. A program with flags of its own takes them out of `args`.
+///
+/// `extend` is called inside of the server's actix `System`, on a thread of the server's: actors
+/// may be started there.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use stagecoach::extend::Routing;
+///
+/// fn main() -> ExitCode {
+///     stagecoach::cli::main_extended(std::env::args_os(), |builder| {
+///         builder.route(|asked| match &*asked.name() {
+///             "whoami" => Routing::octets(asked.peer.ip().to_string()),
+///             _ => Routing::Pass,
+///         })
+///     })
+/// }
+/// ```
+#[must_use]
+pub fn main_extended(
+    args: impl IntoIterator<Item = OsString>,
+    extend: impl FnOnce(Builder) -> Builder + Send + 'static,
+) -> ExitCode {
+    ExitCode::from(run(&args.into_iter().collect::<Vec<_>>(), extend) as u8)
+}
+
+fn run(args: &[OsString], extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Exit {
+    match parse(args) {
         Ok(Cli { verb: Some(Verb::Get(get)), .. }) => get.run(),
         Ok(Cli { verb: Some(Verb::Put(put)), .. }) => put.run(),
         Ok(Cli { verb: Some(Verb::Bench(bench)), .. }) => bench.run(),
-        Ok(Cli { serve, verb: None }) => serve.run(),
+        Ok(Cli { serve, verb: None }) => serve.run(extend),
         Err(Refusal::Shown(text)) => {
             // Nothing is left to be done if nobody reads it.
             let _ = writeln!(io::stdout(), "{}", text.trim_end());

@@ -13,7 +13,7 @@ use structopt::clap::ArgMatches;
 use super::log::Log;
 use super::values::{self, Clients, Host};
 use super::{Exit, complain, refuse_pointless, with_default};
-use crate::daemon::{self, RunError};
+use crate::daemon::{self, Builder, RunError};
 use crate::limits;
 use crate::net::{Mtu, PortRange};
 use crate::policy::{Access, AccessRule, OnOutage, OverLimit, RefusedOption};
@@ -237,7 +237,7 @@ impl Serve {
     }
 
     /// Serves until a signal ends it.
-    pub(super) fn run(&self) -> Exit {
+    pub(super) fn run(&self, extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Exit {
         let settings = match self.settings() {
             Ok(settings) => settings,
             Err(sentence) => return super::usage_error(&sentence),
@@ -262,7 +262,7 @@ impl Serve {
                     "--host and --port have no effect: the service manager passed the sockets"
                 );
             }
-            daemon::run(settings, sockets, log.logger(), reopener(&log))
+            daemon::run_extended(settings, sockets, log.logger(), reopener(&log), extend)
         });
         if let Err(error) = &ended
             && log.is_file()

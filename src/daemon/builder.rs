@@ -6,6 +6,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+#[cfg(feature = "program")]
+use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Recipient};
 use slog::{Drain, Logger, info, o, warn};
@@ -241,6 +243,12 @@ impl Builder {
             return supervisor.start_child(spec);
         }
         supervisor.starting_apart().start_child(spec)
+    }
+
+    /// How long transfers have to end when a signal ends the server.
+    #[cfg(feature = "program")]
+    pub(super) fn drain_timeout(&self) -> Duration {
+        self.settings.drain_timeout
     }
 
     /// Where the server's log goes.

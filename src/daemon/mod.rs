@@ -28,7 +28,7 @@ pub use self::passed::passed_sockets;
 #[cfg(feature = "program")]
 pub(crate) use self::run::raise_open_files;
 #[cfg(feature = "program")]
-pub use self::run::run;
+pub use self::run::{run, run_extended};
 pub use self::server::{Capacity, Server, StartError};
 
 /// Why a server could not start, or ended otherwise than it was told to.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::heart::Heart;
 use super::signals::Signals;
 use super::system::ProgramSystem;
-use super::{RunError, Server, StartError, service_manager};
+use super::{Builder, RunError, StartError, service_manager};
 use crate::actors::arbiter_runtime;
 use crate::limits;
 use crate::settings::Settings;
@@ -28,6 +28,8 @@ use crate::settings::Settings;
 /// The server has threads of its own: if the one that its listeners share is blocked for [`limits::SERVER_SILENCE_MAX`] seconds, it is given up,
 /// and left behind.
 ///
+/// It needs the feature `program`, which is on by default.
+///
 /// # Errors
 /// [`RunError`].
 pub fn run(
@@ -35,6 +37,25 @@ pub fn run(
     sockets: Vec<UdpSocket>,
     log: &Logger,
     reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
+) -> Result<(), RunError> {
+    run_extended(settings, sockets, log, reopen_log, |builder| builder)
+}
+
+/// The same for an extended server: the [`Builder`] has the settings, the sockets and the log, and
+/// `extend` adds what the server is to ask. It is called inside of the server's actix `System`,
+/// where actors may be started. ([`cli::main_extended`](crate::cli::main_extended) does this with
+/// the program's flags.)
+///
+/// It needs the feature `program`, which is on by default.
+///
+/// # Errors
+/// [`RunError`].
+pub fn run_extended(
+    settings: Settings,
+    sockets: Vec<UdpSocket>,
+    log: &Logger,
+    reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
+    extend: impl FnOnce(Builder) -> Builder + Send + 'static,
 ) -> Result<(), RunError> {
     if let Err(error) = raise_open_files() {
         warn!(log, "can't raise the limit of open files"; "why" => %error);
@@ -46,22 +67,24 @@ pub fn run(
             Ok(runtime) => ProgramSystem::new(runtime),
             Err(error) => return (Err(StartError::Runtime(error).into()), None),
         };
-        let how = serve(&system.runner, &settings, sockets, &log, reopen_log, beating);
+        let builder = Builder::new().settings(settings).sockets(sockets).log(log.clone());
+        let how = serve(&system.runner, || extend(builder), &log, reopen_log, beating);
         (how, Some(system))
     })
 }
 
 fn serve(
     system: &actix::SystemRunner,
-    settings: &Settings,
-    sockets: Vec<UdpSocket>,
+    build: impl FnOnce() -> Builder,
     log: &Logger,
     reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
     heart: Heart,
 ) -> Result<(), RunError> {
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let mut server = Server::start_on(settings, sockets, log)?;
+        let builder = build();
+        let drain_timeout = builder.drain_timeout();
+        let mut server = builder.start()?;
         actix::spawn(heart.beat());
         let handle = server.handle();
         let informed = actix::spawn(service_manager::keep_informed(
@@ -73,7 +96,7 @@ fn serve(
         ));
         let ended = tokio::select! {
             ended = server.serve(reopen_log) => ended,
-            never = signals.steer(&handle, settings.drain_timeout) => match never {},
+            never = signals.steer(&handle, drain_timeout) => match never {},
         };
         // A manager that doesn't listen holds nothing up.
         let _ = timeout(limits::NOTIFY_WITHIN, informed).await;

@@ -223,8 +223,9 @@ impl ActorStore {
         Self { writing: Some(writing), ..Self::for_reading(actor) }
     }
 
-    /// The actor may take so long for an answer, [`limits::READ_WITHIN`] at most, which is what it has unless told otherwise. (To publish a file it has
-    /// [`limits::PUBLISH_WITHIN`].)
+    /// The actor may take so long for an answer; 30 seconds ([`limits::READ_WITHIN`]) at most,
+    /// which is also what it has unless this says otherwise. (To publish a file it has five
+    /// minutes, [`limits::PUBLISH_WITHIN`].)
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         Self { within: time.min(limits::READ_WITHIN), ..self }

@@ -1,0 +1,73 @@
+//! The whole program `stagecoach`, with a quota for each client in front of its directory: `cargo
+//! run --example quota -- --root DIRECTORY --port 9069`, with every flag that stagecoach has.
+//!
+//! It has the program's life as well: SIGTERM lets transfers end, SIGHUP opens the log anew,
+//! systemd is informed. `QUOTA_OCTETS` says how much a client may upload; what it is told is in
+//! this file.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use stagecoach::cli;
+use stagecoach::error::Fault;
+use stagecoach::store::{Layer, Layered, Name, Sink};
+use stagecoach::wire::ErrorCode;
+
+/// What one client may still upload.
+#[derive(Debug, Clone)]
+struct Quota {
+    client: IpAddr,
+    octets_max: u64,
+    used: Arc<Mutex<HashMap<IpAddr, u64>>>,
+}
+
+impl Quota {
+    fn take(&self, octets: u64) -> Result<(), Fault> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = used.entry(self.client).or_default();
+        if *used + octets > self.octets_max {
+            let told = format!("{} of your {} octets are used", *used, self.octets_max);
+            return Err(Fault::refusal(ErrorCode::DISK_FULL, &told));
+        }
+        *used += octets;
+        Ok(())
+    }
+}
+
+impl Layer for Quota {
+    fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
+        Ok(Box::new(Metered { sink, quota: self.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Metered {
+    sink: Box<dyn Sink>,
+    quota: Quota,
+}
+
+impl Sink for Metered {
+    fn path(&self) -> &str {
+        self.sink.path()
+    }
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        self.quota.take(octets.len() as u64)?;
+        self.sink.write(octets)
+    }
+    fn publish(self: Box<Self>) -> Result<(), Fault> {
+        self.sink.publish()
+    }
+}
+
+fn main() -> ExitCode {
+    let octets_max = std::env::var("QUOTA_OCTETS").ok().and_then(|octets| octets.parse().ok());
+    let (octets_max, used) = (octets_max.unwrap_or(100_000_000), Arc::default());
+    cli::main_extended(std::env::args_os(), move |builder| {
+        builder.wrap_store(move |asked, store| {
+            let quota = Quota { client: asked.peer.ip(), octets_max, used: Arc::clone(&used) };
+            Layered::new(quota, store)
+        })
+    })
+}
