@@ -109,7 +109,7 @@ fn a_layer_sees_each_file_on_every_way_to_it() {
             let mut got = Vec::new();
             let asked = format!("loud/{open}-{fetch}");
             client::get(served.address, &asked, client::Ask::PLAIN, |_, octets| {
-                got.extend_from_slice(octets)
+                got.extend_from_slice(octets);
             })
             .unwrap_or_else(|failed| panic!("{asked}: {failed:?}"));
             assert_eq!(got, CONTENT.to_ascii_uppercase(), "{asked}");
@@ -244,7 +244,7 @@ fn a_negotiator_sees_the_files_name_and_store_and_when_it_was_changed() {
     let directory = stagecoach::store::Directory::open(root.path(), Default::default()).unwrap();
     let served = Extended::start(move |builder| {
         let negotiator = move |asked: &stagecoach::extend::Asked<'_>, found: &Found| {
-            let modified = found.source.as_ref().and_then(|source| source.modified());
+            let modified = found.source.as_ref().and_then(Source::modified);
             let is_open = found.store.open(&found.name).is_ok();
             let seen = format!("{} {is_open} {}", found.name, modified == Some(changed));
             asked.option("x-seen").map(|_| Grant::new("x-seen", seen)).into_iter().collect()

@@ -68,7 +68,7 @@ async fn pauses(pausing: Option<watch::Receiver<bool>>) {
             return;
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 /// What is said of who was called and took so long.
