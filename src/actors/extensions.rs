@@ -1,16 +1,16 @@
 //! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
 
 use std::future::pending;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::service::Service;
 use crate::extend::{Asking, Question};
 use crate::limits;
 use crate::observe::{Fact, TransferId};
-use crate::supervision::caught;
+use crate::supervision::{NextLife, caught};
 
 impl Service {
     /// Calls an extension. `None` if it panics, which observers are told; so they are if it keeps the thread for long.
@@ -21,7 +21,7 @@ impl Service {
         call: impl FnOnce() -> T,
     ) -> Option<T> {
         // (Virtual time stands still as long as somebody is called.)
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         let answer = caught(call);
         let took = began.elapsed();
         if took > limits::EXTENSION_CALL_WITHIN {
@@ -57,14 +57,15 @@ impl Service {
     }
 }
 
-/// Waits until the actor is in a restart pause that a client would notice; for ever if its pauses
-/// aren't known.
-async fn pauses(pausing: Option<watch::Receiver<bool>>) {
+/// Waits until the actor is in a restart pause that is too long to be waited for; for ever if its
+/// pauses aren't known.
+async fn pauses(pausing: Option<watch::Receiver<NextLife>>) {
     let Some(mut pausing) = pausing else { return pending().await };
     // (An actor that has ended for good answers the question: there is nobody.)
-    while pausing.wait_for(|pausing| *pausing).await.is_ok() {
-        let lives = pausing.wait_for(|pausing| !pausing);
-        if timeout(limits::EXTENSION_RESTART_WITHIN, lives).await.is_err() {
+    while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
+        let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
+        let is_long = next_life.is_some_and(|next_life| next_life > by);
+        if is_long || timeout_at(by, pausing.wait_for(Option::is_none)).await.is_err() {
             return;
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{Ask, Asked, Negotiate, Negotiator, Opcode, Received, Route};
 use crate::limits;
@@ -71,8 +72,8 @@ pub(crate) struct Asking<Q: Question> {
     pub(crate) actor: Recipient<Q>,
     pub(crate) within: Duration,
     pub(crate) otherwise: Otherwise,
-    /// Whether it is in a restart pause, if that is known.
-    pub(crate) pausing: Option<watch::Receiver<bool>>,
+    /// When it lives again, in a restart pause, if its pauses are known.
+    pub(crate) pausing: Option<watch::Receiver<Option<Instant>>>,
 }
 
 /// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for
@@ -95,7 +96,7 @@ impl<Q: Question> Step<Q> {
     ///
     /// An actor of the server's tree that has panicked is not waited for: as long as it
     /// [pauses](crate::limits::RESTART_PAUSE) before it starts again, it has no answer, unless that
-    /// takes less than [`limits::EXTENSION_RESTART_WITHIN`].
+    /// takes less than 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]).
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
         let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);
@@ -129,7 +130,10 @@ impl<Q: Question> Step<Q> {
     }
 
     /// Notes where the restart pauses of its actor are known.
-    pub(crate) fn set_pausing(&mut self, find: impl FnOnce(&Recipient<Q>) -> Option<watch::Receiver<bool>>) {
+    pub(crate) fn set_pausing(
+        &mut self,
+        find: impl FnOnce(&Recipient<Q>) -> Option<watch::Receiver<Option<Instant>>>,
+    ) {
         if let Answerer::Actor(asking) = &mut self.answerer {
             asking.pausing = find(&asking.actor);
         }

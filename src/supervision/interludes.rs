@@ -6,47 +6,50 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Message, Recipient};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-/// The permanent actors of a tree, by their addresses, and whether each of them is in its restart
-/// pause.
+/// When the next life of an actor begins that is in its restart pause; `None` while it lives.
+pub(crate) type NextLife = Option<Instant>;
+
+/// The permanent actors of a tree, by their addresses, and what is known of their restart pauses.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Interludes(Arc<Mutex<HashMap<usize, watch::Receiver<bool>>>>);
+pub(super) struct Interludes(Arc<Mutex<HashMap<usize, watch::Receiver<NextLife>>>>);
 
 /// One actor's entry, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Interlude {
     of: Interludes,
     address: usize,
-    pausing: watch::Sender<bool>,
+    next_life: watch::Sender<NextLife>,
 }
 
 impl Interludes {
     /// Enters an actor, by its address.
     pub(super) fn enter(&self, address: &impl Hash) -> Interlude {
-        let pausing = watch::Sender::new(false);
+        let next_life = watch::Sender::new(None);
         let address = channel_of(address);
-        self.entries().insert(address, pausing.subscribe());
-        Interlude { of: self.clone(), address, pausing }
+        self.entries().insert(address, next_life.subscribe());
+        Interlude { of: self.clone(), address, next_life }
     }
 
-    /// Whether the actor behind `recipient` pauses, now and later; `None` if it is no permanent
-    /// actor of this tree.
-    pub(super) fn of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<bool>>
+    /// When the actor behind `recipient` lives again, now and later; `None` if it is no permanent actor
+    /// of this tree.
+    pub(super) fn of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<NextLife>>
     where
         M: Message<Result: Send> + Send,
     {
         self.entries().get(&channel_of(recipient)).cloned()
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<usize, watch::Receiver<bool>>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<usize, watch::Receiver<NextLife>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Interlude {
     /// The actor pauses, or lives again.
-    pub(super) fn set(&self, pausing: bool) {
-        self.pausing.send_replace(pausing);
+    pub(super) fn set(&self, next_life: NextLife) {
+        self.next_life.send_replace(next_life);
     }
 }
 

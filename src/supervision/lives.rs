@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::dev::channel::{AddressReceiver, AddressSender};
 use actix::{Actor, Addr, Context};
 use actix_rt::ArbiterHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::interludes::Interlude;
 use super::mail::Mail;
@@ -87,7 +87,7 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
             && let Some(pause) = restarts.after_exit()
         {
             if let Some(interlude) = &self.interlude {
-                interlude.set(true);
+                interlude.set(Some(Instant::now() + pause));
             }
             self.witness.restarts(exit, pause);
             let is_ordered = timeout(pause, self.orders.ordered()).await.is_ok();
@@ -95,7 +95,7 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
                 return Exit::Normal;
             }
             if let Some(interlude) = &self.interlude {
-                interlude.set(false);
+                interlude.set(None);
             }
             exit = match self.net.restart(*restart) {
                 Ok(()) => self.life().await,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::apart::start_apart;
 use super::child_spec::Place;
-use super::interludes::Interludes;
+use super::interludes::{Interludes, NextLife};
 use super::lives::Lives;
 use super::mail::Mail;
 use super::stopper::Orders;
@@ -111,9 +111,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether the actor behind `recipient` is in its restart pause, now and later; `None` if it is
-    /// no permanent actor of this tree.
-    pub(crate) fn pauses_of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<bool>>
+    /// When the actor behind `recipient` lives again, if it is in its restart pause, now and later;
+    /// `None` if it is no permanent actor of this tree.
+    pub(crate) fn pauses_of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<NextLife>>
     where
         M: Message<Result: Send> + Send,
     {

@@ -26,10 +26,12 @@ async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
     let _others = interludes.enter(&other);
     let recipient = known.clone().recipient::<Nothing>();
     let pausing = interludes.of(&recipient).expect("it was entered");
-    assert!(!*pausing.borrow());
-    entry.set(true);
-    assert!(*pausing.borrow() && *interludes.of(&recipient.clone()).unwrap().borrow());
-    assert!(!*interludes.of(&other.recipient::<Nothing>()).unwrap().borrow());
+    assert_eq!(*pausing.borrow(), None);
+    let next_life = Some(Instant::now());
+    entry.set(next_life);
+    assert_eq!(*pausing.borrow(), next_life);
+    assert_eq!(*interludes.of(&recipient.clone()).unwrap().borrow(), next_life);
+    assert_eq!(*interludes.of(&other.recipient::<Nothing>()).unwrap().borrow(), None);
     assert!(interludes.of(&Quiet.start().recipient::<Nothing>()).is_none());
     drop(entry);
     assert!(interludes.of(&recipient).is_none());
