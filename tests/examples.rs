@@ -204,24 +204,56 @@ fn bandwidth_gives_a_client_so_many_octets_a_second() {
     assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
 }
 
+/// An example that is the whole program, on a free port.
+struct Whole {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Whole {
+    fn start(name: &str, root: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = root.join("log");
+        let child = Command::new(program(name))
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--drain-timeout", "20"])
+            .args(["--root".as_ref(), root, "--file-log".as_ref(), log.as_path()])
+            .args(args)
+            .envs(variables.iter().copied())
+            .spawn()
+            .unwrap_or_else(|error| panic!("the example {name}: {error}"));
+        let whole = Self { child, address: ([127, 0, 0, 1], port).into(), log };
+        whole.logs("listening");
+        whole
+    }
+
+    /// Waits until its log has these words.
+    fn logs(&self, words: &str) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !std::fs::read_to_string(&self.log).unwrap_or_default().contains(words) {
+            assert!(Instant::now() < until, "its log never says {words:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn terminate(&self) {
+        signal::kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_more() {
     let root = directory(&[("image", b"kernel")]);
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
-    let log = root.path().join("log");
-    let mut child = Command::new(program("quota"))
-        .args(["--host", "127.0.0.1", "--port", &port, "--drain-timeout", "20"])
-        .args(["--root".as_ref(), root.path(), "--file-log".as_ref(), log.as_path()])
-        .env("QUOTA_OCTETS", "1500")
-        .spawn()
-        .unwrap();
-    let address = format!("127.0.0.1:{port}").parse().unwrap();
-    let until = Instant::now() + Duration::from_secs(10);
-    while !std::fs::read_to_string(&log).unwrap_or_default().contains("listening") {
-        assert!(Instant::now() < until, "it doesn't listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let mut client = Client::to(address);
+    let mut whole = Whole::start("quota", root.path(), &[], &[("QUOTA_OCTETS", "1500")]);
+    let mut client = Client::to(whole.address);
     client.send(&wrq("upload", "octet", &[]));
     client.expect_ack(0);
     for block in 1..=2 {
@@ -230,18 +262,35 @@ fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_mo
     }
     client.send(&data(3, &[7; 500]));
     assert_eq!(client.expect_error(3), "0 of your 1500 octets are used");
-    let mut reader = Client::to(address);
+    let mut reader = Client::to(whole.address);
     reader.send(&rrq("image", "octet", &[("blksize", "512")]));
     reader.expect_oack();
-    signal::kill(Pid::from_raw(child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-    while !std::fs::read_to_string(&log).unwrap().contains("draining") {
-        assert!(Instant::now() < until, "it doesn't drain");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    whole.terminate();
+    whole.logs("draining");
     reader.send(&ack(0));
     assert_eq!(reader.expect_data(1), b"kernel");
     reader.send(&ack(1));
-    assert!(child.wait().unwrap().success());
+    assert!(whole.child.wait().unwrap().success());
+}
+
+#[test]
+fn versions_keeps_what_an_upload_replaces() {
+    let root = directory(&[("config", b"old")]);
+    let changed = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let old = std::fs::File::options().write(true).open(root.path().join("config")).unwrap();
+    old.set_modified(changed).unwrap();
+    let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
+    for (name, content) in [("config", &b"new"[..]), ("another", b"first")] {
+        let mut client = Client::to(whole.address);
+        client.send(&wrq(name, "octet", &[]));
+        client.expect_ack(0);
+        client.send(&data(1, content));
+        client.expect_ack(1);
+        assert_eq!(std::fs::read(root.path().join(name)).unwrap(), content);
+    }
+    assert_eq!(std::fs::read(root.path().join("config.1000000000")).unwrap(), b"old");
+    // (The log, and these.)
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 4);
 }
 
 #[test]
