@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecoach::cli;
 use stagecoach::error::Fault;
-use stagecoach::store::{Layer, Layered, Name, Sink};
+use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink};
 use stagecoach::wire::ErrorCode;
 
 /// What one client may still upload.
@@ -38,26 +38,8 @@ impl Quota {
 
 impl Layer for Quota {
     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-        Ok(Box::new(Metered { sink, quota: self.clone() }))
-    }
-}
-
-#[derive(Debug)]
-struct Metered {
-    sink: Box<dyn Sink>,
-    quota: Quota,
-}
-
-impl Sink for Metered {
-    fn path(&self) -> &str {
-        self.sink.path()
-    }
-    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        self.quota.take(octets.len() as u64)?;
-        self.sink.write(octets)
-    }
-    fn publish(self: Box<Self>) -> Result<(), Fault> {
-        self.sink.publish()
+        let quota = self.clone();
+        Ok(Box::new(CheckedSink::new(sink, move |octets| quota.take(octets.len() as u64))))
     }
 }
 

@@ -60,6 +60,9 @@ impl Sink for Upload {
         }
         self.sink.publish()
     }
+    fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
+        self.sink.publish_partial()
+    }
 }
 
 fn main() -> ExitCode {

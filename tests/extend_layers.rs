@@ -9,10 +9,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use common::client::{self, Failed};
 use common::extended::{Extended, FILE};
-use common::raw::{data, rrq, wrq};
+use common::raw::{data, error, rrq, wrq};
 use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{Found, Grant};
-use stagecoach::store::{Inspected, Later, Layer, Layered, Memory, Name, Sink, Slab, Source, Store};
+use stagecoach::settings::Settings;
+use stagecoach::store::{
+    CheckedSink, Inspected, Later, Layer, Layered, Memory, Name, Sink, Slab, Source, Store,
+};
+use stagecoach::transfer::OnAbort;
 use stagecoach::wire::ErrorCode;
 
 fn name(text: &str) -> Name {
@@ -124,9 +128,6 @@ fn a_layer_sees_each_file_on_every_way_to_it() {
 #[derive(Debug, Clone)]
 struct Quota(Arc<AtomicUsize>);
 
-#[derive(Debug)]
-struct Metered(Box<dyn Sink>, Quota);
-
 impl Layer for Quota {
     fn to_write(&self, asked: &Name, claimed: Option<u64>) -> Result<Name, Fault> {
         if claimed.is_some_and(|octets| octets > 1536) {
@@ -136,24 +137,13 @@ impl Layer for Quota {
     }
 
     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-        Ok(Box::new(Metered(sink, self.clone())))
-    }
-}
-
-impl Sink for Metered {
-    fn path(&self) -> &str {
-        self.0.path()
-    }
-
-    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        if self.1.0.fetch_add(octets.len(), Ordering::Relaxed) + octets.len() > 1536 {
-            return Err(Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up"));
-        }
-        self.0.write(octets)
-    }
-
-    fn publish(self: Box<Self>) -> Result<(), Fault> {
-        self.0.publish()
+        let used = Arc::clone(&self.0);
+        Ok(Box::new(CheckedSink::new(sink, move |octets: &[u8]| {
+            match used.fetch_add(octets.len(), Ordering::Relaxed) + octets.len() {
+                ..=1536 => Ok(()),
+                _ => Err(Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up")),
+            }
+        })))
     }
 }
 
@@ -267,4 +257,23 @@ fn a_layer_that_changes_nothing_changes_no_refusal() {
     });
     let missing = client::get(served.address, "missing", client::Ask::PLAIN, |_, _| {});
     assert!(matches!(missing, Err(Failed::Refused { code: 1, .. })), "{missing:?}");
+}
+
+#[test]
+fn what_is_kept_of_an_upload_that_broke_off_passes_a_layer_too() {
+    let served = Extended::start(|builder| {
+        let mut settings = Settings::default();
+        settings.on_abort = OnAbort::Keep;
+        let quota = Quota(Arc::default());
+        builder.settings(settings).wrap_store(move |_, store| Layered::new(quota.clone(), store))
+    });
+    let mut client = served.client();
+    client.send(&wrq("half", "octet", &[]));
+    client.expect_ack(0);
+    client.send(&data(1, &[7; 512]));
+    client.expect_ack(1);
+    client.send(&error(0, "never mind"));
+    served.settle();
+    let kept = Name::of_partial(&name("of-127.0.0.1-half")).unwrap();
+    assert_eq!(served.store.get(&kept).map(|octets| octets.len()), Some(512));
 }

@@ -19,7 +19,7 @@ use crate::error::Fault;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use stagecoach::Stagecoach;
 /// use stagecoach::error::Fault;
-/// use stagecoach::store::{Layer, Layered, Name, Sink};
+/// use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink};
 /// use stagecoach::wire::ErrorCode;
 ///
 /// /// Octets that may still be uploaded.
@@ -28,28 +28,14 @@ use crate::error::Fault;
 ///
 /// impl Layer for Quota {
 ///     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-///         Ok(Box::new(Metered(sink, self.clone())))
-///     }
-/// }
-///
-/// #[derive(Debug)]
-/// struct Metered(Box<dyn Sink>, Quota);
-///
-/// impl Sink for Metered {
-///     fn path(&self) -> &str {
-///         self.0.path()
-///     }
-///
-///     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-///         let less = |left: u64| left.checked_sub(octets.len() as u64);
-///         let taken = self.1.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-///         // The client reads this text.
-///         taken.map_err(|_| Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up"))?;
-///         self.0.write(octets)
-///     }
-///
-///     fn publish(self: Box<Self>) -> Result<(), Fault> {
-///         self.0.publish()
+///         let left = Arc::clone(&self.0);
+///         Ok(Box::new(CheckedSink::new(sink, move |octets| {
+///             let less = |left: u64| left.checked_sub(octets.len() as u64);
+///             let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+///             // The client reads this text.
+///             taken.map_err(|_| Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up"))?;
+///             Ok(())
+///         })))
 ///     }
 /// }
 ///
@@ -213,5 +199,51 @@ where
 
     fn drops_at_once(&self) -> bool {
         self.source.drops_at_once()
+    }
+}
+
+/// An upload of which each piece passes a closure before it is written; the closure may count octets,
+/// or refuse.
+pub struct CheckedSink<F> {
+    sink: Box<dyn Sink>,
+    check: F,
+}
+
+impl<F> CheckedSink<F>
+where
+    F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static,
+{
+    /// `sink`, of which `check` gets each piece first, on a thread that may wait.
+    #[must_use]
+    pub fn new(sink: Box<dyn Sink>, check: F) -> Self {
+        Self { sink, check }
+    }
+}
+
+impl<F> fmt::Debug for CheckedSink<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CheckedSink").field(&self.sink).finish()
+    }
+}
+
+impl<F> Sink for CheckedSink<F>
+where
+    F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static,
+{
+    fn path(&self) -> &str {
+        self.sink.path()
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
+        (self.check)(octets)?;
+        self.sink.write(octets)
+    }
+
+    fn publish(self: Box<Self>) -> Result<(), Fault> {
+        self.sink.publish()
+    }
+
+    fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
+        self.sink.publish_partial()
     }
 }

@@ -22,7 +22,7 @@ use bytes::Bytes;
 pub use self::directory::{Directory, DirectoryOptions, RootChange, RootError, Sweep, Symlinks};
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
-pub use self::layer::{Inspected, Layer, Layered};
+pub use self::layer::{CheckedSink, Inspected, Layer, Layered};
 pub use self::memory::{Memory, MemoryOptions};
 pub use self::name::{Name, PARTIAL_SUFFIX};
 use crate::error::{Failure, Fault};

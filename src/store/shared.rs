@@ -66,4 +66,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     fn publish(self: Box<Self>) -> Result<(), Fault> {
         (*self).publish()
     }
+
+    fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
+        (*self).publish_partial()
+    }
 }
