@@ -65,9 +65,7 @@ pub const LABELS_COUNTED_MAX: usize = 256;
 /// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
 /// five seconds.
 pub const EXTENSION_WITHIN: Duration = Duration::from_secs(3);
-/// A question to an actor that has panicked waits this long for it to start again: as long as the
-/// first restart pause may be ([`RESTART_PAUSE`] and its half), and the thread of a busy machine
-/// takes.
+/// A question to an actor that has panicked waits so long for it: more than its first restart pause.
 pub const EXTENSION_RESTART_WITHIN: Duration = Duration::from_millis(50);
 /// An extension that is called and needs longer than that is told of: everybody on that thread has waited with it.
 pub const EXTENSION_CALL_WITHIN: Duration = Duration::from_millis(500);
