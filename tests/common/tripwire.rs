@@ -101,7 +101,10 @@ impl slog::Drain for Tripwire {
         }
         let mut values = Values::default();
         slog::KV::serialize(&record.kv(), record, &mut values).unwrap();
-        let (transfer, packet) = (&values.0["transfer"], &values.0["packet"]);
+        // (Requests are logged too, before they are a transfer.)
+        let (Some(transfer), Some(packet)) = (values.0.get("transfer"), values.0.get("packet")) else {
+            return Ok(());
+        };
         // One blank more, so that "ACK 1 " is not the beginning of ACK 10.
         let shown = format!("{} {packet} ", record.msg());
         let Some(line) = &self.line else { return Ok(()) };
