@@ -213,7 +213,8 @@ fn a_multicast_read_over_ipv6_is_never_answered() {
         assert_eq!(receive_on(&client, QUIET), None);
         // It did arrive, and nobody tried to.
         let log = served.daemon.log();
-        assert!(log.contains("broadcast or multicast") && !log.contains("read "), "{log}");
+        let is_read = log.lines().any(|line| line.split(' ').nth(2) == Some("read"));
+        assert!(log.contains("broadcast or multicast") && !is_read, "{log}");
         client.send_to(&rrq(GOOD, "octet", &[]), at("fe80::9")).unwrap();
         let (packet, _) = receive_on(&client, PATIENCE).expect("an answer");
         assert!(matches!(packet, Packet::Data { block: 1, .. }), "{}", packet.brief());
