@@ -1,8 +1,8 @@
 //! Who read and wrote what, as lines of JSON: `cargo run --example audit -- 127.0.0.1:9069 DIRECTORY AUDIT.jsonl`.
 //!
-//! It is an actor in the server's tree, and has a thread of its own there: a disk that is slow to take
-//! the lines blocks that thread, and no transfer. If it panics, because the disk is full, it is started
-//! again, and again, and lines are lost, but no transfer.
+//! It is an actor in the server's tree, and has a thread of its own there: a disk that is slow to
+//! take the lines blocks that thread, and no transfer. If it panics, because the disk is full, it
+//! is started again, and again, and lines are lost, but no transfer.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};

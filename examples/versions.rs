@@ -1,5 +1,6 @@
 //! The whole program `stagecoach`, which keeps each file that an upload replaces, as NAME.TIME:
-//! `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag that stagecoach has.
+//! `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag that stagecoach
+//! has.
 
 use std::process::ExitCode;
 use std::sync::Arc;

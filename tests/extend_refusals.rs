@@ -1,4 +1,5 @@
-//! Refusals with words of an extension's own, before a transfer and in the middle of one: the client reads them.
+//! Refusals with words of an extension's own, before a transfer and in the middle of one: the
+//! client reads them.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! A disk, or another store, that can't say whether a file is there: no reader may take that for "no
-//! such file", as PXELINUX takes every ERROR.
+//! A disk, or another store, that can't say whether a file is there: no reader may take that for
+//! "no such file", as PXELINUX takes every ERROR.
 
 mod common;
 

@@ -170,7 +170,8 @@ fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
             assert!(matches!(error, Packet::Error { code: 0, .. }), "{plan}: {error:?}");
             says_nothing(&error);
         } else {
-            // It hears nothing at all, for that is no answer about the file, and repeats its request.
+            // It hears nothing at all, for that is no answer about the file, and repeats its
+            // request.
             assert_eq!(read(&served), Ok(CONTENT.bytes()), "{plan}");
             assert!(served.daemon.log().contains("read outage, transfer: 1,"), "{plan}");
         }

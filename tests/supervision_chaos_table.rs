@@ -71,8 +71,8 @@ enum Expected {
     Completes { again: usize },
     /// ERROR 0, which says nothing of the cause; of an upload, nothing is there.
     Fails,
-    /// Nothing, and the right octets when it repeats its request: a panic before the first packet of a
-    /// read says nothing about the file.
+    /// Nothing, and the right octets when it repeats its request: a panic before the first packet
+    /// of a read says nothing about the file.
     Anew,
 }
 

@@ -252,7 +252,8 @@ fn port_range_holds_for_every_answer_and_its_end_is_no_end() {
     assert!(within.contains(&refused.tid().port()), "errors too");
 }
 
-/// What no port is left for is refused from the well-known one, where clients are to hear of limits.
+/// What no port is left for is refused from the well-known one, where clients are to hear of
+/// limits.
 #[test]
 fn an_exhausted_port_range_follows_over_limit_error() {
     let (served, low) = (0..50)

@@ -81,8 +81,9 @@ impl StoreCaller {
     }
 }
 
-/// A call that was made in the pool. One that no thread has begun when nobody waits for it any more is
-/// never made: while a disk hangs, each request that comes again would leave one more in the queue.
+/// A call that was made in the pool. One that no thread has begun when nobody waits for it any more
+/// is never made: while a disk hangs, each request that comes again would leave one more in the
+/// queue.
 struct Called<T>(JoinHandle<T>);
 
 impl<T> Drop for Called<T> {

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use crate::error::Fault;
 use crate::store::{Later, Slab, Source};
 
-/// A store's file. To drop it may mean to wait, which is nothing for an arbiter's thread: whoever lets go of it last, it is dropped on a
-/// thread that may.
+/// A store's file. To drop it may mean to wait, which is nothing for an arbiter's thread: whoever
+/// lets go of it last, it is dropped on a thread that may.
 #[derive(Debug)]
 pub(super) struct HeldSource {
     /// Until this is dropped.
@@ -18,7 +18,8 @@ pub(super) struct HeldSource {
 }
 
 impl HeldSource {
-    /// From here on nobody is to hold the file by itself. What it says of itself is the store's code: that may panic.
+    /// From here on nobody is to hold the file by itself. What it says of itself is the store's
+    /// code: that may panic.
     pub(super) fn new(source: Arc<dyn Source>) -> Arc<Self> {
         let drops_at_once = source.drops_at_once();
         Arc::new(Self { source: Some(source), drops_at_once })

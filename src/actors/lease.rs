@@ -213,7 +213,8 @@ impl Lease {
     }
 
     /// The report of a transfer that is under way, and the octets that have arrived. These, and the
-    /// size of its file, are missing if somebody is at work on it for longer than so many `attempts`.
+    /// size of its file, are missing if somebody is at work on it for longer than so many
+    /// `attempts`.
     pub(super) fn under_way(&self, attempts: &mut u32) -> (Report, Option<u64>) {
         let (size, octets) = match self.hold_soon(attempts) {
             Some(held) => (held.summary.size, held.machine.as_ref().map(|machine| machine.tally().octets)),
@@ -223,7 +224,8 @@ impl Lease {
         (Report { label: self.label(), size, ..report }, octets)
     }
 
-    /// What sessions hand on, for those who can wait for one that is at work and not for one that hangs.
+    /// What sessions hand on, for those who can wait for one that is at work and not for one that
+    /// hangs.
     fn hold_soon(&self, attempts: &mut u32) -> Option<MutexGuard<'_, Held>> {
         loop {
             if let Some(held) = self.try_hold() {
@@ -256,8 +258,10 @@ impl Lease {
         Some(report)
     }
 
-    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it from the same TID (unless it is a reader that has had no answer
-    /// yet, see [`Service::refusal`]), nothing of an upload is left, and whatever of the transfer still runs can't send any more. One whose outcome is known already is left in peace.
+    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it
+    /// from the same TID (unless it is a reader that has had no answer yet, see
+    /// [`Service::refusal`]), nothing of an upload is left, and whatever of the transfer still runs
+    /// can't send any more. One whose outcome is known already is left in peace.
     pub(super) fn bury(&self, service: &Service, failure: Failure, why: &str) {
         self.next_life();
         self.upload.close(Fault::new(failure, why));

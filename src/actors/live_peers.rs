@@ -242,7 +242,8 @@ pub(super) struct Ticket {
     pub(super) state: Arc<PeerState>,
     key: Key,
     table: Arc<LivePeers>,
-    /// In single-port mode, the transfer of the same peer that ends once this one is sure to be served.
+    /// In single-port mode, the transfer of the same peer that ends once this one is sure to be
+    /// served.
     earlier: Option<Entry>,
 }
 
@@ -340,8 +341,9 @@ impl LivePeers {
         Claim::New(Ticket { id, state, key, table: Arc::clone(self), earlier })
     }
 
-    /// Whether there is a place for one more of this client. One that begins anew has the place that it had: its earlier transfer is about to end. (If
-    /// it has answered; otherwise nobody knows whether it is the one who asks, and there would be no bound.)
+    /// Whether there is a place for one more of this client. One that begins anew has the place
+    /// that it had: its earlier transfer is about to end. (If it has answered; otherwise nobody
+    /// knows whether it is the one who asks, and there would be no bound.)
     fn find_place(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), Limit> {
         let has_place = begins_anew
             && table.peers.get(key).is_some_and(|entry| entry.session.answered.load(Ordering::Relaxed));

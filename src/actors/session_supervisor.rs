@@ -150,9 +150,9 @@ impl SessionSupervisor {
         }
     }
 
-    /// Without a socket nobody hears of it: the client repeats its request, and there may be one then.
-    /// Unless clients are to hear of limits: then the ERROR comes from the well-known port, and the
-    /// client gives up, or asks another server.
+    /// Without a socket nobody hears of it: the client repeats its request, and there may be one
+    /// then. Unless clients are to hear of limits: then the ERROR comes from the well-known port,
+    /// and the client gives up, or asks another server.
     fn refuse(&self, serve: Serve, error: &io::Error) {
         let Serve { assignment, local, ticket, last_resort, .. } = serve;
         let peer = assignment.peer;

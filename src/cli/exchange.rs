@@ -39,8 +39,8 @@ pub(super) trait Local {
     }
 }
 
-/// What it means that the network says, before the first answer, that nobody listens at the server's
-/// port.
+/// What it means that the network says, before the first answer, that nobody listens at the
+/// server's port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnRefusal {
     /// The server may not have started yet: the request is repeated until its time is up.

@@ -76,7 +76,8 @@ impl Log {
     }
 
     /// Panics become lines of the log, where no supervisor tells of them. A backtrace follows when
-    /// `RUST_BACKTRACE` asks for one, in the log too: whoever panicked serves, and waits for no pipe.
+    /// `RUST_BACKTRACE` asks for one, in the log too: whoever panicked serves, and waits for no
+    /// pipe.
     pub(super) fn take_panics(&self) {
         let (log, queue) = (self.logger.clone(), Arc::clone(&self.queue));
         std::panic::set_hook(Box::new(move |info| {
@@ -137,7 +138,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens what could not be opened at the start. The log's thread waits here for a FIFO's reader.
+    /// Opens what could not be opened at the start. The log's thread waits here for a FIFO's
+    /// reader.
     fn open_late(&self) -> io::Result<()> {
         if self.lock().is_none() {
             let file = append(&self.path)?;

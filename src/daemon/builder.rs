@@ -226,12 +226,16 @@ impl Builder {
     }
 
     /// Starts an actor of your own in the server's tree, at once, on [a thread of its
-    /// own](ChildSpec::on_own_arbiter): it may block that thread, as for a disk or another server, and
-    /// keeps nobody else waiting. One that never blocks may share the thread of the listeners
+    /// own](ChildSpec::on_own_arbiter): it may block that thread, as for a disk or another server,
+    /// and keeps nobody else waiting. One that never blocks may share the thread of the listeners
     /// ([`with_supervisor`](ChildSpec::with_supervisor)), which spares a thread, and the way there.
     ///
-    /// Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again, and ends the server if it can't be kept
-    /// alive (within its [limit](ChildSpec::limit): one that a client's request may make panic had better have an [endless](crate::supervision::RestartLimit::endless) one). It is stopped after the server's own actors, so that it is there for as long as transfers may need it. (It is there too if the server is not started after all.)
+    /// Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again,
+    /// and ends the server if it can't be kept alive (within its [limit](ChildSpec::limit): one
+    /// that a client's request may make panic had better have an
+    /// [endless](crate::supervision::RestartLimit::endless) one). It is stopped after the server's
+    /// own actors, so that it is there for as long as transfers may need it. (It is there too if
+    /// the server is not started after all.)
     ///
     /// # Panics
     /// Outside of an actix `System`.
@@ -304,8 +308,8 @@ impl Builder {
         Ok(kit)
     }
 
-    /// What of the settings says something about options is asked like any other negotiator, and before
-    /// them.
+    /// What of the settings says something about options is asked like any other negotiator, and
+    /// before them.
     fn add_built_in_negotiators(&mut self) {
         let mtu = match self.settings.mtu {
             Mtu::Unbounded => None,
@@ -411,8 +415,8 @@ fn warn_of_root(settings: &Settings, log: &Logger) {
 
 /// Removes what a crash has left of uploads, beside the serving.
 ///
-/// The thread is its own: one of the runtime's pool would be waited for when the `System` is dropped,
-/// however long a huge tree takes.
+/// The thread is its own: one of the runtime's pool would be waited for when the `System` is
+/// dropped, however long a huge tree takes.
 fn sweep(directory: Arc<Directory>, log: Logger) {
     let failed = log.clone();
     let failed = move |why: &dyn Display| {

@@ -8,8 +8,8 @@ use crate::limits;
 use crate::observe::{Label, Tallied, TalliedReason};
 
 /// Writes a line for each transfer, one with the counters, and one for each reason why something
-/// didn't go well. So many lines at a time, so that the log has room for them, and so that whatever is
-/// served on this thread has a turn between.
+/// didn't go well. So many lines at a time, so that the log has room for them, and so that whatever
+/// is served on this thread has a turn between.
 pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied, reasons: &[TalliedReason]) {
     for (number, lines) in live.chunks(limits::DUMP_LINES_AT_ONCE).enumerate() {
         if number > 0 {

@@ -6,9 +6,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 
-/// Steers a [`Server`](super::Server) that [serves](super::Server::serve), from any thread. What is asked for happens soon, not before the
-/// call returns: wait for the end with [`ended`](Self::ended). Orders that are given before `serve` is
-/// called wait for it: a server that nobody `serve`s obeys none.
+/// Steers a [`Server`](super::Server) that [serves](super::Server::serve), from any thread. What is
+/// asked for happens soon, not before the call returns: wait for the end with
+/// [`ended`](Self::ended). Orders that are given before `serve` is called wait for it: a server
+/// that nobody `serve`s obeys none.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     orders: mpsc::UnboundedSender<Order>,

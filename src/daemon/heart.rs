@@ -25,8 +25,8 @@ impl Heart {
 
     /// Runs `life` in a thread of its own until it ends, or until the heart has begun to beat and then stopped: the thread is left behind.
     ///
-    /// What `life` returns beside its end is dropped on that thread, which is left behind too if that
-    /// takes longer than [`limits::DROP_WITHIN`].
+    /// What `life` returns beside its end is dropped on that thread, which is left behind too if
+    /// that takes longer than [`limits::DROP_WITHIN`].
     ///
     /// # Errors
     /// Those of `life`; [`RunError::Escalated`] if it panicked, or is blocked.

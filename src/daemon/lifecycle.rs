@@ -29,12 +29,13 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it can't be kept alive; nothing is left
-    /// running then. `reload` is called for [`ServerHandle::reload`], on a thread that serves nobody: it
-    /// may wait. What it returns is logged if it is an error.
+    /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it
+    /// can't be kept alive; nothing is left running then. `reload` is called for
+    /// [`ServerHandle::reload`], on a thread that serves nobody: it may wait. What it returns is
+    /// logged if it is an error.
     ///
-    /// The end takes [`limits::SERVER_STOP_WITHIN`] at most, and what the specifications of actors that
-    /// were added allow these.
+    /// The end takes [`limits::SERVER_STOP_WITHIN`] at most, and what the specifications of actors
+    /// that were added allow these.
     ///
     /// # Errors
     /// [`RunError::Escalated`] says which part, and why.
@@ -49,7 +50,8 @@ impl Server {
             tokio::select! {
                 failure = next_failure(&self.supervisor, &mut self.failures) => break Err(failure),
                 () = drained(&mut draining) => break Ok(()),
-                // (Nothing is awaited where an order is carried out: the next one may be to stop at once.)
+                // (Nothing is awaited where an order is carried out: the next one may be to stop at
+                // once.)
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => self.drain(within, &mut draining),
                     Some(Order::Reload) => {
@@ -136,8 +138,8 @@ impl Server {
         }
     }
 
-    /// Logs what is live, beside the serving. While a list is being written, it is the answer to further
-    /// orders too.
+    /// Logs what is live, beside the serving. While a list is being written, it is the answer to
+    /// further orders too.
     fn dump(&self, dumping: &mut Option<JoinHandle<()>>) {
         if dumping.as_ref().is_some_and(|dumping| !dumping.is_finished()) {
             return;

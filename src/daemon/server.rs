@@ -48,9 +48,9 @@ pub enum StartError {
 
 /// A running server. It must be made, and stopped, inside an actix `System`.
 ///
-/// It serves from its start on; [`serve`](Self::serve) listens to its [handle](Self::handle) meanwhile,
-/// and returns when it has ended. One that is dropped before serves nobody any more: live transfers end
-/// with ERROR 0, and the address is free again soon.
+/// It serves from its start on; [`serve`](Self::serve) listens to its [handle](Self::handle)
+/// meanwhile, and returns when it has ended. One that is dropped before serves nobody any more:
+/// live transfers end with ERROR 0, and the address is free again soon.
 #[derive(Debug)]
 pub struct Server {
     pub(super) log: Logger,

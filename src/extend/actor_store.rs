@@ -114,9 +114,12 @@ impl CloseFile {
     }
 }
 
-/// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't answered [in time](Self::within), because the actor is slow,
-/// full, stopped or panicked, is left without an answer, and its next request asks again; an upload, and a transfer that has begun, gets ERROR 0. Nobody else notices. Of one store an actor has [`limits::ACTOR_FILES_MAX`] files to care for at most, those included whose
-/// [`CloseFile`] it hasn't read: beyond that there is none for a client either, since the server is busy.
+/// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't
+/// answered [in time](Self::within), because the actor is slow, full, stopped or panicked, is left
+/// without an answer, and its next request asks again; an upload, and a transfer that has begun,
+/// gets ERROR 0. Nobody else notices. Of one store an actor has [`limits::ACTOR_FILES_MAX`] files
+/// to care for at most, those included whose [`CloseFile`] it hasn't read: beyond that there is
+/// none for a client either, since the server is busy.
 ///
 /// ```
 /// use std::collections::HashMap;

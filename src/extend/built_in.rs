@@ -16,8 +16,8 @@ impl Negotiator for RefusedOption {
     }
 }
 
-/// Grants no block that would go in fragments. ([`Mtu::OfInterface`] asks the operating system, which may
-/// wait: the server has an actor ask.)
+/// Grants no block that would go in fragments. ([`Mtu::OfInterface`] asks the operating system,
+/// which may wait: the server has an actor ask.)
 impl Negotiator for Mtu {
     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
         let sizes = ["blksize", "blksize2"].map(|name| Some((name, decimal(asked.option(name)?)?)));

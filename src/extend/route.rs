@@ -43,7 +43,8 @@ use crate::wire::ErrorCode;
 /// let builder = Stagecoach::builder().route_by(ByAddress(Arc::default()));
 /// ```
 pub trait Route: fmt::Debug + Send + Sync + 'static {
-    /// What becomes of this request. If it panics, a reader is left without an answer, and an upload gets ERROR 0, "Internal error".
+    /// What becomes of this request. If it panics, a reader is left without an answer, and an
+    /// upload gets ERROR 0, "Internal error".
     fn route(&self, asked: &Asked<'_>) -> Routing;
 }
 

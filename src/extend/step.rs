@@ -81,8 +81,8 @@ pub(crate) struct Asking<Q: Question> {
 /// pauses before it starts again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Otherwise {
-    /// A reader is left without an answer and asks again, for boot loaders take any ERROR for "no such
-    /// file"; an upload gets ERROR 0, "Internal error".
+    /// A reader is left without an answer and asks again, for boot loaders take any ERROR for "no
+    /// such file"; an upload gets ERROR 0, "Internal error".
     Refuse,
     /// The next one is asked.
     Pass,

@@ -71,8 +71,8 @@ pub struct Tallied {
     pub complete: u64,
     /// Transfers that ended otherwise.
     pub failed: u64,
-    /// Those of them that were left without an answer, as the store couldn't say whether the file is
-    /// there.
+    /// Those of them that were left without an answer, as the store couldn't say whether the file
+    /// is there.
     pub outages: u64,
     /// Requests that were answered by an ERROR before there was a transfer.
     pub refused: u64,

@@ -30,7 +30,8 @@ pub enum OverLimit {
     Error,
 }
 
-/// What a read gets when the store can't say whether the file is there, before anything else was sent.
+/// What a read gets when the store can't say whether the file is there, before anything else was
+/// sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnOutage {
     /// It gets no answer: the client repeats it, and the store may answer then. PXELINUX takes any

@@ -202,8 +202,8 @@ where
     }
 }
 
-/// An upload of which each piece passes a closure before it is written; the closure may count octets,
-/// or refuse.
+/// An upload of which each piece passes a closure before it is written; the closure may count
+/// octets, or refuse.
 pub struct CheckedSink<F> {
     sink: Box<dyn Sink>,
     check: F,

@@ -35,9 +35,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Opens a file to be read. Nothing on disk is changed by it.
     ///
     /// # Errors
-    /// A [`Fault`] that says why the file can't be had. Where that isn't known, because the store can't
-    /// be asked now, it is an [outage](crate::error::Failure::is_outage): the client gets no answer, and
-    /// asks again.
+    /// A [`Fault`] that says why the file can't be had. Where that isn't known, because the store
+    /// can't be asked now, it is an [outage](crate::error::Failure::is_outage): the client gets no
+    /// answer, and asks again.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault>;
 
     /// Does what [`open`](Self::open) would do in this moment, if and only if that can be done without waiting. `None` otherwise: then it
@@ -99,8 +99,9 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Whether dropping it waits for nothing: no disk, no network, no lock that is held for long. Then it is dropped wherever the last
-    /// transfer lets go of it, which spares each transfer the way to another thread. Otherwise it is dropped on a thread that may wait.
+    /// Whether dropping it waits for nothing: no disk, no network, no lock that is held for long.
+    /// Then it is dropped wherever the last transfer lets go of it, which spares each transfer the
+    /// way to another thread. Otherwise it is dropped on a thread that may wait.
     fn drops_at_once(&self) -> bool {
         false
     }

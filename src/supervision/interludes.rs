@@ -32,8 +32,8 @@ impl Interludes {
         Interlude { of: self.clone(), address, next_life }
     }
 
-    /// When the actor behind `recipient` lives again, now and later; `None` if it is no permanent actor
-    /// of this tree.
+    /// When the actor behind `recipient` lives again, now and later; `None` if it is no permanent
+    /// actor of this tree.
     pub(super) fn of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<NextLife>>
     where
         M: Message<Result: Send> + Send,

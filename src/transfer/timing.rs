@@ -230,9 +230,9 @@ impl Timing {
         }
     }
 
-    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long as
-    /// answers usually do. A pause may end in that time too, so the margin is a small part of the
-    /// time without progress.
+    /// Whether an answer that comes `now` is the one to what was sent at `sent`: it takes as long
+    /// as answers usually do. A pause may end in that time too, so the margin is a small part of
+    /// the time without progress.
     pub(super) fn answers(&self, now: Moment, sent: Moment) -> bool {
         let Some(round_trip) = self.round_trip else { return false };
         let margin_ns = now.ns_since(self.last_progress) / u64::from(limits::PROOF_CHANCE);

@@ -103,7 +103,8 @@ impl Extended {
         of_client.map(|report| report.outcome).collect()
     }
 
-    /// Sends a request that is not answered, whatever `then` does, and returns how its transfer ended.
+    /// Sends a request that is not answered, whatever `then` does, and returns how its transfer
+    /// ended.
     pub(crate) fn unanswered_although(
         &self,
         client: &Client,
@@ -127,7 +128,8 @@ impl Extended {
         self.unanswered_although(client, request, || {})
     }
 
-    /// A request for this name is left without an answer: nobody could say whether there is such a file.
+    /// A request for this name is left without an answer: nobody could say whether there is such a
+    /// file.
     pub(crate) fn leaves_unanswered(&self, name: &str) {
         let outcome = self.unanswered(&self.client(), &rrq(name, "octet", &[]));
         assert!(matches!(outcome, Outcome::Outage(_)), "{name}: {outcome:?}");

@@ -77,7 +77,8 @@ fn a_listener_of_a_socket_that_was_passed_leaves_its_backlog_and_keeps_it_open()
     });
 }
 
-/// (After an error event a socket is registered anew. Only in single-port mode is a listener told of errors.)
+/// (After an error event a socket is registered anew. Only in single-port mode is a listener told
+/// of errors.)
 #[test]
 fn a_listener_whose_socket_can_not_be_waited_for_any_more_says_so_and_comes_back() {
     in_virtual_time(async {

@@ -275,8 +275,8 @@ impl Driver {
         self.end();
     }
 
-    /// This end can't say whether there is such a file, and says nothing: a request that comes again
-    /// begins a new transfer.
+    /// This end can't say whether there is such a file, and says nothing: a request that comes
+    /// again begins a new transfer.
     fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
         {
             let mut held = self.lease.hold();

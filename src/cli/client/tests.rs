@@ -55,8 +55,8 @@ fn flags(typed: &[&str]) -> ClientFlags {
     ClientFlags::from_iter_safe([&["get", "--no-options"], typed].concat()).expect("flags")
 }
 
-/// Two addresses where nobody listens: that of a test alone, with ports that the kernel gives to nobody
-/// unasked.
+/// Two addresses where nobody listens: that of a test alone, with ports that the kernel gives to
+/// nobody unasked.
 fn free_addresses(test: u8) -> [SocketAddr; 2] {
     [1, 2].map(|number| {
         let bound = (10_000..20_000)

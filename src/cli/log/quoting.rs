@@ -1,10 +1,10 @@
 //! How a value stands in a line: as it is, or in quotes.
 //!
-//! A value of letters, digits and `._/+-` stands as it is; an address may have `:`, `[`, `]` and `%`
-//! too. Any other value is in quotes, with escapes as in Rust and C: `\n \r \t \' \" \\ \xNN` and
-//! `\u{N}`. Within quotes a space after a comma is `\x20`. So after the message `, ` is nowhere but
-//! before a field, and what a client sends looks like a field neither to a parser nor to
-//! `grep ', name: x'`.
+//! A value of letters, digits and `._/+-` stands as it is; an address may have `:`, `[`, `]` and
+//! `%` too. Any other value is in quotes, with escapes as in Rust and C: `\n \r \t \' \" \\ \xNN`
+//! and `\u{N}`. Within quotes a space after a comma is `\x20`. So after the message `, ` is nowhere
+//! but before a field, and what a client sends looks like a field neither to a parser nor to `grep
+//! ', name: x'`.
 
 use std::io::Write;
 use std::ops::Range;

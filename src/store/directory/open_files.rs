@@ -30,8 +30,8 @@ pub(super) struct OpenFile {
     table: Arc<Mutex<Table>>,
 }
 
-/// A file's descriptor. To close it asks a server, or another program, where the file is on no disk of this machine (NFS, FUSE): it is closed on a
-/// thread that may wait then.
+/// A file's descriptor. To close it asks a server, or another program, where the file is on no disk
+/// of this machine (NFS, FUSE): it is closed on a thread that may wait then.
 #[derive(Debug)]
 pub(super) struct Descriptor {
     /// Until this is dropped.

@@ -243,8 +243,8 @@ impl Place {
         })
     }
 
-    /// Why no file can be made in the directory, with the directory's path: an operator who reads the
-    /// file's path alone looks for the reason at the file.
+    /// Why no file can be made in the directory, with the directory's path: an operator who reads
+    /// the file's path alone looks for the reason at the file.
     fn directory_fault(&self, error: &io::Error, path: &str) -> Fault {
         let directory = self.directory_of(path);
         let must = format!("{path}: the directory {directory} must be writable, also to replace a file");

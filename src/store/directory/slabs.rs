@@ -113,8 +113,9 @@ impl Slabs {
         }
     }
 
-    /// The slab, by `read` if it isn't here. Of several threads that need it one reads, and the others wait for it; if it fails, another
-    /// of them tries. Who would rather not keep a thread waiting [claims](Self::claim) the slab before.
+    /// The slab, by `read` if it isn't here. Of several threads that need it one reads, and the
+    /// others wait for it; if it fails, another of them tries. Who would rather not keep a thread
+    /// waiting [claims](Self::claim) the slab before.
     ///
     /// # Errors
     /// That of `read`.
@@ -138,7 +139,8 @@ impl Slabs {
         self.reading(number).read(read)
     }
 
-    /// Takes it on to read a slab that is missing; `None` if it isn't, or if somebody else has taken that on.
+    /// Takes it on to read a slab that is missing; `None` if it isn't, or if somebody else has
+    /// taken that on.
     pub(super) fn claim(&self, number: u64) -> Option<Reading> {
         let mut slots = self.lock();
         if !matches!(slots.find(number), Found::Missing) {

@@ -76,7 +76,8 @@ impl DirectorySource {
         Self { file, path, claimed: Mutex::default() }
     }
 
-    /// Whether to fetch this slab is to wait for nobody else: it is here, or this transfer is the one that reads it.
+    /// Whether to fetch this slab is to wait for nobody else: it is here, or this transfer is the
+    /// one that reads it.
     fn claim(&self, number: u64) -> bool {
         let mut claimed = self.claimed();
         if claimed.as_ref().is_some_and(|reading| reading.number == number) {
@@ -91,7 +92,8 @@ impl DirectorySource {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches a slab that somebody else reads, when that is done. If it came to nothing, this transfer reads it, or whoever was faster.
+    /// Fetches a slab that somebody else reads, when that is done. If it came to nothing, this
+    /// transfer reads it, or whoever was faster.
     async fn fetch_after(self, number: u64, offset: u64, length: usize) -> Result<Slab, Fault> {
         loop {
             self.file.slabs.settled(number).await;
@@ -280,7 +282,8 @@ impl Source for DirectorySource {
         Ok(Some(self.slab_of(piece, shared)))
     }
 
-    /// If others read the same slab, this is to take no thread while they do: one read that hangs would take all of an arbiter's.
+    /// If others read the same slab, this is to take no thread while they do: one read that hangs
+    /// would take all of an arbiter's.
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
         let piece = self.piece(offset, self.due(offset, length)).filter(Piece::is_rest)?;
         if self.claim(piece.number) {
@@ -303,8 +306,8 @@ impl Piece {
     }
 }
 
-/// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a name
-/// that they can't hold, open(2): there is no file with that name.
+/// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a
+/// name that they can't hold, open(2): there is no file with that name.
 fn open_fault(tree: &Tree, error: &io::Error, path: &str) -> Fault {
     match Errno::from_io_error(error) {
         Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),

@@ -80,7 +80,8 @@ fn a_file_that_is_on_no_disk_of_this_machine_is_closed_where_nobody_waits_for_it
         pool.block_on(async {
             let busy = tokio::task::spawn_blocking(move || hang.recv());
             drop(Descriptor::new(end.into(), &stat));
-            // What is written to a pair of which one end is closed comes back as an error: the one thread that may wait has not come to that.
+            // What is written to a pair of which one end is closed comes back as an error: the one
+            // thread that may wait has not come to that.
             let is_closed = || (&other_end).write(b"x").is_err();
             assert_eq!(is_closed(), closes_at_once);
             drop(begin);
