@@ -10,27 +10,25 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use actix::{Actor, Addr, Context, Handler, Recipient, System};
-use tokio::time::Instant;
-
 pub use self::client::{Got, KitClient, KitError};
 pub use self::flawed::{Call, Flaw, Flawed};
+use super::admission::{Admitted, Verdict};
 use super::lease::Lease;
-use super::live_peers::{Claim, LivePeers, Ticket};
+use super::live_peers::{LivePeers, Ticket};
 use super::opcodes::Answer;
 use super::registry::Registry;
 use super::routing::Way;
 use super::service::Service;
 use super::session::{Again, Assignment, Session};
 use super::switchboard::Switchboard;
-use crate::error::{Failure, Fault};
 use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
 use crate::observe::{Counters, Fact, Observer, OwnedFact};
 use crate::supervision::{ChildExited, start_temporary};
-use crate::transfer::{Outcome, Transmit, fault_packet};
+use crate::transfer::{Transmit, fault_packet};
 use crate::wire::{Packet, Request};
+use actix::{Actor, Addr, Context, Handler, Recipient, System};
 
 /// Where the server is, to its clients.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
@@ -142,7 +140,7 @@ impl Kit {
             return Some(far);
         }
         let Ok(Packet::Request(request)) = Packet::decode(octets) else { return Some(far) };
-        self.take_request(peer, near, request).then_some(far)
+        self.take_request(peer, near, &request).then_some(far)
     }
 
     fn answer(&self, peer: SocketAddr, mut near: MemoryLink, answer: Result<Answer, &'static str>) {
@@ -158,50 +156,35 @@ impl Kit {
     }
 
     /// `false` if it is one that is served already.
-    fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: Request<'_>) -> bool {
-        if let Err(fault) = self.admit(peer, &request) {
-            self.service.observe(&Fact::Refused { peer, request: Some(&request), fault: &fault });
-            send(&mut near, peer, &fault_packet(&fault));
-            return true;
-        }
+    fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: &Request<'_>) -> bool {
         let received = Received { octets: 0, from: peer, to: SERVER, to_broadcast: false };
-        let listener = || self.listener.clone();
-        let claim = self.peers.claim(&received, &request, listener, || self.service.next_transfer());
-        let ticket = match claim {
-            Claim::New(ticket) => ticket,
-            Claim::Repeat => return false,
+        match self.service.admit(&self.peers, &received, request, || self.listener.clone()) {
+            Verdict::Serve(admitted) => self.serve(*admitted, near),
+            Verdict::Fail(failed) => {
+                if failed.is_answered() {
+                    send(&mut near, peer, &fault_packet(&failed.fault));
+                }
+                self.service.finish(failed.into_report(SERVER));
+            }
+            Verdict::Refuse(fault) => {
+                self.service.observe(&Fact::Refused { peer, request: Some(request), fault: &fault });
+                send(&mut near, peer, &fault_packet(&fault));
+            }
             // (It hears nothing, as of a server that is full.)
-            Claim::Full(_) | Claim::Flood(_) => return true,
-        };
-        let (request, received_at) = (request.into_owned(), Instant::now());
-        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
-        match self.service.find(&assignment, SERVER) {
-            Ok((way, opened)) => {
-                let lease = Arc::new(lease(assignment, way, &ticket));
-                if let Some(opened) = opened {
-                    lease.hold().set_opened(opened);
-                }
-                self.places.borrow_mut().insert(ticket.id.0, ticket);
-                self.start(&lease, near);
-            }
-            Err(fault) => {
-                let direction = assignment.request.direction;
-                let outcome = self.service.refusal(direction, fault.failure);
-                if matches!(outcome, Outcome::Failed(_)) {
-                    send(&mut near, peer, &fault_packet(&fault));
-                }
-                let report = assignment.report(SERVER, outcome);
-                self.service.finish(crate::observe::Report { detail: fault.detail, ..report });
-            }
+            Verdict::Ignore(_) => {}
+            Verdict::Repeat => return false,
         }
         true
     }
 
-    fn admit(&self, peer: SocketAddr, request: &Request<'_>) -> Result<(), Fault> {
-        if !self.service.access.allows(peer.ip(), request.direction) {
-            return Err(Failure::Forbidden.into());
+    fn serve(&self, admitted: Admitted, near: MemoryLink) {
+        let Admitted { assignment, way, opened, ticket, .. } = admitted;
+        let lease = Arc::new(lease(assignment, way, &ticket));
+        if let Some(opened) = opened {
+            lease.hold().set_opened(opened);
         }
-        Ok(self.service.rules.admit(request)?)
+        self.places.borrow_mut().insert(ticket.id.0, ticket);
+        self.start(&lease, near);
     }
 
     fn start(&self, lease: &Arc<Lease>, near: MemoryLink) {

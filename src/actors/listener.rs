@@ -14,8 +14,9 @@ use slog::trace;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::admission::{Failed, Verdict};
 use super::error_budget::ErrorBudget;
-use super::live_peers::{Claim, LivePeers, Ticket};
+use super::live_peers::LivePeers;
 use super::roster::Serve;
 use super::service::{Service, limit_met};
 use super::session::{Again, Assignment};
@@ -25,10 +26,9 @@ use crate::chaos::Part;
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
-use crate::observe::{Fact, Report};
+use crate::observe::Fact;
 use crate::policy::{OverLimit, unanswerable};
-use crate::store::Name;
-use crate::transfer::{Outcome, fault_packet};
+use crate::transfer::fault_packet;
 use crate::wire::{DecodeError, Packet, Request};
 
 /// Takes the requests that arrive at one address: drops what isn't one, refuses what policy refuses, recognises repeats, and hands the
@@ -191,7 +191,7 @@ impl Listener {
                 let fault = Fault::new(Failure::Malformed, "longer than any request that is read");
                 self.refuse(received, None, &fault);
             }
-            Ok(Packet::Request(request)) => self.on_request(received, request, ctx),
+            Ok(Packet::Request(request)) => self.on_request(received, &request, ctx),
             Err(DecodeError::Malformed(why)) => {
                 self.refuse(received, None, &Fault::new(Failure::Malformed, why));
             }
@@ -225,46 +225,24 @@ impl Listener {
         self.dropped(peer, limit.meaning());
     }
 
-    fn on_request(&mut self, received: &Received, request: Request<'_>, ctx: &Context<Self>) {
+    fn on_request(&mut self, received: &Received, request: &Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
         if let Some(log) = &self.service.packet_log {
-            trace!(log, "received"; "from" => %peer, "to" => %received.to, "packet" => %Requested(&request));
-        }
-        if !self.service.access.allows(peer.ip(), request.direction) {
-            let fault = Fault::new(Failure::Forbidden, "not for clients at this address");
-            return self.refuse(received, Some(&request), &fault);
-        }
-        if let Err(fault) = self.admit(&request) {
-            return self.refuse(received, Some(&request), &fault);
+            trace!(log, "received"; "from" => %peer, "to" => %received.to, "packet" => %Requested(request));
         }
         let again = || ctx.address().recipient();
-        let claim = self.live_peers.claim(received, &request, again, || self.service.next_transfer());
-        let ticket = match claim {
-            Claim::New(ticket) => ticket,
-            Claim::Repeat => return,
-            Claim::Flood(limit) => return self.beyond(limit, peer),
-            // Silence: the client repeats, and a place may be free then; an ERROR would make it give up.
-            Claim::Full(limit) if self.service.over_limit == OverLimit::Silence => {
-                return self.beyond(limit, peer);
+        match self.service.admit(&self.live_peers, received, request, again) {
+            Verdict::Serve(admitted) => {
+                let port = self.socket.clone().filter(|_| self.service.single_port);
+                let serve = Serve { admitted: *admitted, port, last_resort: self.last_resort() };
+                if self.workers.hand_out(Box::new(serve)).is_err() {
+                    self.beyond(Limit::RequestsWaiting, peer);
+                }
             }
-            Claim::Full(limit) => {
-                let fault = Fault::limited(Failure::Busy, limit, limit.meaning());
-                return self.refuse(received, Some(&request), &fault);
-            }
-        };
-        let request = request.into_owned();
-        let (received_at, to_broadcast) = (Instant::now(), received.to_broadcast);
-        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast };
-        let (way, opened) = match self.service.find(&assignment, received.to) {
-            Ok(found) => found,
-            Err(fault) => return self.finish(&assignment, received.to, fault, ticket),
-        };
-        let port = self.socket.clone().filter(|_| self.service.single_port);
-        let last_resort = self.last_resort();
-        let serve =
-            Box::new(Serve { assignment, way, local: received.to, port, last_resort, opened, ticket });
-        if self.workers.hand_out(serve).is_err() {
-            self.beyond(Limit::RequestsWaiting, peer);
+            Verdict::Fail(failed) => self.fail(*failed),
+            Verdict::Refuse(fault) => self.refuse(received, Some(request), &fault),
+            Verdict::Ignore(limit) => self.beyond(limit, peer),
+            Verdict::Repeat => {}
         }
     }
 
@@ -273,39 +251,28 @@ impl Listener {
         self.socket.clone().filter(|_| self.service.over_limit == OverLimit::Error)
     }
 
-    /// What every request has to be. A name that no file can have is refused here, unless routes may see something else in it.
-    fn admit(&self, request: &Request<'_>) -> Result<(), Fault> {
-        self.service.rules.admit(request)?;
-        if self.service.routes.is_empty() {
-            Name::from_request(request.filename().as_bytes())?;
+    /// Reports a transfer that never began, and answers its request as a session would. The same
+    /// request is a new one from now on.
+    fn fail(&mut self, mut failed: Failed) {
+        let to = failed.local;
+        if !failed.is_answered() {
+            return self.service.finish(failed.into_report(to));
         }
-        Ok(())
-    }
-
-    /// There is nothing to be read: says what a session would say, without one. The same request is a new one from now on.
-    fn finish(&mut self, assignment: &Assignment, to: SocketAddr, fault: Fault, mut ticket: Ticket) {
-        let Assignment { id, peer, received_at, to_broadcast, .. } = *assignment;
-        let outcome = self.service.refusal(assignment.request.direction, fault.failure);
-        // (Another host may have the file that a broadcast asks for.)
-        if to_broadcast || matches!(outcome, Outcome::Outage(_)) {
-            let report = assignment.report(to, outcome);
-            return self.service.finish(Report { limit: fault.limit(), detail: fault.detail, ..report });
-        }
+        let Assignment { id, peer, received_at, .. } = failed.assignment;
         if !self.may_refuse(peer, received_at) {
             return;
         }
-        ticket.supersede();
+        failed.ticket.supersede();
+        let fault = &failed.fault;
         if let Some(log) = &self.service.packet_log {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
-        let sent = self.send_refusal(peer, to, &fault_packet(&fault));
-        let local = *sent.as_ref().unwrap_or(&to);
-        let mut report = assignment.report(local, outcome);
-        report.limit = fault.limit();
-        report.detail = fault.detail.or_else(|| sent.err().map(|error| error.to_string().into()));
-        self.service.finish(report);
-        drop(ticket);
+        let sent = self.send_refusal(peer, to, &fault_packet(fault));
+        if let Err(error) = &sent {
+            failed.fault.detail.get_or_insert_with(|| error.to_string().into());
+        }
+        self.service.finish(failed.into_report(sent.unwrap_or(to)));
     }
 
     /// Sends an ERROR from a port of its own, as every answer is (RFC 1350 §4), unless there is but one.
@@ -413,7 +380,7 @@ impl Handler<Again> for Listener {
     fn handle(&mut self, Again { received, request }: Again, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         if !self.paused {
-            self.on_request(&received, request, ctx);
+            self.on_request(&received, &request, ctx);
         }
     }
 }

@@ -14,6 +14,7 @@
 //! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages
 //! carry requests, slabs of files, deadlines and facts.
 
+mod admission;
 mod arbiter_supervisor;
 mod blocking;
 mod error_budget;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Addr, Recipient};
 
+use super::admission::Admitted;
 use super::lease::{Lease, Opened};
 use super::live_peers::Ticket;
-use super::routing::Way;
-use super::session::{Assignment, End, Session};
+use super::session::{End, Session};
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
@@ -36,20 +36,15 @@ struct Entries {
     closed: bool,
 }
 
-/// A request that is to be served.
+/// A request that is to be served, and the sockets it may need.
 #[derive(Debug)]
 pub(super) struct Serve {
-    pub(super) assignment: Assignment,
-    pub(super) way: Way,
-    /// The address that the request was sent to: answers come from there.
-    pub(super) local: SocketAddr,
+    pub(super) admitted: Admitted,
     /// In single-port mode, the socket that the request came to.
     pub(super) port: Option<Arc<UdpSocket>>,
-    /// The socket that the request came to, to be refused from where there is no other.
+    /// The socket that the request came to. Where no other socket can be had, the request is refused
+    /// from this one.
     pub(super) last_resort: Option<Arc<UdpSocket>>,
-    /// The file, if it could be opened without waiting.
-    pub(super) opened: Option<Opened>,
-    pub(super) ticket: Ticket,
 }
 
 /// What a socket has to be for the request in hand.
@@ -64,7 +59,7 @@ pub(super) struct Wanted {
 
 impl Serve {
     fn wanted(&self) -> Wanted {
-        let Self { assignment, local, port, .. } = self;
+        let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
         Wanted {
             peer: assignment.peer,
             local: *local,
@@ -76,7 +71,7 @@ impl Serve {
 
     /// Whether it is done after a few packets, and waits for nothing on the way.
     pub(super) fn is_short(&self) -> bool {
-        let size = self.opened.as_ref().and_then(Opened::size);
+        let size = self.admitted.opened.as_ref().and_then(Opened::size);
         size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
 use tokio::time::Instant;
 
+use super::admission::Admitted;
 use super::lease::Lease;
 use super::registry::Registry;
 use super::roster::{Child, Roster, Serve, Wanted};
@@ -94,7 +95,7 @@ impl SessionSupervisor {
 
     /// Nothing here may wait: nobody else has the request any more.
     fn serve(&self, serve: Serve, is_common: bool, spare: Spare, ctx: &Context<Self>) {
-        let Serve { assignment, way, opened, mut ticket, .. } = serve;
+        let Admitted { assignment, way, opened, mut ticket, .. } = serve.admitted;
         let Spare { socket, local, met } = spare;
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
@@ -154,7 +155,7 @@ impl SessionSupervisor {
     /// then. Unless clients are to hear of limits: then the ERROR comes from the well-known port,
     /// and the client gives up, or asks another server.
     fn refuse(&self, serve: Serve, error: &io::Error) {
-        let Serve { assignment, local, ticket, last_resort, .. } = serve;
+        let Serve { admitted: Admitted { assignment, local, ticket, .. }, last_resort, .. } = serve;
         let peer = assignment.peer;
         let limit = limit_met(error, self.service.ports);
         let port = last_resort.filter(|_| limit == Some(Limit::PortRange) && !assignment.to_broadcast);

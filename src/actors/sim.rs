@@ -24,7 +24,6 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler};
-use tokio::time::Instant;
 
 use self::channel::{Channel, Conditions};
 use self::crossing::Crossing;
@@ -32,12 +31,12 @@ use self::guest::{Ended, Guest, Temper};
 use self::rng::{Rng, for_each_seed};
 use self::seat::Seat;
 use self::store::Flaky;
-use super::held_source::HeldSource;
-use super::lease::{Lease, Opened};
-use super::live_peers::{Claim, LivePeers, Ticket};
+use super::admission::{Admitted, Verdict};
+use super::lease::Lease;
+use super::live_peers::{LivePeers, Ticket};
 use super::registry::Registry;
 use super::service::Service;
-use super::session::{Again, Assignment, Session};
+use super::session::{Again, Session};
 use super::switchboard::Switchboard;
 use super::test_support::{Parent, in_virtual_time, service};
 use crate::limits;
@@ -45,7 +44,7 @@ use crate::net::{MemoryLink, Received};
 use crate::store::{Memory, MemoryOptions, Name};
 use crate::supervision::{Exit, start_temporary};
 use crate::transfer::Timeouts;
-use crate::wire::{Direction, Packet};
+use crate::wire::Packet;
 
 const RUNS: u64 = 500;
 /// Packets of strangers to each guest's sessions, at most.
@@ -113,25 +112,20 @@ impl Hall {
     fn ask(&self, peer: SocketAddr, octets: &[u8]) -> Option<Desk> {
         let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("no request: {octets:?}") };
         let received = Received { octets: octets.len(), from: peer, to: SERVER, to_broadcast: false };
-        let listener = || self.listener.clone().recipient();
-        let claim = self.peers.claim(&received, &request, listener, || self.service.next_transfer());
-        let ticket = match claim {
-            Claim::New(ticket) => ticket,
-            Claim::Repeat => return None,
-            Claim::Full(_) | Claim::Flood(_) => panic!("so few, and no place"),
+        let again = || self.listener.clone().recipient();
+        let admitted = match self.service.admit(&self.peers, &received, &request, again) {
+            Verdict::Serve(admitted) => *admitted,
+            Verdict::Repeat => return None,
+            Verdict::Fail(failed) => panic!("its file is there: {:?}", failed.fault),
+            Verdict::Refuse(fault) => panic!("nothing is wrong with it: {fault:?}"),
+            Verdict::Ignore(limit) => panic!("so few, and no place: {limit:?}"),
         };
-        let name = Name::from_request(request.filename().as_bytes()).unwrap();
-        let source = (request.direction == Direction::Read).then(|| {
-            Opened::new(HeldSource::new(self.service.store.open(&name).expect("the file is there")))
-        });
-        let (request, received_at) = (request.into_owned(), Instant::now());
-        let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
-        let way = self.service.route(&assignment.asked(SERVER), 0).expect("a name");
+        let Admitted { assignment, way, opened, ticket, .. } = admitted;
         // (The lease wants a socket, through which nothing goes.)
         let socket = Arc::new(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let lease = Arc::new(Lease::new(assignment, way, socket, SERVER, Arc::clone(&ticket.state)));
-        if let Some(source) = source {
-            lease.hold().set_opened(source);
+        if let Some(opened) = opened {
+            lease.hold().set_opened(opened);
         }
         let (near, far) = MemoryLink::pair(SERVER, peer);
         let (strangers, stranger) = MemoryLink::pair(SERVER, STRANGER);

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::actors::live_peers::{Claim, LivePeers};
+use crate::actors::session::Assignment;
 use crate::actors::test_support::service;
 use crate::net::Received;
 use crate::store::{Memory, MemoryOptions};
@@ -26,14 +27,15 @@ fn waiting(count: u16) -> (Roster, Arc<LivePeers>) {
         };
         let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let way = service.route(&assignment.asked(local), 0).unwrap();
-        let serve = Serve { assignment, way, local, port: None, last_resort: None, opened: None, ticket };
+        let admitted = Admitted { assignment, way, local, opened: None, ticket };
+        let serve = Serve { admitted, port: None, last_resort: None };
         roster.push_waiting(Box::new(serve)).unwrap();
     }
     (roster, peers)
 }
 
 fn numbers<'a>(serves: impl IntoIterator<Item = &'a Box<Serve>>) -> Vec<u64> {
-    serves.into_iter().map(|serve| serve.assignment.id.0).collect()
+    serves.into_iter().map(|serve| serve.admitted.assignment.id.0).collect()
 }
 
 #[test]

@@ -59,7 +59,8 @@ fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
     let (id, peer, request) = (ticket.id, (Ipv4Addr::LOCALHOST, 9).into(), request.into_owned());
     let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
     let way = service.route(&assignment.asked(LOCAL), 0).unwrap();
-    let serve = Serve { assignment, way, local: LOCAL, port: None, last_resort: None, opened: None, ticket };
+    let admitted = Admitted { assignment, way, local: LOCAL, opened: None, ticket };
+    let serve = Serve { admitted, port: None, last_resort: None };
     assert!(roster.push_waiting(Box::new(serve)).unwrap());
     let (served, sessions) = (Arc::clone(&service), Arc::clone(&roster));
     let make = move |_: &mut Context<SessionSupervisor>| {
