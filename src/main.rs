@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A thousand sessions at once want more of an allocator than the system's gives (docs/decisions/0042-allocator.md).
+/// A thousand sessions at once want more of an allocator than the system's gives (docs/decisions/18-speed.md).
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -203,7 +203,7 @@ fn what_get_and_put_send_may_be_fragmented() {
     });
 }
 
-/// Sockets of short transfers serve others after them (decision 0035).
+/// Sockets of short transfers serve others after them (decision 18).
 #[test]
 fn what_a_spare_socket_sends_may_be_fragmented() {
     in_namespace(&what_a_spare_socket_sends_may_be_fragmented, NETWORK, || {
@@ -229,7 +229,7 @@ fn what_a_spare_socket_sends_may_be_fragmented() {
     });
 }
 
-/// The socket of a long transfer is connected, and a second one hears strangers (decision 0036).
+/// The socket of a long transfer is connected, and a second one hears strangers (decision 18).
 #[test]
 fn a_dedicated_socket_and_the_one_beside_it_let_fragment() {
     in_namespace(&a_dedicated_socket_and_the_one_beside_it_let_fragment, NETWORK, || {

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::transfer::Outcome;
 use crate::wire::Direction;
 
-/// The level of the line of a transfer that is over. docs/log.md has the table, and decision 0070
+/// The level of the line of a transfer that is over. docs/log.md has the table, and decision 19
 /// the reasons.
 pub(super) fn of_transfer(report: &Report) -> Level {
     match report.outcome {

@@ -209,7 +209,7 @@ fn who_may_not_give_the_group_gives_no_other_group_its_rights() {
 }
 
 /// The file that is made beforehand, so that anybody may write it, where nobody may make files: it
-/// is not rewritten in place (docs/decisions/0076-replaced-files.md).
+/// is not rewritten in place (docs/decisions/06-uploads.md).
 #[test]
 fn a_directory_that_may_not_be_written_is_named_to_the_operator() {
     let prepare = |root: &Path| {
