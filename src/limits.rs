@@ -391,10 +391,8 @@ pub const WRITE_WITHIN: Duration = Duration::from_secs(30);
 pub const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
 /// ERROR 5 that one transfer sends to strangers (RFC 1350 §4); more of them are ignored, or it could be made to flood someone.
 pub const STRANGERS_ANSWERED_MAX: u32 = 32;
-/// Least time between two reports of progress from one session to the registry.
-pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// So many transfers of which the registry knows how far they are make it look which of them are over.
-pub const PROGRESS_PRUNED_AT: usize = 1024;
+/// Least time between two publications of how far a transfer is.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Finished transfers that the registry remembers.
 pub const HISTORY_MAX: usize = 256;
 /// Messages that may wait for a session, its reader or its writer: each asks the other for one thing at a time.
@@ -417,9 +415,6 @@ pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
 pub const DUMP_LINES_AT_ONCE: usize = 256;
 /// Pause after so many of them: the thread of the log writes what has come every [`LOG_REST`].
 pub const DUMP_PAUSE: Duration = Duration::from_millis(10);
-/// How often a list of the live transfers of one arbiter yields to sessions that are at work, so that it
-/// has their octets: they take microseconds, and those of an arbiter that hangs cost no more than this.
-pub const LIST_ATTEMPTS_MAX: u32 = 1000;
 /// How long an operator's list of live transfers is waited for.
 pub const LIST_WITHIN: Duration = Duration::from_secs(2);
 /// How long the last word to the service manager may take.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use actix::Recipient;
 use tokio::time::Instant;
 
+use super::assignment::Assignment;
 use super::lease::Opened;
 use super::live_peers::{Claim, LivePeers, Ticket};
+use super::messages::Again;
 use super::routing::Way;
 use super::service::Service;
-use super::session::{Again, Assignment};
 use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::observe::Report;

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
 use tokio::time::Instant;
 
-use super::registry::Registry;
 use super::roster::Roster;
 use super::service::Service;
 use super::session_supervisor::Ping;
@@ -22,7 +21,6 @@ use crate::supervision::Exit;
 /// whichever blocks it may never let go. Past its limits it gives up: the server must not stay up without serving.
 pub struct ArbiterSupervisor {
     service: Arc<Service>,
-    registry: Addr<Registry>,
     /// Held outside, so that one that starts again knows the arbiters.
     workers: Arc<Workers>,
     /// When arbiters failed lately.
@@ -43,30 +41,20 @@ impl ArbiterSupervisor {
     /// The supervisor of `workers`. `give_up` is called, with the reason, when the arbiters can't be kept alive.
     pub fn new(
         service: Arc<Service>,
-        registry: Addr<Registry>,
         workers: Arc<Workers>,
         give_up: impl Fn(String) + Send + 'static,
     ) -> Self {
         let (failures, abandoned) = (VecDeque::new(), Vec::new());
         let chaos = service.chaos().part("arbiter_supervisor", "");
-        Self {
-            service,
-            registry,
-            workers,
-            failures,
-            abandoned,
-            give_up: Box::new(give_up),
-            said_goodbye: false,
-            chaos,
-        }
+        Self { service, workers, failures, abandoned, give_up: Box::new(give_up), said_goodbye: false, chaos }
     }
 
     fn watch(&mut self, ctx: &Context<Self>) {
         for worker in self.workers.list() {
-            if worker.pulse.has_ended() {
+            if worker.heartbeat.has_ended() {
                 // Its end was not heard: this actor was panicking at the time.
                 self.on_stopped(&worker, "its supervisor has ended", ctx);
-            } else if worker.pulse.ask() >= limits::ARBITER_SILENCE_MAX {
+            } else if worker.heartbeat.ask() >= limits::ARBITER_SILENCE_MAX {
                 self.on_blocked(&worker, ctx);
             } else {
                 // Not `try_send`: a mailbox that is full is no sign of death.
@@ -119,11 +107,11 @@ impl ArbiterSupervisor {
     }
 
     fn start_worker(&self, arbiter: actix_rt::ArbiterHandle, roster: Roster, ctx: &Context<Self>) {
-        self.workers.start(arbiter, roster, &self.service, &self.registry, &ctx.address());
+        self.workers.start(arbiter, roster, &self.service, &ctx.address().recipient());
     }
 
     fn have_all_ended(&self) -> bool {
-        self.workers.list().iter().all(|worker| worker.pulse.has_ended())
+        self.workers.list().iter().all(|worker| worker.heartbeat.has_ended())
     }
 }
 

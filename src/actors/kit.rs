@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use self::client::{Got, KitClient, KitError};
 pub use self::flawed::{Call, Flaw, Flawed};
 use super::admission::{Admitted, Verdict};
+use super::assignment::Assignment;
 use super::lease::Lease;
 use super::live_peers::{LivePeers, Ticket};
+use super::messages::Again;
 use super::opcodes::Answer;
-use super::registry::Registry;
 use super::routing::Way;
 use super::service::Service;
-use super::session::{Again, Assignment, Session};
+use super::session::Session;
 use super::switchboard::Switchboard;
 use crate::extend::Datagram;
 use crate::limits;
@@ -28,7 +29,7 @@ use crate::observe::{Counters, Fact, Observer, OwnedFact};
 use crate::supervision::{ChildExited, start_temporary};
 use crate::transfer::{Transmit, fault_packet};
 use crate::wire::{Packet, Request};
-use actix::{Actor, Addr, Context, Handler, Recipient, System};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
 
 /// Where the server is, to its clients.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
@@ -44,7 +45,6 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 pub struct Kit {
     service: Arc<Service>,
     counters: Arc<Counters>,
-    registry: Rc<Addr<Registry>>,
     board: Rc<Switchboard>,
     peers: Arc<LivePeers>,
     parent: Recipient<ChildExited>,
@@ -96,7 +96,6 @@ impl Kit {
         let parent = Parent(Rc::clone(&places)).start();
         Self {
             board: Switchboard::start(&service),
-            registry: Rc::new(Registry::new(&service, Arc::default()).start()),
             peers: LivePeers::new(limits::TRANSFERS_MAX_DEFAULT),
             parent: parent.clone().recipient(),
             listener: parent.recipient(),
@@ -188,12 +187,11 @@ impl Kit {
     }
 
     fn start(&self, lease: &Arc<Lease>, near: MemoryLink) {
-        let (shared, service, registry) =
-            (Arc::clone(lease), Arc::clone(&self.service), Rc::clone(&self.registry));
+        let (shared, service) = (Arc::clone(lease), Arc::clone(&self.service));
         let (life, board) = (lease.next_life(), Rc::clone(&self.board));
         let id = lease.assignment.id.0;
-        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |_| {
-            Session::new(shared, life, service, registry, Box::new(near), board)
+        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |ctx| {
+            Session::new(shared, life, service, Box::new(near), board, ctx.address())
         });
     }
 }

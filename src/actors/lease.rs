@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tokio::time::Instant;
 
+use super::assignment::Assignment;
 use super::held_source::HeldSource;
 use super::live_peers::PeerState;
+use super::progress::Progress;
 use super::routing::{Destination, Way};
 use super::service::Service;
-use super::session::Assignment;
 use super::window_budget::Share;
 use super::writer::Upload;
 use crate::error::{Failure, Fault, Limit};
@@ -52,6 +53,7 @@ pub(super) struct Lease {
     pub(super) peer_state: Arc<PeerState>,
     /// The file that is written.
     pub(super) upload: Arc<Upload>,
+    pub(super) progress: Progress,
 }
 
 /// What sessions of one transfer hand on to each other.
@@ -122,6 +124,7 @@ impl Lease {
             local,
             peer_state,
             upload: Arc::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -212,28 +215,11 @@ impl Lease {
         self.destination()?.label.clone()
     }
 
-    /// The report of a transfer that is under way, and the octets that have arrived. These, and the
-    /// size of its file, are missing if somebody is at work on it for longer than so many
-    /// `attempts`.
-    pub(super) fn under_way(&self, attempts: &mut u32) -> (Report, Option<u64>) {
-        let (size, octets) = match self.hold_soon(attempts) {
-            Some(held) => (held.summary.size, held.machine.as_ref().map(|machine| machine.tally().octets)),
-            None => (None, None),
-        };
+    /// The report of a transfer that is under way.
+    pub(super) fn under_way(&self) -> Report {
         let report = self.assignment.report(self.local, Outcome::Complete);
-        (Report { label: self.label(), size, ..report }, octets)
-    }
-
-    /// What sessions hand on, for those who can wait for one that is at work and not for one that
-    /// hangs.
-    fn hold_soon(&self, attempts: &mut u32) -> Option<MutexGuard<'_, Held>> {
-        loop {
-            if let Some(held) = self.try_hold() {
-                return Some(held);
-            }
-            *attempts = attempts.checked_sub(1)?;
-            std::thread::yield_now();
-        }
+        let (tally, size) = (self.progress.tally(), self.progress.size());
+        Report { label: self.label(), size, tally, ..report }
     }
 
     /// The report of a transfer that is over; once.

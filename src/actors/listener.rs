@@ -15,11 +15,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::admission::{Failed, Verdict};
+use super::assignment::Assignment;
 use super::error_budget::ErrorBudget;
 use super::live_peers::LivePeers;
+use super::messages::Again;
 use super::roster::Serve;
 use super::service::{Service, limit_met};
-use super::session::{Again, Assignment};
 use super::shown::Requested;
 use super::workers::Workers;
 use crate::chaos::Part;

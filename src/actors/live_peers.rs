@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{Addr, Recipient};
+use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::session::{Again, Forsaken, Repeated, Returned, Session, Superseded};
+use super::messages::{Again, Repeated, Returned, SessionAddr, SessionMessage};
 use super::unproven::Unproven;
 use crate::error::Limit;
 use crate::limits;
@@ -74,7 +74,7 @@ pub(super) struct PeerState {
     unproven: Arc<Unproven>,
     pub(super) is_unproven: AtomicBool,
     /// The session, once it runs.
-    session: Mutex<Option<Addr<Session>>>,
+    session: Mutex<Option<SessionAddr>>,
     /// In single-port mode, what has come for it; and when something came last, in milliseconds since the table began.
     inbox: Option<Arc<Inbox>>,
     heard_at_ms: AtomicU64,
@@ -162,8 +162,11 @@ impl PeerState {
     fn tell_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
         let Some(session) = &*lock(&self.session) else { return true };
         let returned = Returned { listener: listener(), again };
-        let Err(unsent) = session.try_send(Repeated(Some(returned))) else { return true };
-        unsent.into_inner().0 = None;
+        let message = SessionMessage::Repeated(Repeated(Some(Box::new(returned))));
+        let Err(unsent) = session.try_send(message) else { return true };
+        if let SessionMessage::Repeated(mut repeated) = unsent.into_inner() {
+            repeated.0 = None;
+        }
         // A full mailbox means that the session has enough to do, a closed one that another takes its place: the request is answered anyway. Unless it
         // closed because the transfer got its answer in this very moment.
         !self.is_settled()
@@ -181,7 +184,7 @@ impl PeerState {
         self.superseded.store(true, Ordering::Relaxed);
         if let Some(session) = &*session {
             // One that has no room for this, or is replaced just now, finds nothing more in its inbox, and gives up in time.
-            let _ = session.try_send(Superseded);
+            let _ = session.try_send(SessionMessage::Superseded);
         }
     }
 
@@ -189,17 +192,17 @@ impl PeerState {
     fn forsake(&self) {
         if let Some(session) = &*lock(&self.session) {
             // One that has no room for this hears from its peer, or is busy with its end.
-            let _ = session.try_send(Forsaken);
+            let _ = session.try_send(SessionMessage::GiveUp);
         }
     }
 
     /// Repeated requests go to `session`, which has sent something, or is about to: from now on it is one of those that give way to others
     /// as long as its peer hasn't answered.
-    pub(super) fn set_session(self: &Arc<Self>, session: Addr<Session>) {
+    pub(super) fn set_session(self: &Arc<Self>, session: SessionAddr) {
         let is_first = {
             let mut current = lock(&self.session);
             if self.superseded.load(Ordering::Relaxed) {
-                let _ = session.try_send(Superseded);
+                let _ = session.try_send(SessionMessage::Superseded);
             }
             current.replace(session).is_none()
         };

@@ -16,9 +16,11 @@
 
 mod admission;
 mod arbiter_supervisor;
+mod assignment;
 mod blocking;
 mod error_budget;
 mod extensions;
+mod heartbeat;
 mod held_source;
 mod history;
 #[cfg(feature = "testkit")]
@@ -26,9 +28,11 @@ pub(crate) mod kit;
 mod lease;
 mod listener;
 mod live_peers;
+mod messages;
 mod negotiating;
 mod opcodes;
 mod prefixes;
+mod progress;
 mod reader;
 mod registry;
 mod roster;

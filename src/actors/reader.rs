@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use actix::fut::ready;
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use super::blocking::StoreCaller;
 use super::held_source::HeldSource;
+use super::messages::{Read, SessionAddr, SessionMessage};
 use crate::chaos::Part;
 use crate::error::Fault;
 use crate::limits;
-use crate::store::{Name, Slab, Source, Store};
+use crate::store::{Name, Source, Store};
 
 /// Reads a file for one session. Whatever may wait for a disk is done by the arbiter's pool of threads; what the page cache has is
 /// read at once.
 #[derive(Debug)]
 pub(super) struct Reader {
     caller: StoreCaller,
-    session: Recipient<Read>,
+    session: SessionAddr,
     source: Option<Arc<HeldSource>>,
     chaos: Part,
 }
@@ -35,23 +36,11 @@ pub(super) struct Fetch {
     pub(super) octets: usize,
 }
 
-/// What a reader answers its session.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) enum Read {
-    /// The file is open.
-    Opened(Arc<HeldSource>),
-    /// Octets of it.
-    Fetched(Slab),
-    /// It can't be opened, or read any further.
-    Failed(Fault),
-}
-
 impl Reader {
     /// A reader of a file that is open already, or of one that it is to [`Open`].
     pub(super) fn new(
         caller: StoreCaller,
-        session: Recipient<Read>,
+        session: SessionAddr,
         source: Option<Arc<HeldSource>>,
         chaos: Part,
     ) -> Self {
@@ -60,7 +49,7 @@ impl Reader {
 
     fn answer(&self, answer: Result<Read, Fault>) {
         // The session asks for one thing at a time, so there is room; if it is gone, nobody waits.
-        let _ = self.session.try_send(answer.unwrap_or_else(Read::Failed));
+        let _ = self.session.try_send(SessionMessage::Read(answer.unwrap_or_else(Read::Failed)));
     }
 }
 

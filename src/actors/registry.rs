@@ -1,14 +1,13 @@
 //! The actor that knows what is live, and what was.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, Supervised};
+use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
 
 use super::history::History;
+use super::messages::{SessionAddr, SessionMessage};
 use super::roster::Live;
 use super::service::Service;
-use super::session::End;
 use super::workers::Workers;
 use crate::chaos::Part;
 use crate::error::Failure;
@@ -23,10 +22,6 @@ use crate::observe::{Report, TransferId};
 pub struct Registry {
     workers: Arc<Workers>,
     history: Arc<History>,
-    /// How far transfers were, as they told last.
-    heard: BTreeMap<TransferId, u64>,
-    /// So many of them make it worth to look for those that are over.
-    prune_at: usize,
     chaos: Part,
 }
 
@@ -35,16 +30,9 @@ pub struct Registry {
 pub struct LiveTransfer {
     /// What its request told; the outcome and what belongs to an end mean nothing yet.
     pub report: Report,
-    /// Octets that have arrived, as of the last message from the session.
+    /// Octets that have arrived, as the session published them last: at most
+    /// [`limits::PROGRESS_EVERY`] ago, or when it was last active.
     pub octets: u64,
-}
-
-/// How far a transfer is.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Progressed {
-    pub(super) id: TransferId,
-    pub(super) octets: u64,
 }
 
 /// Everything the registry knows. Answered by a [`Snapshot`].
@@ -76,22 +64,19 @@ impl Registry {
     #[must_use]
     pub fn new(service: &Service, workers: Arc<Workers>) -> Self {
         let (history, chaos) = (Arc::clone(&service.history), service.chaos().part("registry", ""));
-        Self { workers, history, heard: BTreeMap::new(), prune_at: limits::PROGRESS_PRUNED_AT, chaos }
+        Self { workers, history, chaos }
     }
 
-    /// The transfers that are live, the oldest first. What was heard of others is forgotten.
-    fn live(&mut self) -> Vec<(LiveTransfer, Option<Recipient<End>>)> {
-        let mut heard = std::mem::take(&mut self.heard);
+    /// The transfers that are live, the oldest first.
+    fn live(&self) -> Vec<(LiveTransfer, Option<SessionAddr>)> {
         let mut found = self.workers.live();
         found.sort_by_key(|live| live.report.id);
-        let live = found.into_iter().map(|Live { report, octets, session }| {
-            let last = heard.remove(&report.id);
-            self.heard.extend(last.map(|octets| (report.id, octets)));
-            (LiveTransfer { octets: octets.or(last).unwrap_or(0), report }, session)
-        });
-        let live = live.collect();
-        self.prune_at = limits::PROGRESS_PRUNED_AT.max(2 * self.heard.len());
-        live
+        let live = found.into_iter();
+        live.map(|Live { report, session }| {
+            let octets = report.tally.octets;
+            (LiveTransfer { report, octets }, session)
+        })
+        .collect()
     }
 }
 
@@ -107,19 +92,6 @@ impl Actor for Registry {
 impl Supervised for Registry {
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
-        self.heard.clear();
-    }
-}
-
-impl Handler<Progressed> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, Progressed { id, octets }: Progressed, ctx: &mut Self::Context) {
-        self.chaos.at("handle", ctx);
-        self.heard.insert(id, octets);
-        if self.heard.len() >= self.prune_at {
-            self.live();
-        }
     }
 }
 
@@ -150,6 +122,6 @@ impl Handler<Cancel> for Registry {
         let found = self.live().into_iter().find(|(transfer, _)| transfer.report.id == id);
         found
             .and_then(|(_, session)| session)
-            .is_some_and(|session| session.try_send(End(Failure::Cancelled)).is_ok())
+            .is_some_and(|session| session.try_send(SessionMessage::End(Failure::Cancelled)).is_ok())
     }
 }

@@ -6,12 +6,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::{Addr, Recipient};
-
 use super::admission::Admitted;
 use super::lease::{Lease, Opened};
 use super::live_peers::Ticket;
-use super::session::{End, Session};
+use super::messages::SessionAddr;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
@@ -81,7 +79,7 @@ impl Serve {
 pub(super) struct Child {
     pub(super) lease: Arc<Lease>,
     /// `None` where a session is still to be started.
-    pub(super) session: Option<Addr<Session>>,
+    pub(super) session: Option<SessionAddr>,
     /// How often a session that failed was replaced.
     pub(super) resumptions: u32,
     /// Those who were answered from its socket, in transfers before this; `None` if there is to be none after it.
@@ -93,8 +91,7 @@ pub(super) struct Child {
 /// A live transfer, for the registry.
 pub(super) struct Live {
     pub(super) report: Report,
-    pub(super) octets: Option<u64>,
-    pub(super) session: Option<Recipient<End>>,
+    pub(super) session: Option<SessionAddr>,
 }
 
 impl Child {
@@ -191,7 +188,7 @@ impl Roster {
         self.lock().children.is_empty()
     }
 
-    pub(super) fn sessions(&self) -> Vec<Addr<Session>> {
+    pub(super) fn sessions(&self) -> Vec<SessionAddr> {
         self.lock().children.values().filter_map(|child| child.session.clone()).collect()
     }
 
@@ -201,13 +198,8 @@ impl Roster {
             let entries = self.lock();
             entries.children.values().map(|child| (Arc::clone(&child.lease), child.session.clone())).collect()
         };
-        let mut attempts = limits::LIST_ATTEMPTS_MAX;
         let live = children.into_iter().filter(|(lease, _)| !lease.is_reported());
-        live.map(|(lease, session)| {
-            let (report, octets) = lease.under_way(&mut attempts);
-            Live { report, octets, session: session.map(Addr::recipient) }
-        })
-        .collect()
+        live.map(|(lease, session)| Live { report: lease.under_way(), session }).collect()
     }
 
     /// Takes everything out; nothing more comes in.

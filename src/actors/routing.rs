@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::assignment::Assignment;
 use super::blocking::StoreCaller;
 use super::held_source::HeldSource;
 use super::lease::Opened;
 use super::service::Service;
-use super::session::Assignment;
 use crate::error::{Failure, Fault};
 use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served, name_of};
 use crate::observe::Label;

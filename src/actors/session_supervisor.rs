@@ -5,17 +5,17 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, Supervised};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
 use tokio::time::Instant;
 
 use super::admission::Admitted;
+use super::heartbeat::Heartbeat;
 use super::lease::Lease;
-use super::registry::Registry;
+use super::messages::{SessionAddr, SessionMessage};
 use super::roster::{Child, Roster, Serve, Wanted};
 use super::service::{Service, limit_met};
-use super::session::{End, Session};
+use super::session::Session;
 use super::switchboard::Switchboard;
-use super::workers::Pulse;
 use crate::chaos::Part;
 use crate::error::{Failure, Limit};
 use crate::limits;
@@ -29,9 +29,8 @@ use crate::transfer::{Outcome, error_packet};
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
-    registry: Rc<Addr<Registry>>,
     roster: Arc<Roster>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     /// It outlives a restart, for the sessions do.
     switchboard: Rc<Switchboard>,
     spares: RefCell<SpareSockets>,
@@ -55,19 +54,13 @@ struct Tidy;
 pub struct Ping;
 
 impl SessionSupervisor {
-    pub(super) fn new(
-        service: Arc<Service>,
-        registry: Addr<Registry>,
-        roster: Arc<Roster>,
-        pulse: Arc<Pulse>,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, roster: Arc<Roster>, heartbeat: Arc<Heartbeat>) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let switchboard = Switchboard::start(&service);
         Self {
             service,
-            registry: Rc::new(registry),
             roster,
-            pulse,
+            heartbeat,
             switchboard,
             spares: RefCell::default(),
             said_goodbye: false,
@@ -172,15 +165,16 @@ impl SessionSupervisor {
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
-    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> Addr<Session> {
+    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> SessionAddr {
         let link = lease.link();
         let (lease, life) = (Arc::clone(lease), lease.next_life());
-        let (service, registry) = (Arc::clone(&self.service), Rc::clone(&self.registry));
+        let service = Arc::clone(&self.service);
         let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
         let switchboard = Rc::clone(&self.switchboard);
-        start_temporary(id, limits::MAILBOX_SESSION, parent, move |_| {
-            Session::new(lease, life, service, registry, link, switchboard)
-        })
+        let make = move |ctx: &mut Context<Session>| {
+            Session::new(lease, life, service, link, switchboard, ctx.address())
+        };
+        SessionAddr::new(start_temporary(id, limits::MAILBOX_SESSION, parent, make))
     }
 
     fn keep(&self, child: Child) {
@@ -231,7 +225,7 @@ impl SessionSupervisor {
             self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
         }
         let Some(child) = self.roster.remove(id) else { return };
-        if child.session.as_ref().is_some_and(Addr::connected) {
+        if child.session.as_ref().is_some_and(SessionAddr::connected) {
             // An earlier session's, which was replaced before this was heard.
             self.keep(child);
         } else if !child.lease.is_over() {
@@ -271,7 +265,7 @@ impl Actor for SessionSupervisor {
         if !std::mem::replace(&mut self.said_goodbye, true) {
             for session in self.roster.sessions() {
                 // One whose mailbox is full, or closed, is told by whoever ends the arbiter.
-                let _ = session.try_send(End(Failure::ShuttingDown));
+                let _ = session.try_send(SessionMessage::End(Failure::ShuttingDown));
             }
         }
         if self.roster.is_empty() { Running::Stop } else { Running::Continue }
@@ -322,7 +316,7 @@ impl Handler<Ping> for SessionSupervisor {
 
     fn handle(&mut self, _: Ping, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
-        self.pulse.beat();
+        self.heartbeat.beat();
     }
 }
 

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Handler};
+use actix::{Actor, Addr, AsyncContext, Context, Handler};
 
 use self::channel::{Channel, Conditions};
 use self::crossing::Crossing;
@@ -34,9 +34,9 @@ use self::store::Flaky;
 use super::admission::{Admitted, Verdict};
 use super::lease::Lease;
 use super::live_peers::{LivePeers, Ticket};
-use super::registry::Registry;
+use super::messages::Again;
 use super::service::Service;
-use super::session::{Again, Session};
+use super::session::Session;
 use super::switchboard::Switchboard;
 use super::test_support::{Parent, in_virtual_time, service};
 use crate::limits;
@@ -56,7 +56,6 @@ const STRANGER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 struct Hall {
     service: Arc<Service>,
     store: Memory,
-    registry: Rc<Addr<Registry>>,
     board: Rc<Switchboard>,
     peers: Arc<LivePeers>,
     tell: mpsc::Sender<Exit>,
@@ -98,7 +97,6 @@ impl Hall {
         let (tell, exits) = mpsc::channel();
         Self {
             board: Switchboard::start(&service),
-            registry: Rc::new(Registry::new(&service, Arc::default()).start()),
             store,
             service,
             peers: LivePeers::new(100),
@@ -130,12 +128,11 @@ impl Hall {
         let (near, far) = MemoryLink::pair(SERVER, peer);
         let (strangers, stranger) = MemoryLink::pair(SERVER, STRANGER);
         let near = Crossing { peer: near, stranger: strangers };
-        let (shared, service, registry) =
-            (Arc::clone(&lease), Arc::clone(&self.service), Rc::clone(&self.registry));
+        let (shared, service) = (Arc::clone(&lease), Arc::clone(&self.service));
         let (life, board) = (lease.next_life(), Rc::clone(&self.board));
         let parent = Parent(self.tell.clone()).start().recipient();
-        start_temporary(ticket.id.0, limits::MAILBOX_SESSION, parent, move |_| {
-            Session::new(shared, life, service, registry, Box::new(near), board)
+        start_temporary(ticket.id.0, limits::MAILBOX_SESSION, parent, move |ctx| {
+            Session::new(shared, life, service, Box::new(near), board, ctx.address())
         });
         Some(Desk { far, stranger, mischief: Vec::new(), lease, _ticket: ticket })
     }

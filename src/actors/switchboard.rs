@@ -11,14 +11,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use actix::{Addr, Handler, Message};
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use self::turns::Hand;
+use super::messages::{SessionAddr, SessionMessage};
 use super::service::Service;
-use super::session::{Attend, DeadlinePassed, Driver, Session};
+use super::session::Driver;
 use crate::limits;
 use crate::net::{ReadyList, SocketEvent, SocketSet};
 use crate::observe::Fact;
@@ -44,7 +44,7 @@ type Lines = SlotMap<DefaultKey, Line>;
 
 struct Line {
     driver: Rc<RefCell<Driver>>,
-    session: Addr<Session>,
+    session: SessionAddr,
     /// The driver's deadline, as it was last left.
     deadline: Cell<Option<Instant>>,
     /// The session has been told that it has passed, and hasn't heard of it yet.
@@ -110,11 +110,8 @@ impl Switchboard {
     }
 
     /// From now on the driver is told of what comes, and the session of its errands.
-    pub(super) fn connect(
-        self: &Rc<Self>,
-        driver: &Rc<RefCell<Driver>>,
-        session: Addr<Session>,
-    ) -> Connection {
+    pub(super) fn connect(self: &Rc<Self>, driver: &Rc<RefCell<Driver>>) -> Connection {
+        let session = driver.borrow().session.clone();
         let line = self.lines.borrow_mut().insert(Line {
             driver: Rc::clone(driver),
             session,
@@ -262,7 +259,7 @@ impl Switchboard {
             self.schedule.borrow_mut().add_again(line);
         }
         if driver.is_to_tell() {
-            self.tell(line, Attend);
+            self.tell(line, SessionMessage::Attend);
         }
     }
 
@@ -293,7 +290,7 @@ impl Switchboard {
             match line.deadline.get() {
                 Some(deadline) if deadline <= now => {
                     line.is_told.set(true);
-                    line.session.do_send(DeadlinePassed);
+                    line.session.do_send(SessionMessage::DeadlinePassed);
                 }
                 Some(deadline) => next = Some(next.map_or(deadline, |next: Instant| next.min(deadline))),
                 None => {}
@@ -325,11 +322,7 @@ impl Switchboard {
     }
 
     /// Not by `try_send`: who calls this sees to it that there is one such message at most.
-    fn tell<M>(&self, line: DefaultKey, message: M)
-    where
-        M: Message<Result = ()> + Send + 'static,
-        Session: Handler<M>,
-    {
+    fn tell(&self, line: DefaultKey, message: SessionMessage) {
         if let Some(line) = self.lines.borrow().get(line) {
             line.session.do_send(message);
         }

@@ -1,14 +1,13 @@
 //! The arbiters that sessions run on.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use actix::{Addr, Arbiter, Recipient};
 use actix_rt::ArbiterHandle;
 
-use super::arbiter_supervisor::ArbiterSupervisor;
-use super::registry::Registry;
+use super::heartbeat::Heartbeat;
 use super::roster::{Live, Roster, Serve};
 use super::service::Service;
 use super::session_supervisor::{Ping, SessionSupervisor, Wake};
@@ -47,38 +46,13 @@ pub(super) struct Worker {
     pub(super) supervisor: Addr<SessionSupervisor>,
     pub(super) stopper: Stopper,
     pub(super) roster: Arc<Roster>,
-    pub(super) pulse: Arc<Pulse>,
-}
-
-/// Whether an arbiter is alive.
-#[derive(Debug, Default)]
-pub(super) struct Pulse {
-    /// Questions in a row that it hasn't answered.
-    silent: AtomicU32,
-    /// The supervisor on it has ended.
-    ended: AtomicBool,
-}
-
-impl Pulse {
-    /// The arbiter answered.
-    pub(super) fn beat(&self) {
-        self.silent.store(0, Ordering::Relaxed);
-    }
-
-    /// One more question. How many were not answered before it.
-    pub(super) fn ask(&self) -> u32 {
-        self.silent.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
+    pub(super) heartbeat: Arc<Heartbeat>,
 }
 
 /// Who hears that a [`Worker`]'s supervisor has ended.
 #[derive(Debug, Clone, actix::Message)]
 #[rtype(result = "()")]
-pub(super) struct WorkerEnded {
+pub(crate) struct WorkerEnded {
     pub(super) number: u64,
     pub(super) exit: Exit,
 }
@@ -94,24 +68,23 @@ impl Workers {
     ///
     /// # Errors
     /// When the operating system has no threads to give.
-    pub fn start_all(
+    pub(crate) fn start_all(
         &self,
         count: usize,
         service: &Arc<Service>,
-        registry: &Addr<Registry>,
-        parent: &Addr<ArbiterSupervisor>,
+        parent: &Recipient<WorkerEnded>,
     ) -> io::Result<()> {
         (0..count).try_for_each(|_| {
-            self.start(start_arbiter()?, Roster::default(), service, registry, parent);
+            self.start(start_arbiter()?, Roster::default(), service, parent);
             Ok(())
         })
     }
 
     /// Has short transfers served on this thread too, by a child of `supervisor`.
-    pub fn start_home(&self, service: &Arc<Service>, registry: &Addr<Registry>, supervisor: &Supervisor) {
-        let (roster, pulse) = (Arc::<Roster>::default(), Arc::default());
-        let (service, registry, sessions) = (Arc::clone(service), registry.clone(), Arc::clone(&roster));
-        let make = move |_: &mut _| SessionSupervisor::new(service, registry, sessions, pulse);
+    pub fn start_home(&self, service: &Arc<Service>, supervisor: &Supervisor) {
+        let (roster, heartbeat) = (Arc::<Roster>::default(), Arc::default());
+        let (service, sessions) = (Arc::clone(service), Arc::clone(&roster));
+        let make = move |_: &mut _| SessionSupervisor::new(service, sessions, heartbeat);
         let supervisor = supervisor.start_child(
             ChildSpec::permanent("session supervisor", make)
                 .leaving_mail()
@@ -172,27 +145,26 @@ impl Workers {
         arbiter: ArbiterHandle,
         roster: Roster,
         service: &Arc<Service>,
-        registry: &Addr<Registry>,
-        parent: &Addr<ArbiterSupervisor>,
+        parent: &Recipient<WorkerEnded>,
     ) {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let (roster, pulse) = (Arc::new(roster), Arc::<Pulse>::default());
-        let (service, registry, parent) = (Arc::clone(service), registry.clone(), parent.clone());
-        let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&pulse), Arc::clone(&pulse));
+        let (roster, heartbeat) = (Arc::new(roster), Arc::<Heartbeat>::default());
+        let (service, parent) = (Arc::clone(service), parent.clone());
+        let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&heartbeat), Arc::clone(&heartbeat));
         let told = Arc::clone(&service);
-        let make = move |_: &mut _| SessionSupervisor::new(service, registry, sessions, beating);
+        let make = move |_: &mut _| SessionSupervisor::new(service, sessions, beating);
         let on_exit = move |exit: &Exit, follows| {
             if let Exit::Panicked(panic) = exit {
                 told.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
             }
             if follows == Follows::End {
-                beat.ended.store(true, Ordering::Release);
+                beat.set_ended();
                 parent.do_send(WorkerEnded { number, exit: exit.clone() });
             }
         };
         let Permanent { addr: supervisor, stopper } =
             start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_exit);
-        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, pulse }));
+        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, heartbeat }));
     }
 
     /// From now on an end of an arbiter is meant.

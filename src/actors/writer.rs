@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use self::job::Job;
-pub(super) use self::upload::{Extent, Upload, Written};
+pub(super) use self::upload::{Extent, Upload};
 use super::blocking::StoreCaller;
 use crate::chaos::Part;
 use crate::limits;

@@ -173,20 +173,20 @@ impl Server {
                 .mailbox(limits::MAILBOX_BUSY),
         );
         let (gave_up, failures) = mpsc::unbounded_channel();
-        let parts = (Arc::clone(&service), registry.clone(), Arc::clone(&workers));
+        let parts = (Arc::clone(&service), Arc::clone(&workers));
         let arbiter_supervisor = supervisor.start_child(
             ChildSpec::permanent("arbiter supervisor", move |_| {
-                let (service, registry, workers) = parts;
+                let (service, workers) = parts;
                 // Nobody listens any more once the server is gone.
-                ArbiterSupervisor::new(service, registry, workers, move |why| drop(gave_up.send(why)))
+                ArbiterSupervisor::new(service, workers, move |why| drop(gave_up.send(why)))
             })
             .limit(capacity.restarts)
             .leaving_mail()
             .stop_within(limits::STOP_WITHIN),
         );
-        workers.start_home(&service, &registry, &supervisor);
+        workers.start_home(&service, &supervisor);
         let count = capacity.arbiters.max(1);
-        if let Err(error) = workers.start_all(count, &service, &registry, &arbiter_supervisor) {
+        if let Err(error) = workers.start_all(count, &service, &arbiter_supervisor.recipient()) {
             workers.end(&service);
             supervisor.stop();
             return Err(StartError::Runtime(error));

@@ -3,8 +3,8 @@ use std::net::Ipv4Addr;
 use tokio::time::Instant;
 
 use super::*;
+use crate::actors::assignment::Assignment;
 use crate::actors::live_peers::{Claim, LivePeers};
-use crate::actors::session::Assignment;
 use crate::actors::test_support::service;
 use crate::net::Received;
 use crate::store::{Memory, MemoryOptions};

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use actix::{ActorFutureExt, Addr, AsyncContext, Context, WrapFuture};
-
-use super::Session;
 use super::driver::Driver;
 use crate::actors::routing::Destination;
 use crate::error::Fault;
@@ -18,28 +15,6 @@ pub(super) enum Question {
     Routes,
     /// What is answered to the options that are asked for.
     Negotiators,
-}
-
-impl Session {
-    /// Asks, and goes on when there is an answer. The question ends with the session; one that takes its place asks anew.
-    pub(super) fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
-        let (service, lease) = (Arc::clone(&driver.service), &driver.lease);
-        let asked = lease.assignment.asked(lease.local).into_owned();
-        match question {
-            Question::Routes => {
-                let answer = service.ask_routes(asked, lease.ask_from()).into_actor(self);
-                ctx.spawn(answer.map(|routed, session, ctx| {
-                    session.attend(ctx, |driver, ctx| driver.on_routed(routed, || ctx.address()));
-                }));
-            }
-            Question::Negotiators => {
-                let answer = service.ask_negotiators(asked, driver.found()).into_actor(self);
-                ctx.spawn(answer.map(|granted, session, ctx| {
-                    session.attend(ctx, |driver, ctx| driver.on_granted(granted, || ctx.address()));
-                }));
-            }
-        }
-    }
 }
 
 impl Driver {
@@ -56,7 +31,7 @@ impl Driver {
     }
 
     /// The routes have said which file it is.
-    fn on_routed(&mut self, routed: Result<Destination, Fault>, session: impl Fn() -> Addr<Session>) {
+    pub(super) fn on_routed(&mut self, routed: Result<Destination, Fault>) {
         self.errands.asking = false;
         if self.lease.is_over() {
             return;
@@ -71,8 +46,8 @@ impl Driver {
             Ok(None) => {}
             Err(fault) => return self.fail(fault),
         }
-        self.open(&session());
-        self.read_cached(session);
+        self.open();
+        self.read_cached();
     }
 
     /// The file is open: begins, once it is known what extensions grant.
@@ -92,7 +67,7 @@ impl Driver {
     }
 
     /// What negotiators see of the file.
-    fn found(&self) -> Found {
+    pub(super) fn found(&self) -> Found {
         // (A file is open once it is known which one it is.)
         let destination = self.lease.destination().expect("the file that was opened");
         let Destination { store, name, .. } = destination;
@@ -102,7 +77,7 @@ impl Driver {
     }
 
     /// The negotiators have answered.
-    fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>, session: impl Fn() -> Addr<Session>) {
+    pub(super) fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>) {
         self.errands.asking = false;
         if self.lease.is_over() {
             return;
@@ -112,7 +87,7 @@ impl Driver {
             Err(fault) => return self.fail(fault),
         }
         self.read_upload();
-        self.read_cached(session);
+        self.read_cached();
     }
 
     fn agree_to(&mut self, granted: Vec<Grant>) {

@@ -2,15 +2,11 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
-use actix::Context;
-use actix::fut::ActorFuture;
 use slog::trace;
 use tokio::time::Instant;
 
-use super::Session;
 use super::driver::Driver;
 use crate::actors::shown::Shown;
 use crate::error::Failure;
@@ -18,25 +14,6 @@ use crate::limits;
 use crate::net::Arrived;
 use crate::transfer::{Input, Transmit, stranger_answer};
 use crate::wire::{DecodeError, Packet};
-
-/// Wakes the session whenever its link has something, where no [`Switchboard`](crate::actors::switchboard::Switchboard) does that.
-#[derive(Debug)]
-pub(super) struct Pump;
-
-impl ActorFuture<Session> for Pump {
-    type Output = ();
-
-    fn poll(
-        self: Pin<&mut Self>,
-        session: &mut Session,
-        ctx: &mut Context<Session>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        let mut pumped = Poll::Pending;
-        session.attend(ctx, |driver, _| pumped = driver.pump(task));
-        pumped
-    }
-}
 
 thread_local! {
     /// Room for two of the largest datagrams: one for all sessions of an arbiter, since each empties it before the next has its turn.
@@ -64,7 +41,7 @@ impl Scratch {
 
 impl Driver {
     /// Takes turns until the link has no more, or this turn is over.
-    fn pump(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+    pub(super) fn pump(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             if !self.backlog {
                 match self.link.poll_event(task) {

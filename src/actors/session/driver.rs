@@ -2,20 +2,19 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{ActorContext, ActorState, Addr};
+use actix::{ActorContext, ActorState};
 use tokio::time::Instant;
 
-use super::Assignment;
 use super::asking::Question;
 use super::file::File;
 use super::polling::AtWork;
 use super::sending::Departure;
+use crate::actors::assignment::Assignment;
 use crate::actors::lease::{Held, Lease, Summary, Transfer};
-use crate::actors::registry::{Progressed, Registry};
+use crate::actors::messages::{Repeated, SessionAddr, SessionMessage};
 use crate::actors::service::Service;
 use crate::actors::writer::Extent;
 use crate::chaos::Part;
@@ -76,7 +75,8 @@ pub(in crate::actors) struct Driver {
     pub(in crate::actors) deadline: Option<Instant>,
     /// What of the file was asked for last, until it is here.
     pub(super) wanted: Option<(u64, usize)>,
-    registry: Rc<Addr<Registry>>,
+    /// Its session.
+    pub(in crate::actors) session: SessionAddr,
     /// The open file, its reader or its writer.
     pub(super) file: File,
     /// While the transfer has no outcome.
@@ -132,8 +132,8 @@ impl Driver {
         lease: Arc<Lease>,
         life: u32,
         service: Arc<Service>,
-        registry: Rc<Addr<Registry>>,
         link: Box<dyn Link>,
+        session: SessionAddr,
     ) -> Self {
         let chaos = service.chaos().part("session", lease.assignment.request.filename());
         let Assignment { peer, received_at, request, .. } = &lease.assignment;
@@ -160,7 +160,7 @@ impl Driver {
             departure: None,
             deadline: None,
             wanted: None,
-            registry,
+            session,
             file: File::default(),
             at_work: None,
             chaos,
@@ -205,6 +205,41 @@ impl Driver {
     /// It panicked in the hands of somebody who isn't the session.
     pub(in crate::actors) fn set_panicked(&mut self, panic: String) {
         self.errands.panic = Some(panic.into());
+    }
+
+    /// Does what the session was told to.
+    pub(super) fn on_message(&mut self, message: SessionMessage) {
+        match message {
+            SessionMessage::Attend => {
+                self.read_cached();
+                // If the last turn ended before something of the file was wanted, nothing else
+                // looks for the answer.
+                self.poll_datagrams();
+            }
+            SessionMessage::Read(answer) => {
+                self.on_read(answer);
+                self.poll_datagrams();
+            }
+            SessionMessage::Written => self.read_upload(),
+            SessionMessage::DeadlinePassed => self.on_deadline(),
+            SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
+            SessionMessage::GiveUp => {
+                // The answer may be here.
+                self.take_datagrams(None);
+                self.forsake();
+            }
+            SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
+            SessionMessage::End(failure) => self.fail(failure.into()),
+        }
+    }
+
+    fn on_repeated(&mut self, mut repeated: Repeated) {
+        // An answer that was sent before the request may still lie in the socket.
+        self.take_datagrams(None);
+        if !self.lease.peer_state.is_settled() {
+            repeated.0 = None;
+            self.feed(Input::Repeated);
+        }
     }
 
     /// Time since the request arrived, as the machine is told it.
@@ -373,7 +408,7 @@ impl Driver {
                 self.at_work = None;
                 self.report(&mut held, outcome);
             }
-            None => self.tell_progress(summary, tally, now),
+            None => self.publish_progress(summary, tally, now),
         }
         drop(held);
         if over {
@@ -413,13 +448,11 @@ impl Driver {
         }
     }
 
-    /// Tells the registry how far the transfer is, once in a while.
-    fn tell_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
-        let due = *summary.progress_at.get_or_insert(now + limits::PROGRESS_EVERY);
-        if now >= due {
+    /// Publishes how far the transfer is, once in a while.
+    fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
+        if summary.progress_at.is_none_or(|due| now >= due) {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
-            // The next report makes good for one that finds no room.
-            let _ = self.registry.try_send(Progressed { id: self.lease.assignment.id, octets: tally.octets });
+            self.lease.progress.publish(tally, summary.size);
         }
     }
 

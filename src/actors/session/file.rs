@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use actix::{Addr, AsyncContext, Context, Handler};
+use actix::{Addr, Context};
 use bytes::Bytes;
 
 use super::asking::Question;
 use super::driver::Driver;
 use super::polling::AtWork;
-use super::{Assignment, Session};
+use crate::actors::assignment::Assignment;
 use crate::actors::blocking::StoreCaller;
 use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Opened, Transfer};
-use crate::actors::reader::{Fetch, Open, Read, Reader};
+use crate::actors::messages::Read;
+use crate::actors::reader::{Fetch, Open, Reader};
 use crate::actors::routing::Destination;
-use crate::actors::writer::{Dismissed, Extent, Upload, Work, Writer, Written};
+use crate::actors::writer::{Dismissed, Extent, Upload, Work, Writer};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
 use crate::store::{Slab, Source};
-use crate::supervision::{ChildExited, Exit, caught, start_temporary};
+use crate::supervision::{Exit, caught, start_temporary};
 use crate::transfer::Input;
 use crate::wire::{Direction, decimal};
 
@@ -75,18 +76,18 @@ impl Drop for File {
 impl Driver {
     /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
     /// ERROR after an OACK would leave PXELINUX waiting.
-    pub(super) fn start(&mut self, session: &Addr<Session>) {
+    pub(super) fn start(&mut self) {
         self.at_work = Some(AtWork::new());
-        self.lease.peer_state.set_session(session.clone());
+        self.lease.peer_state.set_session(self.session.clone());
         if self.lease.destination().is_some() {
-            self.open(session);
+            self.open();
         } else {
             self.question(Question::Routes);
         }
     }
 
     /// Goes on once it is known which file it is.
-    pub(super) fn open(&mut self, session: &Addr<Session>) {
+    pub(super) fn open(&mut self) {
         let (source, has_begun) = {
             let held = self.lease.hold();
             (held.source.clone(), held.machine.is_some())
@@ -96,13 +97,13 @@ impl Driver {
                 let is_open = source.is_some();
                 match source {
                     Some(source) if !self.chaos.strikes("reader") => self.file = File::Open(source),
-                    _ => self.start_reader(session, source),
+                    _ => self.start_reader(source),
                 }
                 if is_open && !has_begun {
                     self.begin();
                 }
             }
-            Direction::Write => self.start_writer(session),
+            Direction::Write => self.start_writer(),
         }
         if has_begun {
             self.feed(Input::Resumed);
@@ -112,11 +113,11 @@ impl Driver {
     }
 
     /// Starts a reader of the file that is open, or else has it opened.
-    fn start_reader(&mut self, session: &Addr<Session>, source: Option<Arc<HeldSource>>) {
+    fn start_reader(&mut self, source: Option<Arc<HeldSource>>) {
         let Some(destination) = self.lease.destination() else { return };
         let (store, transfer) = (&destination.store, self.lease.assignment.id);
         let caller = StoreCaller::new(&self.service, store, transfer, self.chaos.seam("store"));
-        let (parent, session) = (session.clone().recipient::<ChildExited>(), session.clone().recipient());
+        let (parent, session) = (self.session.exits(), self.session.clone());
         let is_open = source.is_some();
         let chaos = self.chaos.child("reader");
         let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source, chaos);
@@ -129,17 +130,17 @@ impl Driver {
     }
 
     /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
-    fn start_writer(&mut self, session: &Addr<Session>) {
+    fn start_writer(&mut self) {
         let Assignment { id, request, .. } = &self.lease.assignment;
         let Some(Destination { store, name, .. }) = self.lease.destination() else { return };
         let upload = Arc::clone(&self.lease.upload);
         let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
-        upload.set_session(session.clone().recipient());
+        upload.set_session(self.session.clone());
         let caller = StoreCaller::new(&self.service, store, *id, self.chaos.seam("store"));
         let (shared, chaos) = (Arc::clone(&upload), self.chaos.child("writer"));
         let make = move |_: &mut Context<Writer>| Writer::new(caller, shared, chaos);
-        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, session.clone().recipient(), make);
+        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, self.session.exits(), make);
         self.file = File::Writing { writer, upload };
     }
 
@@ -171,7 +172,7 @@ impl Driver {
 
     /// Reads what the page cache has, if the machine wants something. For whatever may mean to wait there is a reader from now on; and also if the
     /// store panics, which counts as if it had done so in one.
-    pub(super) fn read_cached(&mut self, session: impl FnOnce() -> Addr<Session>) {
+    pub(super) fn read_cached(&mut self) {
         if !std::mem::take(&mut self.errands.read) {
             return;
         }
@@ -185,11 +186,11 @@ impl Driver {
             Ok(Ok(Some(slab))) => self.on_slab(slab),
             Ok(Ok(None)) => {
                 let source = Arc::clone(source);
-                self.start_reader(&session(), Some(source));
+                self.start_reader(Some(source));
                 self.file.fetch(offset, octets);
             }
             Ok(Err(fault)) => self.fail(fault),
-            Err(panic) => self.on_reader_exited(&session(), &Exit::Panicked(panic)),
+            Err(panic) => self.on_reader_exited(&Exit::Panicked(panic)),
         }
     }
 
@@ -205,7 +206,7 @@ impl Driver {
         self.feed(Input::Slab { bytes, end });
     }
 
-    fn on_read(&mut self, answer: Read) {
+    pub(super) fn on_read(&mut self, answer: Read) {
         match answer {
             Read::Opened(source) => {
                 let opened = Opened::new(source);
@@ -218,11 +219,11 @@ impl Driver {
     }
 
     /// Neither a reader nor a writer stops by itself while its session lives.
-    fn on_child_exited(&mut self, session: &Addr<Session>, exit: &Exit) {
+    pub(super) fn on_child_exited(&mut self, exit: &Exit) {
         match (&self.file, exit) {
             // With the arbiter, as this session does: another goes on elsewhere.
             (_, Exit::Killed) | (File::None | File::Open(_), _) => {}
-            (File::Reading(_), _) => self.on_reader_exited(session, exit),
+            (File::Reading(_), _) => self.on_reader_exited(exit),
             (File::Writing { upload, .. }, _) => {
                 self.tell_crash("writer", exit);
                 upload.close(Fault::new(Failure::Internal, "the writer died"));
@@ -231,7 +232,7 @@ impl Driver {
     }
 
     /// Another one goes on where it was, in the same open file.
-    fn on_reader_exited(&mut self, session: &Addr<Session>, exit: &Exit) {
+    fn on_reader_exited(&mut self, exit: &Exit) {
         self.tell_crash("reader", exit);
         let (source, replaced) = {
             let mut held = self.lease.hold();
@@ -241,7 +242,7 @@ impl Driver {
         if replaced > limits::READERS_REPLACED_MAX {
             return self.fail(Fault::new(Failure::Internal, "the reader died too often"));
         }
-        self.start_reader(session, source);
+        self.start_reader(source);
         if let Some((offset, octets)) = self.wanted {
             self.file.fetch(offset, octets);
         }
@@ -271,40 +272,6 @@ fn check((offset, octets): (u64, usize), slab: &Slab, size: Option<u64>) -> Resu
             wrong(Failure::Changed, "it gave fewer octets than it had said")
         }
         _ => Ok(()),
-    }
-}
-
-impl Handler<Read> for Session {
-    type Result = ();
-
-    fn handle(&mut self, answer: Read, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            driver.on_read(answer);
-            driver.poll_datagrams();
-        });
-    }
-}
-
-impl Handler<Written> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Written, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            driver.read_upload();
-        });
-    }
-}
-
-impl Handler<ChildExited> for Session {
-    type Result = ();
-
-    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            driver.on_child_exited(&ctx.address(), &exit);
-        });
     }
 }
 

@@ -8,39 +8,25 @@ mod polling;
 mod sending;
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Recipient};
-use tokio::time::Instant;
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 
-use self::datagrams::Pump;
+use self::asking::Question;
 pub(super) use self::driver::Driver;
 #[cfg(test)]
 pub(super) use self::polling::poll_always;
 pub(super) use self::sending::Departure;
 use super::lease::Lease;
-use super::registry::Registry;
+use super::messages::{SessionAddr, SessionMessage};
 use super::service::Service;
 use super::switchboard::{Connection, Switchboard};
-use crate::error::Failure;
-use crate::extend::Asked;
-use crate::net::{Link, Received};
-use crate::observe::{Report, TransferId};
-use crate::transfer::{Input, Outcome, Tally};
-use crate::wire::{Direction, Request, decimal};
-
-/// What a session is to do.
-#[derive(Debug)]
-pub(super) struct Assignment {
-    pub(super) id: TransferId,
-    pub(super) peer: SocketAddr,
-    pub(super) request: Request<'static>,
-    pub(super) received_at: Instant,
-    /// Many hosts were asked: whoever can't serve the request says nothing (RFC 1123 §4.2.3.5).
-    pub(super) to_broadcast: bool,
-}
+use crate::net::Link;
+use crate::supervision::ChildExited;
 
 /// Serves one request, from opening the file to the last ACK; or from where another session died on. What packets touch is its [`Driver`]; the session has
 /// the mailbox, and does whatever only an actor can.
@@ -52,72 +38,39 @@ pub(super) struct Session {
     switchboard: Rc<Switchboard>,
 }
 
-/// The client sent its request again; unless the session finds that it had its answer by then, which makes it a new one: what nobody
-/// has handled goes back to the listener.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Repeated(pub(super) Option<Returned>);
-
-/// There is no room any more for a transfer whose peer hasn't answered.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Forsaken;
-
-/// The client began anew from the same port, to which this transfer has nothing more to say.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Superseded;
-
-/// A request that goes back to its listener, to be judged again.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Again {
-    pub(super) received: Received,
-    pub(super) request: Request<'static>,
-}
-
-/// The way back.
-#[derive(Debug)]
-pub(super) struct Returned {
-    pub(super) listener: Recipient<Again>,
-    pub(super) again: Again,
-}
-
-impl Drop for Repeated {
-    fn drop(&mut self) {
-        if let Some(Returned { listener, again }) = self.0.take() {
-            // A listener without room for it leaves it to the client to repeat.
-            let _ = listener.try_send(again);
-        }
-    }
-}
-
-/// Ends the transfer; the peer is told why.
-#[derive(Debug, Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(super) struct End(pub(super) Failure);
-
-/// The driver has left errands.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct Attend;
-
-/// The deadline has passed: the switchboard keeps it, and sends this when the time has come.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(super) struct DeadlinePassed;
-
 impl Session {
     pub(super) fn new(
         lease: Arc<Lease>,
         life: u32,
         service: Arc<Service>,
-        registry: Rc<Addr<Registry>>,
         link: Box<dyn Link>,
         switchboard: Rc<Switchboard>,
+        address: Addr<Self>,
     ) -> Self {
-        let driver = Rc::new(RefCell::new(Driver::new(lease, life, service, registry, link)));
+        let address = SessionAddr::new(address);
+        let driver = Rc::new(RefCell::new(Driver::new(lease, life, service, link, address)));
         Self { connection: None, driver, switchboard }
+    }
+
+    /// Asks extensions, and goes on when there is an answer. The question ends with the session; a
+    /// session that takes its place asks anew.
+    fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
+        let (service, lease) = (Arc::clone(&driver.service), &driver.lease);
+        let asked = lease.assignment.asked(lease.local).into_owned();
+        match question {
+            Question::Routes => {
+                let answer = service.ask_routes(asked, lease.ask_from()).into_actor(self);
+                ctx.spawn(answer.map(|routed, session, ctx| {
+                    session.attend(ctx, |driver, _| driver.on_routed(routed));
+                }));
+            }
+            Question::Negotiators => {
+                let answer = service.ask_negotiators(asked, driver.found()).into_actor(self);
+                ctx.spawn(answer.map(|granted, session, ctx| {
+                    session.attend(ctx, |driver, _| driver.on_granted(granted));
+                }));
+            }
+        }
     }
 
     /// Has the driver take a step, then does what it leaves to the session.
@@ -144,50 +97,11 @@ impl Session {
     }
 }
 
-impl Assignment {
-    /// What extensions see of it.
-    pub(super) fn asked(&self, local: SocketAddr) -> Asked<'_> {
-        Asked::new(self.id, self.peer, local, &self.request)
-    }
-
-    /// Octets that the file of an upload is said to have (RFC 2349).
-    fn announced(&self) -> Option<u64> {
-        let Request { direction, options, .. } = &self.request;
-        let tsize = options.get("tsize").filter(|_| *direction == Direction::Write)?;
-        decimal(tsize.as_bytes())
-    }
-
-    /// A report that has what the request itself tells.
-    pub(super) fn report(&self, local: SocketAddr, outcome: Outcome) -> Report {
-        Report {
-            id: self.id,
-            peer: self.peer,
-            local,
-            direction: self.request.direction,
-            name: self.request.filename().to_string(),
-            mode: self.request.mode.to_string(),
-            path: None,
-            size: None,
-            asked: self.request.options.to_string(),
-            options: String::new(),
-            announced: self.announced(),
-            duration: self.received_at.elapsed(),
-            tally: Tally::default(),
-            outcome,
-            detail: None,
-            limit: None,
-            label: None,
-        }
-    }
-}
-
 impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // (Each address that is made is two allocations.)
-        let address = ctx.address();
-        let connection = self.switchboard.connect(&self.driver, address.clone());
+        let connection = self.switchboard.connect(&self.driver);
         if connection.is_heard {
             self.driver.borrow_mut().may_dedicate();
         } else {
@@ -196,88 +110,56 @@ impl Actor for Session {
         self.connection = Some(connection);
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("started", ctx);
-            driver.start(&address);
-            driver.read_cached(|| address);
+            driver.start();
+            driver.read_cached();
         });
     }
 }
 
-impl Handler<Attend> for Session {
+impl Handler<SessionMessage> for Session {
     type Result = ();
 
-    fn handle(&mut self, _: Attend, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.on_told();
-            driver.chaos.at("handle", ctx);
-            driver.read_cached(|| ctx.address());
-            // Nobody does when the turn ends that something of the file is wanted after.
-            driver.poll_datagrams();
-        });
-    }
-}
-
-impl Handler<Repeated> for Session {
-    type Result = ();
-
-    fn handle(&mut self, mut repeated: Repeated, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            // An answer that was sent before the request may still lie in the socket.
-            driver.take_datagrams(None);
-            if driver.lease.peer_state.is_settled() {
-                return;
-            }
-            repeated.0 = None;
-            driver.feed(Input::Repeated);
-        });
-    }
-}
-
-impl Handler<Forsaken> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Forsaken, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            // The answer may be here.
-            driver.take_datagrams(None);
-            driver.forsake();
-        });
-    }
-}
-
-impl Handler<Superseded> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: Superseded, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            driver.leave(Input::Superseded, Outcome::Superseded);
-        });
-    }
-}
-
-impl Handler<End> for Session {
-    type Result = ();
-
-    fn handle(&mut self, End(failure): End, ctx: &mut Self::Context) {
-        self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("handle", ctx);
-            driver.fail(failure.into());
-        });
-    }
-}
-
-impl Handler<DeadlinePassed> for Session {
-    type Result = ();
-
-    fn handle(&mut self, _: DeadlinePassed, ctx: &mut Self::Context) {
-        if let Some(connection) = &self.connection {
+    fn handle(&mut self, message: SessionMessage, ctx: &mut Self::Context) {
+        let is_scheduled = matches!(message, SessionMessage::DeadlinePassed);
+        if is_scheduled && let Some(connection) = &self.connection {
             connection.on_deadline_heard();
         }
         self.attend(ctx, |driver, ctx| {
-            driver.chaos.at("scheduled", ctx);
-            driver.on_deadline();
+            if matches!(message, SessionMessage::Attend) {
+                driver.on_told();
+            }
+            driver.chaos.at(if is_scheduled { "scheduled" } else { "handle" }, ctx);
+            driver.on_message(message);
         });
+    }
+}
+
+impl Handler<ChildExited> for Session {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.on_child_exited(&exit);
+        });
+    }
+}
+
+/// Wakes the session whenever its link has something, where the poll loop can't.
+#[derive(Debug)]
+struct Pump;
+
+impl ActorFuture<Session> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let mut pumped = Poll::Pending;
+        session.attend(ctx, |driver, _| pumped = driver.pump(task));
+        pumped
     }
 }

@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use actix::{Arbiter, System};
 
 use super::*;
+use crate::actors::assignment::Assignment;
 use crate::actors::live_peers::{Claim, LivePeers};
-use crate::actors::session::Assignment;
 use crate::actors::test_support::{service, wait_until};
 use crate::net::{PortRange, Received};
 use crate::observe::Observer;
@@ -63,10 +63,8 @@ fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
     let serve = Serve { admitted, port: None, last_resort: None };
     assert!(roster.push_waiting(Box::new(serve)).unwrap());
     let (served, sessions) = (Arc::clone(&service), Arc::clone(&roster));
-    let make = move |_: &mut Context<SessionSupervisor>| {
-        let registry = Registry::new(&served, Arc::default()).start();
-        SessionSupervisor::new(served, registry, sessions, Arc::default())
-    };
+    let make =
+        move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(served, sessions, Arc::default());
     let limit = RestartLimit::default();
     let _supervisor = start_permanent(&arbiter.handle(), limit, limits::MAILBOX_BUSY, make, |_: &_, _| ());
     begun.recv().unwrap();

@@ -9,8 +9,9 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
 use bytes::Bytes;
 
-use super::{Extent, Upload, Work, Writer, Written};
+use super::{Extent, Upload, Work, Writer};
 use crate::actors::blocking::StoreCaller;
+use crate::actors::messages::{SessionAddr, SessionMessage};
 use crate::actors::test_support::{
     Crashes, Parent, Press, in_virtual_time, pass, service, turn_until, wait_until,
 };
@@ -18,7 +19,8 @@ use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::TransferId;
 use crate::store::Name;
-use crate::supervision::{Exit, start_temporary};
+
+use crate::supervision::{ChildExited, Exit, start_temporary};
 
 /// What a session asks for, one after the other.
 const ASKED: usize = 4;
@@ -274,10 +276,16 @@ impl Actor for Woken {
     type Context = Context<Self>;
 }
 
-impl Handler<Written> for Woken {
+impl Handler<ChildExited> for Woken {
     type Result = ();
 
-    fn handle(&mut self, _: Written, _: &mut Self::Context) {
+    fn handle(&mut self, _: ChildExited, _: &mut Self::Context) {}
+}
+
+impl Handler<SessionMessage> for Woken {
+    type Result = ();
+
+    fn handle(&mut self, _: SessionMessage, _: &mut Self::Context) {
         let _ = self.0.send(());
     }
 }
@@ -288,11 +296,11 @@ fn a_session_is_woken_by_what_is_written_only_if_it_may_keep_its_peer_waiting() 
     let (tell, woken) = mpsc::channel();
     let upload = Upload::default();
     let session = system.block_on(async { Woken(tell).start() });
-    upload.set_session(session.clone().recipient());
+    upload.set_session(SessionAddr::new(session.clone()));
     let wakes = |upload: &Upload| {
         upload.note_stored(1);
         // Whatever is in the mailbox before this is handled before it.
-        system.block_on(session.send(Written)).unwrap();
+        system.block_on(session.send(SessionMessage::Written)).unwrap();
         woken.try_iter().count() - 1
     };
     for _ in 1..limits::SLABS_UNSTORED_MAX {

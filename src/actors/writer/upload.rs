@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actix::{Message, Recipient};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::actors::messages::{SessionAddr, SessionMessage};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::{Name, Sink};
@@ -17,11 +17,6 @@ use crate::store::{Name, Sink};
 /// writer: one that takes another's place misses nothing, takes in nothing twice, and finds all that isn't written yet.
 #[derive(Debug, Default)]
 pub(in crate::actors) struct Upload(Mutex<State>);
-
-/// There is news of the upload.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub(in crate::actors) struct Written;
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,7 +46,7 @@ struct State {
     /// Writers so far. The last one begins jobs.
     writers: u64,
     /// Who wants to know.
-    session: Option<Recipient<Written>>,
+    session: Option<SessionAddr>,
 }
 
 /// How much of a file has come.
@@ -101,7 +96,7 @@ struct HeldSink(Option<Box<dyn Sink>>);
 /// What sessions do.
 impl Upload {
     /// News go to `session` from now on.
-    pub(in crate::actors) fn set_session(&self, session: Recipient<Written>) {
+    pub(in crate::actors) fn set_session(&self, session: SessionAddr) {
         self.state().session = Some(session);
     }
 
@@ -303,7 +298,7 @@ impl State {
     fn tell_session(&self) {
         if let Some(session) = &self.session {
             // Not `try_send`: the session may wait for nothing else. There are few of them, one for each message of the session.
-            session.do_send(Written);
+            session.do_send(SessionMessage::Written);
         }
     }
 }

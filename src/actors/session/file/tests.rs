@@ -1,21 +1,20 @@
 //! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees them.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use actix::{Actor, Arbiter, System};
+use actix::{Actor, Arbiter, AsyncContext, Context, System};
 use tokio::time::Instant;
 
-use super::{Assignment, Session};
+use crate::actors::assignment::Assignment;
 use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Lease, Opened};
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
-use crate::actors::registry::Registry;
 use crate::actors::service::Service;
+use crate::actors::session::Session;
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
 use crate::error::{Failure, Fault};
@@ -67,10 +66,10 @@ impl Stage {
         move || {
             let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
             let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
-            let registry = Rc::new(Registry::new(&service, Arc::default()).start());
             let switchboard = Switchboard::start(&service);
-            let make =
-                move |_: &mut _| Session::new(lease, life, service, registry, Box::new(link), switchboard);
+            let make = move |ctx: &mut Context<_>| {
+                Session::new(lease, life, service, Box::new(link), switchboard, ctx.address())
+            };
             start_temporary(1, limits::MAILBOX_SESSION, parent, make);
         }
     }

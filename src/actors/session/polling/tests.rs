@@ -1,26 +1,24 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context as TaskContext, Poll};
 
-use actix::{Actor, System};
+use actix::{Actor, AsyncContext, System};
 use tokio::time::Sleep;
 
 use super::*;
+use crate::actors::assignment::Assignment;
 use crate::actors::lease::Lease;
 use crate::actors::live_peers::{Claim, LivePeers};
-use crate::actors::registry::Registry;
 use crate::actors::service::Service;
-use crate::actors::session::Assignment;
 use crate::actors::session::Session;
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::service;
 use crate::net::{Link, Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name};
-use crate::transfer::Transmit;
+use crate::transfer::{Machine, Transmit};
 use crate::wire::Packet;
 
 const SLOW: Duration = Duration::from_micros(60);
@@ -191,7 +189,10 @@ fn sleeps(poll: Duration, blksize: usize) -> u32 {
     let sleeps = Arc::<AtomicU32>::default();
     let link = FarBed { peer: peer(), block: None, looks: 0, sleep: None, sleeps: Arc::clone(&sleeps) };
     let lease = transfer(store, poll, request.as_bytes(), link);
-    assert_eq!(lease.under_way(&mut 0).1, Some(u64::from(BLOCKS - 1) * blksize as u64));
+    assert_eq!(
+        lease.hold().machine.as_ref().map(|machine| machine.tally().octets),
+        Some(u64::from(BLOCKS - 1) * blksize as u64)
+    );
     sleeps.load(Ordering::Relaxed)
 }
 
@@ -218,10 +219,10 @@ async fn serve(service: Arc<Service>, request: &[u8], link: Box<dyn Link>) -> Ar
     let assignment = Assignment { id: ticket.id, peer, request, received_at, to_broadcast: false };
     let way = service.route(&assignment.asked(peer), 0).unwrap();
     let lease = Arc::new(Lease::new(assignment, way, socket, peer, Arc::clone(&ticket.state)));
-    let registry = Rc::new(Registry::new(&service, Arc::default()).start());
     let life = lease.next_life();
     let switchboard = Switchboard::start(&service);
-    Session::new(Arc::clone(&lease), life, service, registry, link, switchboard).start();
+    let shared = Arc::clone(&lease);
+    Session::create(|ctx| Session::new(shared, life, service, link, switchboard, ctx.address()));
     while !lease.is_reported() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

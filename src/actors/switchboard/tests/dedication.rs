@@ -72,7 +72,7 @@ impl Stage {
         let (_, driver) = self.only();
         driver.borrow_mut().set_panicked("as planned".to_owned());
         drop(driver);
-        self.tell_only(Attend);
+        self.attend_only();
         self.expect_exit(|exit| *exit == Exit::Panicked("as planned".into())).await;
     }
 }

@@ -79,7 +79,7 @@ fn until_its_session_hears_of_the_panic_a_driver_takes_no_turn_and_sends_nothing
         assert!(!driver.borrow().backlog);
         transfer.expect_nothing();
         drop(driver);
-        stage.tell_only(Attend);
+        stage.attend_only();
         stage.expect_exit(|exit| *exit == Exit::Panicked("as planned".into())).await;
     });
 }

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use actix::{Actor, Addr};
+use actix::{Actor, AsyncContext, Context};
 use slotmap::DefaultKey;
 use tokio::time::Instant;
 
 use super::{BLOCKS, Line, MILLISECOND};
+use crate::actors::assignment::Assignment;
 use crate::actors::held_source::HeldSource;
 use crate::actors::lease::{Lease, Opened};
 use crate::actors::live_peers::{Claim, LivePeers, Ticket};
-use crate::actors::registry::Registry;
+use crate::actors::messages::SessionMessage;
 use crate::actors::service::Service;
-use crate::actors::session::{Assignment, Attend, Driver, Session};
+use crate::actors::session::{Driver, Session};
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, pass, service, turn_until};
 use crate::limits;
@@ -33,7 +34,6 @@ pub(super) struct Stage {
     pub(super) board: Rc<Switchboard>,
     pub(super) store: Memory,
     pub(super) service: Arc<Service>,
-    registry: Addr<Registry>,
     peers: Arc<LivePeers>,
     tell: Sender<Exit>,
     exits: Receiver<Exit>,
@@ -66,15 +66,7 @@ impl Stage {
         service.poll = poll;
         let service = Arc::new(service);
         let (tell, exits) = mpsc::channel();
-        Self {
-            board: Switchboard::start(&service),
-            registry: Registry::new(&service, Arc::default()).start(),
-            store,
-            service,
-            peers: LivePeers::new(100),
-            tell,
-            exits,
-        }
+        Self { board: Switchboard::start(&service), store, service, peers: LivePeers::new(100), tell, exits }
     }
 
     /// What a client asks for, before there is a session.
@@ -118,11 +110,10 @@ impl Stage {
     }
 
     pub(super) fn start_with(&self, transfer: &Transfer, link: Box<dyn Link>) {
-        let (lease, service, registry) =
-            (Arc::clone(&transfer.lease), Arc::clone(&self.service), Rc::new(self.registry.clone()));
+        let (lease, service) = (Arc::clone(&transfer.lease), Arc::clone(&self.service));
         let (life, board) = (lease.next_life(), Rc::clone(&self.board));
         let parent = Parent(self.tell.clone()).start().recipient();
-        let make = move |_: &mut _| Session::new(lease, life, service, registry, link, board);
+        let make = move |ctx: &mut Context<_>| Session::new(lease, life, service, link, board, ctx.address());
         start_temporary(1, limits::MAILBOX_SESSION, parent, make);
     }
 
@@ -143,8 +134,8 @@ impl Stage {
         (line, Rc::clone(driver))
     }
 
-    pub(super) fn tell_only(&self, attend: Attend) {
-        self.board.tell(self.only().0, attend);
+    pub(super) fn attend_only(&self) {
+        self.board.tell(self.only().0, SessionMessage::Attend);
     }
 
     pub(super) fn waits_for(&self, socket: &UdpSocket) -> bool {

@@ -3,6 +3,7 @@
 use super::stage::Stage;
 use super::*;
 use crate::actors::session::Departure;
+use crate::transfer::Machine;
 
 #[test]
 fn clients_of_whom_more_answer_at_once_than_are_received_from_at_once_get_each_their_own_block() {
@@ -85,7 +86,7 @@ fn what_many_are_sent_leaves_when_all_of_them_have_had_their_turn() {
         let noted = Rc::clone(&others);
         let link = Tapped::new(&transfer, move |tap| {
             if matches!(tap, Tap::Send(_)) {
-                noted.borrow_mut().push(lease.under_way(&mut 0).1);
+                noted.borrow_mut().push(lease.hold().machine.as_ref().map(|machine| machine.tally().octets));
             }
         });
         stage.start_with(&transfer, link);
