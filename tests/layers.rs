@@ -1,5 +1,8 @@
-//! What the layout of the crate promises: imports point down, the protocol is free of I/O, panics unwind, files stay short.
+//! What the layout of the crate promises: imports point down, the protocol is free of I/O, panics
+//! unwind, files stay short.
 
+#[path = "layers/graph.rs"]
+mod graph;
 #[path = "layers/source.rs"]
 mod source;
 
@@ -7,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use graph::Graph;
 use source::{SourceFile, Tests};
 
 /// From the top to the bottom. `limits` and `error` are for all.
@@ -29,6 +33,12 @@ const FOR_ALL: [&str; 2] = ["limits", "error"];
 
 /// Lines that a file may have.
 const LINES_MAX: usize = 450;
+
+/// Groups of files in which each leads to each other one by imports. The number only ever goes
+/// down, to 0.
+const CIRCLES_MAX: usize = 9;
+/// The files in these groups, which only go down to 0 either: joining two groups is no progress.
+const FILES_IN_CIRCLES_MAX: usize = 38;
 
 /// What the protocol's layers may use besides `std`.
 const PROTOCOL_CRATES: [&str; 3] = ["bytes", "smallvec", "thiserror"];
@@ -90,6 +100,21 @@ fn every_module_has_its_place_in_the_list() {
         let allowed: &[String] = if layer == "main" { &["cli".to_owned()] } else { &[] };
         assert!(by_name.iter().all(|it| allowed.contains(it)), "{}: {by_name:?}", file.path.display());
     }
+}
+
+#[test]
+fn files_do_not_import_in_circles() {
+    let graph = Graph::of(&SourceFile::all());
+    let (circles, files, imports) = (graph.circles(), graph.files(), graph.imports());
+    for circle in &circles {
+        println!("{} files: {}", circle.files.len(), circle.files.join(", "));
+        circle.imports.iter().for_each(|import| println!("    {import}"));
+    }
+    println!("{} circles among {files} files with {imports} imports", circles.len());
+    assert!(files > 150 && imports > 3 * files, "{files} files, {imports} imports: the test is blind");
+    assert!(circles.len() <= CIRCLES_MAX, "{} circles, more than {CIRCLES_MAX}", circles.len());
+    let in_circles: usize = circles.iter().map(|circle| circle.files.len()).sum();
+    assert!(in_circles <= FILES_IN_CIRCLES_MAX, "{in_circles} files, more than {FILES_IN_CIRCLES_MAX}");
 }
 
 #[test]

@@ -58,8 +58,8 @@ impl SourceFile {
         self.modules().iter().any(|module| module == "tests" || module == "test_support")
     }
 
-    /// Parses the file, with the code of tests or without it. This takes time: a debug build parses some
-    /// 30000 lines a second.
+    /// Parses the file, with the code of tests or without it. This takes time: a debug build parses
+    /// some 30000 lines a second.
     ///
     /// # Panics
     /// If it is not Rust.
@@ -88,20 +88,23 @@ pub(crate) struct Module {
     pub(crate) items: BTreeSet<String>,
     /// Names that `use` brings into it, and their paths. The name of a glob is `*`.
     pub(crate) imports: Vec<(String, Vec<String>)>,
-    /// Paths that code mentions outside `use`, of at least two segments; those in macros' tokens too.
+    /// Paths that code mentions outside `use`, of at least two segments; those in macros' tokens
+    /// too.
     mentions: BTreeSet<Vec<String>>,
     /// Every identifier.
     words: BTreeSet<String>,
 }
 
 impl Module {
-    /// All paths that its code mentions, in `use` or elsewhere. Modules within the module are left out.
+    /// All paths that its code mentions, in `use` or elsewhere. Modules within the module are left
+    /// out.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &[String]> {
         let imports = self.imports.iter().map(|(_, path)| &**path);
         imports.chain(self.mentions.iter().map(|path| &**path))
     }
 
-    /// The module and all modules in the same file, each with the number of modules around it there.
+    /// The module and all modules in the same file, each with the number of modules around it
+    /// there.
     pub(crate) fn nested(&self) -> Vec<(usize, &Self)> {
         let mut all = vec![(0, self)];
         for child in self.children.values().flatten() {
@@ -118,8 +121,8 @@ impl Module {
         below.map(|path| path.get(1).map_or("*", |name| name).to_owned()).collect()
     }
 
-    /// The same for as many `super::` as lead from the file's module, `depth` modules below the root,
-    /// to the root or beyond.
+    /// The same for as many `super::` as lead from the file's module, `depth` modules below the
+    /// root, to the root or beyond.
     pub(crate) fn children_of_root_by_super(&self, depth: usize) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for (inside, module) in self.nested() {
@@ -173,8 +176,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Finds paths where no syntax is known: in what a macro or an attribute is given. Each path begins
-    /// with `before`, as in `use a::{b, c}`.
+    /// Finds paths where no syntax is known: in what a macro or an attribute is given. Each path
+    /// begins with `before`, as in `use a::{b, c}`.
     fn tokens(&mut self, tokens: TokenStream, before: &[String]) {
         let (mut path, mut is_open) = (Vec::new(), false);
         let mut tokens = tokens.into_iter().peekable();
@@ -217,7 +220,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if self.is_left_out(attributes) {
             return;
         }
-        // (What a function defines for itself counts as the module's: the names are only looked up here.)
+        // (What a function defines for itself counts as the module's: the names are only looked up
+        // here.)
         self.module.items.extend(name.map(Ident::to_string));
         visit::visit_item(self, item);
     }
@@ -269,7 +273,8 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 }
 
-/// The attributes of an item, and the name that it defines; modules, `use` and `impl` define none here.
+/// The attributes of an item, and the name that it defines; modules, `use` and `impl` define none
+/// here.
 fn head(item: &Item) -> (&[Attribute], Option<&Ident>) {
     match item {
         Item::Const(it) => (&it.attrs, Some(&it.ident)),
