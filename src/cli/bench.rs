@@ -2,6 +2,7 @@
 
 mod load;
 mod report;
+mod work;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use structopt::StructOpt;
 
 use self::load::{Load, Payload};
 use self::report::Report;
+use self::work::Work;
 use super::client::ClientFlags;
 use super::values::{self, Server};
 use super::{Exit, complain, refuse_pointless, usage_error, with_default};
@@ -39,7 +41,7 @@ Uploads stay on the server. Point it only at servers that you may put load on.
 #[structopt(after_help = AFTER_HELP)]
 pub(super) struct Bench {
     /// get (read a file), put (write files), or miss (ask for files that are not there: ERROR 1 is the right answer)
-    #[structopt(value_name = "WHAT", parse(try_from_str = work))]
+    #[structopt(value_name = "WHAT")]
     work: Work,
     /// Server, with the port if it isn't 69; of a name's addresses, the first is used
     #[structopt(long, value_name = "HOST[:PORT]")]
@@ -61,33 +63,6 @@ pub(super) struct Bench {
     check: Option<PathBuf>,
     #[structopt(flatten)]
     client: ClientFlags,
-}
-
-/// What the transfers do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    Get,
-    Put,
-    Miss,
-}
-
-fn work(text: &str) -> Result<Work, String> {
-    match text {
-        "get" => Ok(Work::Get),
-        "put" => Ok(Work::Put),
-        "miss" => Ok(Work::Miss),
-        _ => Err(format!("{text:?} is none of get, put and miss")),
-    }
-}
-
-impl Work {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Miss => "miss",
-        }
-    }
 }
 
 impl Bench {

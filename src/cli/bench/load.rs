@@ -10,13 +10,13 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::super::exchange::{Finished, Local, OnRefusal, Scratch, exchange_with};
-use super::Work;
 use super::report::{Record, Report};
+use super::work::Work;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::Slab;
-use crate::transfer::{Outcome, Timeouts};
-use crate::wire::{ErrorCode, Request};
+use crate::transfer::Timeouts;
+use crate::wire::Request;
 
 /// What all transfers have in common.
 pub(super) struct Load<'a> {
@@ -62,17 +62,6 @@ impl Load<'_> {
         let finished =
             exchange_with(self.server, request, self.timeouts, on_refusal, &mut payload, scratch).await;
         finished.map_err(|error| error.to_string())
-    }
-}
-
-/// Whether a transfer did what was wanted of it.
-pub(super) fn went_well(work: Work, outcome: &Outcome) -> bool {
-    match (work, outcome) {
-        (Work::Get | Work::Put, Outcome::Complete) => true,
-        (Work::Miss, Outcome::PeerAborted { code, .. } | Outcome::Declined { code, .. }) => {
-            *code == ErrorCode::FILE_NOT_FOUND
-        }
-        _ => false,
     }
 }
 

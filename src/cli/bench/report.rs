@@ -9,8 +9,7 @@ use serde::Serialize;
 
 use super::super::exchange::Finished;
 use super::super::{Exit, values};
-use super::Work;
-use super::load::went_well;
+use super::work::Work;
 use crate::limits;
 use crate::transfer::Outcome;
 
@@ -36,7 +35,7 @@ impl Record {
         };
         self.octets += finished.tally.octets;
         self.repeats += finished.tally.repeats;
-        if went_well(work, &finished.outcome) {
+        if work.is_done_by(&finished.outcome) {
             self.ok += 1;
             self.latencies.push(finished.took);
             self.first_answers.extend(finished.answered_after);
