@@ -1,12 +1,12 @@
 //! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
 
 use std::future::pending;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::service::Service;
+use super::timed_call::timed;
 use crate::extend::{Asking, Question};
 use crate::limits;
 use crate::observe::{Fact, TransferId};
@@ -20,12 +20,8 @@ impl Service {
         transfer: Option<TransferId>,
         call: impl FnOnce() -> T,
     ) -> Option<T> {
-        // (Virtual time stands still as long as somebody is called.)
-        let began = std::time::Instant::now();
-        let answer = caught(call);
-        let took = began.elapsed();
-        if took > limits::EXTENSION_CALL_WITHIN {
-            let why = kept_thread(took);
+        let (answer, kept_thread) = timed(|| caught(call));
+        if let Some(why) = kept_thread {
             self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         }
         answer.inspect_err(|panic| self.observe(&Fact::Crashed { actor: extension, transfer, panic })).ok()
@@ -70,9 +66,4 @@ async fn pauses(pausing: Option<watch::Receiver<NextLife>>) {
         }
     }
     pending::<()>().await;
-}
-
-/// What is said of who was called and took so long.
-pub(super) fn kept_thread(took: Duration) -> String {
-    format!("it kept a thread that serves for {} ms: who has to wait is an actor", took.as_millis())
 }

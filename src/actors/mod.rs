@@ -46,6 +46,7 @@ mod sim;
 mod switchboard;
 #[cfg(test)]
 mod test_support;
+mod timed_call;
 mod unproven;
 mod window_budget;
 mod workers;

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use slog::Logger;
 
-use super::extensions::kept_thread;
 use super::history::History;
+use super::timed_call::timed;
 use super::window_budget::WindowBudget;
 use crate::chaos::{Chaos, Restarts};
 use crate::error::{Failure, Limit};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
-use crate::limits;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
 use crate::policy::{Access, OnOutage, OverLimit, Rules};
@@ -110,11 +109,8 @@ impl Service {
 
     /// Tells the observers. If they keep the thread for long, they are told of that too.
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
-        let began = Instant::now();
-        self.tell(fact);
-        let took = began.elapsed();
-        if took > limits::EXTENSION_CALL_WITHIN {
-            let why = kept_thread(took);
+        let ((), kept_thread) = timed(|| self.tell(fact));
+        if let Some(why) = kept_thread {
             self.tell(&Fact::Misbehaved { extension: "observer", transfer: None, why: &why });
         }
     }
