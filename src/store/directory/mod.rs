@@ -7,6 +7,7 @@
 
 mod followed;
 mod open_files;
+mod place;
 mod publish;
 mod replaced;
 mod sink;

@@ -10,8 +10,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, fsync, mkdirat, openat, syncfs, unlinkat
 use rustix::io::{Errno, retry_on_intr};
 
 use super::DirectoryOptions;
+use super::place::{Place, check_target};
 use super::replaced::Replaced;
-use super::sink::{Place, check_target};
 use super::temporary::Temporary;
 use super::tree::step;
 use crate::error::Fault;

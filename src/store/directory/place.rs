@@ -1,0 +1,136 @@
+//! Where an upload's file will be, and whether it may be there.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Access, AtFlags, FileType, statat};
+use rustix::io::Errno;
+
+use super::replaced::Replaced;
+use super::tree::{Tree, may};
+use crate::error::{Failure, Fault};
+use crate::limits::PARENT_ATTEMPTS_MAX;
+use crate::store::{Name, io_fault};
+
+/// Where the file will be.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The deepest directory on the way that is there. The temporary file is made in it.
+    pub(super) ancestor: Arc<OwnedFd>,
+    /// The directories below it that are not there yet.
+    pub(super) missing: Vec<Box<[u8]>>,
+    /// The last component.
+    pub(super) file_name: Box<[u8]>,
+}
+
+impl Place {
+    pub(super) fn find(tree: &Tree, name: &Name, create_dirs: bool) -> io::Result<Self> {
+        let parents: Vec<&[u8]> = name.parents().collect();
+        let mut attempt = 1;
+        let (ancestor, depth) = loop {
+            let (ancestor, depth) = deepest_directory(tree, &parents, create_dirs)?;
+            let Some(first_missing) = parents.get(depth) else { break (ancestor, depth) };
+            match statat(&ancestor, *first_missing, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(_) => break (ancestor, depth),
+                // Another upload has just made it.
+                Ok(there)
+                    if FileType::from_raw_mode(there.st_mode) == FileType::Directory
+                        && attempt < PARENT_ATTEMPTS_MAX =>
+                {
+                    attempt += 1;
+                }
+                // A link that leads nowhere: what it names isn't ours to make.
+                Ok(_) => return Err(Errno::NOENT.into()),
+            }
+        };
+        Ok(Self {
+            ancestor: Arc::new(ancestor),
+            missing: parents[depth..].iter().map(|&component| component.into()).collect(),
+            file_name: name.file_name().into(),
+        })
+    }
+
+    /// Why no file can be made in the directory, with the directory's path: an operator who reads
+    /// the file's path alone looks for the reason at the file.
+    pub(super) fn directory_fault(&self, error: &io::Error, path: &str) -> Fault {
+        let directory = self.directory_of(path);
+        let must = format!("{path}: the directory {directory} must be writable, also to replace a file");
+        io_fault(error, &must)
+    }
+
+    /// Why a file in the directory can't be replaced.
+    pub(super) fn replace_fault(&self, error: &io::Error, path: &str) -> Fault {
+        match Errno::from_io_error(error) {
+            Some(Errno::PERM) => {
+                let directory = self.directory_of(path);
+                let why = "only its owner may replace it (sticky bit), or nobody may (immutable)";
+                io_fault(error, &format!("{path}: in the directory {directory} {why}"))
+            }
+            Some(Errno::ACCESS | Errno::ROFS) => self.directory_fault(error, path),
+            _ => io_fault(error, path),
+        }
+    }
+
+    /// The path of the deepest directory on the way of `path` that is there.
+    fn directory_of<'a>(&self, path: &'a str) -> &'a str {
+        let mut parents = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
+        parents.nth(self.missing.len()).filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+}
+
+/// Whether a name in `directory` may be taken, and what has it now. Asked before the first octet,
+/// and again at the end for what changed meanwhile.
+pub(super) fn check_target(
+    directory: BorrowedFd<'_>,
+    file_name: &[u8],
+    overwrite: bool,
+    path: &str,
+) -> Result<Option<Replaced>, Fault> {
+    let found = Replaced::find(directory, file_name).map_err(|error| io_fault(&error, path))?;
+    let Some(target) = found else { return Ok(None) };
+    match FileType::from_raw_mode(target.stat.st_mode) {
+        FileType::RegularFile => {}
+        FileType::Symlink => {
+            return Err(Fault::new(
+                Failure::Forbidden,
+                format_args!("{path} is a symbolic link, and no upload replaces one"),
+            ));
+        }
+        other => return Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+    }
+    if !overwrite {
+        return Err(Fault::new(Failure::Exists, format_args!("{path} is there already")));
+    }
+    if target.stat.st_nlink > 1 {
+        // It may be one of someone else's names for the file (SAFE-10).
+        return Err(Fault::new(Failure::Forbidden, format_args!("{path} has other hard links")));
+    }
+    // A rename wouldn't ask, but an operator who made a file read-only means it to stay. The kernel
+    // lets root write to it nevertheless.
+    if !target.is_writable() {
+        let mode = target.mode().as_raw_mode();
+        return Err(Fault::new(
+            Failure::Forbidden,
+            format_args!("{path} is write-protected (mode {mode:04o})"),
+        ));
+    }
+    may(directory, file_name, Access::WRITE_OK).map_err(|error| io_fault(&error, path))?;
+    Ok(Some(target))
+}
+
+/// The deepest directory on the way that is there, and how many of the components lead to it.
+fn deepest_directory(tree: &Tree, parents: &[&[u8]], create_dirs: bool) -> io::Result<(OwnedFd, usize)> {
+    let mut depth = parents.len();
+    loop {
+        match tree.open_directory(&parents[..depth]) {
+            Ok(directory) => return Ok((directory, depth)),
+            Err(error) if create_dirs && depth > 0 && is_missing(&error) => depth -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NOENT)
+}
