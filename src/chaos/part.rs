@@ -1,5 +1,6 @@
 //! Who asks for faults: an actor, or whoever calls a seam.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,11 +27,24 @@ pub(crate) struct Seam {
     subject: Arc<str>,
 }
 
-impl Part {
-    pub(super) fn new(chaos: Chaos, actor: &'static str, subject: Arc<str>) -> Self {
-        Self(Some(Seam::new(chaos, actor, subject)))
+impl Chaos {
+    /// What an actor asks.
+    pub(crate) fn part(&self, actor: &'static str, subject: impl Display) -> Part {
+        Part(Some(self.seam_of(actor, subject)))
     }
 
+    /// What others ask.
+    pub(crate) fn seam(&self, name: &'static str) -> Seam {
+        self.seam_of(name, "")
+    }
+
+    /// The same, for what is called for a request.
+    pub(crate) fn seam_of(&self, name: &'static str, subject: impl Display) -> Seam {
+        Seam { chaos: self.clone(), owner: name, subject: subject.to_string().into() }
+    }
+}
+
+impl Part {
     /// The actor passes the point `step`.
     #[track_caller]
     pub(crate) fn at<C: ActorContext>(&self, step: &'static str, ctx: &mut C) {
@@ -77,10 +91,6 @@ impl Drop for Part {
 }
 
 impl Seam {
-    pub(super) fn new(chaos: Chaos, owner: &'static str, subject: Arc<str>) -> Self {
-        Self { chaos, owner, subject }
-    }
-
     fn named(&self, owner: &'static str) -> Self {
         Self { owner, ..self.clone() }
     }

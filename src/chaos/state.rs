@@ -1,7 +1,6 @@
 //! The plans of one server, and what came of them.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Restarts;
-use super::part::{Part, Seam};
 use super::plan::{Fault, Plan, PlanError, Storm, Target};
 use crate::limits;
 
@@ -130,21 +128,6 @@ impl Chaos {
 
     pub(crate) fn restarts(&self) -> Option<Restarts> {
         self.state().restarts
-    }
-
-    /// What an actor asks.
-    pub(crate) fn part(&self, actor: &'static str, subject: impl Display) -> Part {
-        Part::new(self.clone(), actor, subject.to_string().into())
-    }
-
-    /// What others ask.
-    pub(crate) fn seam(&self, name: &'static str) -> Seam {
-        Seam::new(self.clone(), name, "".into())
-    }
-
-    /// The same, for what is called for a request.
-    pub(crate) fn seam_of(&self, name: &'static str, subject: impl Display) -> Seam {
-        Seam::new(self.clone(), name, subject.to_string().into())
     }
 
     /// Somebody passes a point: the fault that happens now.
