@@ -1,7 +1,6 @@
 //! The plans of one server, and what came of them.
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,7 +32,7 @@ pub(super) struct State {
     storms: Vec<Blowing>,
     hits: BTreeMap<String, u64>,
     restarts: Option<Restarts>,
-    chance: Chance,
+    chance: fastrand::Rng,
     seed: u64,
 }
 
@@ -61,8 +60,7 @@ struct Blowing {
 
 impl Default for Chaos {
     fn default() -> Self {
-        // (Keys of hash tables are drawn at random: the only chance that `std` has to offer.)
-        let state = State::new(RandomState::new().build_hasher().finish());
+        let state = State::new(fastrand::u64(..));
         Self(Arc::new(Inner {
             planned: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -117,7 +115,7 @@ impl Chaos {
     /// Starts chance from here.
     pub fn set_seed(&self, seed: u64) {
         let mut state = self.state();
-        (state.seed, state.chance) = (seed, Chance(seed));
+        (state.seed, state.chance) = (seed, fastrand::Rng::with_seed(seed));
     }
 
     /// From the next start of a server on, its permanent actors are started again so often before it gives itself up; within a
@@ -178,7 +176,7 @@ impl State {
             storms: Vec::new(),
             hits: BTreeMap::new(),
             restarts: None,
-            chance: Chance(seed),
+            chance: fastrand::Rng::with_seed(seed),
             seed,
         }
     }
@@ -242,8 +240,8 @@ impl State {
                 self.armed.iter().any(|armed| armed.storm == Some(number) && armed.target == *target)
             };
             let free: Vec<Target> = storm.targets.iter().copied().filter(|target| !waits(target)).collect();
-            if let Some(&target) = self.chance.one_of(&free) {
-                let skip = self.chance.below(limits::CHAOS_SKIP_MAX + 1);
+            if let Some(target) = self.chance.choice(free) {
+                let skip = self.chance.u32(..=limits::CHAOS_SKIP_MAX);
                 let fault = storm.fault;
                 self.armed.push(Armed { target, subject: None, skip, times: 1, fault, storm: Some(number) });
             }
@@ -279,29 +277,5 @@ impl State {
 impl Armed {
     fn is_for(&self, subject: &str) -> bool {
         self.subject.as_deref().is_none_or(|own| own == subject)
-    }
-}
-
-/// Chance that starts from a seed (SplitMix64).
-#[derive(Debug)]
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u32) -> u32 {
-        // The upper half, spread over the range: below `end` in any case.
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u32
-    }
-
-    fn one_of<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
-        let count = u32::try_from(choices.len()).unwrap_or(u32::MAX);
-        choices.get(self.below(count) as usize)
     }
 }
