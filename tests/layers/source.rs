@@ -93,6 +93,8 @@ pub(crate) struct Module {
     mentions: BTreeSet<Vec<String>>,
     /// Every identifier.
     words: BTreeSet<String>,
+    /// The values of `#[path = "..."]`.
+    path_attributes: Vec<String>,
 }
 
 impl Module {
@@ -138,6 +140,10 @@ impl Module {
 
     pub(crate) fn words(&self) -> BTreeSet<&str> {
         self.nested().iter().flat_map(|(_, module)| &module.words).map(|word| &**word).collect()
+    }
+
+    pub(crate) fn path_attributes(&self) -> Vec<&str> {
+        self.nested().iter().flat_map(|(_, module)| &module.path_attributes).map(|path| &**path).collect()
     }
 }
 
@@ -241,7 +247,10 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
         self.visit_ident(&item.ident);
-        item.attrs.iter().for_each(|attribute| self.visit_attribute(attribute));
+        for attribute in &item.attrs {
+            self.visit_attribute(attribute);
+            self.module.path_attributes.extend(path_attribute(&attribute.meta));
+        }
         let content = item.content.as_ref().map(|(_, items)| {
             let mut module = Module::default();
             let mut reader = Reader { module: &mut module, tests: self.tests };
@@ -306,6 +315,22 @@ fn is_cfg_test(attribute: &Attribute) -> bool {
         }
     }
     attribute.path().is_ident("cfg") && attribute.parse_args().is_ok_and(|meta| needs_test(&meta))
+}
+
+/// The value of `path = "..."`, in `cfg_attr` too.
+fn path_attribute(meta: &Meta) -> Vec<String> {
+    match meta {
+        Meta::NameValue(pair) if pair.path.is_ident("path") => {
+            let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(value), .. }) = &pair.value else {
+                panic!("a path attribute without a string")
+            };
+            vec![value.value()]
+        }
+        Meta::List(list) if list.path.is_ident("cfg_attr") => {
+            metas(list).iter().flat_map(path_attribute).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn metas(list: &syn::MetaList) -> Vec<Meta> {
