@@ -141,6 +141,22 @@ fn an_upload_that_is_cut_short_is_a_warning() {
     }
 }
 
+/// How many octets were to come says nothing of an upload that was refused.
+#[test]
+fn a_refused_upload_is_not_one_that_was_cut_short() {
+    let served = Served::new(&[]);
+    served.ask(&wrq(GOOD, "octet", &[("tsize", "1000")])).expect_error(6);
+    let refused = LoggedLine::read(&served.logged("write failed", GOOD));
+    assert_eq!(refused.field("announced"), None, "{refused:?}");
+    let mut leaving = served.ask(&wrq("left", "octet", &[("tsize", "1000")]));
+    leaving.expect_oack();
+    leaving.send(&data(1, &[7; 512]));
+    leaving.expect_ack(1);
+    leaving.send(&raw::error(0, "enough"));
+    let aborted = LoggedLine::read(&served.logged("write peer-aborted", "left"));
+    assert_eq!(aborted.field("announced").as_deref(), Some("1000"), "{aborted:?}");
+}
+
 #[test]
 fn a_line_has_what_was_asked_for_and_what_was_granted() {
     let served = Served::new(&["-v", "--blksize-max", "1000"]);

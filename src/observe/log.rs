@@ -247,7 +247,7 @@ impl KV for Fields<'_> {
         to.emit_str("options", or_dash(&report.options))?;
         to.emit_str("asked", or_dash(&report.asked))?;
         to.emit_str("mode", &report.mode)?;
-        if severity::is_truncated(report)
+        if severity::has_announced(report)
             && let Some(octets) = report.announced
         {
             to.emit_u64("announced", octets)?;

@@ -48,8 +48,15 @@ fn has_begun(report: &Report) -> bool {
 }
 
 /// Whether an upload is not what its client had announced.
-pub(super) fn is_truncated(report: &Report) -> bool {
+fn is_truncated(report: &Report) -> bool {
     report.direction == Direction::Write && report.differs_from_announced()
+}
+
+/// Whether the line of an upload has what was announced: it was written, or a part of it was. Of
+/// one that was refused that says nothing.
+pub(super) fn has_announced(report: &Report) -> bool {
+    let is_written = matches!(report.outcome, Outcome::Complete | Outcome::Unconfirmed);
+    is_truncated(report) && (is_written || has_begun(report))
 }
 
 /// Whether boot loaders make up such names from what they know of their machine, and ask for each
