@@ -5,14 +5,23 @@ mod common;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use bytes::Bytes;
 use common::extended::{Extended, FILE};
-use common::raw::{ack, rrq};
+use common::raw::{Packet, ack, data, rrq, wrq};
 use common::trouble::stuck;
-use stagecoach::extend::{Ask, Negotiate, NegotiatorStep, Otherwise, RouteStep, Routing};
-use stagecoach::store::Name;
+use stagecoach::error::{Failure, Fault};
+use stagecoach::extend::{
+    ActorStore, AppendSlab, Ask, CloseFile, CreateFile, CreatedFile, FetchSlab, Negotiate, NegotiatorStep,
+    OpenFile, OpenedFile, Otherwise, PublishFile, RouteStep, Routing,
+};
+use stagecoach::store::{Name, Slab};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
+use stagecoach::transfer::Outcome;
 
-/// Panics over names that begin with `bad`, and over the option `bad`.
+/// More than a slab, so that a transfer asks again after it has begun.
+static CONTENT: [u8; 2_000_000] = [7; 2_000_000];
+
+/// Panics over names, and octets, that begin with `bad`, and over the option `bad`.
 struct Fragile;
 
 impl Actor for Fragile {
@@ -37,6 +46,56 @@ impl Handler<Negotiate> for Fragile {
         assert!(asked.option("bad").is_none(), "the secret of the negotiator");
         MessageResult(Vec::new())
     }
+}
+
+impl Handler<OpenFile> for Fragile {
+    type Result = Result<OpenedFile, Fault>;
+
+    fn handle(&mut self, OpenFile { name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
+        assert!(!name.to_string().starts_with("bad"), "the secret of the store");
+        Ok(OpenedFile { size: Some(CONTENT.len() as u64), path: "fragile".to_owned() })
+    }
+}
+
+impl Handler<FetchSlab> for Fragile {
+    type Result = Result<Slab, Fault>;
+
+    fn handle(&mut self, FetchSlab { offset, length, .. }: FetchSlab, _: &mut Self::Context) -> Self::Result {
+        let start = CONTENT.len().min(offset as usize);
+        let stop = CONTENT.len().min(start + length);
+        Ok(Slab { bytes: Bytes::from_static(&CONTENT[start..stop]), end: stop == CONTENT.len() })
+    }
+}
+
+impl Handler<CreateFile> for Fragile {
+    type Result = Result<CreatedFile, Fault>;
+
+    fn handle(&mut self, _: CreateFile, _: &mut Self::Context) -> Self::Result {
+        Ok(CreatedFile { path: "fragile".to_owned() })
+    }
+}
+
+impl Handler<AppendSlab> for Fragile {
+    type Result = Result<(), Fault>;
+
+    fn handle(&mut self, AppendSlab { octets, .. }: AppendSlab, _: &mut Self::Context) -> Self::Result {
+        assert!(!octets.starts_with(b"bad"), "the secret of the store");
+        Ok(())
+    }
+}
+
+impl Handler<PublishFile> for Fragile {
+    type Result = Result<(), Fault>;
+
+    fn handle(&mut self, _: PublishFile, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+impl Handler<CloseFile> for Fragile {
+    type Result = ();
+
+    fn handle(&mut self, _: CloseFile, _: &mut Self::Context) {}
 }
 
 /// An actor that pauses this long after a panic.
@@ -194,4 +253,42 @@ fn what_decides_whether_a_route_is_asked_may_panic() {
     served.leaves_unanswered("bad");
     assert_eq!(served.read("made"), b"made");
     served.still_serves();
+}
+
+/// A server whose files come from an actor that never ends its pause after a panic.
+fn stored_by_fragile() -> Extended {
+    Extended::start(|mut builder| {
+        let actor = builder.start_child(fragile(LONG));
+        builder.store(ActorStore::new(&actor))
+    })
+}
+
+#[test]
+fn whoever_asks_a_store_between_two_lives_is_not_kept_waiting() {
+    let served = stored_by_fragile();
+    let mut reading = served.client();
+    reading.send(&rrq("read-before", "octet", &[("blksize", "32768")]));
+    reading.expect_oack();
+    reading.send(&ack(0));
+    reading.expect_data(1);
+    let mut writing = served.client();
+    writing.send(&wrq("new", "octet", &[]));
+    writing.expect_ack(0);
+    served.leaves_unanswered("bad");
+    served.leaves_unanswered("file");
+    writing.send(&data(1, b"short"));
+    assert_eq!(writing.expect_error(0), "Internal error");
+    let mut late = served.client();
+    late.send(&wrq("newer", "octet", &[]));
+    assert_eq!(late.expect_error(0), "Internal error");
+    // (Some slabs may have been fetched before.)
+    while let Packet::Data { block, .. } = reading.next() {
+        reading.send(&ack(block));
+    }
+    let facts = served.settle();
+    let outcome = |name| facts.finished.iter().find(|it| it.name == name).map(|it| it.outcome.clone());
+    assert_eq!(outcome("read-before"), Some(Outcome::Failed(Failure::Internal)));
+    let why = facts.finished.iter().find(|report| report.name == "newer").and_then(|it| it.detail.clone());
+    let why = why.expect("the reason");
+    assert_eq!(&*why, "the store's actor did not answer: it panicked, and has not started again");
 }

@@ -1,16 +1,12 @@
 //! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
 
-use std::future::pending;
-
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::service::Service;
 use super::timed_call::timed;
 use crate::extend::{Asking, Question};
-use crate::limits;
 use crate::observe::{Fact, TransferId};
-use crate::supervision::{NextLife, caught};
+use crate::supervision::caught;
 
 impl Service {
     /// Calls an extension. `None` if it panics, which observers are told; so they are if it keeps the thread for long.
@@ -38,7 +34,7 @@ impl Service {
         asking: &Asking<Q>,
         question: Q,
     ) -> Result<Q::Result, String> {
-        let Asking { actor, within, pausing, .. } = asking;
+        let Asking { actor, within, pauses, .. } = asking;
         let why = tokio::select! {
             biased;
             answer = timeout(*within, actor.send(question)) => match answer {
@@ -46,24 +42,9 @@ impl Service {
                 Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
                 Err(_) => format!("it gave no answer within {within:?}"),
             },
-            () = pauses(pausing.clone()) => "it panicked, and has not started again".to_owned(),
+            () = pauses.clone().one_is_long() => "it panicked, and has not started again".to_owned(),
         };
         self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         Err(format!("{extension}: {why}"))
     }
-}
-
-/// Waits until the actor is in a restart pause that is too long to be waited for; for ever if its
-/// pauses aren't known.
-async fn pauses(pausing: Option<watch::Receiver<NextLife>>) {
-    let Some(mut pausing) = pausing else { return pending().await };
-    // (An actor that has ended for good answers the question: there is nobody.)
-    while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
-        let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
-        let is_long = next_life.is_some_and(|next_life| next_life > by);
-        if is_long || timeout_at(by, pausing.wait_for(Option::is_none)).await.is_err() {
-            return;
-        }
-    }
-    pending::<()>().await;
 }

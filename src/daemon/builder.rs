@@ -274,7 +274,6 @@ impl Builder {
         // (From here on whatever fails ends what was started.)
         self.add_built_in_negotiators();
         self.add_wraps(&store);
-        self.find_pauses();
         let Self { settings, mut extensions, root, log, .. } = self;
         extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
         let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
@@ -299,7 +298,6 @@ impl Builder {
         let Opened { store, .. } = self.open_store()?;
         self.add_built_in_negotiators();
         self.add_wraps(&store);
-        self.find_pauses();
         let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
         if let Some(root) = self.root {
             // Its children live on; and of their ends the kit's observers hear.
@@ -336,15 +334,6 @@ impl Builder {
             let wrapped = wraps.iter().fold(Arc::clone(&store), |store, wrap| wrap(asked, store));
             Served::from_store(wrapped).into()
         }));
-    }
-
-    /// Has actors of the tree not be waited for while they pause after a panic.
-    fn find_pauses(&mut self) {
-        let Some(Root { supervisor, .. }) = &self.root else { return };
-        let Extensions { routes, negotiators, opcodes, .. } = &mut self.extensions;
-        routes.iter_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
-        negotiators.iter_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
-        opcodes.values_mut().for_each(|step| step.set_pausing(|actor| supervisor.pauses_of(actor)));
     }
 
     /// Opens the root, unless there is a store.

@@ -1,18 +1,20 @@
 //! A store that is an actor.
 
+mod waiting;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
+use self::waiting::{Waiting, runtime};
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
+use crate::supervision::Pauses;
 
 /// The number of a file that an actor has open, chosen by the server: no two files of a process have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +119,10 @@ impl CloseFile {
 /// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't
 /// answered [in time](Self::within), because the actor is slow, full, stopped or panicked, is left
 /// without an answer, and its next request asks again; an upload, and a transfer that has begun,
-/// gets ERROR 0. Nobody else notices. Of one store an actor has [`limits::ACTOR_FILES_MAX`] files
+/// gets ERROR 0. Nobody else notices. A permanent actor of a tree
+/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) that has panicked is not waited
+/// for while it [pauses](limits::RESTART_PAUSE) before it starts again, unless that takes less than
+/// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]). Of one store an actor has [`limits::ACTOR_FILES_MAX`] files
 /// to care for at most, those included whose [`CloseFile`] it hasn't read: beyond that there is
 /// none for a client either, since the server is busy.
 ///
@@ -178,7 +183,7 @@ pub struct ActorStore {
     fetch: Recipient<FetchSlab>,
     close: Recipient<CloseFile>,
     writing: Option<Writing>,
-    within: Duration,
+    waiting: Waiting,
     places: Arc<Semaphore>,
 }
 
@@ -196,12 +201,14 @@ impl ActorStore {
     where
         A: Actor<Context = Context<A>> + Handler<OpenFile> + Handler<FetchSlab> + Handler<CloseFile>,
     {
+        let open = actor.clone().recipient();
+        let pauses = Pauses::of(&open);
         Self {
-            open: actor.clone().recipient(),
+            open,
             fetch: actor.clone().recipient(),
             close: actor.clone().recipient(),
             writing: None,
-            within: limits::READ_WITHIN,
+            waiting: Waiting { within: limits::READ_WITHIN, pauses },
             places: Arc::new(Semaphore::new(limits::ACTOR_FILES_MAX)),
         }
     }
@@ -231,14 +238,15 @@ impl ActorStore {
     /// minutes, [`limits::PUBLISH_WITHIN`].)
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
-        Self { within: time.min(limits::READ_WITHIN), ..self }
+        let waiting = Waiting { within: time.min(limits::READ_WITHIN), ..self.waiting };
+        Self { waiting, ..self }
     }
 
     async fn ask_to_open(self, name: Name) -> Result<Arc<dyn Source>, Fault> {
         let mut entry = self.enter()?;
         let question = OpenFile { file: entry.file, name };
-        let OpenedFile { size, path } = entry.answer(&self.open, question, self.within).await?;
-        Ok(Arc::new(ActorSource { entry, size, path, fetch: self.fetch.clone(), within: self.within }))
+        let OpenedFile { size, path } = entry.answer(&self.open, question, self.waiting.clone()).await?;
+        Ok(Arc::new(ActorSource { entry, size, path, fetch: self.fetch, waiting: self.waiting }))
     }
 
     /// A file that is to be opened.
@@ -266,8 +274,8 @@ impl Store for ActorStore {
         let mut entry = self.enter()?;
         let question = CreateFile { file: entry.file, name: name.clone(), claimed };
         let CreatedFile { path } =
-            runtime()?.block_on(entry.answer(&writing.create, question, self.within))?;
-        Ok(Box::new(ActorSink { entry, path, writing, within: self.within }))
+            runtime()?.block_on(entry.answer(&writing.create, question, self.waiting.clone()))?;
+        Ok(Box::new(ActorSink { entry, path, writing, waiting: self.waiting.clone() }))
     }
 }
 
@@ -282,20 +290,16 @@ struct Entry {
 
 impl Entry {
     /// The actor's answer whether there is to be such a file.
-    async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M, within: Duration) -> Result<T, Fault>
+    async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M, waiting: Waiting) -> Result<T, Fault>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
         T: Send + 'static,
     {
-        match timeout(within, actor.send(question)).await {
-            Ok(Ok(Err(refused))) => {
-                self.place = None;
-                Err(refused)
-            }
-            Ok(Ok(answer)) => answer,
-            Ok(Err(why)) => Err(no_answer(why)),
-            Err(why) => Err(no_answer(why)),
+        let answer = waiting.answer(actor.send(question)).await?;
+        if answer.is_err() {
+            self.place = None;
         }
+        answer
     }
 }
 
@@ -314,7 +318,7 @@ struct ActorSource {
     size: Option<u64>,
     path: String,
     fetch: Recipient<FetchSlab>,
-    within: Duration,
+    waiting: Waiting,
 }
 
 impl Source for ActorSource {
@@ -327,13 +331,13 @@ impl Source for ActorSource {
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
-        wait(&self.fetch, FetchSlab { file: self.entry.file, offset, length }, self.within)
+        self.waiting.clone().wait(&self.fetch, FetchSlab { file: self.entry.file, offset, length })
     }
 
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
         let asking = self.fetch.send(FetchSlab { file: self.entry.file, offset, length });
-        let answer = timeout(self.within, asking);
-        Some(Box::pin(async move { answer.await.map_err(no_answer)?.map_err(no_answer)? }))
+        let waiting = self.waiting.clone();
+        Some(Box::pin(async move { waiting.answer(asking).await? }))
     }
 
     /// The actor is sent a message.
@@ -347,7 +351,7 @@ struct ActorSink {
     entry: Entry,
     path: String,
     writing: Writing,
-    within: Duration,
+    waiting: Waiting,
 }
 
 impl Sink for ActorSink {
@@ -357,33 +361,16 @@ impl Sink for ActorSink {
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
         let question = AppendSlab { file: self.entry.file, octets: Bytes::copy_from_slice(octets) };
-        wait(&self.writing.append, question, self.within)
+        self.waiting.clone().wait(&self.writing.append, question)
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        wait(&self.writing.publish, PublishFile(self.entry.file), limits::PUBLISH_WITHIN)?;
+        let waiting = Waiting { within: limits::PUBLISH_WITHIN, ..self.waiting };
+        waiting.wait(&self.writing.publish, PublishFile(self.entry.file))?;
         // What is published is not to be taken back.
         self.entry.place = None;
         Ok(())
     }
-}
-
-/// Waits for an answer, on a thread that may.
-fn wait<M, T>(actor: &Recipient<M>, question: M, within: Duration) -> Result<T, Fault>
-where
-    M: Message<Result = Result<T, Fault>> + Send + 'static,
-    T: Send + 'static,
-{
-    let asking = actor.send(question);
-    runtime()?.block_on(async { timeout(within, asking).await }).map_err(no_answer)?.map_err(no_answer)?
-}
-
-fn runtime() -> Result<Handle, Fault> {
-    Handle::try_current().map_err(no_answer)
-}
-
-fn no_answer(error: impl std::fmt::Display) -> Fault {
-    Fault::new(Failure::Internal, format_args!("the store's actor did not answer: {error}"))
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
-use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::{Ask, Asked, Negotiate, Negotiator, Opcode, Received, Route};
 use crate::limits;
+use crate::supervision::Pauses;
 
 /// One of those who are asked: something that is called at once, or an actor that has a deadline to answer.
 pub struct Step<Q: Question> {
@@ -72,8 +71,7 @@ pub(crate) struct Asking<Q: Question> {
     pub(crate) actor: Recipient<Q>,
     pub(crate) within: Duration,
     pub(crate) otherwise: Otherwise,
-    /// When it lives again, in a restart pause, if its pauses are known.
-    pub(crate) pausing: Option<watch::Receiver<Option<Instant>>>,
+    pub(crate) pauses: Pauses,
 }
 
 /// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for
@@ -100,7 +98,8 @@ impl<Q: Question> Step<Q> {
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
         let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);
-        Self::answered_by(Answerer::Actor(Asking { actor, within, otherwise, pausing: None }))
+        let pauses = Pauses::of(&actor);
+        Self::answered_by(Answerer::Actor(Asking { actor, within, otherwise, pauses }))
     }
 
     /// The actor may take so long to answer, in place of three seconds; clients repeat their
@@ -127,16 +126,6 @@ impl<Q: Question> Step<Q> {
     /// Whether it is asked about this request. That may be an extension's code: it may panic.
     pub(crate) fn concerns(&self, asked: &Asked<'_>) -> bool {
         self.only.is_empty() || self.only.iter().any(|concern| concern(asked))
-    }
-
-    /// Notes where the restart pauses of its actor are known.
-    pub(crate) fn set_pausing(
-        &mut self,
-        find: impl FnOnce(&Recipient<Q>) -> Option<watch::Receiver<Option<Instant>>>,
-    ) {
-        if let Answerer::Actor(asking) = &mut self.answerer {
-            asking.pausing = find(&asking.actor);
-        }
     }
 
     fn but(mut self, change: impl FnOnce(&mut Asking<Q>)) -> Self {
@@ -218,7 +207,7 @@ impl<Q: Question> Clone for Step<Q> {
 
 impl<Q: Question> Clone for Asking<Q> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), pausing: self.pausing.clone(), ..*self }
+        Self { actor: self.actor.clone(), pauses: self.pauses.clone(), ..*self }
     }
 }
 

@@ -1,52 +1,44 @@
-//! Which actors of a tree pause between two lives.
+//! Which actors pause between two lives.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use actix::{Message, Recipient};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+
+use crate::limits;
 
 /// When the next life of an actor begins that is in its restart pause; `None` while it lives.
-pub(crate) type NextLife = Option<Instant>;
+type NextLife = Option<Instant>;
 
-/// The permanent actors of a tree, by their addresses, and what is known of their restart pauses.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Interludes(Arc<Mutex<HashMap<usize, watch::Receiver<NextLife>>>>);
+/// The permanent actors of all trees, by their addresses, and what is known of their restart
+/// pauses. (Of the process, not of a tree: a store or a step is made of an actor's address alone.
+/// No two actors that live have the same.)
+static ENTRIES: LazyLock<Mutex<HashMap<usize, watch::Receiver<NextLife>>>> = LazyLock::new(Mutex::default);
 
 /// One actor's entry, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Interlude {
-    of: Interludes,
     address: usize,
     next_life: watch::Sender<NextLife>,
 }
 
-impl Interludes {
-    /// Enters an actor, by its address.
-    pub(super) fn enter(&self, address: &impl Hash) -> Interlude {
-        let next_life = watch::Sender::new(None);
-        let address = channel_of(address);
-        self.entries().insert(address, next_life.subscribe());
-        Interlude { of: self.clone(), address, next_life }
-    }
-
-    /// When the actor behind `recipient` lives again, now and later; `None` if it is no permanent
-    /// actor of this tree.
-    pub(super) fn of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<NextLife>>
-    where
-        M: Message<Result: Send> + Send,
-    {
-        self.entries().get(&channel_of(recipient)).cloned()
-    }
-
-    fn entries(&self) -> MutexGuard<'_, HashMap<usize, watch::Receiver<NextLife>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// The restart pauses of an actor that is asked; none, if it is no permanent actor of a tree.
+#[derive(Debug, Clone)]
+pub(crate) struct Pauses(Option<watch::Receiver<NextLife>>);
 
 impl Interlude {
+    /// Enters an actor, by its address.
+    pub(super) fn enter(address: &impl Hash) -> Self {
+        let next_life = watch::Sender::new(None);
+        let address = channel_of(address);
+        entries().insert(address, next_life.subscribe());
+        Self { address, next_life }
+    }
+
     /// The actor pauses, or lives again.
     pub(super) fn set(&self, next_life: NextLife) {
         self.next_life.send_replace(next_life);
@@ -55,8 +47,37 @@ impl Interlude {
 
 impl Drop for Interlude {
     fn drop(&mut self) {
-        self.of.entries().remove(&self.address);
+        entries().remove(&self.address);
     }
+}
+
+impl Pauses {
+    /// Those of the actor behind `recipient`, now and later.
+    pub(crate) fn of<M>(recipient: &Recipient<M>) -> Self
+    where
+        M: Message<Result: Send> + Send,
+    {
+        Self(entries().get(&channel_of(recipient)).cloned())
+    }
+
+    /// Waits until the actor is in a restart pause that is too long to be waited for
+    /// ([`limits::EXTENSION_RESTART_WITHIN`]); for ever if its pauses aren't known.
+    pub(crate) async fn one_is_long(self) {
+        let Some(mut pausing) = self.0 else { return pending().await };
+        // (An actor that has ended for good answers the question: there is nobody.)
+        while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
+            let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
+            let is_long = next_life.is_some_and(|next_life| next_life > by);
+            if is_long || timeout_at(by, pausing.wait_for(Option::is_none)).await.is_err() {
+                return;
+            }
+        }
+        pending::<()>().await;
+    }
+}
+
+fn entries() -> MutexGuard<'static, HashMap<usize, watch::Receiver<NextLife>>> {
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where the channel is that an address, or a recipient, sends into: all those of one actor have

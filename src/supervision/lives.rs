@@ -19,14 +19,15 @@ pub(super) type Factory<A> = Box<dyn FnOnce(&mut Context<A>) -> A + Send>;
 
 /// What an actor's lives depend on.
 pub(super) struct Lives<A: Actor<Context = Context<A>>> {
+    /// Where it says that it pauses between two lives. (First: its address is another's as soon as
+    /// the mailbox is dropped.)
+    pub(super) interlude: Option<Interlude>,
     pub(super) mailbox: (AddressSender<A>, AddressReceiver<A>),
     pub(super) factory: Factory<A>,
     /// `None` for one that is not started again.
     pub(super) restart: Option<(RestartLimit, Restart<A>)>,
     pub(super) orders: Orders,
     pub(super) mail: Mail,
-    /// Where it says that it pauses between two lives.
-    pub(super) interlude: Option<Interlude>,
 }
 
 /// Hears of an actor's exits.

@@ -109,7 +109,7 @@ pub use self::caught::is_told;
 pub(crate) use self::caught::{caught, contained};
 pub use self::child_spec::ChildSpec;
 pub use self::exit::{ChildExited, Exit};
-pub(crate) use self::interludes::NextLife;
+pub(crate) use self::interludes::Pauses;
 pub use self::permanent::{Permanent, start_permanent};
 pub use self::report::{ChildReport, Follows};
 pub use self::restart::RestartLimit;

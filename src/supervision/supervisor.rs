@@ -4,13 +4,13 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 
 use actix::dev::channel::{self, AddressReceiver, AddressSender};
-use actix::{Actor, Addr, Context, Message, Recipient};
+use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use tokio::sync::watch;
 
 use super::apart::start_apart;
 use super::child_spec::Place;
-use super::interludes::{Interludes, NextLife};
+use super::interludes::Interlude;
 use super::lives::Lives;
 use super::mail::Mail;
 use super::stopper::Orders;
@@ -27,8 +27,6 @@ pub struct Supervisor {
     ended: watch::Receiver<Option<Exit>>,
     /// Children that this handle starts have arbiters of their own, unless told otherwise.
     starts_apart: bool,
-    /// Those of the whole tree.
-    interludes: Interludes,
 }
 
 impl Supervisor {
@@ -63,7 +61,7 @@ impl Supervisor {
         let mailbox = channel::channel(spec.mailbox);
         let address = Addr::new(mailbox.0.clone());
         let restart = spec.restart.map(|restart| (spec.limit, restart));
-        let interlude = restart.is_some().then(|| self.interludes.enter(&address));
+        let interlude = restart.is_some().then(|| Interlude::enter(&address));
         let (orders_heard, mail) = (orders.clone(), spec.mail);
         let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, interlude };
         let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };
@@ -84,7 +82,6 @@ impl Supervisor {
     pub fn start_supervisor(&self, name: &'static str) -> Self {
         let (mut supervisor, seed) = Self::sow(name);
         supervisor.starts_apart = self.starts_apart;
-        supervisor.interludes = self.interludes.clone();
         let (stopper, orders) = Stopper::new();
         let heard = orders.clone();
         let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
@@ -111,15 +108,6 @@ impl Supervisor {
         }
     }
 
-    /// When the actor behind `recipient` lives again, if it is in its restart pause, now and later;
-    /// `None` if it is no permanent actor of this tree.
-    pub(crate) fn pauses_of<M>(&self, recipient: &Recipient<M>) -> Option<watch::Receiver<NextLife>>
-    where
-        M: Message<Result: Send> + Send,
-    {
-        self.interludes.of(recipient)
-    }
-
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -130,11 +118,7 @@ impl Supervisor {
         let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
         let tree = Addr::new(sender.clone());
         let (end, ended) = watch::channel(None);
-        let interludes = Interludes::default();
-        (
-            Self { name, tree, ended, starts_apart: false, interludes },
-            Seed { mailbox: (sender, receiver), end },
-        )
+        (Self { name, tree, ended, starts_apart: false }, Seed { mailbox: (sender, receiver), end })
     }
 }
 

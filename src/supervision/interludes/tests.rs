@@ -20,19 +20,19 @@ impl Handler<Nothing> for Quiet {
 
 #[actix::test]
 async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
-    let interludes = Interludes::default();
     let (known, other) = (Quiet.start(), Quiet.start());
-    let entry = interludes.enter(&known);
-    let _others = interludes.enter(&other);
+    let entry = Interlude::enter(&known);
+    let _others = Interlude::enter(&other);
     let recipient = known.clone().recipient::<Nothing>();
-    let pausing = interludes.of(&recipient).expect("it was entered");
-    assert_eq!(*pausing.borrow(), None);
+    let next_life_of = |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.borrow());
+    let before = Pauses::of(&recipient).0.expect("it was entered");
+    assert_eq!(*before.borrow(), None);
     let next_life = Some(Instant::now());
     entry.set(next_life);
-    assert_eq!(*pausing.borrow(), next_life);
-    assert_eq!(*interludes.of(&recipient.clone()).unwrap().borrow(), next_life);
-    assert_eq!(*interludes.of(&other.recipient::<Nothing>()).unwrap().borrow(), None);
-    assert!(interludes.of(&Quiet.start().recipient::<Nothing>()).is_none());
+    assert_eq!(*before.borrow(), next_life);
+    assert_eq!(next_life_of(&recipient.clone()), Some(next_life));
+    assert_eq!(next_life_of(&other.recipient()), Some(None));
+    assert_eq!(next_life_of(&Quiet.start().recipient()), None);
     drop(entry);
-    assert!(interludes.of(&recipient).is_none());
+    assert_eq!(next_life_of(&recipient), None);
 }
