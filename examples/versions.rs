@@ -1,16 +1,18 @@
 //! The whole program `stagecoach`, which keeps each file that an upload replaces, as NAME.TIME:
 //! `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag that stagecoach
 //! has.
+//!
+//! The file is renamed right before the new one takes its name: in between there is none of that
+//! name, and the new file has the permissions of one that replaces nothing. (A second, hard link
+//! would not do: an upload replaces no file that has several names.)
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use stagecoach::cli;
-use stagecoach::error::Fault;
-use stagecoach::store::{Layer, Layered, Name, Sink, Source, Store};
-
-const SLAB_OCTETS: usize = 64 << 10;
+use stagecoach::error::{Failure, Fault};
+use stagecoach::store::{Directory, Layer, Layered, Name, Sink, Store};
 
 /// In front of this store.
 #[derive(Debug)]
@@ -29,21 +31,22 @@ struct Upload {
     sink: Box<dyn Sink>,
 }
 
-impl Upload {
-    /// Copies what is there under the name, if anything is.
-    fn keep(&self, old: &dyn Source) -> Result<(), Fault> {
-        let modified = old.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let name = Name::from_request(format!("{}.{seconds}", self.name).as_bytes())?;
-        let mut copy = self.store.create(&name, old.size())?;
-        let mut offset = 0;
-        loop {
-            let slab = old.fetch(offset, SLAB_OCTETS)?;
-            copy.write(&slab.bytes)?;
-            offset += slab.bytes.len() as u64;
-            if slab.end {
-                return copy.publish();
-            }
+/// Renames what is there under the name, if anything is, and returns what it is called now.
+fn keep(directory: &Directory, name: &Name) -> Result<Option<Name>, Fault> {
+    let old = match directory.open(name) {
+        Ok(old) => old,
+        Err(fault) if fault.failure == Failure::NotFound => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let modified = old.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let mut version = [name.as_bytes(), format!(".{seconds}").as_bytes()].concat();
+    loop {
+        let kept = Name::from_request(&version)?;
+        match directory.rename(name, &kept) {
+            // One that was replaced in the same second.
+            Err(fault) if fault.failure == Failure::Exists => version.push(b'+'),
+            renamed => return renamed.map(|()| Some(kept)),
         }
     }
 }
@@ -56,10 +59,15 @@ impl Sink for Upload {
         self.sink.write(octets)
     }
     fn publish(self: Box<Self>) -> Result<(), Fault> {
-        if let Ok(old) = self.store.open(&self.name) {
-            self.keep(&*old)?;
-        }
-        self.sink.publish()
+        let Self { name, store, sink } = *self;
+        let directory = store.as_directory().ok_or(Failure::Internal)?;
+        let kept = keep(directory, &name)?;
+        sink.publish().inspect_err(|_| {
+            if let Some(kept) = kept {
+                // (Should that fail too, the file is still there as a version.)
+                let _ = directory.rename(&kept, &name);
+            }
+        })
     }
     fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
         self.sink.publish_partial()

@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -279,6 +280,7 @@ fn versions_keeps_what_an_upload_replaces() {
     let changed = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     let old = std::fs::File::options().write(true).open(root.path().join("config")).unwrap();
     old.set_modified(changed).unwrap();
+    let inode = old.metadata().unwrap().ino();
     let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
     for (name, content) in [("config", &b"new"[..]), ("another", b"first")] {
         let mut client = Client::to(whole.address);
@@ -288,7 +290,9 @@ fn versions_keeps_what_an_upload_replaces() {
         client.expect_ack(1);
         assert_eq!(std::fs::read(root.path().join(name)).unwrap(), content);
     }
-    assert_eq!(std::fs::read(root.path().join("config.1000000000")).unwrap(), b"old");
+    let version = root.path().join("config.1000000000");
+    assert_eq!(std::fs::read(&version).unwrap(), b"old");
+    assert_eq!(std::fs::metadata(&version).unwrap().ino(), inode, "nothing is copied");
     // (The log, and these.)
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 4);
 }

@@ -19,7 +19,9 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-pub use self::directory::{Directory, DirectoryOptions, RootChange, RootError, Sweep, Symlinks};
+pub use self::directory::{
+    Directory, DirectoryOptions, Listed, Listing, RootChange, RootError, Sweep, Symlinks,
+};
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
 pub use self::layer::{CheckedSink, Inspected, Layer, Layered};
@@ -62,6 +64,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// A [`Fault`] that says why the file can't be written.
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault>;
+
+    /// The directory that this is, for what no other store can do: to [rename](Directory::rename),
+    /// [link](Directory::link) and [list](Directory::list) its files. `None` for every other store,
+    /// and for what stands in front of a directory: it may have other names for the files.
+    fn as_directory(&self) -> Option<&Directory> {
+        None
+    }
 }
 
 /// A file that is being read, by any number of transfers at once.

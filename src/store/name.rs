@@ -55,6 +55,17 @@ impl Name {
         Ok(Self(name.into_boxed_slice()))
     }
 
+    /// The name of what a listing of `directory` (the root, if that is `None`) calls `component`;
+    /// `None` if no request can ask for it.
+    pub(super) fn below(directory: Option<&Self>, component: &[u8]) -> Option<Self> {
+        // (Read as a request, either of them would be more than one component.)
+        if component.iter().any(|octet| matches!(octet, b'/' | b'\\')) {
+            return None;
+        }
+        let above = directory.map_or(&[][..], Self::as_bytes);
+        Self::from_request(&[above, b"/", component].concat()).ok()
+    }
+
     /// The components, from the root down.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.0.split(|octet| *octet == b'/')

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Later, Name, Sink, Slab, Source, Store};
+use super::{Directory, Later, Name, Sink, Slab, Source, Store};
 use crate::error::Fault;
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -21,6 +21,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
         (**self).create(name, claimed)
+    }
+
+    fn as_directory(&self) -> Option<&Directory> {
+        (**self).as_directory()
     }
 }
 

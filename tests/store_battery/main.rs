@@ -6,6 +6,7 @@ mod crash;
 mod descriptors;
 mod disk_full;
 mod hostile;
+mod names;
 mod permissions;
 mod publishing;
 mod race;

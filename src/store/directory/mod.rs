@@ -6,6 +6,8 @@
 //! instead. An upload stays invisible until it is whole and on the disk.
 
 mod followed;
+mod listing;
+mod names;
 mod open_files;
 mod place;
 mod publish;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 pub use self::followed::RootChange;
 use self::followed::{FollowedRoot, Root};
+pub use self::listing::{Listed, Listing};
 use self::open_files::OpenFiles;
 pub use self::sweep::Sweep;
 use self::tree::Lookup;
@@ -138,6 +141,17 @@ impl Directory {
         sweep::sweep(&root.tree).map_err(|error| io_fault(&error, &root.path))
     }
 
+    /// The root that is there now, for what is no request for a file that is there.
+    ///
+    /// # Errors
+    /// It was removed.
+    fn existing_root(&self) -> Result<Arc<Root>, Fault> {
+        // A name is new, as a rule: nothing else would look where the path leads.
+        self.root.look();
+        let root = self.root.current();
+        if root.is_removed() { Err(root.removed()) } else { Ok(root) }
+    }
+
     fn open_below(&self, root: &Root, name: &Name, lookup: Lookup) -> Result<Arc<dyn Source>, Fault> {
         let (files, path) = (&self.open_files, root.path_of(name));
         Ok(Arc::new(source::DirectorySource::open(&root.tree, files, name, lookup, path)?))
@@ -195,14 +209,13 @@ impl Store for Directory {
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        // The name is new, as a rule: a request for what isn't there.
-        self.root.look();
-        let root = self.root.current();
-        if root.is_removed() {
-            return Err(root.removed());
-        }
+        let root = self.existing_root()?;
         let path = root.path_of(name);
         let sink = sink::DirectorySink::create(&root.tree, self.options, name, claimed, path)?;
         Ok(Box::new(sink))
+    }
+
+    fn as_directory(&self) -> Option<&Directory> {
+        Some(self)
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn publish(
         temporary.link(branch.tip(), &place.file_name).map_err(fault)?;
     }
     if options.durable
-        && let Err(error) = branch.sync(temporary.file())
+        && let Err(error) = branch.sync(Some(temporary.file()))
     {
         // The name may be gone after a power cut, and the peer will hear of a failure: so it must be gone now. What
         // it replaced is lost already, and a whole file is better than none.
@@ -72,7 +72,7 @@ fn inherit(temporary: &mut Temporary, replaced: &Replaced, durable: bool) -> io:
 
 /// The directories from the ancestor down to the file's own, of which those that we made go again when dropped,
 /// unless [kept](Self::keep).
-struct Branch<'a> {
+pub(super) struct Branch<'a> {
     place: &'a Place,
     /// The missing directories, opened, in the order of `place.missing`.
     grown: Vec<OwnedFd>,
@@ -81,7 +81,7 @@ struct Branch<'a> {
 }
 
 impl<'a> Branch<'a> {
-    fn grow(place: &'a Place) -> io::Result<Self> {
+    pub(super) fn grow(place: &'a Place) -> io::Result<Self> {
         let mut branch = Self { place, grown: Vec::new(), made: Vec::new() };
         for component in &place.missing {
             let made = match mkdirat(branch.tip(), &**component, DIRECTORY_MODE) {
@@ -98,7 +98,7 @@ impl<'a> Branch<'a> {
     }
 
     /// The deepest directory.
-    fn tip(&self) -> BorrowedFd<'_> {
+    pub(super) fn tip(&self) -> BorrowedFd<'_> {
         self.directory(self.grown.len())
     }
 
@@ -111,11 +111,11 @@ impl<'a> Branch<'a> {
     }
 
     /// Puts the names in all of them on the disk, also those that another upload made: it may not have come to it.
-    fn sync(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+    pub(super) fn sync(&self, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
         (0..=self.grown.len()).rev().try_for_each(|depth| sync_directory(self.directory(depth), file))
     }
 
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         self.made.clear();
     }
 }
@@ -131,12 +131,13 @@ impl Drop for Branch<'_> {
     }
 }
 
-fn sync_directory(directory: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+/// Puts the names in `directory` on the disk; `file` is any file of its file system.
+pub(super) fn sync_directory(directory: BorrowedFd<'_>, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let readable = match openat(directory, ".", flags, Mode::empty()) {
         Ok(readable) => readable,
         // A drop box may be written to but not listed; then all of its file system is synced.
-        Err(Errno::ACCESS) => return Ok(retry_on_intr(|| syncfs(file))?),
+        Err(Errno::ACCESS) => return Ok(retry_on_intr(|| file.map_or(Err(Errno::ACCESS), syncfs))?),
         Err(errno) => return Err(errno.into()),
     };
     match retry_on_intr(|| fsync(&readable)) {

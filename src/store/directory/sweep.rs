@@ -24,7 +24,7 @@ pub struct Sweep {
 pub(super) fn sweep(tree: &Tree) -> io::Result<Sweep> {
     let mut sweeper =
         Sweeper { entries_left: SWEEP_ENTRIES_MAX, sweep: Sweep { removed: 0, complete: true } };
-    sweeper.enter(list(tree.root(), b".")?, 0);
+    sweeper.enter(open_listing(tree.root(), b".")?, 0);
     Ok(sweeper.sweep)
 }
 
@@ -48,7 +48,7 @@ impl Sweeper {
             let Ok(here) = directory.fd() else { continue };
             match file_type(here, name, entry.file_type()) {
                 FileType::Directory if depth == SWEEP_DEPTH_MAX => self.sweep.complete = false,
-                FileType::Directory => match list(here, name) {
+                FileType::Directory => match open_listing(here, name) {
                     Ok(below) => self.enter(below, depth + 1),
                     Err(_) => self.sweep.complete = false,
                 },
@@ -61,13 +61,14 @@ impl Sweeper {
     }
 }
 
-fn list(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
+/// Opens a subdirectory to list it.
+pub(super) fn open_listing(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(Dir::new(openat(directory, name, flags, Mode::empty())?)?)
 }
 
 /// Not every file system says in a listing what its entries are.
-fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType) -> FileType {
+pub(super) fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType) -> FileType {
     match listed {
         FileType::Unknown => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),

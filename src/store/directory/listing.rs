@@ -1,0 +1,105 @@
+//! What is in one directory.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use rustix::fs::{Dir, DirEntry, FileType};
+
+use super::Directory;
+use super::followed::Root;
+use super::sweep::{file_type, open_listing};
+use super::tree::Lookup;
+use crate::error::Fault;
+use crate::store::{Name, io_fault};
+
+/// The files and directories of one directory, in no order. It reads as it goes, so that a huge
+/// directory takes no memory.
+#[derive(Debug)]
+pub struct Listing {
+    entries: Dir,
+    root: Arc<Root>,
+    /// What is listed; `None` is the root.
+    directory: Option<Name>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// Its name, from the root.
+    pub name: Name,
+    /// Whether it is a directory, and no file.
+    pub is_directory: bool,
+}
+
+impl Directory {
+    /// The files and directories that are in `directory`, or in the root if that is `None`; not
+    /// those below. The name is resolved as that of a file to be read is: below the root, and
+    /// through symbolic links as [`Symlinks`](super::Symlinks) says.
+    ///
+    /// What a client can't ask for is left out: temporary files of uploads, symbolic links that are
+    /// not followed, devices, sockets and FIFOs, and names that no [`Name`] can be. What appears or
+    /// goes meanwhile may be listed or not.
+    ///
+    /// This and the [`Listing`] may block: they are to be used where a store is called that may
+    /// wait.
+    ///
+    /// # Errors
+    /// - [`NotFound`](crate::error::Failure::NotFound): there is no such directory.
+    /// - [`Forbidden`](crate::error::Failure::Forbidden): the process may not list it, or a link on
+    ///   the way may not be followed.
+    /// - [`Busy`](crate::error::Failure::Busy) or [`Io`](crate::error::Failure::Io): there are too
+    ///   many open files, the root was removed, or it can't be read. The listing may have such
+    ///   errors too, and ends with the first.
+    pub fn list(&self, directory: Option<&Name>) -> Result<Listing, Fault> {
+        let root = self.existing_root()?;
+        let components: Vec<&[u8]> = directory.into_iter().flat_map(Name::components).collect();
+        let opened = root.tree.open_directory(&components);
+        let entries = opened.and_then(|opened| open_listing(opened.as_fd(), b".")).map_err(|error| {
+            let path = directory.map_or_else(|| root.path.clone(), |name| root.path_of(name));
+            root.tree.fault(&error, &path)
+        })?;
+        Ok(Listing { entries, root, directory: directory.cloned() })
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<Listed, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.entries.read()? {
+                Ok(entry) => {
+                    if let Some(listed) = self.listed(&entry) {
+                        return Some(Ok(listed));
+                    }
+                }
+                Err(errno) => return Some(Err(io_fault(&errno.into(), &self.root.path))),
+            }
+        }
+    }
+}
+
+impl Listing {
+    /// `None`: a client can't ask for it.
+    fn listed(&self, entry: &DirEntry) -> Option<Listed> {
+        let component = entry.file_name().to_bytes();
+        let name = Name::below(self.directory.as_ref(), component)?;
+        let here = self.entries.fd().ok()?;
+        let is_directory = match file_type(here, component, entry.file_type()) {
+            FileType::RegularFile => false,
+            FileType::Directory => true,
+            // What it leads to, if that is in the root, or may be elsewhere.
+            FileType::Symlink => {
+                let stat = self.root.tree.look(&name, Lookup::Full).ok()?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::RegularFile => false,
+                    FileType::Directory => true,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        Some(Listed { name, is_directory })
+    }
+}

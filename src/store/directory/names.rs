@@ -1,0 +1,132 @@
+//! Another name for a file, instead of the one that it has or beside it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, renameat_with, unlinkat};
+use rustix::io::Errno;
+
+use super::followed::Root;
+use super::publish::{Branch, sync_directory};
+use super::replaced::Replaced;
+use super::place::Place;
+use super::{Directory, DirectoryOptions};
+use crate::error::{Failure, Fault};
+use crate::store::{Name, io_fault};
+
+/// What becomes of the name that a file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OldName {
+    Stays,
+    Goes,
+}
+
+impl Directory {
+    /// Gives the file `from` the name `to` in place of its own. No file is replaced. The content is
+    /// not copied, and transfers that read the file go on.
+    ///
+    /// Both names are resolved as those of uploads are: below the root, and through symbolic links
+    /// on the way only as [`Symlinks`](super::Symlinks) says. A link as the last component of
+    /// `from` is not followed. (No [`Name`] is that of a temporary file.) With
+    /// [`create_dirs`](DirectoryOptions::create_dirs) the directories are made that `to` needs, and
+    /// with [`durable`](DirectoryOptions::durable) the names are on the disk when this returns; if
+    /// that fails, the file has its new name nevertheless.
+    ///
+    /// It may block: it is to be called where a store is called that may wait, such as in
+    /// [`Sink::publish`](crate::store::Sink::publish).
+    ///
+    /// # Errors
+    /// - [`Failure::NotFound`]: there is no file `from`, or no directory for `to`.
+    /// - [`Failure::Exists`]: something has the name `to` already.
+    /// - [`Failure::NotRegular`]: `from` is no regular file.
+    /// - [`Failure::Forbidden`]: `from` is a symbolic link, a link on the way may not be followed,
+    ///   the process may not write to one of the directories, or the names are on different file
+    ///   systems.
+    /// - [`Failure::ReadOnly`], [`Failure::DiskFull`] or [`Failure::Io`]: the file system refuses,
+    ///   or the root was removed.
+    pub fn rename(&self, from: &Name, to: &Name) -> Result<(), Fault> {
+        name_anew(&*self.existing_root()?, self.options, from, to, OldName::Goes)
+    }
+
+    /// Gives the file `from` the name `to` beside its own (a hard link). An upload doesn't replace
+    /// a file that has several names: not as long as both are there. Otherwise this is as
+    /// [`rename`](Self::rename).
+    ///
+    /// # Errors
+    /// Those of [`rename`](Self::rename). [`Failure::Forbidden`] also means that the process may
+    /// not link a file of another owner (`protected_hardlinks`, proc(5)), or that the file system
+    /// knows no hard links.
+    pub fn link(&self, from: &Name, to: &Name) -> Result<(), Fault> {
+        name_anew(&*self.existing_root()?, self.options, from, to, OldName::Stays)
+    }
+}
+
+fn name_anew(
+    root: &Root,
+    options: DirectoryOptions,
+    from: &Name,
+    to: &Name,
+    old: OldName,
+) -> Result<(), Fault> {
+    let (from_path, to_path) = (root.path_of(from), root.path_of(to));
+    let parents: Vec<&[u8]> = from.parents().collect();
+    let directory =
+        root.tree.open_directory(&parents).map_err(|error| root.tree.fault(&error, &from_path))?;
+    check_source(directory.as_fd(), from.file_name(), &from_path)?;
+    let place = Place::find(&root.tree, to, options.create_dirs)
+        .map_err(|error| root.tree.fault(&error, &to_path))?;
+    let fault = |error: io::Error| io_fault(&error, &format!("{from_path} as {to_path}"));
+    let mut branch = Branch::grow(&place).map_err(fault)?;
+    match old {
+        OldName::Stays => link(&directory, from.file_name(), branch.tip(), &place.file_name),
+        OldName::Goes => rename(&directory, from.file_name(), branch.tip(), &place.file_name),
+    }
+    .map_err(fault)?;
+    branch.keep();
+    if options.durable {
+        let file = open(branch.tip(), &place.file_name);
+        let file = file.as_ref().map(AsFd::as_fd);
+        branch.sync(file).map_err(fault)?;
+        if old == OldName::Goes {
+            sync_directory(directory.as_fd(), file).map_err(fault)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether that is a file. Should it become something else before it is named anew, it is still in
+/// the root, and nothing of it was opened.
+fn check_source(directory: BorrowedFd<'_>, file_name: &[u8], path: &str) -> Result<(), Fault> {
+    let found = Replaced::find(directory, file_name).map_err(|error| io_fault(&error, path))?;
+    let source = found.ok_or_else(|| io_fault(&Errno::NOENT.into(), path))?;
+    match FileType::from_raw_mode(source.stat.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Symlink => {
+            Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link, and no file")))
+        }
+        other => Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+    }
+}
+
+fn link(from: &OwnedFd, old: &[u8], to: BorrowedFd<'_>, new: &[u8]) -> io::Result<()> {
+    // (Without a flag, a link in its last component is not followed.)
+    Ok(linkat(from, old, to, new, AtFlags::empty())?)
+}
+
+fn rename(from: &OwnedFd, old: &[u8], to: BorrowedFd<'_>, new: &[u8]) -> io::Result<()> {
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // Not every file system can (NFS). A second name can't replace anything either.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            link(from, old, to, new)?;
+            Ok(unlinkat(from, old, AtFlags::empty())?)
+        }
+        named => Ok(named?),
+    }
+}
+
+/// The file, where this process may read it: of a directory that it may not read, all of the file
+/// system is put on the disk.
+fn open(directory: BorrowedFd<'_>, file_name: &[u8]) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(directory, file_name, flags, Mode::empty()).ok()
+}
