@@ -37,7 +37,7 @@ pub const REQUEST_OPTIONS_MAX: usize = 32;
 pub const OACK_OCTETS_MAX: usize = 512;
 /// Longest text of an ERROR packet that is sent.
 pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
-/// Longest [`Label`](crate::observe::Label) of a transfer.
+/// Longest [`Label`](crate::observe::Label) of a transfer: 64 octets.
 pub const LABEL_OCTETS_MAX: usize = 64;
 /// Lines of the log in a second about transfers whose peers never answered: that is what a flood of forged requests comes to.
 pub const LINES_UNANSWERED_PER_S: u32 = 50;
@@ -49,27 +49,27 @@ pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
 /// How often the log says that requests to a broadcast address are not answered: a machine that
 /// boots so repeats its request for minutes.
 pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
-/// A read that is left unanswered because of an outage is logged once in this time, by its name; and
+/// A read that is left unanswered because of an outage is logged once in a minute, by its name; and
 /// what a store, a route or a negotiator does then, by its words.
 pub const OUTAGE_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// Such lines that are logged in that time: a client that makes up names doesn't fill the
 /// log, nor the table that remembers them.
 pub const OUTAGES_LOGGED_MAX: usize = 256;
-/// A limit that requests meet is logged once in this time, with how often it was met.
+/// A limit that requests meet is logged once in this time, a minute, with how often it was met.
 pub const LIMIT_LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// Reasons that are counted each for itself: more than there are, but extensions refuse by codes of
 /// their own.
 pub const REASONS_COUNTED_MAX: usize = 256;
 /// Labels that are counted each for itself: what makes them may make them of what clients send.
 pub const LABELS_COUNTED_MAX: usize = 256;
-/// How long an actor that extends the server may take to answer, unless it was given another time: the most patient of boot loaders repeat their request after
+/// How long an actor that extends the server may take to answer, unless it was given another time: 3 s. The most patient of boot loaders repeat their request after
 /// five seconds.
 pub const EXTENSION_WITHIN: Duration = Duration::from_secs(3);
-/// A question to an actor that has panicked waits so long for it: more than its first restart pause.
+/// A question to an actor that has panicked waits 50 ms for it: more than its first restart pause.
 pub const EXTENSION_RESTART_WITHIN: Duration = Duration::from_millis(50);
-/// An extension that is called and needs longer than that is told of: everybody on that thread has waited with it.
+/// An extension that is called and needs longer than 500 ms is told of: everybody on that thread has waited with it.
 pub const EXTENSION_CALL_WITHIN: Duration = Duration::from_millis(500);
-/// Datagrams with opcodes of extensions that may wait for an actor's answer.
+/// Datagrams with opcodes of extensions that may wait for an actor's answer: 64.
 pub const OPCODES_ASKED_MAX: usize = 64;
 /// Longest name component (`NAME_MAX` of every file system that matters).
 pub const NAME_COMPONENT_OCTETS_MAX: usize = 255;
@@ -208,7 +208,7 @@ pub const SYMLINKS_FOLLOWED_MAX: usize = 40;
 pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
 /// Directories below each other that a sweep enters: it holds one descriptor for each.
 pub const SWEEP_DEPTH_MAX: usize = 32;
-/// How often a directory that is served is looked for at its path, when requests ask for what isn't
+/// How often, each second, a directory that is served is looked for at its path, when requests ask for what isn't
 /// there: boot loaders probe many names, and a root is replaced once a day.
 pub const ROOT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Octets that a store in memory holds in all, unless told otherwise.
@@ -341,31 +341,31 @@ pub const MEMORY_LINK_DATAGRAMS: usize = 1024;
 /// fate. Every such report is an event of its own, so nothing is slept through; without it, a flood of them could hold an arbiter.
 pub const PENDING_ERRORS_PER_RECEIVE_MAX: usize = 64;
 
-/// Restarts of a permanent actor within [`RESTARTS_WITHIN`] before its parent is told that it can't be kept alive.
+/// Restarts of a permanent actor, 5 within [`RESTARTS_WITHIN`], before its parent is told that it can't be kept alive.
 pub const RESTARTS_MAX: usize = 5;
-/// See [`RESTARTS_MAX`].
+/// See [`RESTARTS_MAX`]: 10 s.
 pub const RESTARTS_WITHIN: Duration = Duration::from_secs(10);
-/// Pause before the first restart; it doubles with each further one.
+/// Pause before the first restart, 10 ms; it doubles with each further one.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
-/// What that pause doubles up to, before jitter: clients repeat a request after about this long.
+/// What that pause doubles up to, 1 s before jitter: clients repeat a request after about this long.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
-/// Time that a supervised actor gets to stop, unless its specification says otherwise (as in OTP).
+/// Time that a supervised actor gets to stop, 5 s unless its specification says otherwise (as in OTP).
 ///
 /// A server waits for the actors that were added to it as long as their specifications say, beyond
 /// [`SERVER_STOP_WITHIN`], which is for its own.
 pub const CHILD_STOP_WITHIN_DEFAULT: Duration = Duration::from_secs(5);
 /// How much longer a supervisor waits for a child that was terminated: one whose arbiter is blocked may never say that it ended.
 pub const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
-/// Mailbox of a supervised actor, unless its specification says otherwise (as in actix).
+/// Mailbox of a supervised actor, 16 messages unless its specification says otherwise (as in actix).
 pub const MAILBOX_CHILD_DEFAULT: usize = 16;
-/// Most time that an actor may be given to stop: a longer one is a slip of the unit.
+/// Most time that an actor may be given to stop, a day: a longer one is a slip of the unit.
 pub const STOP_WITHIN_MAX: Duration = Duration::from_secs(86400);
 /// How often an arbiter is asked whether it is alive.
 pub const ARBITER_ASKED_EVERY: Duration = Duration::from_secs(1);
 /// Questions in a row that an arbiter may leave unanswered before it counts as blocked: with [`ARBITER_ASKED_EVERY`], five seconds. Shorter, and
 /// a machine that is merely overloaded would lose transfers; longer, and clients give up by themselves. Questions are counted, not seconds: a machine that was suspended has asked none.
 pub const ARBITER_SILENCE_MAX: u32 = 5;
-/// Seconds in a row without a sign of life from the thread that the listeners share, before the daemon gives up: longer than for an arbiter of sessions, for it
+/// Seconds in a row, 10, without a sign of life from the thread that the listeners share, before the daemon gives up: longer than for an arbiter of sessions, for it
 /// is the end of all transfers.
 pub const SERVER_SILENCE_MAX: u32 = 10;
 /// Arbiters that may fail within [`ARBITERS_FAILED_WITHIN`] before the server gives up.
@@ -378,15 +378,15 @@ pub const ARBITERS_ABANDONED_MAX: usize = 16;
 pub const RESUMPTIONS_MAX: u32 = 3;
 /// Readers that may take the place of one that panicked, in one transfer.
 pub const READERS_REPLACED_MAX: u32 = 3;
-/// How long a store may take to open a file, or to read a slab of it, before the transfer ends: clients have given up long before.
+/// How long a store may take to open a file, or to read a slab of it, 30 s, before the transfer ends: clients have given up long before.
 pub const READ_WITHIN: Duration = Duration::from_secs(30);
 /// Files of a store that is an actor, open or not yet closed by it: more than transfers at once on any but the largest servers, and an actor that has hung is owed
 /// no more than that.
 pub const ACTOR_FILES_MAX: usize = 65_536;
-/// How long a store may take to begin an upload, or to write the slabs that wait, before the transfer ends: clients have given up
+/// How long a store may take to begin an upload, or to write the slabs that wait, 30 s, before the transfer ends: clients have given up
 /// long before.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(30);
-/// How long it may take to publish one: by then the largest upload (4 GiB) is on a disk that takes 15 MB/s, even if all of it was still
+/// How long it may take to publish one, 300 s: by then the largest upload (4 GiB) is on a disk that takes 15 MB/s, even if all of it was still
 /// in memory. Longer than clients wait, for a file that came whole is worth having even if its sender never learns of it.
 pub const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
 /// ERROR 5 that one transfer sends to strangers (RFC 1350 §4); more of them are ignored, or it could be made to flood someone.
@@ -399,7 +399,7 @@ pub const HISTORY_MAX: usize = 256;
 pub const MAILBOX_SESSION: usize = 16;
 /// How long a server that is told to stop waits for its sessions to say goodbye.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// How long all of a server's own actors may take to stop: [`STOP_WITHIN`] for the sessions of short
+/// How long all of a server's own actors may take to stop, 4 s: [`STOP_WITHIN`] for the sessions of short
 /// transfers, which end first, and as much for those of the arbiters.
 pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
 /// Time that live transfers get to end by themselves when a server is told to (`--drain-timeout`): a boot image takes seconds, and
@@ -423,7 +423,7 @@ pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 /// that hangs in a disk) ends with the process.
 pub const DROP_WITHIN: Duration = Duration::from_secs(1);
 /// The end of the program, beyond the time that transfers get to end by themselves (`--drain-timeout`),
-/// takes this long at most: its own actors stop, the service manager gets its last word, what has ended
+/// takes 9 s at most: its own actors stop, the service manager gets its last word, what has ended
 /// is dropped, and the log is written. A service manager is asked for that much.
 pub const END_WITHIN: Duration = SERVER_STOP_WITHIN
     .saturating_add(NOTIFY_WITHIN)
@@ -434,12 +434,12 @@ pub const DATAGRAM_OCTETS_MAX: usize = 64 << 10;
 /// Open files that the process asks for at start, as far as its hard limit goes: a socket and a file for each transfer.
 pub const OPEN_FILES_WANTED: u64 = 65536;
 
-/// Plans and storms that one server's `Chaos` takes.
+/// Plans and storms that one server's `Chaos` takes. (Feature `chaos`.)
 #[cfg(feature = "chaos")]
 pub const CHAOS_PLANS_MAX: usize = 64;
-/// Passes that a storm lets go by at most before it strikes: enough to strike now this actor and now another.
+/// Passes that a storm lets go by at most before it strikes: enough to strike now this actor and now another. (Feature `chaos`.)
 #[cfg(feature = "chaos")]
 pub const CHAOS_SKIP_MAX: u32 = 15;
-/// How often a point is passed where nobody would without a plan for it.
+/// How often a point is passed where nobody would without a plan for it. (Feature `chaos`.)
 #[cfg(feature = "chaos")]
 pub const CHAOS_PASS_EVERY: Duration = Duration::from_millis(5);

@@ -41,6 +41,8 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 /// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
 /// `tokio::task::spawn_blocking`. An actor on a thread of its own (`SyncArbiter`) isn't seen to be
 /// at work, and would miss its deadline: use a `ResponseFuture` with `spawn_blocking` instead.
+///
+/// It needs the feature `testkit`, which is off by default.
 #[derive(Debug)]
 pub struct Kit {
     service: Arc<Service>,
@@ -235,7 +237,7 @@ impl Handler<Again> for Parent {
     fn handle(&mut self, _: Again, _: &mut Self::Context) {}
 }
 
-/// An [`Observer`] that keeps what it hears.
+/// An [`Observer`] that keeps what it hears. It needs the feature `testkit`.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Vec<OwnedFact>>);
 

@@ -25,7 +25,7 @@ pub(super) const SCHEDULED: &str = "scheduled";
 const RESTARTING: &str = "restarting";
 pub(super) const DROP: &str = "drop";
 
-/// A fault that is to happen at a point.
+/// A fault that is to happen at a point. It needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// `session.handle`, `store.open`, ... A name alone, such as `session`, is any point at which a session lives (not its
@@ -49,7 +49,7 @@ impl Plan {
     }
 }
 
-/// What happens at a point.
+/// What happens at a point. It needs the feature `chaos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A panic with the text `chaos at POINT`.
@@ -61,7 +61,7 @@ pub enum Fault {
 }
 
 /// A fault that happens again and again, for as long as there is somebody to pass: each time at one of the points, which chance
-/// chooses, after as few passes as chance says.
+/// chooses, after as few passes as chance says. It needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storm {
     /// As [`Plan::point`].
@@ -72,7 +72,7 @@ pub struct Storm {
     pub every: Duration,
 }
 
-/// Why something can't be planned. Each is one sentence.
+/// Why something can't be planned. Each is one sentence. It needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {

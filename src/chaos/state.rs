@@ -13,7 +13,8 @@ use crate::limits;
 
 /// The faults of one server: a handle that can be cloned, and that every actor of the server asks. There is nothing global.
 ///
-/// The default has no plans. From a text, in the syntax of `STAGECOACH_CHAOS` (see CONTRIBUTING.md), it is parsed.
+/// It needs the feature `chaos`, which is off by default. The default has no plans. From a text, in
+/// the syntax of `STAGECOACH_CHAOS` (see CONTRIBUTING.md), it is parsed.
 #[derive(Debug, Clone)]
 pub struct Chaos(Arc<Inner>);
 

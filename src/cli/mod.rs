@@ -89,7 +89,7 @@ enum Exit {
     Unanswered = 5,
 }
 
-/// Runs the program.
+/// Runs the program. It needs the feature `program`, which is on by default.
 #[must_use]
 pub fn main() -> ExitCode {
     main_extended(std::env::args_os(), |builder| builder)
@@ -101,6 +101,8 @@ pub fn main() -> ExitCode {
 ///
 /// `extend` is called inside of the server's actix `System`, on a thread of the server's: actors
 /// may be started there.
+///
+/// It needs the feature `program`, which is on by default.
 ///
 /// ```no_run
 /// use std::process::ExitCode;

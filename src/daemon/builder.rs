@@ -288,8 +288,9 @@ impl Builder {
         Ok(server)
     }
 
-    /// The same without a network, for tests, with the feature `testkit`: no address is listened
-    /// on. To be called inside an actix `System`, as [`Kit::in_virtual_time`] makes it.
+    /// The same without a network, for tests: no address is listened on. It needs the feature
+    /// `testkit`, which is off by default. To be called inside an actix `System`, as
+    /// [`Kit::in_virtual_time`] makes it.
     ///
     /// # Errors
     /// [`StartError::Root`].

@@ -34,8 +34,8 @@ impl Server {
     /// [`ServerHandle::reload`], on a thread that serves nobody: it may wait. What it returns is
     /// logged if it is an error.
     ///
-    /// The end takes [`limits::SERVER_STOP_WITHIN`] at most, and what the specifications of actors
-    /// that were added allow these.
+    /// The end takes 4 seconds ([`limits::SERVER_STOP_WITHIN`]) at most, and what the
+    /// specifications of actors that were added allow these.
     ///
     /// # Errors
     /// [`RunError::Escalated`] says which part, and why.

@@ -8,6 +8,8 @@ use super::StartError;
 
 /// The UDP sockets that the service manager has bound and passed (systemd's socket activation: `LISTEN_FDS`); none if it hasn't.
 ///
+/// It needs the feature `program`, which is on by default.
+///
 /// Call it once, before the process has a second thread: it takes the variables out of the environment, lest a child take them for its own.
 ///
 /// # Errors

@@ -22,11 +22,11 @@ use crate::settings::Settings;
 /// `reopen_log` is called on a thread that serves nobody, and may wait. If it fails, the log and
 /// the service manager's status say so.
 ///
-/// The end takes the time to drain and [`limits::END_WITHIN`] at most. A thread that hangs in a
-/// call to the disk, or to the service manager, is not waited for: it is left behind.
+/// The end takes the time to drain and 9 seconds ([`limits::END_WITHIN`]) at most. A thread that
+/// hangs in a call to the disk, or to the service manager, is not waited for: it is left behind.
 ///
-/// The server has threads of its own: if the one that its listeners share is blocked for [`limits::SERVER_SILENCE_MAX`] seconds, it is given up,
-/// and left behind.
+/// The server has threads of its own: if the one that its listeners share is blocked for 10 seconds
+/// ([`limits::SERVER_SILENCE_MAX`]), it is given up, and left behind.
 ///
 /// It needs the feature `program`, which is on by default.
 ///

@@ -17,19 +17,19 @@ pub enum Limit {
     UploadSize,
     /// `RLIMIT_NOFILE`, or the same of the whole system (`fs.file-max`).
     OpenFiles,
-    /// [`UNPROVEN_HELD_MAX`](crate::limits::UNPROVEN_HELD_MAX)
+    /// 6656, [`UNPROVEN_HELD_MAX`](crate::limits::UNPROVEN_HELD_MAX)
     Unproven,
-    /// [`UNPROVEN_PER_PREFIX_MAX`](crate::limits::UNPROVEN_PER_PREFIX_MAX)
+    /// 5888, [`UNPROVEN_PER_PREFIX_MAX`](crate::limits::UNPROVEN_PER_PREFIX_MAX)
     UnprovenPerPrefix,
-    /// [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
+    /// 4096 in a second, [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
     RefusalsPerPrefix,
-    /// [`REQUESTS_WAITING_MAX`](crate::limits::REQUESTS_WAITING_MAX)
+    /// 4096, [`REQUESTS_WAITING_MAX`](crate::limits::REQUESTS_WAITING_MAX)
     RequestsWaiting,
-    /// [`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)
+    /// 64, [`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)
     OpcodesAsked,
-    /// [`ACTOR_FILES_MAX`](crate::limits::ACTOR_FILES_MAX)
+    /// 65,536, [`ACTOR_FILES_MAX`](crate::limits::ACTOR_FILES_MAX)
     ActorFiles,
-    /// [`ALL_WINDOWS_OCTETS_MAX`](crate::limits::ALL_WINDOWS_OCTETS_MAX)
+    /// 512 MiB, [`ALL_WINDOWS_OCTETS_MAX`](crate::limits::ALL_WINDOWS_OCTETS_MAX)
     Windows,
 }
 

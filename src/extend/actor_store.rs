@@ -122,9 +122,9 @@ impl CloseFile {
 /// gets ERROR 0. Nobody else notices. A permanent actor of a tree
 /// ([`Builder::start_child`](crate::daemon::Builder::start_child)) that has panicked is not waited
 /// for while it [pauses](limits::RESTART_PAUSE) before it starts again, unless that takes less than
-/// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]). Of one store an actor has [`limits::ACTOR_FILES_MAX`] files
-/// to care for at most, those included whose [`CloseFile`] it hasn't read: beyond that there is
-/// none for a client either, since the server is busy.
+/// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]). Of one store an actor has 65,536 files
+/// ([`limits::ACTOR_FILES_MAX`]) to care for at most, those included whose [`CloseFile`] it hasn't
+/// read: beyond that there is none for a client either, since the server is busy.
 ///
 /// ```
 /// use std::collections::HashMap;

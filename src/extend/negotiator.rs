@@ -34,15 +34,19 @@ use crate::store::{Name, Source, Store};
 /// let builder = Stagecoach::builder().negotiator(SmallBlocks);
 /// ```
 pub trait Negotiator: fmt::Debug + Send + Sync + 'static {
-    /// The options that it has an answer to. If it panics, that is none.
+    /// The options that it has an answer to. If it panics, that is none. A call of more than 500 ms
+    /// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;
 }
 
 /// An answer to an option.
 ///
-/// What no client may get is left out, and observers are told of it: an option that wasn't asked for, or is answered by another already; a value that is empty, has a NUL in it, or finds no
-/// room in the OACK ([`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options that the server knows, `blksize`, `blksize2` and `windowsize` may be answered with less than was asked for: it
-/// grants that then, or less. The others it answers itself. Any of them may be [left out](Self::leave_out).
+/// What no client may get is left out, and observers are told of it: an option that wasn't asked
+/// for, or is answered by another already; a value that is empty, has a NUL in it, or finds no room
+/// in the OACK (512 octets, [`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options
+/// that the server knows, `blksize`, `blksize2` and `windowsize` may be answered with less than was
+/// asked for: it grants that then, or less. The others it answers itself. Any of them may be
+/// [left out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {

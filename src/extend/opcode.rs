@@ -13,7 +13,11 @@ use super::closure::Closure;
 
 /// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's: those are 1 to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
-/// It is called by the listener between two requests: whoever has to wait for something is an actor that takes [`Received`].
+/// It is called by the listener between two requests: whoever has to wait for something is an actor
+/// that takes [`Received`]. A call of more than 500 ms
+/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Of
+/// datagrams for actors 64 ([`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)) wait for an
+/// answer at once; the others are dropped.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -33,8 +37,11 @@ use super::closure::Closure;
 /// let builder = Stagecoach::builder().opcode(0x7069, OpcodeStep::new(Ping));
 /// ```
 pub trait Opcode: fmt::Debug + Send + Sync + 'static {
-    /// The answer; `None` for silence. An answer of more than [`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO) times the octets that arrived is not sent, for the sender's address may be forged;
-    /// and there are only so many in a second to one network.
+    /// The answer; `None` for silence. An answer of more than three times
+    /// ([`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO)) the octets that arrived is
+    /// not sent, for the sender's address may be forged; and there are 4096
+    /// ([`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)) in a second to one
+    /// network, ERRORs included.
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes>;
 }
 

@@ -16,7 +16,9 @@ use crate::wire::ErrorCode;
 /// Decides what answers a request. Routes are asked in the order in which they were added, until one doesn't [pass](Routing::Pass); what all of them pass on is served from the
 /// server's own store.
 ///
-/// It is called by the listener between two requests: whoever has to wait for something is an actor that takes [`Ask`].
+/// It is called by the listener between two requests: whoever has to wait for something is an actor
+/// that takes [`Ask`]. A call of more than 500 ms
+/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -60,8 +62,10 @@ pub enum Routing {
 }
 
 impl Routing {
-    /// Refuses, with a code and a text for the client: what of it isn't printable ASCII is left out, and so is what is beyond
-    /// [`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX). Remember that U-Boot stops on codes 1 and 2, and begins anew on every other.
+    /// Refuses, with a code and a text for the client: what of it isn't printable ASCII is left
+    /// out, and so is what is beyond 128 octets
+    /// ([`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)). Remember that U-Boot
+    /// stops on codes 1 and 2, and begins anew on every other.
     #[must_use]
     pub fn refuse(code: ErrorCode, text: &str) -> Self {
         Self::Refuse(Fault::refusal(code, text))

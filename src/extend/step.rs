@@ -93,8 +93,9 @@ impl<Q: Question> Step<Q> {
     /// answer then.
     ///
     /// An actor of the server's tree that has panicked is not waited for: as long as it
-    /// [pauses](crate::limits::RESTART_PAUSE) before it starts again, it has no answer, unless that
-    /// takes less than 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]).
+    /// [pauses](crate::limits::RESTART_PAUSE) before it starts again (10 ms, doubled by each panic
+    /// within ten seconds up to one second), it has no answer, unless that takes less than 50 ms
+    /// ([`limits::EXTENSION_RESTART_WITHIN`]).
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
         let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);

@@ -70,7 +70,7 @@ pub trait Link: fmt::Debug + 'static {
     }
 
     /// Takes one datagram without waiting, or a run of them after [`expect_runs`](Self::expect_runs): then `buffer` should have
-    /// room for [`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX).
+    /// room for 65,536 octets ([`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX)).
     ///
     /// # Errors
     /// `WouldBlock` when there is none. A pending error of an earlier send is cleared and the call tried again.

@@ -138,7 +138,7 @@ impl Counters {
     }
 
     /// The counts of what didn't go well, by the reasons, in the order of the counters' names: the
-    /// first [`limits::REASONS_COUNTED_MAX`] of them that came.
+    /// first 256 ([`limits::REASONS_COUNTED_MAX`]) of them that came.
     #[must_use]
     pub fn by_reason(&self) -> Vec<TalliedReason> {
         let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +160,9 @@ impl Counters {
         }
     }
 
-    /// The counts of transfers to which a route gave a label, in the order of the labels: the first [`limits::LABELS_COUNTED_MAX`] of them that came, and the others together as `(others)`.
+    /// The counts of transfers to which a route gave a label, in the order of the labels: the first
+    /// 256 ([`limits::LABELS_COUNTED_MAX`]) of them that came, and the others together as
+    /// `(others)`.
     #[must_use]
     pub fn by_label(&self) -> Vec<(Label, TalliedLabel)> {
         let by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,8 @@ use crate::limits;
 pub struct Label(Box<str>);
 
 impl Label {
-    /// A label of `text`: what of it isn't printable ASCII is left out, and so is what is beyond [`limits::LABEL_OCTETS_MAX`].
+    /// A label of `text`: what of it isn't printable ASCII is left out, and so is what is beyond 64
+    /// octets ([`limits::LABEL_OCTETS_MAX`]).
     ///
     /// ```
     /// use stagecoach::observe::Label;

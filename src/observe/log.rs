@@ -22,13 +22,14 @@ use crate::wire::Request;
 /// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
 ///
 /// Of what somebody may cause by thousands who forges addresses there are so many lines in a second
-/// ([`limits::LINES_UNANSWERED_PER_S`], [`limits::LINES_REFUSED_PER_S`]), and one that counts the
-/// others. That one is written when the second is over: by whatever comes next, or, if nothing
-/// does, by a task of the runtime that the first of them was observed in; what is left at the end
-/// by [`flush`](Observer::flush). What a store or an extension does as long as it is away is logged
-/// once a name, or once in the same words, in [`limits::OUTAGE_LOGGED_EVERY`]. A limit that
-/// requests meet has a line at once, and then one in [`limits::LIMIT_LOGGED_EVERY`] that counts
-/// them; what it ended as busy has no line of its own below the level of debugging.
+/// (50, [`limits::LINES_UNANSWERED_PER_S`]; 5000, [`limits::LINES_REFUSED_PER_S`]), and one that
+/// counts the others. That one is written when the second is over: by whatever comes next, or, if
+/// nothing does, by a task of the runtime that the first of them was observed in; what is left at
+/// the end by [`flush`](Observer::flush). What a store or an extension does as long as it is away
+/// is logged once a name, or once in the same words, in a minute ([`limits::OUTAGE_LOGGED_EVERY`]).
+/// A limit that requests meet has a line at once, and then one in a minute
+/// ([`limits::LIMIT_LOGGED_EVERY`]) that counts them; what it ended as busy has no line of its own
+/// below the level of debugging.
 #[derive(Debug)]
 pub struct LogObserver {
     log: Logger,

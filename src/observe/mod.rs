@@ -111,7 +111,9 @@ pub enum Fact<'a> {
     },
 }
 
-/// Hears facts. Called from the threads that serve: it must not wait for anything. Whoever has to is an actor, told by a [`Tell`](crate::extend::Tell).
+/// Hears facts. Called from the threads that serve: it must not wait for anything, and more than
+/// 500 ms ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) are reported to all
+/// observers. Whoever has to wait is an actor, told by a [`Tell`](crate::extend::Tell).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -62,7 +62,7 @@ pub struct Settings {
     pub poll: Duration,
     /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
     pub drain_timeout: Duration,
-    /// Faults that tests plan.
+    /// Faults that tests plan. It needs the feature `chaos`, which is off by default.
     #[cfg(feature = "chaos")]
     pub chaos: crate::chaos::Chaos,
 }

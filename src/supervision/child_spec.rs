@@ -69,7 +69,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         }
     }
 
-    /// Restarts that a permanent child gets before its supervisor gives up (OTP's restart intensity, here for each child).
+    /// Restarts that a permanent child gets before its supervisor gives up (OTP's restart
+    /// intensity, here for each child): five in ten seconds unless this says otherwise.
     #[must_use]
     pub fn limit(self, limit: RestartLimit) -> Self {
         Self { limit, ..self }

@@ -22,8 +22,8 @@ impl Stopper {
     /// before any message that waits (a supervisor's child [handles those
     /// first](super::ChildSpec::stop_within)); it may answer
     /// [`Running::Continue`](actix::Running::Continue), finish its work, and then call
-    /// `ctx.stop()`. After `within` ([`limits::STOP_WITHIN_MAX`] at most) it is terminated: nothing
-    /// of it runs any more but what drops it.
+    /// `ctx.stop()`. After `within` (a day at most, [`limits::STOP_WITHIN_MAX`]) it is terminated:
+    /// nothing of it runs any more but what drops it.
     ///
     /// An order can't be taken back; a further one can only bring the end nearer.
     pub fn stop(&self, within: Duration) {

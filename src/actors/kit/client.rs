@@ -21,7 +21,7 @@ const QUIET: Duration = Duration::from_secs(600);
 /// After so long without one, what was sent last is sent again.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
-/// A client of a [`Kit`].
+/// A client of a [`Kit`]. It needs the feature `testkit`.
 #[derive(Debug)]
 pub struct KitClient<'k> {
     kit: &'k Kit,
@@ -37,7 +37,7 @@ pub struct KitClient<'k> {
     blocks_max: Option<u32>,
 }
 
-/// A file that was read.
+/// A file that was read. It needs the feature `testkit`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Got {
     /// The file.
@@ -46,7 +46,7 @@ pub struct Got {
     pub options: Vec<(String, String)>,
 }
 
-/// Why a transfer did not come to its end.
+/// Why a transfer did not come to its end. It needs the feature `testkit`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KitError {

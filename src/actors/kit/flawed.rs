@@ -9,7 +9,8 @@ use tokio::time::sleep;
 use crate::error::{Failure, Fault};
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 
-/// A [`Store`] in front of another, of which single calls go wrong as a test wants it.
+/// A [`Store`] in front of another, of which single calls go wrong as a test wants it. It needs the
+/// feature `testkit`.
 ///
 /// ```
 /// use stagecoach::Stagecoach;
@@ -38,7 +39,7 @@ struct Inner<S> {
     calls: [AtomicU32; 5],
 }
 
-/// What a store is called for.
+/// What a store is called for. It needs the feature `testkit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::open`].
@@ -53,7 +54,7 @@ pub enum Call {
     Publish,
 }
 
-/// What goes wrong.
+/// What goes wrong. It needs the feature `testkit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
     /// It fails.

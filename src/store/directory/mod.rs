@@ -105,8 +105,8 @@ pub struct RootError {
 impl Directory {
     /// Opens `root`, and holds it. When its path names another directory later (the root was
     /// removed and made again, or it is a symbolic link that was switched), that one is served: a
-    /// request for what isn't there looks where the path leads, once in
-    /// [`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY) at most.
+    /// request for what isn't there looks where the path leads, once in a second
+    /// ([`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY)) at most.
     ///
     /// # Errors
     /// [`RootError`] if it isn't a directory, or isn't one that this process may look into.
