@@ -7,9 +7,16 @@ use std::path::Path;
 use std::process::Command;
 
 use common::daemon::{Daemon, binary};
+use stagecoach::error::Failure;
+use stagecoach::transfer::Outcome;
+use stagecoach::wire::ErrorCode;
+
+fn page(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
 
 fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md")
+    page("README.md")
 }
 
 /// The lines of code below a heading, up to the next one.
@@ -85,4 +92,49 @@ fn the_readme_types_no_flag_that_is_not_there() {
         }
     }
     assert!(commands >= 7, "{commands}");
+}
+
+/// The words in backticks of the first column of the table below a heading.
+fn explained(page: &str, heading: &str) -> Vec<String> {
+    let (_, section) = page.split_once(heading).unwrap_or_else(|| panic!("{heading} is gone"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let first = rows.filter_map(|row| row.split(" | ").next());
+    first.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned)).collect()
+}
+
+#[test]
+fn one_page_explains_each_outcome_and_counter_and_the_readme_leads_there() {
+    let (readme, log) = (readme(), page("docs/log.md"));
+    let client = || (ErrorCode::NOT_DEFINED, String::new());
+    let ((code, message), (aborted, why)) = (client(), client());
+    let outcomes = [
+        Outcome::Complete,
+        Outcome::Unconfirmed,
+        Outcome::Declined { code, message },
+        Outcome::PeerAborted { code: aborted, message: why },
+        Outcome::Unanswered,
+        Outcome::TimedOut,
+        Outcome::PeerGone,
+        Outcome::Superseded,
+        Outcome::Failed(Failure::Io),
+        Outcome::Outage(Failure::Io),
+    ];
+    let explained_outcomes = explained(&log, "\n## Outcomes");
+    for outcome in outcomes.iter().map(Outcome::as_str).chain(["refused"]) {
+        assert!(explained_outcomes.iter().any(|word| word == outcome), "{outcome}");
+        assert!(!readme.contains(&format!("| `{outcome}` |")), "{outcome} is explained twice");
+    }
+    let example = log.lines().find_map(|line| line.trim().strip_prefix("INFO counters, ")).expect("counters");
+    let mut counters: Vec<_> = example.split(", ").filter_map(|field| field.split(": ").next()).collect();
+    let mut explained_counters = explained(&log, "\n## Counters");
+    counters.sort_unstable();
+    explained_counters.sort_unstable();
+    assert_eq!(explained_counters, counters);
+    // GitHub makes such anchors of headings.
+    for (_, after) in readme.match_indices("docs/log.md#").map(|(at, link)| readme.split_at(at + link.len()))
+    {
+        let anchor = after.split(')').next().unwrap_or_default();
+        assert!(log.lines().any(|line| line.to_lowercase() == format!("## {anchor}")), "#{anchor}");
+    }
 }
