@@ -193,6 +193,10 @@ fn a_hundred_thousand_forged_sources_leave_memory_and_sockets_bounded_and_a_clie
             let peak_kib: u64 = peak_kib.trim().trim_end_matches(" kB").trim().parse().expect("a number");
             eprintln!("{peak_kib} KiB at most");
             assert!(peak_kib < 64 << 10, "{peak_kib} KiB");
+            for words in [", limit: UNPROVEN_MAX, ", "it gave way: UNPROVEN_MAX"] {
+                let line = served.daemon.wait_for_log(Duration::from_secs(20), |line| line.contains(words));
+                assert!(line.is_some(), "nothing in the log says {words:?}");
+            }
             let lines = served.daemon.log().lines().count();
             assert!(lines < forged as usize / 20, "{lines} lines of the log");
             let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it lives").count();

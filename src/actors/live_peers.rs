@@ -188,11 +188,11 @@ impl PeerState {
         }
     }
 
-    /// Its session is to give up, if its peer hasn't answered.
-    fn forsake(&self) {
+    /// Its session is to give up, if its peer hasn't answered; because of this limit, if of any.
+    pub(super) fn forsake(&self, limit: Option<Limit>) {
         if let Some(session) = &*lock(&self.session) {
             // One that has no room for this hears from its peer, or is busy with its end.
-            let _ = session.try_send(SessionMessage::GiveUp);
+            let _ = session.try_send(SessionMessage::GiveUp(limit));
         }
     }
 
@@ -208,9 +208,9 @@ impl PeerState {
         };
         if is_first
             && !self.is_settled()
-            && let Some(oldest) = self.unproven.add(self)
+            && let Some((oldest, limit)) = self.unproven.add(self)
         {
-            oldest.forsake();
+            oldest.forsake(Some(limit));
         }
         if self.is_settled() {
             // It was over in this very moment, elsewhere.
@@ -286,7 +286,7 @@ impl LivePeers {
 
     /// Gives up all transfers whose peers have not answered. Nobody is told.
     pub(crate) fn forsake_unproven(&self) {
-        self.unproven.take_all().iter().for_each(|state| state.forsake());
+        self.unproven.take_all().iter().for_each(|state| state.forsake(None));
     }
 
     /// Decides what `request` is that `peer` sent to `local`.

@@ -7,7 +7,7 @@ use actix::prelude::SendError;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 
 use super::held_source::HeldSource;
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::store::Slab;
 use crate::supervision::ChildExited;
@@ -19,8 +19,9 @@ use crate::wire::Request;
 pub(super) enum SessionMessage {
     /// The client sent its request again.
     Repeated(Repeated),
-    /// There is no room any more for a transfer whose peer has not answered.
-    GiveUp,
+    /// There is no room any more for a transfer whose peer has not answered, because of this
+    /// limit; or the server is about to end.
+    GiveUp(Option<Limit>),
     /// The client began a new transfer from the same port: this one has nothing more to say to it.
     Superseded,
     /// The transfer ends, and the peer is sent an ERROR that says why.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::live_peers::PeerState;
 use super::prefixes::Prefixes;
+use crate::error::Limit;
 use crate::limits::{
     PREFIXES, UNPROVEN_HELD_MAX, UNPROVEN_MANY, UNPROVEN_MAX, UNPROVEN_PER_PREFIX_MAX, UNPROVEN_STAY_MIN,
 };
@@ -81,21 +82,24 @@ impl Unproven {
         self.remove(state);
     }
 
-    /// One more, which is to be [removed](Self::remove) when its peer has answered. The one that has to give way for it, if any.
-    pub(super) fn add(&self, state: &Arc<PeerState>) -> Option<Arc<PeerState>> {
+    /// One more, which is to be [removed](Self::remove) when its peer has answered. The one that
+    /// has to give way for it, if any, and because of which limit.
+    pub(super) fn add(&self, state: &Arc<PeerState>) -> Option<(Arc<PeerState>, Limit)> {
         state.is_unproven.store(true, Ordering::Relaxed);
         let mut waiting = self.lock();
         let place = self.prefixes.place(state.peer().ip());
         waiting[place].push_back((Instant::now(), Arc::clone(state)));
         let count = self.count.load(Ordering::Relaxed) + 1;
         let crowded = if waiting[place].len() > UNPROVEN_PER_PREFIX_MAX {
-            Some(place)
+            Some((place, Limit::UnprovenPerPrefix))
         } else if count > UNPROVEN_MAX {
-            (0..waiting.len()).max_by_key(|&place| waiting[place].len())
+            let fullest = (0..waiting.len()).max_by_key(|&place| waiting[place].len());
+            fullest.map(|place| (place, Limit::UnprovenWaiting))
         } else {
             None
         };
-        let oldest = crowded.and_then(|place| waiting[place].pop_front()).map(|(_, state)| state);
+        let oldest =
+            crowded.and_then(|(place, limit)| waiting[place].pop_front().map(|(_, state)| (state, limit)));
         self.count.store(count - usize::from(oldest.is_some()), Ordering::Relaxed);
         oldest
     }

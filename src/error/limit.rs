@@ -17,6 +17,8 @@ pub enum Limit {
     UploadSize,
     /// `RLIMIT_NOFILE`, or the same of the whole system (`fs.file-max`).
     OpenFiles,
+    /// 6144, [`UNPROVEN_MAX`](crate::limits::UNPROVEN_MAX): the oldest of their transfers give way.
+    UnprovenWaiting,
     /// 6656, [`UNPROVEN_HELD_MAX`](crate::limits::UNPROVEN_HELD_MAX)
     Unproven,
     /// 5888, [`UNPROVEN_PER_PREFIX_MAX`](crate::limits::UNPROVEN_PER_PREFIX_MAX)
@@ -44,6 +46,7 @@ impl Limit {
             Self::FreeDisk => "--min-free",
             Self::UploadSize => "--max-upload-size",
             Self::OpenFiles => "RLIMIT_NOFILE",
+            Self::UnprovenWaiting => "UNPROVEN_MAX",
             Self::Unproven => "UNPROVEN_HELD_MAX",
             Self::UnprovenPerPrefix => "UNPROVEN_PER_PREFIX_MAX",
             Self::RefusalsPerPrefix => "ERRORS_PER_PREFIX_MAX",
@@ -64,6 +67,7 @@ impl Limit {
             Self::FreeDisk => "an upload would leave less of the disk than is to stay free",
             Self::UploadSize => "an upload is larger than it may be",
             Self::OpenFiles => "the process has as many files open as it may have",
+            Self::UnprovenWaiting => "too many clients have not answered yet, and the oldest give way",
             Self::Unproven => "too many clients have not answered yet",
             Self::UnprovenPerPrefix => "too many clients of one network have not answered yet",
             Self::RefusalsPerPrefix => "one network has had as many refusals as it gets in a second",

@@ -223,10 +223,10 @@ impl Driver {
             SessionMessage::Written => self.read_upload(),
             SessionMessage::DeadlinePassed => self.on_deadline(),
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
-            SessionMessage::GiveUp => {
+            SessionMessage::GiveUp(limit) => {
                 // The answer may be here.
                 self.take_datagrams(None);
-                self.forsake();
+                self.forsake(limit);
             }
             SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
             SessionMessage::End(failure) => self.fail(failure.into()),
@@ -349,8 +349,13 @@ impl Driver {
     }
 
     /// Others need the room; nothing is lost if the peer hasn't answered.
-    pub(super) fn forsake(&mut self) {
+    pub(super) fn forsake(&mut self, limit: Option<Limit>) {
         if !self.is_proven {
+            {
+                let mut held = self.lease.hold();
+                held.summary.limit = limit;
+                held.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
+            }
             self.leave(Input::Forsaken, Outcome::Unanswered);
         }
     }

@@ -11,11 +11,18 @@ struct Crowd {
     table: Arc<LivePeers>,
     unproven: Unproven,
     states: Vec<Arc<PeerState>>,
+    /// Why some gave way.
+    limits: Vec<Limit>,
 }
 
 impl Crowd {
     fn new() -> Self {
-        Self { table: LivePeers::new(1), unproven: Unproven::default(), states: Vec::new() }
+        Self {
+            table: LivePeers::new(1),
+            unproven: Unproven::default(),
+            states: Vec::new(),
+            limits: Vec::new(),
+        }
     }
 
     /// One more, of which the address is this; the address of the one that gave way.
@@ -24,7 +31,10 @@ impl Crowd {
         self.unproven.admit(state.peer().ip());
         let gone = self.unproven.add(&state);
         self.states.push(state);
-        gone.map(|state| state.peer().ip())
+        gone.map(|(state, limit)| {
+            self.limits.push(limit);
+            state.peer().ip()
+        })
     }
 
     fn count(&self) -> usize {
@@ -62,6 +72,7 @@ fn a_million_from_everywhere_are_no_more_than_there_is_room_for_and_the_oldest_g
         assert!(crowd.unproven.count.load(Ordering::Relaxed) <= UNPROVEN_MAX);
     }
     assert_eq!((crowd.count(), gone), (UNPROVEN_MAX, UNPROVEN_MAX * 3));
+    assert!(crowd.limits.iter().all(|limit| *limit == Limit::UnprovenWaiting));
     // A client of a network that nobody else is of has the time in which a place for each prefix is filled anew, twice over at least.
     let honest = IpAddr::from([203, 0, 113, 9]);
     crowd.add(honest);
@@ -83,6 +94,7 @@ fn a_flood_from_one_network_drives_out_its_own() {
     let driven_out = gone.iter().filter(|ip| honest.contains(ip)).count();
     assert!(driven_out < 10, "{driven_out}");
     assert!(gone.len() >= UNPROVEN_PER_PREFIX_MAX);
+    assert!(crowd.limits.contains(&Limit::UnprovenPerPrefix));
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,11 +17,12 @@ use crate::actors::service::Service;
 use crate::actors::session::Session;
 use crate::actors::switchboard::Switchboard;
 use crate::actors::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
-use crate::error::{Failure, Fault};
+use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
 use crate::supervision::{Exit, start_temporary};
+use crate::transfer::Outcome;
 use crate::wire::Packet;
 
 /// A transfer whose client is the test.
@@ -143,6 +144,24 @@ fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
     stage.client.send(&ack(2)).unwrap();
     stage.expect(&data(3, &[7; 6]));
     end(second);
+}
+
+#[test]
+fn a_transfer_that_gives_way_names_the_limit() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    store.insert(Name::from_request(b"file").unwrap(), "never acknowledged");
+    for (limit, why) in [(Some(Limit::UnprovenWaiting), Some("it gave way: UNPROVEN_MAX")), (None, None)] {
+        let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store.clone()));
+        let arbiter = stage.arbiter();
+        stage.expect(&data(1, b"never acknowledged"));
+        stage.lease.peer_state.forsake(limit);
+        wait_until("reported", || !stage.service.history.all().is_empty());
+        let report = stage.service.history.all().swap_remove(0);
+        assert_eq!(report.outcome, Outcome::Unanswered);
+        assert_eq!((report.limit, report.detail.as_deref()), (limit, why));
+        end(arbiter);
+    }
 }
 
 #[test]
