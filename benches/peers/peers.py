@@ -2,11 +2,17 @@
 """Measure TFTP servers side by side, in one run, with one client.
 
     peers.py [--only NAME,NAME] [--case CASE,CASE] [--rounds 3] [--server 'NAME=CMD'] [--json FILE]
+             [--busy N] [--delay-ms X]
 
-A --server is added, or takes the place of one of that name. Its CMD may use {port} and {root}, and runs in {root}. Every
-round runs every server once, in turn, so that a drift of the machine's speed falls on all alike; the table gives medians, and the
-ratio of each to the case's floor (tftpfloor: the least that a machine can do). "client busy" is the client's share of the one processor that it can use: near
-100 % it is the client that limits. Processor time is the whole process tree's (a cpuacct cgroup), memory is the tree's peak proportional share (PSS). Needs gcc, and root for dnsmasq's port 69 and the cgroups. Loopback only.
+A --server is added, or takes the place of one of that name. Its CMD may use {host}, {port} and
+{root}, and runs in {root}; without {port} it is a build of stagecoach, which gets its usual
+arguments. With a server named "old" and one named "new", every case ends with the ratio new/old.
+Every round runs every server once, in turn (every second round in reverse), so that a drift of the
+machine's speed falls on all alike; the table gives medians, and the ratio of each to the case's
+floor (tftpfloor: the least that a machine can do). "client busy" is the client's share of the one
+processor that it can use: near 100 % it is the client that limits. Processor time is the whole
+process tree's (a cpuacct cgroup), memory is the tree's peak proportional share (PSS). Needs gcc, and
+root for dnsmasq's port 69, the cgroups and the namespaces of --delay-ms.
 """
 import argparse
 import json
@@ -22,33 +28,37 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True  # No __pycache__ beside the sources.
+from situation import busy_processors, network
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 STAGECOACH = os.path.join(HERE, "../../target/release/stagecoach")
-OURS = shlex.quote(STAGECOACH) + " --host 127.0.0.1 -p {port} --root {root}"
+OUR_ARGUMENTS = " --host {host} -p {port} --root {root}"
+OURS = shlex.quote(STAGECOACH) + OUR_ARGUMENTS
 KB, MB = 1 << 10, 1 << 20
 
 # name: (command, the port if it has no choice)
 SERVERS = {
-    "floor": ("{tools}/tftpfloor {port} {root}/{file}", None),
-    "floor-many": ("{tools}/tftpfloor -e {port} {root}/{file}", None),
-    "floor-put": ("{tools}/tftpfloor -w {root} {port} {root}/{file}", None),
+    "floor": ("{tools}/tftpfloor -a {host} {port} {root}/{file}", None),
+    "floor-many": ("{tools}/tftpfloor -a {host} -e {port} {root}/{file}", None),
+    "floor-put": ("{tools}/tftpfloor -a {host} -w {root} {port} {root}/{file}", None),
     "stagecoach": (OURS, None),
     "asleep": (OURS + " --poll-us 0", None),
     "no-fsync": (OURS + " --no-fsync", None),
-    "tftpd-hpa": ("in.tftpd -L -a 127.0.0.1:{port} -s {root} -u root -c", None),
+    "tftpd-hpa": ("in.tftpd -L -a {host}:{port} -s {root} -u root -c", None),
     "atftpd": (
-        "atftpd --daemon --no-fork --port {port} --bind-address 127.0.0.1"
+        "atftpd --daemon --no-fork --port {port} --bind-address {host}"
         " --user root --group root --maxthread 20000 {root}",
         None,
     ),
     "dnsmasq": (
-        "dnsmasq -k -C /dev/null -p 0 --enable-tftp --tftp-root={root} --listen-address=127.0.0.1"
+        "dnsmasq -k -C /dev/null -p 0 --enable-tftp --tftp-root={root} --listen-address={host}"
         " --bind-interfaces --tftp-max=20000 --user=root --log-facility=/dev/null",
         69,
     ),
-    "rs-tftpd": ("tftpd -i 127.0.0.1 -p {port} -d {root} -q -q -q", None),
-    "r-tftpd": ("r-tftpd -p {port} -l 127.0.0.1 -m 20000 --disable-proxy", None),
-    "py3tftp": ("py3tftp --host 127.0.0.1 -p {port}", None),
+    "rs-tftpd": ("tftpd -i {host} -p {port} -d {root} -q -q -q", None),
+    "r-tftpd": ("r-tftpd -p {port} -l {host} -m 20000 --disable-proxy", None),
+    "py3tftp": ("py3tftp --host {host} -p {port}", None),
 }
 
 # name: (the server's file, its size, what tftpload is told)
@@ -70,7 +80,8 @@ CASES = {
     "loss5w16": ("f4m", 4 * MB, "get -n 1 --blksize 1428 --window 16 --drop 5 --timeout-ms 1000"),
 }
 
-# Those that play in some cases only. The floors: none under loss, for they repeat nothing. And stagecoach without its polling, and without its care for the disk.
+# Those that play in some cases only. The floors: none under loss, for they repeat nothing. And
+# stagecoach without its polling, and without its care for the disk.
 FLOORS = {
     "floor": {"lock512", "lock1428", "lock65464", "win16", "win64"},
     "floor-many": {"small", "miss", "storm100", "storm1000", "storm1000w"},
@@ -81,6 +92,26 @@ VARIANTS = {"asleep": {"lock512", "lock1428", "lock65464", "put"}, "no-fsync": {
 BY_TRANSFERS = {"small", "miss"}
 # Of cases whose rates swing most from one start of a server to the next, so many times the rounds.
 TIMES = {"storm1000": 2, "put": 3, "putwin16": 5}
+# With a delay, files are halved until the round trips of a run take no longer.
+ROUND_TRIPS_S = 10
+
+
+def case_for(name, delay_ms):
+    """The case, with a file that can be transferred in time over a network with that delay."""
+    file, size, args = CASES[name]
+
+    def number(option, default):
+        words = args.split()
+        return int(words[words.index(option) + 1]) if option in words else default
+
+    def round_trips():
+        blocks = size // (number("--blksize", 512) * number("--window", 1)) + 1
+        return blocks * number("-n", 1) / number("-c", 1)
+
+    while size > 64 * KB and round_trips() * delay_ms / 1000 > ROUND_TRIPS_S:
+        size //= 2
+        file = f"f{size // KB}k" if size % MB else f"f{size // MB}m"
+    return file, size, args
 
 
 def free_port():
@@ -117,24 +148,29 @@ def pss_kb(pid):
 class Server:
     """A running server, and what it uses."""
 
-    def __init__(self, name, command, port, root, file, tools):
+    def __init__(self, name, command, port, bench, file):
         self.port = port or free_port()
         self.group = f"/sys/fs/cgroup/cpuacct/tftpbench-{os.getpid()}-{name}"
         try:
             os.makedirs(self.group, exist_ok=True)
         except OSError:
             self.group = None
+        command = command.format(host=bench.net.host, port=self.port, root=bench.root, file=file, tools=bench.tools)
         self.process = subprocess.Popen(
-            shlex.split(command.format(port=self.port, root=root, file=file, tools=tools)),
-            cwd=root, preexec_fn=self.enter_group,
+            [*bench.net.for_server, *shlex.split(command)],
+            cwd=bench.root, preexec_fn=self.enter_group,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        time.sleep(0.6)
-        if self.process.poll() is not None:
-            raise RuntimeError(f"{name} exited with {self.process.returncode}")
         self.peak_kb, self.over = 0, threading.Event()
         self.watcher = threading.Thread(target=self.watch, daemon=True)
         self.watcher.start()
+        try:
+            time.sleep(0.6)
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{name} exited with {self.process.returncode}")
+        except BaseException:  # ^C too
+            self.close()
+            raise
 
     def enter_group(self):
         os.setpgid(0, 0)
@@ -172,14 +208,38 @@ class Server:
                 pass
 
 
-def load(server, case, root, tools, seed, limit_s):
+class Bench:
+    """The directory, the network and the cases of one run of this program."""
+
+    def __init__(self, directory, options):
+        self.tools, self.root = directory + "/tools", directory + "/root"
+        self.options, self.net = options, None
+        names = options.case.split(",") if options.case else CASES
+        self.cases = {name: case_for(name, options.delay_ms) for name in names}
+
+    def prepare(self):
+        os.mkdir(self.tools)
+        os.mkdir(self.root)
+        os.chmod(self.root, 0o777)
+        for tool in ("tftpload", "tftpfloor", "netdelay"):
+            subprocess.run(["gcc", "-O2", "-o", f"{self.tools}/{tool}", f"{HERE}/{tool}.c"], check=True)
+        for file, size, _ in self.cases.values():
+            if not os.path.exists(f"{self.root}/{file}"):
+                with open(f"{self.root}/{file}", "wb") as octets:
+                    octets.write(os.urandom(size))
+                os.chmod(f"{self.root}/{file}", 0o644)
+
+
+def load(server, case, bench, seed):
     """One run of the client: what it says, and what the server used."""
-    file, _, args = CASES[case]
+    file, _, args = bench.cases[case]
+    root, limit_s = bench.root, bench.options.limit_s
     remote = {"get": file, "put": "up-%d", "miss": "nope-%d"}[args.split()[0]]
-    command = [tools + "/tftpload", *shlex.split(args), "--port", str(server.port), "--name", remote]
+    command = [*bench.net.for_client, bench.tools + "/tftpload", *shlex.split(args)]
+    command += ["--host", bench.net.host, "--port", str(server.port), "--name", remote]
     command += ["--ref", f"{root}/{file}", "--limit-s", str(limit_s), "--seed", str(seed)]
     before = server.cpu_s()
-    output = subprocess.run(command, capture_output=True, text=True).stdout
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
     told = json.loads(output or '{"ok": 0, "failed": 1, "error": "no output"}')
     told["server_cpu_s"], told["pss_kb"] = server.cpu_s() - before, server.peak_kb
     if args.startswith("put") and told["ok"] and not same(f"{root}/up-0", f"{root}/{file}"):
@@ -198,25 +258,28 @@ def same(one, other):
         return left.read() == right.read()
 
 
-def run_case(case, servers, root, tools, options):
-    results = {name: [] for name in servers}
-    for seed in range(1, options.rounds * TIMES.get(case, 1) + 1):
-        for name, (command, port) in servers.items():
-            if case not in (FLOORS | VARIANTS).get(name, CASES):
-                continue
+def run_case(case, servers, bench):
+    results = {name: [] for name in servers if case in (FLOORS | VARIANTS).get(name, CASES)}
+    for seed in range(1, rounds_of(case, bench) + 1):
+        for name in list(results) if seed % 2 else reversed(results):
+            command, port = servers[name]
             try:
-                server = Server(name, command, port, root, CASES[case][0], tools)
+                server = Server(name, command, port, bench, bench.cases[case][0])
             except RuntimeError as error:
                 results[name].append({"ok": 0, "failed": 1, "error": str(error)})
                 continue
             try:
-                results[name].append(load(server, case, root, tools, seed, options.limit_s))
+                results[name].append(load(server, case, bench, seed))
             finally:
                 server.close()
-    return {name: result for name, result in results.items() if result}
+    return results
 
 
-def rows_of(case, results):
+def rounds_of(case, bench):
+    return bench.options.rounds * TIMES.get(case, 1)
+
+
+def rows_of(case, results, options):
     def median(name, key):
         return statistics.median(result.get(key, float("nan")) for result in results[name])
 
@@ -225,30 +288,50 @@ def rows_of(case, results):
     for name, result in results.items():
         rate, cpu, gb = median(name, unit), median(name, "server_cpu_s"), median(name, "bytes") / 1e9
         yield {
-            "case": case, "server": name, "rate": rate, "unit": unit,
+            "case": case, "busy": options.busy, "delay_ms": options.delay_ms,
+            "server": name, "rate": rate, "unit": unit,
             "x_floor": rate / base if base else None,
             "cpu": cpu / gb if gb and unit == "mb_s" else cpu,
             "client_busy": statistics.median(one.get("client_cpu_s", 0) / (one.get("wall_s") or 1) for one in result),
             "pss_kb": median(name, "pss_kb"),
             "first_us_p50": median(name, "first_us_p50"), "done_us_p99": median(name, "done_us_p99"),
             "rates": [one.get(unit) for one in result],
+            "cpus": [one.get("server_cpu_s") for one in result],
             "failed": sum(one.get("failed", 0) for one in result),
             "error": next((one["error"] for one in result if one.get("error")), ""),
         }
 
 
-def print_table(case, rows, rounds):
-    file, _, args = CASES[case]
-    print(f"\n## {case}: {args} ({file}), median of {rounds}")
+def ratio_of(rows, key):
+    """New by old, round by round, in words; the empty string without both."""
+    by_name = {row["server"]: row[key] for row in rows}
+    pairs = zip(by_name.get("new", []), by_name.get("old", []))
+    ratios = [new / old for new, old in pairs if new and old]
+    return f"{statistics.median(ratios):.3f} ({min(ratios):.3f}..{max(ratios):.3f})" if ratios else ""
+
+
+def print_table(case, rows, bench):
+    file, _, args = bench.cases[case]
+    options = bench.options
+    situation = f", --busy {options.busy}" if options.busy else ""
+    situation += f", --delay-ms {options.delay_ms:g}" if options.delay_ms else ""
+    print(f"\n## {case}: {args} ({file}), median of {rounds_of(case, bench)}{situation}")
     unit = rows[0]["unit"] if rows else ""
-    print(f"{'server':14}{unit:>12}{'x floor':>9}{'cpu s/GB':>10}{'client busy':>13}{'pss MB':>8}{'first us':>10}{'p99 done ms':>13}{'failed':>8}  error")
+    print(
+        f"{'server':14}{unit:>12}{'x floor':>9}{'cpu s/GB':>10}{'client busy':>13}{'pss MB':>8}{'first us':>10}"
+        f"{'p99 done ms':>13}{'failed':>8}  error"
+    )
     for row in rows:
         ratio = float("nan") if row["x_floor"] is None else row["x_floor"]
         print(
-            f"{row['server']:14}{row['rate']:12.1f}{ratio:9.2f}{row['cpu']:10.2f}{row['client_busy']:13.0%}{row['pss_kb'] / 1024:8.1f}"
-            f"{row['first_us_p50']:10.0f}{row['done_us_p99'] / 1000:13.1f}{row['failed']:8d}  {row['error'][:60]}",
+            f"{row['server']:14}{row['rate']:12.1f}{ratio:9.2f}{row['cpu']:10.2f}{row['client_busy']:13.0%}"
+            f"{row['pss_kb'] / 1024:8.1f}{row['first_us_p50']:10.0f}{row['done_us_p99'] / 1000:13.1f}"
+            f"{row['failed']:8d}  {row['error'][:60]}",
             flush=True,
         )
+    if ratio_of(rows, "rates"):
+        rate, cpu = ratio_of(rows, "rates"), ratio_of(rows, "cpus")
+        print(f"new/old, median (least..most) of the rounds: rate {rate}, cpu {cpu}")
 
 
 def parse_options():
@@ -259,13 +342,24 @@ def parse_options():
     parser.add_argument("--server", action="append", default=[], metavar="NAME=CMD")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
     parser.add_argument("--limit-s", type=int, default=40, help="seconds that one run may take")
-    return parser.parse_args()
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="programs that keep processors busy meanwhile")
+    parser.add_argument("--delay-ms", type=float, default=0, metavar="X", help="milliseconds added to a round trip")
+    options = parser.parse_args()
+    if options.delay_ms and any("127.0.0.1" in server for server in options.server):
+        parser.error("with --delay-ms the server isn't at 127.0.0.1: write {host}")
+    return options
 
 
 def chosen_servers(options):
     servers = dict(SERVERS)
     for server in options.server:
         name, command = server.split("=", 1)
+        words = shlex.split(command)
+        if "/" in words[0]:
+            words[0] = os.path.abspath(words[0])  # The server runs in another directory.
+        command = shlex.join(words)
+        if "{port}" not in command:
+            command += OUR_ARGUMENTS
         servers[name] = (command, None)
     found = {}
     for name in options.only.split(",") if options.only else servers:
@@ -278,29 +372,21 @@ def chosen_servers(options):
 
 
 def main():
+    # SIGTERM ends the servers, the busy programs and the relay too, as ^C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options = parse_options()
     servers = chosen_servers(options)
-    cases = options.case.split(",") if options.case else list(CASES)
     directory = tempfile.mkdtemp(prefix="tftpbench-")
     try:
         # Some servers give their rights away before they read.
         os.chmod(directory, 0o755)
-        tools, root = directory + "/tools", directory + "/root"
-        os.mkdir(tools)
-        os.mkdir(root)
-        os.chmod(root, 0o777)
-        for tool in ("tftpload", "tftpfloor"):
-            subprocess.run(["gcc", "-O2", "-o", f"{tools}/{tool}", f"{HERE}/{tool}.c"], check=True)
-        for file, size, _ in (CASES[case] for case in cases):
-            if not os.path.exists(f"{root}/{file}"):
-                with open(f"{root}/{file}", "wb") as octets:
-                    octets.write(os.urandom(size))
-                os.chmod(f"{root}/{file}", 0o644)
-        rows = []
-        for case in cases:
-            of_case = list(rows_of(case, run_case(case, servers, root, tools, options)))
-            print_table(case, of_case, options.rounds * TIMES.get(case, 1))
-            rows += of_case
+        bench, rows = Bench(directory, options), []
+        bench.prepare()
+        with busy_processors(options.busy), network(bench.tools + "/netdelay", options.delay_ms) as bench.net:
+            for case in bench.cases:
+                of_case = list(rows_of(case, run_case(case, servers, bench), options))
+                print_table(case, of_case, bench)
+                rows += of_case
         if options.json:
             with open(options.json, "w") as file:
                 json.dump(rows, file, indent=1)
