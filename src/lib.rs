@@ -8,8 +8,8 @@
 //! | [`daemon`] | assembly: the one room that knows everybody |
 //! | [`settings`] | values that have been checked |
 //! | [`actors`] | the shell: listener, session, reader, writer, registry |
-//! | [`supervision`] | actors that may fail: nets that catch them, supervisors that start them again |
 //! | [`extend`] | the seams at which developers add what we did not think of |
+//! | [`supervision`] | actors that may fail: nets that catch them, supervisors that start them again |
 //! | [`observe`] | facts that happened, and who hears them |
 //! | [`policy`] | who may do what: no sockets, no files |
 //! | [`store`] | where bytes live: a directory, memory |
