@@ -269,14 +269,10 @@ pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.
 pub const POLL_US_MAX: u64 = 1000;
-/// How long a session that polls within windows does so for a window to begin: its sender has only to be woken by the ACK.
-pub const POLL_WINDOW: Duration = Duration::from_micros(20);
 /// Time after which a session that polls, though always with success, lets its arbiter look after timers, messages and other sockets.
 pub const POLL_TURN: Duration = Duration::from_micros(500);
 /// Exchanges with a client that are timed together to tell whether polling pays: enough to even out a few pauses of a busy machine.
 pub const POLL_BATCH: u32 = 128;
-/// The same of windows, which take longer each.
-pub const POLL_BATCH_WINDOWS: u32 = 32;
 /// Batches after which a session that polls sleeps through one, to see what that takes by now: some 0.2 s.
 pub const POLL_BATCHES_MAX: u32 = 64;
 /// Batches in a row in which polling doesn't pay, and it ends: of one alone somebody else's work may have been the cause.

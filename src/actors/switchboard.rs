@@ -56,10 +56,6 @@ struct Line {
 struct Schedule {
     /// Those who had more to take than fits a turn, each once.
     again: Vec<DefaultKey>,
-    /// Those whose sockets the kernel didn't take back into the set, each once, and when it is
-    /// asked again.
-    apart: Vec<DefaultKey>,
-    apart_until: Option<Instant>,
     /// The board's task, which sleeps until the first of them.
     waker: Option<Waker>,
 }
@@ -79,8 +75,6 @@ struct Desk {
     sharing: Vec<u64>,
     hands: Vec<Hand>,
     sleep: Pin<Box<Sleep>>,
-    /// Until the kernel is asked again for those who are apart.
-    sleep_apart: Pin<Box<Sleep>>,
 }
 
 impl Switchboard {
@@ -98,9 +92,8 @@ impl Switchboard {
         actix::spawn(async move {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
             let hands = std::iter::repeat_with(Hand::new).take(limits::SOCKETS_AT_ONCE).collect();
-            let [asleep, asleep_apart] = [(); 2].map(|()| Box::pin(sleep_until(Instant::now())));
-            let mut desk =
-                Desk { events, sharing: Vec::new(), hands, sleep: asleep, sleep_apart: asleep_apart };
+            let asleep = Box::pin(sleep_until(Instant::now()));
+            let mut desk = Desk { events, sharing: Vec::new(), hands, sleep: asleep };
             while let Err(panic) = poll_fn(|cx| board.caught_poll(cx, &mut desk)).await {
                 service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
                 sleep(limits::SWITCHBOARD_PAUSE).await;
@@ -163,7 +156,6 @@ impl Switchboard {
             None => false,
         };
         let more = self.serve_sharing(cx, desk) || more;
-        self.look_apart(cx, &mut desk.sleep_apart);
         self.look(cx, &mut desk.sleep);
         if more || !self.schedule.borrow().again.is_empty() {
             // Timers and messages have their turn first. (Woken at once, this task would have many before the runtime looks for those.)
@@ -203,51 +195,8 @@ impl Switchboard {
         self.follow_up(line, driver);
     }
 
-    /// Takes the socket of a driver that polls out of the set, until its turn is over: to tell of each datagram costs whoever brings it.
-    fn set_apart(&self, driver: &mut Driver) {
-        if driver.polls_windows()
-            && let (Some(set), Some(socket)) = (&self.set, driver.link.socket())
-        {
-            driver.is_apart = set.remove(socket).is_ok();
-        }
-    }
-
-    /// Puts it back: what has come meanwhile is told of then.
-    fn put_back(&self, line: DefaultKey, driver: &mut Driver) {
-        if let (Some(set), Some(socket)) = (&self.set, driver.link.socket()) {
-            driver.is_apart = set.add(socket, token(line)).is_err();
-            if driver.is_apart {
-                // The kernel has no room for it just now: the driver looks by itself, now and then.
-                self.schedule.borrow_mut().add_apart(line);
-            }
-        }
-    }
-
-    /// Has those look at their sockets whom nobody tells of what comes, and offers them to the
-    /// kernel again, if it is time.
-    fn look_apart(&self, cx: &mut Context<'_>, sleep: &mut Pin<Box<Sleep>>) {
-        loop {
-            let Some(until) = self.schedule.borrow().apart_until else { return };
-            if sleep.deadline() != until {
-                sleep.as_mut().reset(until);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            let apart = self.schedule.borrow_mut().take_apart();
-            for line in apart {
-                if let Some(driver) = self.driver(line) {
-                    self.serve(line, &mut driver.borrow_mut(), |driver| driver.turn(None, Instant::now()));
-                }
-            }
-        }
-    }
-
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
-        if driver.is_apart {
-            self.put_back(line, driver);
-        }
         if std::mem::take(&mut driver.has_new_socket)
             && let (Some(set), Some(strangers)) = (&self.set, driver.link.strangers())
         {
@@ -333,19 +282,6 @@ impl Schedule {
     fn add_again(&mut self, line: DefaultKey) {
         self.again.push(line);
         self.wake();
-    }
-
-    fn add_apart(&mut self, line: DefaultKey) {
-        if !self.apart.contains(&line) {
-            self.apart.push(line);
-            self.apart_until.get_or_insert_with(|| Instant::now() + limits::SOCKET_ADDED_AGAIN_AFTER);
-            self.wake();
-        }
-    }
-
-    fn take_apart(&mut self) -> Vec<DefaultKey> {
-        self.apart_until = None;
-        std::mem::take(&mut self.apart)
     }
 
     fn wake(&mut self) {

@@ -59,11 +59,6 @@ pub trait Link: fmt::Debug + 'static {
     /// kernel can. To ask again changes nothing.
     fn expect_runs(&mut self) {}
 
-    /// Whether that may still be so: not where the peer's datagrams have come one by one for long enough.
-    fn expects_runs(&self) -> bool {
-        false
-    }
-
     /// Whether it makes sense to look for datagrams again and again, without waiting.
     fn may_be_polled(&self) -> bool {
         true

@@ -217,10 +217,6 @@ impl Link for UdpLink {
         self.alone = 0;
     }
 
-    fn expects_runs(&self) -> bool {
-        self.runs
-    }
-
     fn dedicate(&mut self, peer: SocketAddr) -> bool {
         if self.local_addr.ip().is_unspecified() {
             // To connect would choose one of several addresses that the peer may send to.

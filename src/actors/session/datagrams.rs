@@ -91,7 +91,6 @@ impl Driver {
         self.turn_began = None;
         if !self.backlog {
             // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
-            self.poll_window();
             self.poll_datagrams();
         }
     }
@@ -143,10 +142,9 @@ impl Driver {
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
     pub(super) fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
-        let (mut taken, mut poll_until) = (0, None);
+        let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
             let next = first.take().or_else(|| self.receive(&mut scratch.current));
-            let next = next.or_else(|| self.look_for_more(&mut scratch.current, &mut poll_until));
             let Some(arrived) = next else { return false };
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
@@ -155,7 +153,6 @@ impl Driver {
                 is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
             }
             if is_answered {
-                self.note_window();
                 return false;
             }
         }

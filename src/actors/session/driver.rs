@@ -50,8 +50,6 @@ pub(in crate::actors) struct Driver {
     pub(in crate::actors) backlog: bool,
     /// The switchboard has noted that.
     pub(in crate::actors) is_queued: bool,
-    /// The switchboard isn't told of what the socket has.
-    pub(in crate::actors) is_apart: bool,
     /// The peer sends windows, and this end one answer to each.
     pub(super) is_receiver: bool,
     /// Each block waits for the answer to the one before it.
@@ -149,7 +147,6 @@ impl Driver {
             is_proven: false,
             backlog: false,
             is_queued: false,
-            is_apart: false,
             is_lock_step: false,
             awaits_answer: false,
             ack: [0; 4],

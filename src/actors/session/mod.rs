@@ -18,8 +18,6 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 
 use self::asking::Question;
 pub(super) use self::driver::Driver;
-#[cfg(test)]
-pub(super) use self::polling::poll_always;
 pub(super) use self::sending::Departure;
 use super::lease::Lease;
 use super::messages::{SessionAddr, SessionMessage};

@@ -50,15 +50,15 @@ impl Habit {
         failures: 0,
     };
 
-    /// Whether to poll for the next answer. So many of them are timed together.
-    fn poll_next(&mut self, now: Instant, batch: u32) -> bool {
+    /// Whether to poll for the next answer.
+    fn poll_next(&mut self, now: Instant) -> bool {
         if self.at_work > 1 {
             self.began = None;
             return false;
         }
         self.exchanges += 1;
         match self.began {
-            Some(_) if self.exchanges < batch => return self.polling,
+            Some(_) if self.exchanges < limits::POLL_BATCH => return self.polling,
             Some(began) => self.judge(now - began),
             None => {}
         }
@@ -107,14 +107,6 @@ impl Habit {
     }
 }
 
-/// From now on polling pays on this thread, for as long as the sessions at work are the same.
-#[cfg(test)]
-pub(in crate::actors) fn poll_always() {
-    Habit::change(|habit| {
-        (habit.polling, habit.batches_left, habit.asleep) = (true, u32::MAX, Duration::from_secs(3600));
-    });
-}
-
 impl AtWork {
     /// One more on this thread.
     pub(super) fn new() -> Self {
@@ -145,7 +137,7 @@ impl Driver {
         let began = Instant::now();
         let mut now = began;
         while self.may_poll()
-            && Habit::change(|habit| habit.poll_next(now, limits::POLL_BATCH))
+            && Habit::change(|habit| habit.poll_next(now))
             && now - began < limits::POLL_TURN
         {
             let mut scratch = Scratch::take();
@@ -161,60 +153,6 @@ impl Driver {
             }
             now = Instant::now();
         }
-    }
-
-    /// Waits without sleep for the next datagram of a window that has begun to come, where that pays: no longer in all than until `poll_until`, which is decided on
-    /// when it is wanted.
-    pub(super) fn look_for_more(
-        &mut self,
-        buffer: &mut [u8],
-        poll_until: &mut Option<Instant>,
-    ) -> Option<Arrived> {
-        if self.awaits_answer || !self.polls_windows() {
-            return None;
-        }
-        let now = Instant::now();
-        let until = *poll_until.get_or_insert(now + limits::POLL_TURN);
-        if now < until { self.look(buffer, now + self.poll) } else { None }
-    }
-
-    /// Waits without sleep for the window that follows the one that was answered just now, once; not while the writer is at work, who may need the processor.
-    pub(super) fn poll_window(&mut self) {
-        if !self.awaits_answer || !self.polls_windows() || !self.lease.upload.is_written() {
-            return;
-        }
-        self.hear_of_stored();
-        let mut scratch = Scratch::take();
-        let until = Instant::now() + self.poll.min(limits::POLL_WINDOW);
-        if let Some(arrived) = self.look(&mut scratch.current, until) {
-            self.backlog = self.take_answer(Some(arrived), &mut scratch);
-        }
-        scratch.give_back();
-    }
-
-    /// A window has been answered: how long they take, with and without sleep, decides about the next ones.
-    pub(super) fn note_window(&self) {
-        if ARBITER.get().at_work == 1 && self.has_windows_to_come() {
-            Habit::change(|habit| habit.poll_next(Instant::now(), limits::POLL_BATCH_WINDOWS));
-        }
-    }
-
-    /// Whether windows are polled for just now. Then nobody has to tell that there is something.
-    pub(in crate::actors) fn polls_windows(&self) -> bool {
-        // First what lies in the driver: whoever reads has no more to be looked up.
-        self.has_windows_to_come() && {
-            let Habit { at_work, polling, .. } = ARBITER.get();
-            polling && at_work == 1
-        }
-    }
-
-    /// (A sender that hands out runs has sent the rest by the time that one of them is here, or needs long for it.)
-    fn has_windows_to_come(&self) -> bool {
-        self.is_receiver
-            && !self.is_lock_step
-            && self.at_work.is_some()
-            && self.poll > Duration::ZERO
-            && !self.link.expects_runs()
     }
 
     /// Whether the peer is the one that is waited for: not the reader, nor anybody else on this arbiter.

@@ -1,5 +1,4 @@
 mod ahead;
-mod apart;
 mod dedication;
 mod ended;
 mod looks;

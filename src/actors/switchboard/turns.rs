@@ -86,7 +86,6 @@ impl Switchboard {
         // One that is to have another turn has it then, and takes what has come since; but what was
         // received already is nowhere else.
         if !driver.is_queued || first.is_some() {
-            self.set_apart(driver);
             driver.turn(first, now);
         }
     }

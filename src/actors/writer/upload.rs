@@ -154,12 +154,6 @@ impl Upload {
         state.stored > state.told
     }
 
-    /// Whether all that was given is written.
-    pub(in crate::actors) fn is_written(&self) -> bool {
-        let state = self.state();
-        state.stored == state.appended
-    }
-
     /// Why the upload is over.
     pub(in crate::actors) fn fault(&self) -> Option<Fault> {
         self.state().fault.clone()

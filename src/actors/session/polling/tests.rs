@@ -36,7 +36,7 @@ impl Clock {
         let mut habit = Habit::NEW;
         habit.change_sessions(1);
         let mut clock = Self { habit, now: Instant::now() };
-        assert!(!clock.habit.poll_next(clock.now, limits::POLL_BATCH));
+        assert!(!clock.habit.poll_next(clock.now));
         clock
     }
 
@@ -45,10 +45,7 @@ impl Clock {
         let polled = self.habit.polling;
         for left in (0..limits::POLL_BATCH).rev() {
             self.now += if polled { polling } else { asleep };
-            assert!(
-                self.habit.poll_next(self.now, limits::POLL_BATCH) == polled || left == 0,
-                "a batch is of one kind"
-            );
+            assert!(self.habit.poll_next(self.now) == polled || left == 0, "a batch is of one kind");
         }
         self.habit.polling
     }
@@ -102,7 +99,7 @@ fn a_transfer_that_has_company_is_not_polled_for() {
     clock.habit.change_sessions(2);
     assert_eq!(clock.polled_of(100, SLOW, QUICK), 0);
     clock.habit.change_sessions(1);
-    clock.habit.poll_next(clock.now, limits::POLL_BATCH);
+    clock.habit.poll_next(clock.now);
     assert!(clock.polled_of(100, SLOW, QUICK) > 80, "alone again");
 }
 
@@ -121,7 +118,7 @@ fn a_session_counts_from_its_start_to_its_end() {
     assert_eq!(count(), 0);
 }
 
-mod windows;
+mod uploads;
 
 /// Blocks of the file that the client of the link reads, the last of them empty.
 const BLOCKS: u32 = 1001;

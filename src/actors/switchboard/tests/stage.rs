@@ -49,21 +49,11 @@ pub(super) struct Transfer {
 impl Stage {
     /// A client that doesn't answer gets its first packet again after `ack`.
     pub(super) fn new(ack: Duration) -> Self {
-        Self::with(ack, Duration::ZERO)
-    }
-
-    /// One whose sessions may poll.
-    pub(super) fn polling() -> Self {
-        Self::with(Duration::from_secs(1), Duration::from_micros(200))
-    }
-
-    fn with(ack: Duration, poll: Duration) -> Self {
         let store = Memory::new(MemoryOptions::default());
         let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
         store.insert(Name::from_request(b"file").unwrap(), content);
         let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
         service.timeouts = Timeouts { ack, ..service.timeouts };
-        service.poll = poll;
         let service = Arc::new(service);
         let (tell, exits) = mpsc::channel();
         Self { board: Switchboard::start(&service), store, service, peers: LivePeers::new(100), tell, exits }

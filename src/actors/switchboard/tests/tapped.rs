@@ -5,7 +5,7 @@ use super::*;
 /// What happens at the link.
 pub(super) enum Tap<'a> {
     /// The session looks whether there is something in the socket.
-    Look(&'a UdpSocket),
+    Look,
     /// It has received something.
     Received,
     /// It sends.
@@ -39,7 +39,7 @@ impl Link for Tapped {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        (self.tap)(Tap::Look(self.link.socket().unwrap()));
+        (self.tap)(Tap::Look);
         let arrived = self.link.receive(buffer)?;
         (self.tap)(Tap::Received);
         Ok(arrived)
