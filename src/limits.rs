@@ -301,10 +301,6 @@ pub const LOG_CLOSE_MAX: Duration = Duration::from_secs(3);
 pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;
 /// DATA packets that one system call sends: what every kernel with `UDP_SEGMENT` takes (newer ones take 128).
 pub const SEGMENTS_PER_CALL_MAX: usize = 64;
-/// Blocks of a window that are sent ahead of the others to a peer that is alone. A single one would not be a run, and cost more.
-pub const BLOCKS_SENT_AHEAD: u64 = 2;
-/// Blocks of the shortest window that is worth two system calls.
-pub const BLOCKS_SENT_SPLIT_MIN: u64 = 12;
 /// Slices that one system call gathers: a header and a payload for each segment, and room for payloads that straddle
 /// slabs. The array lies on the stack; the kernel would take 1024.
 pub const SLICES_PER_CALL_MAX: usize = 192;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::ReadyList;
-use crate::transfer::{Blocks, Transmit};
+use crate::transfer::Transmit;
 
 /// A transfer's way to its peer: datagrams in and out, and word of peers that are gone.
 ///
@@ -77,14 +77,6 @@ pub trait Link: fmt::Debug + 'static {
     /// # Errors
     /// When the kernel refuses for good (no route, not permitted).
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()>;
-
-    /// The same for a run to a peer beside whom nobody is served just now: what lies in its slabs has been read a moment ago, and is in the processor's cache.
-    ///
-    /// # Errors
-    /// As [`send`](Self::send).
-    fn send_alone(&mut self, to: SocketAddr, blocks: Blocks<'_>) -> io::Result<()> {
-        self.send(to, &Transmit::Blocks(blocks))
-    }
 
     /// The next peer that the network reported unreachable (ICMP), by the address that our datagram was sent to.
     fn take_error(&mut self) -> Option<SocketAddr>;

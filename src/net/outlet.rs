@@ -33,12 +33,7 @@ impl Outlet<'_> {
     }
 
     /// Sends a run of blocks. `segments` tells whether the kernel may be asked to cut it into datagrams, and is cleared where it refuses.
-    pub(super) fn send_blocks(
-        self,
-        mut blocks: Blocks<'_>,
-        segments: &mut bool,
-        how: Gathering,
-    ) -> io::Result<()> {
+    pub(super) fn send_blocks(self, mut blocks: Blocks<'_>, segments: &mut bool) -> io::Result<()> {
         let segment = DATA_HEADER_OCTETS + blocks.blksize();
         let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
         while *segments && at_once > 1 && blocks.remaining() > 1 {
@@ -46,7 +41,7 @@ impl Outlet<'_> {
             if run.count < 2 {
                 break;
             }
-            match run.send(self, segment, how) {
+            match run.send(self, segment) {
                 Err(
                     Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
                 ) => {
@@ -94,17 +89,6 @@ impl Outlet<'_> {
 thread_local! {
     /// Room for a packet that is copied together, and sent before the next one is.
     static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
-    /// The same for a run.
-    static RUN: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(UDP_PAYLOAD_OCTETS_MAX));
-}
-
-/// How the packets of a run come together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gathering {
-    /// The kernel collects headers and payloads from where they lie.
-    ByKernel,
-    /// They are copied together first: that is less work for octets that are in the processor's cache, and more for others.
-    ByCopying,
 }
 
 /// The front of a run of blocks that one system call can send.
@@ -138,14 +122,8 @@ impl<'a> Run<'a> {
         run
     }
 
-    fn send(&self, outlet: Outlet<'_>, segment: usize, how: Gathering) -> nix::Result<()> {
+    fn send(&self, outlet: Outlet<'_>, segment: usize) -> nix::Result<()> {
         let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
-        if how == Gathering::ByCopying {
-            return RUN.with_borrow_mut(|together| {
-                self.copy_to(together);
-                outlet.send_segments(&[IoSlice::new(together)], segment)
-            });
-        }
         let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
         let mut filled = 0;
         for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
@@ -155,14 +133,6 @@ impl<'a> Run<'a> {
             }
         }
         outlet.send_segments(&slices[..filled], segment)
-    }
-
-    fn copy_to(&self, together: &mut Vec<u8>) {
-        together.clear();
-        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
-            together.extend_from_slice(header);
-            block.payload().for_each(|piece| together.extend_from_slice(piece));
-        }
     }
 }
 

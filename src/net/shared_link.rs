@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
 
-use super::outlet::{Gathering, Outlet};
+use super::outlet::Outlet;
 use super::{Arrived, Link, ReadyList};
 use crate::limits::{INBOX_DATAGRAMS_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS};
 use crate::transfer::Transmit;
@@ -136,7 +136,7 @@ impl Link for SharedLink {
         let outlet = Outlet { socket: &self.socket, source: self.source, to: Some(&to) };
         match transmit {
             Transmit::Packet(packet) => outlet.send_packet(packet),
-            Transmit::Blocks(blocks) => outlet.send_blocks(*blocks, &mut self.segments, Gathering::ByKernel),
+            Transmit::Blocks(blocks) => outlet.send_blocks(*blocks, &mut self.segments),
         }
     }
 

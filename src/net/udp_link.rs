@@ -11,14 +11,14 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket};
 
-use super::outlet::{Gathering, Outlet};
+use super::outlet::Outlet;
 use super::readiness::Readiness;
 use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
-    COPIED_OCTETS_MAX, RECEIVED_ALONE_BEFORE_NO_RUNS, RECEIVED_BEFORE_UNMIXED,
-    TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
+    RECEIVED_ALONE_BEFORE_NO_RUNS, RECEIVED_BEFORE_UNMIXED, TRANSFER_RECEIVE_BUFFER_OCTETS,
+    TRANSFER_SEND_BUFFER_OCTETS,
 };
-use crate::transfer::{Blocks, DATA_HEADER_OCTETS, Transmit};
+use crate::transfer::{Blocks, Transmit};
 
 /// A [`Link`] over a UDP socket of its own.
 ///
@@ -178,9 +178,9 @@ impl UdpLink {
         Outlet { socket: &self.socket, source: None, to: self.address(to) }
     }
 
-    fn send_blocks(&mut self, to: &SocketAddr, blocks: Blocks<'_>, how: Gathering) -> io::Result<()> {
+    fn send_blocks(&mut self, to: &SocketAddr, blocks: Blocks<'_>) -> io::Result<()> {
         let mut segments = self.segments;
-        let sent = self.outlet(to).send_blocks(blocks, &mut segments, how);
+        let sent = self.outlet(to).send_blocks(blocks, &mut segments);
         self.segments = segments;
         sent
     }
@@ -245,13 +245,8 @@ impl Link for UdpLink {
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
         match transmit {
             Transmit::Packet(packet) => self.outlet(&to).send_packet(packet),
-            Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks, Gathering::ByKernel),
+            Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks),
         }
-    }
-
-    fn send_alone(&mut self, to: SocketAddr, blocks: Blocks<'_>) -> io::Result<()> {
-        let is_frame = blocks.blksize() + DATA_HEADER_OCTETS <= COPIED_OCTETS_MAX;
-        self.send_blocks(&to, blocks, if is_frame { Gathering::ByCopying } else { Gathering::ByKernel })
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {

@@ -75,18 +75,6 @@ impl<'a> Blocks<'a> {
         [0, 4, high, low]
     }
 
-    /// The first `count` blocks, and the others; none of those, if there are no more.
-    #[must_use]
-    pub fn split_at(&self, count: u64) -> (Self, Self) {
-        let (mut first, mut others) = (*self, *self);
-        while others.left > 0 && first.left - others.left < count {
-            others.next();
-        }
-        first.left -= others.left;
-        first.octets -= others.octets;
-        (first, others)
-    }
-
     /// Position of the next block in the file, from 1, however often the number on the wire wrapped.
     #[must_use]
     pub fn next_position(&self) -> u64 {

@@ -121,11 +121,6 @@ impl Drop for AtWork {
     }
 }
 
-/// Whether others on this thread transfer something too.
-pub(super) fn has_company() -> bool {
-    ARBITER.get().at_work > 1
-}
-
 impl Driver {
     /// Waits for answers without sleep, while they come soon enough. Timers, messages and sockets of this arbiter wait meanwhile,
     /// so it is for a session that is alone, and soon over.

@@ -1,11 +1,10 @@
-//! What a session sends: when its link is to be dedicated to the peer, how a window goes out, and what leaves together with the packets of others.
+//! What a session sends: when its link is to be dedicated to the peer, and what leaves together with the packets of others.
 
 use std::io;
 
 use super::driver::Driver;
-use super::polling::has_company;
 use crate::limits;
-use crate::transfer::{Blocks, DATA_HEADER_OCTETS, Terms, Transmit};
+use crate::transfer::{Terms, Transmit};
 
 /// A packet that is ready, until it leaves together with those of other sessions.
 #[derive(Debug)]
@@ -94,27 +93,8 @@ impl Driver {
         }
         let before = self.send_departure();
         self.chaos.seam("link").at("send");
-        let sent = match transmit {
-            Transmit::Packet(_) => self.link.send(self.peer, transmit),
-            Transmit::Blocks(blocks) => self.send_window(blocks),
-        };
+        let sent = self.link.send(self.peer, transmit);
         before.and(sent).map_err(|error| error.to_string().into())
-    }
-
-    /// Sends a window, its first blocks ahead of the others: the peer is at work on these while the kernel is on those, where one would wait for the other
-    /// (77 µs for 16 blocks become 66). With company nobody waits, and it would be one more system call; a window that takes several of them has something ahead anyway.
-    fn send_window(&mut self, blocks: &Blocks<'_>) -> io::Result<()> {
-        if blocks.remaining() == 1 || has_company() {
-            return self.link.send(self.peer, &Transmit::Blocks(*blocks));
-        }
-        let octets = blocks.remaining() * (blocks.blksize() + DATA_HEADER_OCTETS) as u64;
-        let is_one_call = octets <= limits::UDP_PAYLOAD_OCTETS_MAX as u64;
-        if blocks.remaining() < limits::BLOCKS_SENT_SPLIT_MIN || !is_one_call {
-            return self.link.send_alone(self.peer, *blocks);
-        }
-        let (ahead, others) = blocks.split_at(limits::BLOCKS_SENT_AHEAD);
-        self.link.send_alone(self.peer, ahead)?;
-        self.link.send_alone(self.peer, others)
     }
 
     /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a

@@ -1,4 +1,3 @@
-mod ahead;
 mod dedication;
 mod ended;
 mod looks;

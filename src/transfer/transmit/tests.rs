@@ -247,19 +247,3 @@ proptest! {
 fn packets_of_first(blocks: &mut Blocks<'_>, count: usize) -> Vec<Vec<u8>> {
     blocks.take(count).map(|block| [&block.header[..], &octets_of(block)].concat()).collect()
 }
-
-proptest! {
-    #[test]
-    fn a_run_that_is_split_sends_the_same_packets_in_two_runs(
-        sizes in vec(1_usize..40, 1..6), blksize in 8_usize..20, count in 0_u64..30,
-    ) {
-        let octets: usize = sizes.iter().sum();
-        let slabs: Vec<Bytes> = sizes.iter().map(|&size| Bytes::from(vec![u8::try_from(size).unwrap(); size])).collect();
-        let blocks = Blocks::new(&slabs, 0, octets, blksize, 1, (octets / blksize + 1) as u64, Rollover::Zero);
-        let (first, others) = blocks.split_at(count);
-        prop_assert_eq!(first.remaining(), count.min(blocks.remaining()));
-        prop_assert_eq!(first.remaining() + others.remaining(), blocks.remaining());
-        prop_assert_eq!([packets(first), packets(others)].concat(), packets(blocks));
-        prop_assert_eq!(others.ack(), blocks.ack());
-    }
-}

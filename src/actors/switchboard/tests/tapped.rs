@@ -3,23 +3,23 @@
 use super::*;
 
 /// What happens at the link.
-pub(super) enum Tap<'a> {
+pub(super) enum Tap {
     /// The session looks whether there is something in the socket.
     Look,
     /// It has received something.
     Received,
     /// It sends.
-    Send(&'a Transmit<'a>),
+    Send,
 }
 
 pub(super) struct Tapped {
     link: UdpLink,
-    tap: Box<dyn FnMut(Tap<'_>)>,
+    tap: Box<dyn FnMut(Tap)>,
 }
 
 impl Tapped {
     /// A transfer's link. `tap` may panic, as a link that breaks would.
-    pub(super) fn new(transfer: &Transfer, tap: impl FnMut(Tap<'_>) + 'static) -> Box<Self> {
+    pub(super) fn new(transfer: &Transfer, tap: impl FnMut(Tap) + 'static) -> Box<Self> {
         let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
         Box::new(Self { link, tap: Box::new(tap) })
     }
@@ -46,7 +46,7 @@ impl Link for Tapped {
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        (self.tap)(Tap::Send(transmit));
+        (self.tap)(Tap::Send);
         self.link.send(to, transmit)
     }
 
