@@ -229,16 +229,6 @@ pub const SOCKET_ADDED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Pause after the deadlines of an arbiter's sessions have been looked at, for each of them: so it takes a few thousandths of the time, however many there
 /// are, and a thousand get their repeats one millisecond late at most.
 pub const LOOK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
-/// Sockets of short transfers that a supervisor of sessions keeps for transfers to come.
-pub const SPARE_SOCKETS_MAX: usize = 64;
-/// So many must rest before the first is taken: a port doesn't come twice in succession, nor soon.
-pub const SPARE_SOCKETS_MIN: usize = 8;
-/// Transfers that one socket serves, each to another client, before it is closed: a port isn't long where it was.
-pub const SPARE_SOCKET_USES_MAX: usize = 32;
-/// How long a socket rests before it is closed: there is a burst of short transfers, or there is none.
-pub const SPARE_SOCKET_REST_MAX: Duration = Duration::from_millis(500);
-/// Transfers at once from which on sockets are worth to be kept. With fewer each has one of its own.
-pub const SPARE_SOCKETS_LOAD_MIN: usize = 4;
 /// Octets of a file whose transfer is short: a configuration or a boot menu, eight of the smallest usual blocks.
 pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
 /// Short transfers that are served at once on the thread where their requests arrive: those of some racks. More of them are for the arbiters, so that

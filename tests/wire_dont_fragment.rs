@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::daemon::{Daemon, binary};
 use common::namespace::in_namespace;
@@ -199,32 +199,6 @@ fn what_get_and_put_send_may_be_fragmented() {
             let seen = wire.seen();
             assert!(seen.len() > 2, "{verb:?}: {seen:?}");
             assert!(seen.iter().all(|seen| !seen.dont_fragment), "{verb:?} {flags:?}: {seen:?}");
-        }
-    });
-}
-
-/// Sockets of short transfers serve others after them (decision 18).
-#[test]
-fn what_a_spare_socket_sends_may_be_fragmented() {
-    in_namespace(&what_a_spare_socket_sends_may_be_fragmented, NETWORK, || {
-        let (wire, served) = (Wire::tap(), start(&[]));
-        let begun = Instant::now();
-        let mut met = HashSet::new();
-        loop {
-            // While several are under way, sockets are kept.
-            let busy: Vec<Client> = (0..4).map(|_| served.ask(&rrq(GOOD, "octet", &[]))).collect();
-            let mut is_spare = false;
-            for _ in 0..30 {
-                let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
-                read_from(&mut reader);
-                is_spare |= !met.insert(reader.tid());
-                wire.lets_fragment(reader.socket(), &[DATA]);
-            }
-            drop(busy);
-            if is_spare {
-                return;
-            }
-            assert!(begun.elapsed() < PATIENCE, "no socket has served twice");
         }
     });
 }

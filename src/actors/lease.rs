@@ -37,8 +37,6 @@ pub(super) struct Lease {
     over: AtomicBool,
     /// The outcome is known, and was told.
     reported: AtomicBool,
-    /// It was that all arrived, and the peer said so.
-    complete: AtomicBool,
     /// Something was sent to the peer.
     replied: AtomicBool,
     held: Mutex<Held>,
@@ -114,7 +112,6 @@ impl Lease {
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
             reported: AtomicBool::new(false),
-            complete: AtomicBool::new(false),
             replied: AtomicBool::new(false),
             held: Mutex::default(),
             assignment,
@@ -179,11 +176,6 @@ impl Lease {
         self.reported.load(Ordering::Acquire)
     }
 
-    /// Whether all of it arrived, and the peer said so.
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::Relaxed)
-    }
-
     /// Something is sent to the peer now.
     pub(super) fn set_replied(&self) {
         // (The line is written to once, not for each packet.)
@@ -227,7 +219,6 @@ impl Lease {
         if self.reported.swap(true, Ordering::AcqRel) {
             return None;
         }
-        self.complete.store(matches!(outcome, Outcome::Complete), Ordering::Relaxed);
         let mut report = self.assignment.report(self.local, outcome);
         let summary = &mut held.summary;
         report.label = self.label();

@@ -48,23 +48,15 @@ pub(super) struct Serve {
 /// What a socket has to be for the request in hand.
 #[derive(Debug)]
 pub(super) struct Wanted {
-    pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) port: Option<Arc<UdpSocket>>,
     pub(super) has_options: bool,
-    pub(super) is_short: bool,
 }
 
 impl Serve {
     fn wanted(&self) -> Wanted {
         let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
-        Wanted {
-            peer: assignment.peer,
-            local: *local,
-            port: port.clone(),
-            has_options: !assignment.request.options.is_empty(),
-            is_short: self.is_short(),
-        }
+        Wanted { local: *local, port: port.clone(), has_options: !assignment.request.options.is_empty() }
     }
 
     /// Whether it is done after a few packets, and waits for nothing on the way.
@@ -82,8 +74,6 @@ pub(super) struct Child {
     pub(super) session: Option<SessionAddr>,
     /// How often a session that failed was replaced.
     pub(super) resumptions: u32,
-    /// Those who were answered from its socket, in transfers before this; `None` if there is to be none after it.
-    pub(super) met: Option<Vec<SocketAddr>>,
     /// Held until the transfer is buried.
     pub(super) _ticket: Ticket,
 }

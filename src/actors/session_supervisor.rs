@@ -1,12 +1,11 @@
 //! The parent of an arbiter's sessions.
 
-use std::cell::RefCell;
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
-use tokio::time::Instant;
 
 use super::admission::Admitted;
 use super::heartbeat::Heartbeat;
@@ -19,7 +18,7 @@ use super::switchboard::Switchboard;
 use crate::chaos::Part;
 use crate::error::{Failure, Limit};
 use crate::limits;
-use crate::net::{Spare, SpareSockets, UdpLink, send_from_port};
+use crate::net::{UdpLink, send_from_port};
 use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Outcome, error_packet};
@@ -33,7 +32,6 @@ pub struct SessionSupervisor {
     heartbeat: Arc<Heartbeat>,
     /// It outlives a restart, for the sessions do.
     switchboard: Rc<Switchboard>,
-    spares: RefCell<SpareSockets>,
     said_goodbye: bool,
     chaos: Part,
 }
@@ -42,11 +40,6 @@ pub struct SessionSupervisor {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Wake;
-
-/// It is time to look for sockets that nobody wants.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-struct Tidy;
 
 /// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
 #[derive(Debug, Clone, Copy, Message)]
@@ -57,28 +50,18 @@ impl SessionSupervisor {
     pub(super) fn new(service: Arc<Service>, roster: Arc<Roster>, heartbeat: Arc<Heartbeat>) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let switchboard = Switchboard::start(&service);
-        Self {
-            service,
-            roster,
-            heartbeat,
-            switchboard,
-            spares: RefCell::default(),
-            said_goodbye: false,
-            chaos,
-        }
+        Self { service, roster, heartbeat, switchboard, said_goodbye: false, chaos }
     }
 
     /// Serves what waits, a turn's worth.
     fn serve_waiting(&self, ctx: &mut Context<Self>) {
         for _ in 0..limits::REQUESTS_PER_TURN {
             let Some(wanted) = self.roster.take_in_hand() else { return };
-            let is_common = self.is_common(&wanted);
-            let spare =
-                if self.roster.is_stopping() { None } else { Some(self.socket_for(&wanted, is_common)) };
+            let socket = if self.roster.is_stopping() { None } else { Some(self.socket_for(wanted)) };
             // It is another arbiter's if this one hung for so long that it was given up.
             let Some(serve) = self.roster.hand_over() else { return };
-            match spare {
-                Some(Ok(spare)) => self.serve(*serve, is_common, spare, ctx),
+            match socket {
+                Some(Ok((socket, local))) => self.serve(*serve, socket, local, ctx),
                 Some(Err(error)) => self.refuse(*serve, &error),
                 None => {}
             }
@@ -87,61 +70,29 @@ impl SessionSupervisor {
     }
 
     /// Nothing here may wait: nobody else has the request any more.
-    fn serve(&self, serve: Serve, is_common: bool, spare: Spare, ctx: &Context<Self>) {
+    fn serve(&self, serve: Serve, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
         let Admitted { assignment, way, opened, mut ticket, .. } = serve.admitted;
-        let Spare { socket, local, met } = spare;
         let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
         if let Some(opened) = opened {
             lease.hold().set_opened(opened);
         }
         let session = self.start_session(&lease, ctx);
         ticket.supersede();
-        let met = is_common.then_some(met);
-        self.keep(Child { session: Some(session), lease, resumptions: 0, met, _ticket: ticket });
+        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
     }
 
-    /// Whether the socket of such a transfer may be another's before and after it.
-    fn is_common(&self, wanted: &Wanted) -> bool {
-        wanted.port.is_none() && self.wants_spares() && wanted.is_short && !wanted.has_options
-    }
-
-    fn socket_for(&self, wanted: &Wanted, is_common: bool) -> io::Result<Spare> {
-        let Wanted { peer, local, .. } = *wanted;
-        if let Some(socket) = wanted.port.clone() {
-            return Ok(Spare { socket, local, met: Vec::new() });
+    /// A socket for a transfer, and its address: in single-port mode the one that the request came to.
+    fn socket_for(&self, wanted: Wanted) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+        if let Some(socket) = wanted.port {
+            return Ok((socket, wanted.local));
         }
-        let spare = if is_common { self.spares.borrow_mut().take(local, peer) } else { None };
-        spare.map_or_else(|| self.open_socket(wanted), Ok)
-    }
-
-    /// Whether there are so many transfers at once that their sockets are worth to be kept, and many ports to choose from.
-    fn wants_spares(&self) -> bool {
-        self.roster.load() >= limits::SPARE_SOCKETS_LOAD_MIN && self.service.ports.is_none()
-    }
-
-    /// A socket for a transfer.
-    fn open_socket(&self, wanted: &Wanted) -> io::Result<Spare> {
         self.service.chaos().seam("link").at("open");
         let socket = UdpLink::open(wanted.local, self.service.ports)?;
         if wanted.has_options {
             UdpLink::widen(&socket);
         }
         let local = socket.local_addr()?;
-        Ok(Spare { socket, local, met: Vec::new() })
-    }
-
-    /// A transfer is over, and so is its session.
-    fn on_over(&self, child: Child, ctx: &mut Context<Self>) {
-        let Child { lease, met: Some(mut met), .. } = child else { return };
-        // After one that failed, more may come for it.
-        if lease.is_complete() && self.wants_spares() {
-            met.push(lease.assignment.peer);
-            let (socket, local) = (Arc::clone(&lease.socket), lease.local);
-            drop(lease);
-            if self.spares.borrow_mut().give_back(Spare { socket, local, met }, Instant::now()) {
-                ctx.notify_later(Tidy, limits::SPARE_SOCKET_REST_MAX);
-            }
-        }
+        Ok((socket, local))
     }
 
     /// Without a socket nobody hears of it: the client repeats its request, and there may be one
@@ -220,7 +171,7 @@ impl SessionSupervisor {
         child.lease.bury(&self.service, failure, why);
     }
 
-    fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &mut Context<Self>) {
+    fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
         if let Exit::Panicked(panic) = exit {
             self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
         }
@@ -235,8 +186,6 @@ impl SessionSupervisor {
                 "the session stopped"
             };
             self.on_failed(child, why, ctx);
-        } else {
-            self.on_over(child, ctx);
         }
     }
 
@@ -276,8 +225,6 @@ impl Supervised for SessionSupervisor {
     /// The sessions live on, and so does the roster of them; `started` looks after those that ended meanwhile.
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
-        // Nobody would look after them.
-        self.spares.take();
     }
 }
 
@@ -287,17 +234,6 @@ impl Handler<Wake> for SessionSupervisor {
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         self.serve_waiting(ctx);
-    }
-}
-
-impl Handler<Tidy> for SessionSupervisor {
-    type Result = ();
-
-    fn handle(&mut self, _: Tidy, ctx: &mut Self::Context) {
-        self.chaos.at("scheduled", ctx);
-        if self.spares.get_mut().close_rested(Instant::now()) {
-            ctx.notify_later(Tidy, limits::SPARE_SOCKET_REST_MAX);
-        }
     }
 }
 

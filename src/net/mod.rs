@@ -14,7 +14,6 @@ mod refusals;
 mod request_socket;
 mod shared_link;
 mod socket_set;
-mod spare_sockets;
 mod sys;
 mod udp_link;
 
@@ -32,5 +31,4 @@ pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};
 pub use self::shared_link::{Inbox, SharedLink, send_from_port};
 pub use self::socket_set::{SocketEvent, SocketSet};
-pub use self::spare_sockets::{Spare, SpareSockets};
 pub use self::udp_link::UdpLink;

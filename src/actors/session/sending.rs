@@ -98,8 +98,7 @@ impl Driver {
     }
 
     /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a
-    /// later one may find that the first socket is connected already. The socket of a short file may be another transfer's after it: it stays open to all,
-    /// whichever session has it.
+    /// later one may find that the first socket is connected already.
     pub(super) fn may_dedicate(&mut self) {
         let size = self.lease.hold().summary.size;
         let is_short = size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX);

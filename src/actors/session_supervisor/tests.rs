@@ -1,8 +1,9 @@
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use actix::{Arbiter, System};
+use tokio::time::Instant;
 
 use super::*;
 use crate::actors::assignment::Assignment;
