@@ -244,17 +244,8 @@ pub const SOCKETS_AT_ONCE: usize = 16;
 pub const PEER_TEXT_OCTETS_MAX: usize = 256;
 /// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
 pub const ANSWER_OCTETS_MAX: usize = 1024;
-/// Packets, or runs of them, that a session has to send to a peer if its socket is to be dedicated to that: it costs as much as some twenty of them save.
-pub const SENDS_WORTH_DEDICATION: u64 = 64;
-/// Those that it sends first where it can't know how many there will be.
-pub const SENDS_BEFORE_DEDICATION: u32 = 64;
-/// Datagrams of its peer in a row, after which nothing is left in such a socket of what came before it was dedicated: more than a peer can have had under
-/// way that didn't answer what was sent since.
-pub const RECEIVED_BEFORE_UNMIXED: u8 = 16;
 /// Datagrams of a window that came by themselves, one after the other, after which nobody looks for runs of them any more.
 pub const RECEIVED_ALONE_BEFORE_NO_RUNS: u8 = 128;
-/// Octets that the kernel keeps of what strangers send to a transfer's port, once that is dedicated to the peer.
-pub const STRANGERS_RECEIVE_BUFFER_OCTETS: usize = 8192;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
 pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
 /// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.

@@ -8,16 +8,14 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use common::daemon::{Daemon, binary};
 use common::namespace::in_namespace;
-use common::raw::{Client, Packet, ack, data, receive_on, rrq, wrq};
+use common::raw::{Client, Packet, ack, data, rrq, wrq};
 use common::served::{GOOD, SLOW, Served, directory, read_from, write_to};
 use socket2::{Domain, Protocol, Socket, Type};
 
 const NETWORK: &str = "ip link set lo up mtu 1500";
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Opcodes.
 const DATA: u16 = 3;
@@ -200,30 +198,6 @@ fn what_get_and_put_send_may_be_fragmented() {
             assert!(seen.len() > 2, "{verb:?}: {seen:?}");
             assert!(seen.iter().all(|seen| !seen.dont_fragment), "{verb:?} {flags:?}: {seen:?}");
         }
-    });
-}
-
-/// The socket of a long transfer is connected, and a second one hears strangers (decision 18).
-#[test]
-fn a_dedicated_socket_and_the_one_beside_it_let_fragment() {
-    in_namespace(&a_dedicated_socket_and_the_one_beside_it_let_fragment, NETWORK, || {
-        let (wire, served) = (Wire::tap(), start(&["--timeout", "60"]));
-        let (mut reader, stranger) = (served.ask(&rrq("long", "octet", &[])), Client::stranger());
-        for block in 1..=200 {
-            reader.expect_new_data(block);
-            reader.send(&ack(block));
-        }
-        reader.expect_new_data(201);
-        let needle = format!(":{:04X} ", reader.tid().port());
-        let sockets = fs::read_to_string("/proc/self/net/udp").unwrap();
-        assert_eq!(sockets.matches(&needle).count(), 2, "two sockets at the port: {sockets}");
-        reader.send_from(&stranger, &ack(1));
-        let answer = receive_on(&stranger, PATIENCE).expect("an answer for the stranger");
-        assert!(matches!(answer.0, Packet::Error { code: 5, .. }), "{answer:?}");
-        wire.lets_fragment(&stranger, &[ERROR]);
-        reader.send(&ack(201));
-        reader.expect_new_data(202);
-        wire.lets_fragment(reader.socket(), &[DATA]);
     });
 }
 

@@ -181,7 +181,7 @@ impl Switchboard {
         let Some(sharing) = self.sharing.borrow().clone() else { return false };
         let is_ready = sharing.poll_ready(cx, &mut desk.sharing).is_ready();
         if is_ready {
-            let event = |&token| SocketEvent { token, error: false, strangers: false };
+            let event = |&token| SocketEvent { token, error: false };
             desk.events.clear();
             desk.events.extend(desk.sharing.iter().map(event));
             self.on_all(&desk.events, &mut desk.hands);
@@ -197,12 +197,6 @@ impl Switchboard {
 
     /// Sees to what a driver can't do itself, after whatever it did.
     fn follow_up(&self, line: DefaultKey, driver: &mut Driver) {
-        if std::mem::take(&mut driver.has_new_socket)
-            && let (Some(set), Some(strangers)) = (&self.set, driver.link.strangers())
-        {
-            // (If the kernel has no room for it, strangers get no answer; the transfer goes on.)
-            let _ = set.add_beside(strangers, token(line));
-        }
         self.schedule_look(line, driver.deadline);
         if driver.backlog && !std::mem::replace(&mut driver.is_queued, true) {
             self.schedule.borrow_mut().add_again(line);

@@ -37,21 +37,6 @@ pub trait Link: fmt::Debug + 'static {
     /// Has the processor fetch what [`receive`](Self::receive) needs, and waits for nothing.
     fn prefetch(&self) {}
 
-    /// There is much to be exchanged with `peer`, and it waits for this end just now: from here on its datagrams take a shorter way through the kernel. `true` if
-    /// there is one. Whoever else sends something is still heard, by a second socket, which is to be waited for
-    /// [beside](super::SocketSet::add_beside) the first one.
-    fn dedicate(&mut self, _peer: SocketAddr) -> bool {
-        false
-    }
-
-    /// The socket that hears strangers, if there is one.
-    fn strangers(&self) -> Option<&UdpSocket> {
-        None
-    }
-
-    /// There may be something from strangers to [`receive`](Self::receive), says the set.
-    fn expect_strangers(&mut self) {}
-
     /// There may be errors to [`take`](Self::take_error), says the set.
     fn expect_errors(&mut self) {}
 

@@ -19,8 +19,8 @@ pub(super) struct Outlet<'a> {
     pub(super) socket: &'a UdpSocket,
     /// The address that datagrams leave from, where the socket has several.
     pub(super) source: Option<SocketAddr>,
-    /// Whom they are for; none, if the socket is connected.
-    pub(super) to: Option<&'a SocketAddr>,
+    /// Whom they are for.
+    pub(super) to: &'a SocketAddr,
 }
 
 impl Outlet<'_> {

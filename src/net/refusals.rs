@@ -102,7 +102,7 @@ impl Kept {
 
     fn send(&mut self, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
         self.sent += 1;
-        lost_is_fine(sys::send(&self.socket, Some(&to), packet))?;
+        lost_is_fine(sys::send(&self.socket, &to, packet))?;
         Ok(self.local)
     }
 }

@@ -133,7 +133,7 @@ impl Link for SharedLink {
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        let outlet = Outlet { socket: &self.socket, source: self.source, to: Some(&to) };
+        let outlet = Outlet { socket: &self.socket, source: self.source, to: &to };
         match transmit {
             Transmit::Packet(packet) => outlet.send_packet(packet),
             Transmit::Blocks(blocks) => outlet.send_blocks(*blocks, &mut self.segments),
@@ -157,7 +157,7 @@ pub fn send_from_port(
     to: SocketAddr,
     packet: &[u8],
 ) -> io::Result<()> {
-    Outlet { socket, source: source(socket, local), to: Some(&to) }.send_packet(packet)
+    Outlet { socket, source: source(socket, local), to: &to }.send_packet(packet)
 }
 
 /// What the kernel has to be told of where a datagram is from.

@@ -36,8 +36,6 @@ pub struct SocketEvent {
     pub token: u64,
     /// There may be something in its error queue.
     pub error: bool,
-    /// It was [added beside](SocketSet::add_beside) another.
-    pub strangers: bool,
 }
 
 impl SocketSet {
@@ -57,14 +55,6 @@ impl SocketSet {
     /// `AlreadyExists` if it is a member, or what the kernel says.
     pub fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
         self.epoll.add(socket, token)
-    }
-
-    /// Adds the socket that hears the strangers of one that was added with the same number.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add).
-    pub fn add_beside(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        self.epoll.add_beside(socket, token)
     }
 
     /// Takes a socket out. What has been told of it may still be on its way.

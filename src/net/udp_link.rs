@@ -1,4 +1,4 @@
-//! A transfer's own socket. A stranger must get ERROR 5 (RFC 1350 §4): it is connected only when another socket hears strangers.
+//! A transfer's own socket. It is not connected: a stranger must get ERROR 5 (RFC 1350 §4).
 
 use std::hint::black_box;
 use std::io;
@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket};
 
 use super::outlet::Outlet;
 use super::readiness::Readiness;
 use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
-    RECEIVED_ALONE_BEFORE_NO_RUNS, RECEIVED_BEFORE_UNMIXED, TRANSFER_RECEIVE_BUFFER_OCTETS,
-    TRANSFER_SEND_BUFFER_OCTETS,
+    RECEIVED_ALONE_BEFORE_NO_RUNS, TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
 };
 use crate::transfer::{Blocks, Transmit};
 
@@ -27,16 +25,6 @@ use crate::transfer::{Blocks, Transmit};
 #[repr(C, align(64))]
 pub struct UdpLink {
     socket: Arc<UdpSocket>,
-    /// Whom the socket is connected to, once it is [dedicated](Link::dedicate).
-    peer: Option<SocketAddr>,
-    /// Datagrams until all that came before that must have been taken, and nobody else's can follow.
-    mixed: u8,
-    /// Hears the others then.
-    strangers: Option<UdpSocket>,
-    /// It may have something.
-    strangers_came: bool,
-    /// The peer was heard last, and more of strangers may be here.
-    strangers_turn: bool,
     /// An event said that there is something in the error queue: without one it isn't asked, which saves a system call a packet.
     errors: bool,
     /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
@@ -94,70 +82,13 @@ impl UdpLink {
     /// The same for a socket of which it is known that it is bound to `local_addr`.
     #[must_use]
     pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
-        Self {
-            socket,
-            peer: None,
-            mixed: 0,
-            strangers: None,
-            strangers_came: false,
-            strangers_turn: false,
-            errors: false,
-            segments: true,
-            runs: false,
-            alone: 0,
-            readiness: None,
-            local_addr,
-        }
+        Self { socket, errors: false, segments: true, runs: false, alone: 0, readiness: None, local_addr }
     }
 
     /// The socket itself, for those who must speak from this TID when the session no longer can.
     #[must_use]
     pub fn shared_socket(&self) -> Arc<UdpSocket> {
         Arc::clone(&self.socket)
-    }
-
-    /// The address that a datagram to `to` needs: none, if the socket is connected to it.
-    fn address<'a>(&self, to: &'a SocketAddr) -> Option<&'a SocketAddr> {
-        (self.peer != Some(*to)).then_some(to)
-    }
-
-    fn receive_from_strangers(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
-        let received = self.strangers.as_ref().and_then(|socket| sys::receive(socket, buffer).ok());
-        self.strangers_came = received.is_some();
-        received.map(|(octets, from)| Arrived::one(octets, from))
-    }
-
-    /// While both have something the peer is heard first, and then they take turns: neither waits
-    /// for the other.
-    fn receive_from_either(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        if std::mem::take(&mut self.strangers_turn)
-            && let Some(arrived) = self.receive_from_strangers(buffer)
-        {
-            return Ok(arrived);
-        }
-        match self.receive_here(buffer) {
-            Err(error) if self.strangers_came => self.receive_from_strangers(buffer).ok_or(error),
-            received => {
-                self.strangers_turn = self.strangers_came;
-                received
-            }
-        }
-    }
-
-    /// Receives from the peer's socket, which is everybody's as long as there is no other.
-    fn receive_here(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        if self.runs {
-            return Ok(self.receive_run(buffer)?);
-        }
-        if let Some(peer) = self.peer.filter(|_| self.mixed == 0) {
-            return Ok(Arrived::one(sys::receive_from_peer(&self.socket, buffer)?, peer));
-        }
-        let (octets, from) = sys::receive(&self.socket, buffer)?;
-        // What a stranger sent just before lies in the socket still, and what comes is in the order
-        // in which it came.
-        self.mixed =
-            if self.peer == Some(from) { self.mixed.saturating_sub(1) } else { RECEIVED_BEFORE_UNMIXED };
-        Ok(Arrived::one(octets, from))
     }
 
     /// Where datagrams never come together that is soon no longer asked for: it costs a twentieth of what it takes to receive one.
@@ -175,7 +106,7 @@ impl UdpLink {
     }
 
     fn outlet<'a>(&'a self, to: &'a SocketAddr) -> Outlet<'a> {
-        Outlet { socket: &self.socket, source: None, to: self.address(to) }
+        Outlet { socket: &self.socket, source: None, to }
     }
 
     fn send_blocks(&mut self, to: &SocketAddr, blocks: Blocks<'_>) -> io::Result<()> {
@@ -217,29 +148,12 @@ impl Link for UdpLink {
         self.alone = 0;
     }
 
-    fn dedicate(&mut self, peer: SocketAddr) -> bool {
-        if self.local_addr.ip().is_unspecified() {
-            // To connect would choose one of several addresses that the peer may send to.
-            return false;
-        }
-        let Ok(beside) = sys::stand_beside(&self.socket, self.local_addr) else { return false };
-        if !has_descriptors_to_spare(&beside) || self.socket.connect(peer).is_err() {
-            return false;
-        }
-        (self.peer, self.strangers, self.mixed) = (Some(peer), Some(beside), RECEIVED_BEFORE_UNMIXED);
-        true
-    }
-
-    fn strangers(&self) -> Option<&UdpSocket> {
-        self.strangers.as_ref()
-    }
-
-    fn expect_strangers(&mut self) {
-        self.strangers_came = true;
-    }
-
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        if self.strangers_came { self.receive_from_either(buffer) } else { self.receive_here(buffer) }
+        if self.runs {
+            return Ok(self.receive_run(buffer)?);
+        }
+        let (octets, from) = sys::receive(&self.socket, buffer)?;
+        Ok(Arrived::one(octets, from))
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -257,12 +171,6 @@ impl Link for UdpLink {
         self.errors = unreachable.is_some();
         unreachable
     }
-}
-
-/// Descriptors are given out from below: while this one is in the lower half of those that the process may have, new transfers have room.
-fn has_descriptors_to_spare(socket: &UdpSocket) -> bool {
-    let number = u64::try_from(socket.as_raw_fd()).unwrap_or(u64::MAX);
-    getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| number < soft / 2)
 }
 
 /// A socket at `local`'s address, whatever its port, made ready by `prepare`.

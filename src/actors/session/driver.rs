@@ -58,10 +58,6 @@ pub(in crate::actors) struct Driver {
     pub(super) awaits_answer: bool,
     /// The ACK of all blocks that were sent last.
     pub(super) ack: [u8; 4],
-    /// The link has a second socket that nobody waits for yet.
-    pub(in crate::actors) has_new_socket: bool,
-    /// Packets, or runs of them, until the link is dedicated to the peer; none, if it is, or won't be.
-    pub(super) sends_left: u32,
     pub(super) errands: Errands,
     /// The time, for the first input of a turn: that is read once for many sessions.
     pub(super) turn_began: Option<Instant>,
@@ -150,8 +146,6 @@ impl Driver {
             is_lock_step: false,
             awaits_answer: false,
             ack: [0; 4],
-            has_new_socket: false,
-            sends_left: 0,
             errands: Errands::default(),
             turn_began: None,
             departure: None,
@@ -268,7 +262,6 @@ impl Driver {
             held.summary.options = agreement.accepted.to_string();
             held.machine = Some(machine);
         }
-        self.expect_sends(size, &agreement.terms);
         self.feed(Input::Start);
         self.expect_runs();
     }

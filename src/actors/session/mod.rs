@@ -100,9 +100,7 @@ impl Actor for Session {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let connection = self.switchboard.connect(&self.driver);
-        if connection.is_heard {
-            self.driver.borrow_mut().may_dedicate();
-        } else {
+        if !connection.is_heard {
             ctx.spawn(Pump);
         }
         self.connection = Some(connection);

@@ -1,10 +1,10 @@
-//! What a session sends: when its link is to be dedicated to the peer, and what leaves together with the packets of others.
+//! What a session sends, and what leaves together with the packets of others.
 
 use std::io;
 
 use super::driver::Driver;
 use crate::limits;
-use crate::transfer::{Terms, Transmit};
+use crate::transfer::Transmit;
 
 /// A packet that is ready, until it leaves together with those of other sessions.
 #[derive(Debug)]
@@ -84,7 +84,6 @@ impl Driver {
         self.log_sent(self.peer, transmit);
         self.lease.set_replied();
         self.awaits_answer = true;
-        self.count_send();
         if let Transmit::Blocks(blocks) = transmit {
             self.ack = blocks.ack();
         }
@@ -95,38 +94,5 @@ impl Driver {
         self.chaos.seam("link").at("send");
         let sent = self.link.send(self.peer, transmit);
         before.and(sent).map_err(|error| error.to_string().into())
-    }
-
-    /// If the link had two sockets, both could be waited for. The first session of a transfer sees whether there is much to send before it wants that; a
-    /// later one may find that the first socket is connected already.
-    pub(super) fn may_dedicate(&mut self) {
-        let size = self.lease.hold().summary.size;
-        let is_short = size.is_some_and(|size| size <= limits::SHORT_TRANSFER_OCTETS_MAX);
-        self.sends_left = match self.life {
-            _ if is_short => 0,
-            1 => limits::SENDS_BEFORE_DEDICATION,
-            _ => 1,
-        };
-    }
-
-    /// Where the size of the file tells that there will be much to send, the link is dedicated as soon as the peer has answered.
-    pub(super) fn expect_sends(&mut self, size: Option<u64>, terms: &Terms) {
-        let window = u64::from(terms.blksize) * u64::from(terms.windowsize);
-        if size.is_some_and(|size| size / window >= limits::SENDS_WORTH_DEDICATION) {
-            self.sends_left = self.sends_left.min(1);
-        }
-    }
-
-    /// The peer waits for what is sent next: if the link is to be dedicated, then now.
-    fn count_send(&mut self) {
-        match self.sends_left {
-            0 => {}
-            1 if self.is_proven => {
-                self.sends_left = 0;
-                self.has_new_socket = self.link.dedicate(self.peer);
-            }
-            1 => {}
-            _ => self.sends_left -= 1,
-        }
     }
 }

@@ -1,4 +1,3 @@
-mod dedication;
 mod ended;
 mod looks;
 mod stage;

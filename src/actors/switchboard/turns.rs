@@ -43,7 +43,7 @@ impl Switchboard {
     fn on_events(&self, events: &[SocketEvent], hands: &mut [Hand]) {
         self.take_in_hand(events, hands);
         for (event, hand) in events.iter().zip(&mut *hands) {
-            if !event.error && !event.strangers {
+            if !event.error {
                 hand.receive(self, line(event.token));
             }
         }
@@ -79,9 +79,6 @@ impl Switchboard {
     ) {
         if event.error {
             driver.link.expect_errors();
-        }
-        if event.strangers {
-            driver.link.expect_strangers();
         }
         // One that is to have another turn has it then, and takes what has come since; but what was
         // received already is nowhere else.

@@ -48,7 +48,7 @@ impl Stage {
     /// What one call tells, 5 s from now at most, and whether there may be more.
     async fn one_call(&self) -> (Vec<SocketEvent>, bool) {
         // What was there before must not be told of again.
-        let mut events = vec![SocketEvent { token: 404, error: true, strangers: false }];
+        let mut events = vec![SocketEvent { token: 404, error: true }];
         let call = poll_fn(|cx| self.set.poll_events(cx, &mut events));
         let more = tokio::time::timeout(Duration::from_secs(5), call).await.expect("an event").unwrap();
         (events, more)
@@ -83,11 +83,11 @@ fn socket() -> Arc<UdpSocket> {
 }
 
 fn data(token: u64) -> SocketEvent {
-    SocketEvent { token, error: false, strangers: false }
+    SocketEvent { token, error: false }
 }
 
 fn error(token: u64) -> SocketEvent {
-    SocketEvent { token, error: true, strangers: false }
+    SocketEvent { token, error: true }
 }
 
 /// Sends to a port that nobody listens on, which the kernel answers at once. (The address is one that only tests ask for, so that nobody takes the port.)

@@ -16,13 +16,10 @@ use rustix::net::sockopt::{
 };
 use rustix::net::{RecvFlags, recv};
 use smallvec::SmallVec;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Arrival, past_pending, without_label};
-use crate::limits::{
-    REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, STRANGERS_RECEIVE_BUFFER_OCTETS,
-    TRANSFER_SEND_BUFFER_OCTETS,
-};
+use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
 /// A set of sockets that are waited for together, each told of once for everything that comes (edge-triggered).
@@ -35,17 +32,7 @@ impl Epoll {
     }
 
     pub(in crate::net) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        self.add_for(socket, token, epoll::EventFlags::IN)
-    }
-
-    /// Adds a socket that only hears strangers.
-    pub(in crate::net) fn add_beside(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        // Both flags say the same, that there is something to be received; which of them are told is what was asked for.
-        self.add_for(socket, token, epoll::EventFlags::IN | BESIDE)
-    }
-
-    fn add_for(&self, socket: &UdpSocket, token: u64, events: epoll::EventFlags) -> io::Result<()> {
-        let events = events | epoll::EventFlags::ET;
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
         Ok(epoll::add(&self.0, socket, epoll::EventData::new_u64(token), events)?)
     }
 
@@ -60,11 +47,7 @@ impl Epoll {
         let (events, _) = epoll::wait(&self.0, &mut room[..], Some(&at_once))?;
         ready.extend(events.iter().map(|event| {
             let (data, flags) = (event.data, event.flags);
-            SocketEvent {
-                token: data.u64(),
-                error: flags.contains(epoll::EventFlags::ERR),
-                strangers: flags.contains(BESIDE),
-            }
+            SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }
         }));
         Ok(())
     }
@@ -75,9 +58,6 @@ impl AsRawFd for Epoll {
         self.0.as_raw_fd()
     }
 }
-
-/// What marks a socket that only hears strangers.
-const BESIDE: epoll::EventFlags = epoll::EventFlags::RDNORM;
 
 /// Room for control messages, aligned as their headers want it.
 #[derive(Debug, Clone, Copy)]
@@ -105,23 +85,6 @@ pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &Socket
         setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
     }
     Ok(())
-}
-
-/// A socket at the very address of `socket`, `local`: it hears whoever isn't the peer of that, once that has one.
-pub(in crate::net) fn stand_beside(socket: &UdpSocket, local: SocketAddr) -> io::Result<UdpSocket> {
-    let beside = open_socket(Domain::for_address(local))?;
-    if local.is_ipv6() {
-        beside.set_only_v6(true)?;
-    }
-    beside.set_recv_buffer_size(STRANGERS_RECEIVE_BUFFER_OCTETS)?;
-    let share = |shared| {
-        SockRef::from(socket).set_reuse_address(shared).and_then(|()| beside.set_reuse_address(shared))
-    };
-    let bound = share(true).and_then(|()| beside.bind(&local.into()));
-    // From here on the address is nobody else's again.
-    share(false)?;
-    bound?;
-    Ok(beside.into())
 }
 
 /// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments, and an old
@@ -171,11 +134,11 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAdd
 pub(in crate::net) fn send_from(
     socket: &UdpSocket,
     source: SocketAddr,
-    to: Option<&SocketAddr>,
+    to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: Option<u16>,
 ) -> nix::Result<()> {
-    let to = to.copied().map(SockaddrStorage::from);
+    let to = SockaddrStorage::from(*to);
     let (v4, v6) = (source_v4(source), source_v6(source));
     let mut messages = SmallVec::<[ControlMessage<'_>; 2]>::new();
     match (&v4, &v6) {
@@ -186,7 +149,7 @@ pub(in crate::net) fn send_from(
     if let Some(segment) = &segment {
         messages.push(ControlMessage::UdpGsoSegments(segment));
     }
-    sendmsg(socket.as_raw_fd(), slices, &messages, MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
+    sendmsg(socket.as_raw_fd(), slices, &messages, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 fn source_v4(source: SocketAddr) -> Option<libc::in_pktinfo> {
@@ -206,13 +169,13 @@ fn source_v6(source: SocketAddr) -> Option<libc::in6_pktinfo> {
 /// Sends `slices` as datagrams of `segment` octets each, and one of what is left.
 pub(in crate::net) fn send_segments(
     socket: &UdpSocket,
-    to: Option<&SocketAddr>,
+    to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: u16,
 ) -> nix::Result<()> {
-    let to = to.copied().map(SockaddrStorage::from);
+    let to = SockaddrStorage::from(*to);
     let segments = [ControlMessage::UdpGsoSegments(&segment)];
-    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
+    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 /// Lets [`receive_run`] take several datagrams at once. `false` where the kernel can't (before Linux 5.0).

@@ -11,7 +11,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg};
-use rustix::net::{RecvFlags, SendFlags, recv, recvfrom, sendto};
+use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
 use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
@@ -19,13 +19,13 @@ use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 pub(super) use self::linux::{
     Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
     prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
-    stand_beside, take_unreachable,
+    take_unreachable,
 };
 #[cfg(not(target_os = "linux"))]
 pub(super) use self::portable::{
     Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
     prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
-    stand_beside, take_unreachable,
+    take_unreachable,
 };
 
 /// Asks for a datagram's own length, also when the buffer is shorter.
@@ -44,23 +44,15 @@ pub(super) struct Arrival {
     pub(super) to_broadcast: bool,
 }
 
-/// Sends `packet` as one datagram; without `to`, to whom the socket is connected to.
-pub(super) fn send(socket: &UdpSocket, to: Option<&SocketAddr>, packet: &[u8]) -> nix::Result<()> {
-    let sent = match to {
-        Some(to) => sendto(socket, packet, SendFlags::DONTWAIT, to),
-        None => rustix::net::send(socket, packet, SendFlags::DONTWAIT),
-    };
-    sent.map(drop).map_err(errno)
+/// Sends `packet` as one datagram.
+pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {
+    sendto(socket, packet, SendFlags::DONTWAIT, to).map(drop).map_err(errno)
 }
 
 /// Sends `slices` as one datagram, as [`send`] does. A short one is cheaper copied together.
-pub(super) fn send_slices(
-    socket: &UdpSocket,
-    to: Option<&SocketAddr>,
-    slices: &[IoSlice<'_>],
-) -> nix::Result<()> {
-    let to = to.copied().map(SockaddrStorage::from);
-    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, to.as_ref()).map(drop)
+pub(super) fn send_slices(socket: &UdpSocket, to: &SocketAddr, slices: &[IoSlice<'_>]) -> nix::Result<()> {
+    let to = SockaddrStorage::from(*to);
+    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 /// Takes one datagram: its own length (where the kernel doesn't tell, the buffer's if it is longer) and its sender.
@@ -70,11 +62,6 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<(usi
         let from = from.and_then(|from| SocketAddr::try_from(from).ok()).ok_or(Errno::EINTR)?;
         Ok((octets, without_label(from)))
     })
-}
-
-/// The same from a socket that is connected: its sender is known, and need not be told, which takes a fiftieth of an exchange.
-pub(super) fn receive_from_peer(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<usize> {
-    past_pending(|| recv(socket, &mut *buffer, RECEIVE).map(|(_, octets)| octets).map_err(errno))
 }
 
 fn errno(error: rustix::io::Errno) -> Errno {

@@ -24,10 +24,6 @@ impl Epoll {
         match *self {}
     }
 
-    pub(in crate::net) fn add_beside(&self, _: &UdpSocket, _: u64) -> io::Result<()> {
-        match *self {}
-    }
-
     pub(in crate::net) fn remove(&self, _: &UdpSocket) -> io::Result<()> {
         match *self {}
     }
@@ -48,11 +44,6 @@ pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
-}
-
-/// Whether two sockets may have one address, and which of them hears what, differs from system to system.
-pub(in crate::net) fn stand_beside(_: &UdpSocket, _: SocketAddr) -> io::Result<UdpSocket> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
@@ -78,7 +69,7 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, _: &SocketAddr) -
 pub(in crate::net) fn send_from(
     socket: &UdpSocket,
     _: SocketAddr,
-    to: Option<&SocketAddr>,
+    to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: Option<u16>,
 ) -> nix::Result<()> {
@@ -87,7 +78,7 @@ pub(in crate::net) fn send_from(
 
 pub(in crate::net) fn send_segments(
     _: &UdpSocket,
-    _: Option<&SocketAddr>,
+    _: &SocketAddr,
     _: &[IoSlice<'_>],
     _: u16,
 ) -> nix::Result<()> {

@@ -11,7 +11,6 @@ use crate::limits::DATAGRAM_OCTETS_MAX;
 use crate::net::test_support::{block_on, event, in_namespace, packets, peer, slabs, take, whole_run};
 use crate::transfer::Rollover;
 
-mod dedicated;
 mod runs;
 
 fn link(local: &str) -> UdpLink {

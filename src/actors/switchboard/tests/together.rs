@@ -178,21 +178,3 @@ fn a_client_that_is_sent_twice_before_the_others_have_had_their_turn_gets_it_in_
         assert!(driver.departure.take().unwrap().is_empty(), "nothing is sent again");
     });
 }
-
-#[test]
-fn an_answer_that_was_received_stays_when_its_session_gets_another_turn_before() {
-    in_virtual_time(async {
-        let stage = Stage::new(SECOND * 3600);
-        let transfer = stage.started(READ);
-        transfer.expect(&data(1)).await;
-        // The answer, and behind it more of no use than fits a turn.
-        transfer.send(&ack(1));
-        (0..limits::DATAGRAMS_PER_TURN * 2).for_each(|_| transfer.send(&ack(0)));
-        // Both sockets of a dedicated link have something: the answer is received for the second
-        // event, and the first one leaves a backlog.
-        let event = |strangers| SocketEvent { token: token(stage.only().0), error: false, strangers };
-        let mut hands = [Hand::new(), Hand::new()];
-        stage.board.on_all(&[event(true), event(false)], &mut hands);
-        transfer.expect(&data(2)).await;
-    });
-}
