@@ -229,11 +229,6 @@ pub const SOCKET_ADDED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Pause after the deadlines of an arbiter's sessions have been looked at, for each of them: so it takes a few thousandths of the time, however many there
 /// are, and a thousand get their repeats one millisecond late at most.
 pub const LOOK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
-/// Octets of a file whose transfer is short: a configuration or a boot menu, eight of the smallest usual blocks.
-pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
-/// Short transfers that are served at once on the thread where their requests arrive: those of some racks. More of them are for the arbiters, so that
-/// requests are still read in time.
-pub const TRANSFERS_AT_HOME_MAX: usize = 64;
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
 /// Sockets that have something at once, from which on nobody waits to be told that more have: it is asked for until there are none.
@@ -372,8 +367,8 @@ pub const HISTORY_MAX: usize = 256;
 pub const MAILBOX_SESSION: usize = 16;
 /// How long a server that is told to stop waits for its sessions to say goodbye.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// How long all of a server's own actors may take to stop, 4 s: [`STOP_WITHIN`] for the sessions of short
-/// transfers, which end first, and as much for those of the arbiters.
+/// How long all of a server's own actors may take to stop, 4 s: [`STOP_WITHIN`] for the sessions, and as
+/// much again for the actors above them.
 pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
 /// Time that live transfers get to end by themselves when a server is told to (`--drain-timeout`): a boot image takes seconds, and
 /// service managers lose patience after 90.

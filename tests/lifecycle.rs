@@ -15,7 +15,6 @@ use common::raw::{Client, ack, data, rrq, wrq};
 use common::served::{GOOD, SLOW, Served, directory, read_from};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
-use stagecoach::limits::SHORT_TRANSFER_OCTETS_MAX;
 use tempfile::TempDir;
 
 /// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
@@ -265,8 +264,7 @@ fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
     let mut command = activated_under(&before, passed, root.path(), &["--arbiters", "2"]);
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000000");
     let served = Served::at(root, Daemon::spawn_with_its_stdin(command));
-    // Too long to be served on the thread of the listeners.
-    let long = vec![7; 2 * usize::try_from(SHORT_TRANSFER_OCTETS_MAX).expect("a size")];
+    let long = vec![7; 8192];
     fs::write(served.path("long"), &long).expect("a file");
     let fed = || {
         let mut buffer = [0; 4096];

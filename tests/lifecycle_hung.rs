@@ -185,7 +185,6 @@ fn a_sweep_that_takes_long_does_not_hold_up_the_end() {
 #[test]
 fn an_interface_that_does_not_tell_its_mtu_keeps_nobody_else_waiting() {
     let root = directory();
-    // One is served where requests are read, the other on an arbiter.
     let files = [("short", vec![7; 1000]), ("long", vec![8; 20_000])];
     for (name, octets) in &files {
         fs::write(root.path().join(name), octets).expect("a file");

@@ -109,7 +109,7 @@ fn start(flags: &[&str]) -> Served {
 
 /// Every kind of packet that a transfer, or a request that is refused, gets.
 fn every_kind(served: &Served, wire: &Wire) {
-    // Without options: from a fresh socket on the listeners' thread, and on an arbiter's.
+    // Without options.
     for (name, octets) in [(GOOD, 1300), ("long", 200_000)] {
         let mut reader = served.ask(&rrq(name, "octet", &[]));
         assert_eq!(read_from(&mut reader).len(), octets);

@@ -291,11 +291,6 @@ impl Opened {
         let (size, path) = (source.size(), source.path().to_owned());
         Self { source, size, path }
     }
-
-    /// Octets of the file, if that is known.
-    pub(super) fn size(&self) -> Option<u64> {
-        self.size
-    }
 }
 
 impl Held {

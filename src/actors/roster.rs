@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::admission::Admitted;
-use super::lease::{Lease, Opened};
+use super::lease::Lease;
 use super::live_peers::Ticket;
 use super::messages::SessionAddr;
 use crate::limits;
@@ -57,12 +57,6 @@ impl Serve {
     fn wanted(&self) -> Wanted {
         let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
         Wanted { local: *local, port: port.clone(), has_options: !assignment.request.options.is_empty() }
-    }
-
-    /// Whether it is done after a few packets, and waits for nothing on the way.
-    pub(super) fn is_short(&self) -> bool {
-        let size = self.admitted.opened.as_ref().and_then(Opened::size);
-        size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
     }
 }
 

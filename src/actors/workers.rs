@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use actix::{Addr, Arbiter, Recipient};
 use actix_rt::ArbiterHandle;
@@ -14,27 +14,17 @@ use super::session_supervisor::{Ping, SessionSupervisor, Wake};
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
-use crate::supervision::{
-    ChildSpec, Exit, Follows, Permanent, RestartLimit, Stopper, Supervisor, start_permanent,
-};
+use crate::supervision::{Exit, Follows, Permanent, RestartLimit, Stopper, start_permanent};
 
 /// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
 #[derive(Debug, Default)]
 pub struct Workers {
     /// What a supervisor of sessions gets before its arbiter is replaced with it.
     limit: RestartLimit,
-    home: OnceLock<Home>,
     list: RwLock<Vec<Arc<Worker>>>,
     /// Number of the last.
     last: AtomicU64,
     stopping: AtomicBool,
-}
-
-/// The supervisor of those sessions that are not worth the way to another thread, on the one that the listeners have.
-#[derive(Debug)]
-struct Home {
-    supervisor: Addr<SessionSupervisor>,
-    roster: Arc<Roster>,
 }
 
 /// An arbiter, the supervisor on it, and what the two have to do.
@@ -80,36 +70,11 @@ impl Workers {
         })
     }
 
-    /// Has short transfers served on this thread too, by a child of `supervisor`.
-    pub fn start_home(&self, service: &Arc<Service>, supervisor: &Supervisor) {
-        let (roster, heartbeat) = (Arc::<Roster>::default(), Arc::default());
-        let (service, sessions) = (Arc::clone(service), Arc::clone(&roster));
-        let make = move |_: &mut _| SessionSupervisor::new(service, sessions, heartbeat);
-        let supervisor = supervisor.start_child(
-            ChildSpec::permanent("session supervisor", make)
-                .leaving_mail()
-                .limit(self.limit)
-                .mailbox(limits::MAILBOX_BUSY)
-                .stop_within(limits::STOP_WITHIN),
-        );
-        // (A second one would have nothing to do.)
-        let _ = self.home.set(Home { supervisor, roster });
-    }
-
-    /// Hands a request to the least busy, or has it served right here if that is less work than the way there.
+    /// Hands a request to the least busy.
     ///
     /// # Errors
     /// The request, if nobody has room for it.
     pub(super) fn hand_out(&self, mut serve: Box<Serve>) -> Result<(), Box<Serve>> {
-        if serve.is_short()
-            && let Some(home) =
-                self.home.get().filter(|home| home.roster.load() < limits::TRANSFERS_AT_HOME_MAX)
-        {
-            match push(&home.roster, &home.supervisor, serve) {
-                Ok(()) => return Ok(()),
-                Err(refused) => serve = refused,
-            }
-        }
         let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let least_busy = workers.iter().min_by_key(|worker| worker.roster.load());
         // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
@@ -124,9 +89,7 @@ impl Workers {
 
     /// The transfers that have no outcome yet.
     pub(super) fn live(&self) -> Vec<Live> {
-        let list = self.list();
-        let elsewhere = list.iter().map(|worker| &*worker.roster);
-        self.home().into_iter().chain(elsewhere).flat_map(Roster::live).collect()
+        self.list().iter().flat_map(|worker| worker.roster.live()).collect()
     }
 
     /// Those whom to ask whether every arbiter is alive.
@@ -170,9 +133,6 @@ impl Workers {
     /// From now on an end of an arbiter is meant.
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
-        if let Some(roster) = self.home() {
-            roster.set_stopping();
-        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -187,17 +147,13 @@ impl Workers {
 
     /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
     pub(crate) fn end(&self, service: &Service) {
-        let bury_all = |roster: &Roster| {
-            let (children, _) = roster.close();
+        for worker in self.write().drain(..) {
+            let (children, _) = worker.roster.close();
             for child in &children {
                 child.lease.bury(service, Failure::ShuttingDown, "it did not end in time");
             }
-        };
-        for worker in self.write().drain(..) {
-            bury_all(&worker.roster);
             worker.arbiter.stop();
         }
-        self.home().into_iter().for_each(bury_all);
     }
 
     /// Ends the arbiters, which nobody expects.
@@ -206,10 +162,6 @@ impl Workers {
         for worker in self.list() {
             worker.arbiter.stop();
         }
-    }
-
-    fn home(&self) -> Option<&Roster> {
-        self.home.get().map(|home| &*home.roster)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<Arc<Worker>>> {

@@ -128,7 +128,6 @@ fn a_dropped_server_tells_its_clients_and_serves_nobody() {
     const PATIENCE: Duration = Duration::from_secs(20);
     actix::System::new().block_on(async {
         let files = Memory::default();
-        // One is served where requests are read, the other on an arbiter.
         for (name, octets) in [("short", 1000), ("long", 100_000)] {
             files.insert(Name::from_request(name.as_bytes()).unwrap(), vec![7; octets]);
         }
