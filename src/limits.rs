@@ -233,12 +233,8 @@ pub const LOOK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
 pub const SOCKETS_PER_TURN: usize = 128;
 /// Sockets that have something at once, from which on nobody waits to be told that more have: it is asked for until there are none.
 pub const BUSY_SOCKETS_MIN: usize = 8;
-/// Sockets of an arbiter that are received from before the first of their sessions is served.
-pub const SOCKETS_AT_ONCE: usize = 16;
 /// Octets of a peer's ERROR text that are kept and logged: more than any firmware says.
 pub const PEER_TEXT_OCTETS_MAX: usize = 256;
-/// Octets of what answers a block: an ACK, or an ERROR with its message. What is longer is cut.
-pub const ANSWER_OCTETS_MAX: usize = 1024;
 /// Datagrams of a window that came by themselves, one after the other, after which nobody looks for runs of them any more.
 pub const RECEIVED_ALONE_BEFORE_NO_RUNS: u8 = 128;
 /// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.

@@ -1,7 +1,5 @@
 //! What wakes the sessions of an arbiter: one set of their sockets, instead of a task for each.
 
-mod turns;
-
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
@@ -15,7 +13,6 @@ use slotmap::{DefaultKey, Key, KeyData, SlotMap};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-use self::turns::Hand;
 use super::messages::{SessionAddr, SessionMessage};
 use super::service::Service;
 use super::session::Driver;
@@ -73,7 +70,6 @@ pub(super) struct Connection {
 struct Desk {
     events: Vec<SocketEvent>,
     sharing: Vec<u64>,
-    hands: Vec<Hand>,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -91,9 +87,8 @@ impl Switchboard {
         let (board, service) = (Rc::clone(&switchboard), Arc::clone(service));
         actix::spawn(async move {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
-            let hands = std::iter::repeat_with(Hand::new).take(limits::SOCKETS_AT_ONCE).collect();
             let asleep = Box::pin(sleep_until(Instant::now()));
-            let mut desk = Desk { events, sharing: Vec::new(), hands, sleep: asleep };
+            let mut desk = Desk { events, sharing: Vec::new(), sleep: asleep };
             while let Err(panic) = poll_fn(|cx| board.caught_poll(cx, &mut desk)).await {
                 service.observe(&Fact::Crashed { actor: "switchboard", transfer: None, panic: &panic });
                 sleep(limits::SWITCHBOARD_PAUSE).await;
@@ -144,7 +139,7 @@ impl Switchboard {
             if let Some(driver) = self.driver(line) {
                 let mut driver = driver.borrow_mut();
                 driver.is_queued = false;
-                self.serve(line, &mut driver, |driver| driver.turn(None, Instant::now()));
+                self.serve(line, &mut driver, Driver::turn);
             }
         }
         let more = match &self.set {
@@ -169,7 +164,7 @@ impl Switchboard {
         loop {
             let Poll::Ready(polled) = set.poll_events(cx, &mut desk.events) else { return Ok(false) };
             let more = polled?;
-            self.on_all(&desk.events, &mut desk.hands);
+            desk.events.iter().for_each(|event| self.on_event(*event));
             if more {
                 return Ok(true);
             }
@@ -181,17 +176,30 @@ impl Switchboard {
         let Some(sharing) = self.sharing.borrow().clone() else { return false };
         let is_ready = sharing.poll_ready(cx, &mut desk.sharing).is_ready();
         if is_ready {
-            let event = |&token| SocketEvent { token, error: false };
-            desk.events.clear();
-            desk.events.extend(desk.sharing.iter().map(event));
-            self.on_all(&desk.events, &mut desk.hands);
+            desk.sharing.iter().for_each(|&token| self.on_event(SocketEvent { token, error: false }));
         }
         is_ready
     }
 
-    /// Has one driver take a step, which may panic.
+    fn on_event(&self, event: SocketEvent) {
+        let line = line(event.token);
+        let Some(driver) = self.driver(line) else { return };
+        self.serve(line, &mut driver.borrow_mut(), |driver| {
+            if event.error {
+                driver.link.expect_errors();
+            }
+            // One that is to have another turn has it then, and takes what has come since.
+            if !driver.is_queued {
+                driver.turn();
+            }
+        });
+    }
+
+    /// Has one driver take a step, which may panic: of that its session is told.
     fn serve(&self, line: DefaultKey, driver: &mut Driver, step: impl FnOnce(&mut Driver)) {
-        take_step(driver, step);
+        if let Err(panic) = caught(|| step(driver)) {
+            driver.set_panicked(panic);
+        }
         self.follow_up(line, driver);
     }
 
@@ -314,17 +322,6 @@ impl Drop for Connection {
             && let (Some(set), Some(socket)) = (&self.switchboard.set, driver.link.socket())
         {
             let _ = set.remove(socket);
-        }
-    }
-}
-
-/// Has one driver take a step. `false` if it panicked, of which its session is to be told.
-fn take_step(driver: &mut Driver, step: impl FnOnce(&mut Driver)) -> bool {
-    match caught(|| step(driver)) {
-        Ok(()) => true,
-        Err(panic) => {
-            driver.set_panicked(panic);
-            false
         }
     }
 }

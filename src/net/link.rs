@@ -34,9 +34,6 @@ pub trait Link: fmt::Debug + 'static {
         false
     }
 
-    /// Has the processor fetch what [`receive`](Self::receive) needs, and waits for nothing.
-    fn prefetch(&self) {}
-
     /// There may be errors to [`take`](Self::take_error), says the set.
     fn expect_errors(&mut self) {}
 

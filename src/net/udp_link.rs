@@ -1,9 +1,7 @@
 //! A transfer's own socket. It is not connected: a stranger must get ERROR 5 (RFC 1350 §4).
 
-use std::hint::black_box;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -129,10 +127,6 @@ impl Link for UdpLink {
         };
         self.errors |= ready!(readiness.poll_event(cx))?;
         Poll::Ready(Ok(()))
-    }
-
-    fn prefetch(&self) {
-        black_box((self.runs, self.socket.as_raw_fd()));
     }
 
     fn socket(&self) -> Option<&UdpSocket> {

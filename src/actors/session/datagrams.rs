@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::task::{Context as TaskContext, Poll};
 
 use slog::trace;
-use tokio::time::Instant;
 
 use super::driver::Driver;
 use crate::actors::shown::Shown;
@@ -53,7 +52,7 @@ impl Driver {
                     }
                 }
             }
-            self.turn(None, Instant::now());
+            self.turn();
             if self.errands.stop {
                 return Poll::Ready(());
             }
@@ -65,17 +64,8 @@ impl Driver {
         }
     }
 
-    /// Receives what the next turn begins with, if that is all that `room` is needed for: the answer to what this end sends.
-    pub(in crate::actors) fn take_ahead(&mut self, room: &mut [u8]) -> Option<Arrived> {
-        if self.is_receiver || self.is_queued || self.errands.stop || self.errands.has_panicked() {
-            return None;
-        }
-        self.receive(room)
-    }
-
-    /// Takes what has come, a turn's worth, after what was [taken ahead](Self::take_ahead). If there may be more, which nobody tells of again, there is a
-    /// backlog.
-    pub(in crate::actors) fn turn(&mut self, first: Option<(Arrived, &[u8])>, began: Instant) {
+    /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
+    pub(in crate::actors) fn turn(&mut self) {
         if self.errands.has_panicked() {
             self.backlog = false;
             return;
@@ -86,9 +76,7 @@ impl Driver {
             return;
         }
         self.take_errors();
-        self.turn_began = Some(began);
-        self.take_datagrams(first);
-        self.turn_began = None;
+        self.take_datagrams();
         if !self.backlog {
             // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
             self.poll_datagrams();
@@ -109,17 +97,13 @@ impl Driver {
     }
 
     /// Takes what has come, a turn's worth.
-    pub(super) fn take_datagrams(&mut self, first: Option<(Arrived, &[u8])>) {
+    pub(super) fn take_datagrams(&mut self) {
         self.hear_of_stored();
         let mut scratch = Scratch::take();
-        let first = first.map(|(arrived, octets)| {
-            scratch.current[..arrived.octets].copy_from_slice(&octets[..arrived.octets]);
-            arrived
-        });
         self.backlog = if self.is_lock_step || self.is_receiver {
-            self.take_answer(first, &mut scratch)
+            self.take_answer(&mut scratch)
         } else {
-            self.take_window(first, &mut scratch)
+            self.take_window(&mut scratch)
         };
         scratch.give_back();
     }
@@ -141,11 +125,10 @@ impl Driver {
     /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
     /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
     /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
-    pub(super) fn take_answer(&mut self, mut first: Option<Arrived>, scratch: &mut Scratch) -> bool {
+    fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
         let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
-            let next = first.take().or_else(|| self.receive(&mut scratch.current));
-            let Some(arrived) = next else { return false };
+            let Some(arrived) = self.receive(&mut scratch.current) else { return false };
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;
@@ -161,8 +144,8 @@ impl Driver {
 
     /// Takes datagrams until there are none, each with the news of whether another one follows; or up to the ACK of all that was sent, after which the peer
     /// has nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more.
-    fn take_window(&mut self, first: Option<Arrived>, scratch: &mut Scratch) -> bool {
-        let mut arrived = first.or_else(|| self.receive(&mut scratch.current));
+    fn take_window(&mut self, scratch: &mut Scratch) -> bool {
+        let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(Arrived { octets, from, .. }) = arrived else { return false };
             if from == self.peer && scratch.current[..octets] == self.ack {
@@ -184,6 +167,22 @@ impl Driver {
         self.chaos.seam("link").at("receive");
         let arrived = self.link.receive(buffer).ok()?;
         Some(Arrived { octets: arrived.octets.min(buffer.len()), ..arrived })
+    }
+
+    /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
+    /// repeat it, and give up in time. The operator reads why.
+    pub(super) fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
+        if !self.lease.is_life(self.life) {
+            return Ok(());
+        }
+        self.log_sent(self.peer, transmit);
+        self.lease.set_replied();
+        self.awaits_answer = true;
+        if let Transmit::Blocks(blocks) = transmit {
+            self.ack = blocks.ack();
+        }
+        self.chaos.seam("link").at("send");
+        self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
     }
 
     /// `true` if it got the transfer on, or ended it.
@@ -223,7 +222,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
+    fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
         let Some(log) = &self.service.packet_log else { return };
         let id = self.lease.assignment.id.0;
         match transmit {

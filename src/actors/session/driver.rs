@@ -1,6 +1,5 @@
 //! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
 
-use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +10,6 @@ use tokio::time::Instant;
 use super::asking::Question;
 use super::file::File;
 use super::polling::AtWork;
-use super::sending::Departure;
 use crate::actors::assignment::Assignment;
 use crate::actors::lease::{Held, Lease, Summary, Transfer};
 use crate::actors::messages::{Repeated, SessionAddr, SessionMessage};
@@ -59,10 +57,6 @@ pub(in crate::actors) struct Driver {
     /// The ACK of all blocks that were sent last.
     pub(super) ack: [u8; 4],
     pub(super) errands: Errands,
-    /// The time, for the first input of a turn: that is read once for many sessions.
-    pub(super) turn_began: Option<Instant>,
-    /// Room for a packet, while others are served that send theirs together with this one.
-    pub(in crate::actors) departure: Option<Box<Departure>>,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
     /// When the machine wants to hear that time has passed.
@@ -147,8 +141,6 @@ impl Driver {
             awaits_answer: false,
             ack: [0; 4],
             errands: Errands::default(),
-            turn_began: None,
-            departure: None,
             deadline: None,
             wanted: None,
             session,
@@ -159,17 +151,10 @@ impl Driver {
         }
     }
 
-    /// Has the processor fetch what a turn needs first, and waits for nothing.
-    pub(in crate::actors) fn prefetch(&self) {
-        black_box((self.life, self.awaits_answer, self.deadline, self.at_work.is_some()));
-        black_box(self.lease.is_over());
-        self.link.prefetch();
-    }
-
     /// The session has heard that the deadline has passed.
     pub(super) fn on_deadline(&mut self) {
         // The answer may lie in the socket, behind what was of no use.
-        self.take_datagrams(None);
+        self.take_datagrams();
         if !self.is_proven && self.lease.peer_state.is_restrained() {
             self.feed(Input::Restrained);
         }
@@ -216,7 +201,7 @@ impl Driver {
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
             SessionMessage::GiveUp(limit) => {
                 // The answer may be here.
-                self.take_datagrams(None);
+                self.take_datagrams();
                 self.forsake(limit);
             }
             SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
@@ -226,7 +211,7 @@ impl Driver {
 
     fn on_repeated(&mut self, mut repeated: Repeated) {
         // An answer that was sent before the request may still lie in the socket.
-        self.take_datagrams(None);
+        self.take_datagrams();
         if !self.lease.peer_state.is_settled() {
             repeated.0 = None;
             self.feed(Input::Repeated);
@@ -380,7 +365,7 @@ impl Driver {
         let lease = Arc::clone(&self.lease);
         let mut held = lease.hold();
         let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
-        let now = self.turn_began.take().unwrap_or_else(Instant::now);
+        let now = Instant::now();
         let blocks = machine.tally().blocks;
         let (mut outcome, mut over) = (None, false);
         let mut drain = machine.handle(self.moment(now), input);

@@ -5,7 +5,6 @@ mod datagrams;
 mod driver;
 mod file;
 mod polling;
-mod sending;
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -18,7 +17,6 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 
 use self::asking::Question;
 pub(super) use self::driver::Driver;
-pub(super) use self::sending::Departure;
 use super::lease::Lease;
 use super::messages::{SessionAddr, SessionMessage};
 use super::service::Service;

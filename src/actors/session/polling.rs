@@ -160,8 +160,6 @@ impl Driver {
     }
 
     fn look(&mut self, buffer: &mut [u8], until: Instant) -> Option<Arrived> {
-        // What is looked for may be the answer to it.
-        self.depart();
         loop {
             if let Ok(arrived) = self.link.receive(buffer) {
                 self.chaos.seam("link").at("receive");
