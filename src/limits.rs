@@ -237,20 +237,8 @@ pub const BUSY_SOCKETS_MIN: usize = 8;
 pub const PEER_TEXT_OCTETS_MAX: usize = 256;
 /// Datagrams of a window that came by themselves, one after the other, after which nobody looks for runs of them any more.
 pub const RECEIVED_ALONE_BEFORE_NO_RUNS: u8 = 128;
-/// How long a session polls for its peer's answer (`--poll-us`) before it sleeps: a client on a fast network takes 20 µs, and to sleep and wake costs about as much.
-pub const POLL_DEFAULT: Duration = Duration::from_micros(50);
-/// Most microseconds that `--poll-us` takes: for so long everything else on the arbiter waits.
+/// Most microseconds that `--poll-us` takes, which has no effect.
 pub const POLL_US_MAX: u64 = 1000;
-/// Time after which a session that polls, though always with success, lets its arbiter look after timers, messages and other sockets.
-pub const POLL_TURN: Duration = Duration::from_micros(500);
-/// Exchanges with a client that are timed together to tell whether polling pays: enough to even out a few pauses of a busy machine.
-pub const POLL_BATCH: u32 = 128;
-/// Batches after which a session that polls sleeps through one, to see what that takes by now: some 0.2 s.
-pub const POLL_BATCHES_MAX: u32 = 64;
-/// Batches in a row in which polling doesn't pay, and it ends: of one alone somebody else's work may have been the cause.
-pub const POLL_FAILURES_MAX: u32 = 2;
-/// Most batches without a trial after trials that failed: a trial's batches may take twice the time, so a sixtieth is lost.
-pub const POLL_REST_MAX: u32 = 128;
 /// Sessions that an arbiter starts in one turn before those that it has get theirs.
 pub const REQUESTS_PER_TURN: usize = 64;
 /// Requests that may wait for an arbiter to start their sessions: a boot storm's.

@@ -361,7 +361,7 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
 /// In lock-step the server reads no further than the ACK that it waits for: what lies behind that must not be lost.
 #[test]
 fn an_error_right_behind_an_ack_ends_the_transfer_before_anything_is_repeated() {
-    let served = Served::new(&["--poll-us", "0"]);
+    let served = Served::new(&[]);
     let mut client = served.ask(&rrq(GOOD, "octet", &[]));
     client.expect_data(1);
     client.send(&ack(1));

@@ -342,3 +342,13 @@ fn one_arbiter_or_many_serve_alike() {
         served.still_serves();
     }
 }
+
+#[test]
+fn a_flag_that_has_no_effect_any_more_is_accepted_and_the_log_says_so() {
+    let served = Served::new(&["--poll-us", "50"]);
+    served.still_serves();
+    let log = served.daemon.log();
+    assert!(log.contains("WARN --poll-us has no effect"), "{log}");
+    let log = Served::new(&[]).daemon.stop().log;
+    assert!(!log.contains("poll-us"), "{log}");
+}

@@ -33,7 +33,7 @@ pub(super) fn count(case: Case, packets: u64) -> u64 {
 /// One arbiter, timers that never run out and no waiting for disks: nothing in it depends on how fast this machine is.
 fn start(root: &Path, totals: &Path) -> (Child, String) {
     let mut command = counted(PROGRAM, totals);
-    command.args(["--host", "127.0.0.1", "-p", "0", "--arbiters", "1", "--no-fsync", "--poll-us", "0"]);
+    command.args(["--host", "127.0.0.1", "-p", "0", "--arbiters", "1", "--no-fsync"]);
     command.args(["--ack-timeout", "30", "--timeout", "60", "--root"]).arg(root);
     let mut server = command.stderr(Stdio::piped()).spawn().expect("valgrind is installed");
     let mut log = BufReader::new(server.stderr.take().expect("piped"));

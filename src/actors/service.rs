@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use slog::Logger;
@@ -56,8 +55,6 @@ pub struct Service {
     pub single_port: bool,
     /// Ports that transfers use.
     pub ports: Option<PortRange>,
-    /// How long a session that is alone on its arbiter polls for an answer before it sleeps.
-    pub poll: Duration,
     /// Where every packet is logged, if they are to be.
     pub packet_log: Option<Logger>,
     /// Number of the last transfer.

@@ -53,7 +53,6 @@ pub(super) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },
         on_abort: OnAbort::default(),
         ports: None,
-        poll: Duration::ZERO,
         packet_log: None,
         last_transfer: 0.into(),
         history: Arc::default(),

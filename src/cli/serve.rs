@@ -14,7 +14,6 @@ use super::log::Log;
 use super::values::{self, Clients, Host};
 use super::{Exit, complain, refuse_pointless, with_default};
 use crate::daemon::{self, Builder, RunError};
-use crate::limits;
 use crate::net::{Mtu, PortRange};
 use crate::policy::{Access, AccessRule, OnOutage, OverLimit, RefusedOption};
 use crate::settings::Settings;
@@ -174,10 +173,7 @@ pub(super) struct Serve {
         ))]
     arbiters: Option<usize>,
     #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),
-        help = with_default(
-            "Microseconds that a thread with a single transfer polls for the answer before it sleeps; 0 saves power",
-            format_args!("{}, on a single processor 0", limits::POLL_DEFAULT.as_micros()),
-        ))]
+        help = "Has no effect, and is accepted for compatibility")]
     poll_us: Option<Duration>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds_or_zero),
         help = with_default(
@@ -255,6 +251,9 @@ impl Serve {
         log.take_panics();
         #[cfg(feature = "chaos")]
         announce(&settings.chaos, log.logger());
+        if self.poll_us.is_some() {
+            warn!(log.logger(), "--poll-us has no effect: the server no longer polls");
+        }
         let ended = passed.map_err(RunError::Start).and_then(|sockets| {
             if !sockets.is_empty() && (self.port.is_some() || !self.host.is_empty()) {
                 warn!(
@@ -300,7 +299,6 @@ impl Serve {
         set(&mut settings.over_limit, &self.over_limit);
         set(&mut settings.on_outage, &self.on_outage);
         set(&mut settings.arbiters, &self.arbiters);
-        set(&mut settings.poll, &self.poll_us);
         set(&mut settings.drain_timeout, &self.drain_timeout);
 
         let directory = &mut settings.directory;

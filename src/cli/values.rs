@@ -158,7 +158,7 @@ pub(super) fn arbiters(text: &str) -> Result<usize, String> {
     number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))
 }
 
-/// Microseconds that are polled.
+/// Microseconds, of which nothing depends.
 pub(super) fn poll_us(text: &str) -> Result<Duration, String> {
     number(text, "a number of microseconds", &(0..=limits::POLL_US_MAX)).map(Duration::from_micros)
 }

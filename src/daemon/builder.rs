@@ -372,7 +372,6 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         on_abort: settings.on_abort,
         single_port: settings.single_port,
         ports: settings.ports,
-        poll: settings.poll,
         packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
         last_transfer: 0.into(),
         history: Arc::default(),

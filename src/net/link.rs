@@ -41,11 +41,6 @@ pub trait Link: fmt::Debug + 'static {
     /// kernel can. To ask again changes nothing.
     fn expect_runs(&mut self) {}
 
-    /// Whether it makes sense to look for datagrams again and again, without waiting.
-    fn may_be_polled(&self) -> bool {
-        true
-    }
-
     /// Takes one datagram without waiting, or a run of them after [`expect_runs`](Self::expect_runs): then `buffer` should have
     /// room for 65,536 octets ([`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX)).
     ///

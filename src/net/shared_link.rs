@@ -117,11 +117,6 @@ impl Link for SharedLink {
         true
     }
 
-    /// Whoever fills the inbox may need this thread for that, or the processor.
-    fn may_be_polled(&self) -> bool {
-        false
-    }
-
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let mut arrivals = self.inbox.lock();
         arrivals.is_listed = false;

@@ -58,8 +58,6 @@ pub struct Settings {
     pub on_outage: OnOutage,
     /// Threads that transfers are spread over.
     pub arbiters: usize,
-    /// How long an answer is polled for before the thread sleeps, where only one transfer keeps it busy; none if zero.
-    pub poll: Duration,
     /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
     pub drain_timeout: Duration,
     /// Faults that tests plan. It needs the feature `chaos`, which is off by default.
@@ -92,8 +90,6 @@ impl Default for Settings {
             on_outage: OnOutage::default(),
             // One is for the listeners, the log, the pool and the kernel's own work, which else take turns with a transfer's thread.
             arbiters: processors.saturating_sub(1).max(1),
-            // On the only processor, the peer's answer may need it.
-            poll: if processors > 1 { limits::POLL_DEFAULT } else { Duration::ZERO },
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
             #[cfg(feature = "chaos")]
             chaos: crate::chaos::Chaos::default(),

@@ -166,7 +166,6 @@ impl Engine {
             timeouts,
             on_abort: OnAbort::default(),
             ports: None,
-            poll: stagecoach::limits::POLL_DEFAULT,
             packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
             last_transfer: 0.into(),
             history: Arc::default(),

@@ -20,20 +20,20 @@ thread_local! {
 }
 
 /// The datagram at hand, and the one after it.
-pub(super) struct Scratch {
-    pub(super) current: Vec<u8>,
+struct Scratch {
+    current: Vec<u8>,
     next: Vec<u8>,
 }
 
 impl Scratch {
-    pub(super) fn take() -> Box<Self> {
+    fn take() -> Box<Self> {
         SCRATCH.take().unwrap_or_else(|| {
             let buffer = || vec![0; limits::DATAGRAM_OCTETS_MAX];
             Box::new(Self { current: buffer(), next: buffer() })
         })
     }
 
-    pub(super) fn give_back(self: Box<Self>) {
+    fn give_back(self: Box<Self>) {
         SCRATCH.set(Some(self));
     }
 }
@@ -77,10 +77,6 @@ impl Driver {
         }
         self.take_errors();
         self.take_datagrams();
-        if !self.backlog {
-            // Nothing is told of before the reactor has run: however this ends, others have their turn after it.
-            self.poll_datagrams();
-        }
     }
 
     /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
@@ -109,7 +105,7 @@ impl Driver {
     }
 
     /// Before a window ends: its ACK waits for the writer, as far as is known.
-    pub(super) fn hear_of_stored(&mut self) {
+    fn hear_of_stored(&mut self) {
         if self.is_receiver && self.lease.upload.has_stored() {
             self.read_upload();
         }
@@ -186,7 +182,7 @@ impl Driver {
     }
 
     /// `true` if it got the transfer on, or ended it.
-    pub(super) fn on_datagram(&mut self, from: SocketAddr, octets: &[u8], more: bool) -> bool {
+    fn on_datagram(&mut self, from: SocketAddr, octets: &[u8], more: bool) -> bool {
         self.log_received(from, octets);
         if from != self.peer {
             self.answer_stranger(from, octets);

@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{ActorContext, ActorState};
 use tokio::time::Instant;
 
 use super::asking::Question;
 use super::file::File;
-use super::polling::AtWork;
 use crate::actors::assignment::Assignment;
 use crate::actors::lease::{Held, Lease, Summary, Transfer};
 use crate::actors::messages::{Repeated, SessionAddr, SessionMessage};
@@ -67,11 +65,7 @@ pub(in crate::actors) struct Driver {
     pub(in crate::actors) session: SessionAddr,
     /// The open file, its reader or its writer.
     pub(super) file: File,
-    /// While the transfer has no outcome.
-    pub(super) at_work: Option<AtWork>,
     pub(super) chaos: Part,
-    /// How long an answer is polled for.
-    pub(super) poll: Duration,
 }
 
 /// What is left to the session.
@@ -125,7 +119,6 @@ impl Driver {
     ) -> Self {
         let chaos = service.chaos().part("session", lease.assignment.request.filename());
         let Assignment { peer, received_at, request, .. } = &lease.assignment;
-        let poll = if link.may_be_polled() { service.poll } else { Duration::ZERO };
         Self {
             peer: *peer,
             epoch: *received_at,
@@ -145,9 +138,7 @@ impl Driver {
             wanted: None,
             session,
             file: File::default(),
-            at_work: None,
             chaos,
-            poll,
         }
     }
 
@@ -186,16 +177,8 @@ impl Driver {
     /// Does what the session was told to.
     pub(super) fn on_message(&mut self, message: SessionMessage) {
         match message {
-            SessionMessage::Attend => {
-                self.read_cached();
-                // If the last turn ended before something of the file was wanted, nothing else
-                // looks for the answer.
-                self.poll_datagrams();
-            }
-            SessionMessage::Read(answer) => {
-                self.on_read(answer);
-                self.poll_datagrams();
-            }
+            SessionMessage::Attend => self.read_cached(),
+            SessionMessage::Read(answer) => self.on_read(answer),
             SessionMessage::Written => self.read_upload(),
             SessionMessage::DeadlinePassed => self.on_deadline(),
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
@@ -352,7 +335,6 @@ impl Driver {
     /// The session is no longer needed, and no other will be.
     fn end(&mut self) {
         self.lease.set_over();
-        self.at_work = None;
         // (A session or a reader has the file too. Whoever is the last lets go of it where nobody
         // waits for that.)
         let source = self.lease.hold().source.take();
@@ -385,7 +367,6 @@ impl Driver {
         let tally = machine.tally();
         match outcome {
             Some(outcome) => {
-                self.at_work = None;
                 self.report(&mut held, outcome);
             }
             None => self.publish_progress(summary, tally, now),

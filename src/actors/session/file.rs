@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use super::asking::Question;
 use super::driver::Driver;
-use super::polling::AtWork;
 use crate::actors::assignment::Assignment;
 use crate::actors::blocking::StoreCaller;
 use crate::actors::held_source::HeldSource;
@@ -77,7 +76,6 @@ impl Driver {
     /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
     /// ERROR after an OACK would leave PXELINUX waiting.
     pub(super) fn start(&mut self) {
-        self.at_work = Some(AtWork::new());
         self.lease.peer_state.set_session(self.session.clone());
         if self.lease.destination().is_some() {
             self.open();

@@ -4,7 +4,6 @@ mod asking;
 mod datagrams;
 mod driver;
 mod file;
-mod polling;
 
 use std::cell::RefCell;
 use std::pin::Pin;

@@ -66,7 +66,6 @@ fn every_flag_reaches_its_setting() {
     assert_eq!(typed.access, Access::new(rules.to_vec()), "in the order in which they were typed");
     let refused: Vec<_> = typed.refused_options.iter().map(ToString::to_string).collect();
     assert_eq!(refused, ["blksize=10.0.0.0/8"]);
-    assert_eq!(typed.poll, Duration::from_micros(75));
     assert_eq!(typed.drain_timeout, Duration::from_millis(4500));
 }
 
