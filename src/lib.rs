@@ -37,6 +37,7 @@ pub mod chaos;
 #[cfg(feature = "program")]
 pub mod cli;
 pub mod daemon;
+mod engine;
 pub mod error;
 pub mod extend;
 pub mod limits;
@@ -62,9 +63,7 @@ pub mod supervision;
 /// });
 /// ```
 #[cfg(feature = "testkit")]
-pub mod testkit {
-    pub use crate::actors::kit::{Call, Flaw, Flawed, Got, Kit, KitClient, KitError, Recorder};
-}
+pub mod testkit;
 pub mod transfer;
 pub mod wire;
 

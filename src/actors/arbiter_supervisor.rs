@@ -7,11 +7,11 @@ use std::sync::Arc;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
 use tokio::time::Instant;
 
-use super::roster::Roster;
-use super::service::Service;
-use super::session_supervisor::Ping;
-use super::workers::{Worker, WorkerEnded, Workers, start_arbiter};
+use crate::actors::arbiters::{Worker, WorkerEnded, Workers, start_arbiter};
+use crate::actors::session_supervisor::Ping;
 use crate::chaos::Part;
+use crate::engine::service::Service;
+use crate::engine::transfers::session_table::Roster;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;

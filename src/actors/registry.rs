@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
 
-use super::history::History;
-use super::messages::{SessionAddr, SessionMessage};
-use super::roster::Live;
-use super::service::Service;
-use super::workers::Workers;
+use crate::actors::arbiters::Workers;
 use crate::chaos::Part;
+use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::service::Service;
+use crate::engine::transfers::history::History;
+use crate::engine::transfers::session_table::Live;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};

@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
 
-use super::admission::Admitted;
-use super::heartbeat::Heartbeat;
-use super::lease::Lease;
-use super::messages::{SessionAddr, SessionMessage};
-use super::roster::{Child, Roster, Serve, Wanted};
-use super::service::{Service, limit_met};
-use super::session::Session;
-use super::switchboard::Switchboard;
+use crate::actors::session::Session;
 use crate::chaos::Part;
+use crate::engine::admission::Admitted;
+use crate::engine::heartbeat::Heartbeat;
+use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::poll_loop::Switchboard;
+use crate::engine::service::{Service, limit_met};
+use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::session_table::{Child, Roster, Serve, Wanted};
 use crate::error::{Failure, Limit};
 use crate::limits;
 use crate::net::{UdpLink, send_from_port};

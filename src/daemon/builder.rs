@@ -16,8 +16,6 @@ use super::root::Root;
 use super::server::{Capacity, Server, StartError};
 use super::sockets;
 use crate::actors::Service;
-#[cfg(feature = "testkit")]
-use crate::actors::kit::Kit;
 use crate::extend::{
     Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
     Routing, Served, Tell,
@@ -29,6 +27,8 @@ use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, RootChange, Store};
 use crate::supervision::ChildSpec;
+#[cfg(feature = "testkit")]
+use crate::testkit::Kit;
 
 /// The way in: [`Stagecoach::builder`].
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,8 @@ use actix::{AsyncContext, Context, Handler, Message};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::Listener;
-use crate::actors::opcodes::Answer;
+use crate::actors::listener::Listener;
+use crate::engine::extensions::opcodes::Answer;
 use crate::error::Limit;
 use crate::extend::Datagram;
 use crate::net::Received;

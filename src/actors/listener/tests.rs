@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix::Arbiter;
 
 use super::*;
-use crate::actors::test_support::{in_virtual_time, pass, service, turn_until};
+use crate::engine::test_support::{in_virtual_time, pass, service, turn_until};
 use crate::net::refuse_registrations;
 use crate::store::{Memory, MemoryOptions};
 use crate::supervision::{Exit, RestartLimit, start_permanent};

@@ -6,9 +6,9 @@ use actix::{Arbiter, System};
 use tokio::time::Instant;
 
 use super::*;
-use crate::actors::assignment::Assignment;
-use crate::actors::live_peers::{Claim, LivePeers};
-use crate::actors::test_support::{service, wait_until};
+use crate::engine::admission::peer_table::{Claim, LivePeers};
+use crate::engine::test_support::{service, wait_until};
+use crate::engine::transfers::assignment::Assignment;
 use crate::net::{PortRange, Received};
 use crate::observe::Observer;
 use crate::store::{Memory, MemoryOptions};

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::agenda::Agenda;
-use super::channel::Channel;
-use super::guest::{Guest, Sent, WELL_KNOWN};
-use super::rng::Rng;
-use super::stranger::{check_answers, mischief};
-use super::{Desk, Hall, MISCHIEF_MAX, SERVER};
+use crate::actors::sim::agenda::Agenda;
+use crate::actors::sim::channel::Channel;
+use crate::actors::sim::guest::{Guest, Sent, WELL_KNOWN};
+use crate::actors::sim::rng::Rng;
+use crate::actors::sim::stranger::{check_answers, mischief};
+use crate::actors::sim::{Desk, Hall, MISCHIEF_MAX, SERVER};
 use crate::limits;
 use crate::net::Link;
 use crate::transfer::Transmit;

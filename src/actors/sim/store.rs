@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::rng::Rng;
+use crate::actors::sim::rng::Rng;
 use crate::error::Fault;
 use crate::limits;
 use crate::store::{Memory, Name, Sink, Slab, Source, Store};

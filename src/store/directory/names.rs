@@ -7,9 +7,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, r
 use rustix::io::Errno;
 
 use super::followed::Root;
+use super::place::Place;
 use super::publish::{Branch, sync_directory};
 use super::replaced::Replaced;
-use super::place::Place;
 use super::{Directory, DirectoryOptions};
 use crate::error::{Failure, Fault};
 use crate::store::{Name, io_fault};

@@ -1,0 +1,197 @@
+//! The arbiters that sessions run on.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use actix::{Addr, Arbiter, Recipient};
+use actix_rt::ArbiterHandle;
+
+use crate::actors::session_supervisor::{Ping, SessionSupervisor, Wake};
+use crate::engine::heartbeat::Heartbeat;
+use crate::engine::service::Service;
+use crate::engine::transfers::session_table::{Live, Roster, Serve};
+use crate::error::Failure;
+use crate::limits;
+use crate::observe::Fact;
+use crate::supervision::{Exit, Follows, Permanent, RestartLimit, Stopper, start_permanent};
+
+/// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
+#[derive(Debug, Default)]
+pub struct Workers {
+    /// What a supervisor of sessions gets before its arbiter is replaced with it.
+    limit: RestartLimit,
+    list: RwLock<Vec<Arc<Worker>>>,
+    /// Number of the last.
+    last: AtomicU64,
+    stopping: AtomicBool,
+}
+
+/// An arbiter, the supervisor on it, and what the two have to do.
+#[derive(Debug)]
+pub(super) struct Worker {
+    /// Counted from 1 since the server started.
+    pub(super) number: u64,
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) supervisor: Addr<SessionSupervisor>,
+    pub(super) stopper: Stopper,
+    pub(super) roster: Arc<Roster>,
+    pub(super) heartbeat: Arc<Heartbeat>,
+}
+
+/// Who hears that a [`Worker`]'s supervisor has ended.
+#[derive(Debug, Clone, actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct WorkerEnded {
+    pub(super) number: u64,
+    pub(super) exit: Exit,
+}
+
+impl Workers {
+    /// None yet. A supervisor of sessions gets `limit` before its arbiter is replaced with it.
+    #[must_use]
+    pub fn new(limit: RestartLimit) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Adds `count` arbiters without sessions.
+    ///
+    /// # Errors
+    /// When the operating system has no threads to give.
+    pub(crate) fn start_all(
+        &self,
+        count: usize,
+        service: &Arc<Service>,
+        parent: &Recipient<WorkerEnded>,
+    ) -> io::Result<()> {
+        (0..count).try_for_each(|_| {
+            self.start(start_arbiter()?, Roster::default(), service, parent);
+            Ok(())
+        })
+    }
+
+    /// Hands a request to the least busy.
+    ///
+    /// # Errors
+    /// The request, if nobody has room for it.
+    pub(super) fn hand_out(&self, mut serve: Box<Serve>) -> Result<(), Box<Serve>> {
+        let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let least_busy = workers.iter().min_by_key(|worker| worker.roster.load());
+        // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
+        for worker in least_busy.into_iter().chain(workers.iter()) {
+            match push(&worker.roster, &worker.supervisor, serve) {
+                Ok(()) => return Ok(()),
+                Err(refused) => serve = refused,
+            }
+        }
+        Err(serve)
+    }
+
+    /// The transfers that have no outcome yet.
+    pub(super) fn live(&self) -> Vec<Live> {
+        self.list().iter().flat_map(|worker| worker.roster.live()).collect()
+    }
+
+    /// Those whom to ask whether every arbiter is alive.
+    #[must_use]
+    pub fn alive(&self) -> Vec<Recipient<Ping>> {
+        self.list().iter().map(|worker| worker.supervisor.clone().recipient()).collect()
+    }
+
+    pub(super) fn list(&self) -> Vec<Arc<Worker>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts, on `arbiter`, a supervisor that goes on with what `roster` has.
+    pub(super) fn start(
+        &self,
+        arbiter: ArbiterHandle,
+        roster: Roster,
+        service: &Arc<Service>,
+        parent: &Recipient<WorkerEnded>,
+    ) {
+        let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let (roster, heartbeat) = (Arc::new(roster), Arc::<Heartbeat>::default());
+        let (service, parent) = (Arc::clone(service), parent.clone());
+        let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&heartbeat), Arc::clone(&heartbeat));
+        let told = Arc::clone(&service);
+        let make = move |_: &mut _| SessionSupervisor::new(service, sessions, beating);
+        let on_exit = move |exit: &Exit, follows| {
+            if let Exit::Panicked(panic) = exit {
+                told.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
+            }
+            if follows == Follows::End {
+                beat.set_ended();
+                parent.do_send(WorkerEnded { number, exit: exit.clone() });
+            }
+        };
+        let Permanent { addr: supervisor, stopper } =
+            start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_exit);
+        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, heartbeat }));
+    }
+
+    /// From now on an end of an arbiter is meant.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn remove(&self, number: u64) -> Option<Arc<Worker>> {
+        let mut workers = self.write();
+        let at = workers.iter().position(|worker| worker.number == number)?;
+        Some(workers.remove(at))
+    }
+
+    /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
+    pub(crate) fn end(&self, service: &Service) {
+        for worker in self.write().drain(..) {
+            let (children, _) = worker.roster.close();
+            for child in &children {
+                child.lease.bury(service, Failure::ShuttingDown, "it did not end in time");
+            }
+            worker.arbiter.stop();
+        }
+    }
+
+    /// Ends the arbiters, which nobody expects.
+    #[cfg(test)]
+    pub(crate) fn stop_all(&self) {
+        for worker in self.list() {
+            worker.arbiter.stop();
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Arc<Worker>>> {
+        self.list.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn push(roster: &Roster, supervisor: &Addr<SessionSupervisor>, serve: Box<Serve>) -> Result<(), Box<Serve>> {
+    if roster.push_waiting(serve)? {
+        // Not `try_send`: a mailbox without room would leave the request waiting. There is one such message at most.
+        supervisor.do_send(Wake);
+    }
+    Ok(())
+}
+
+/// Starts a thread for sessions.
+///
+/// # Errors
+/// When the operating system has none to give.
+pub(super) fn start_arbiter() -> io::Result<ArbiterHandle> {
+    Ok(Arbiter::try_with_tokio_rt(arbiter_runtime)?.handle())
+}
+
+/// The runtime of one arbiter.
+///
+/// # Errors
+/// When the operating system refuses.
+pub(crate) fn arbiter_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(limits::BLOCKING_THREADS)
+        .build()
+}

@@ -1,0 +1,156 @@
+//! The actor that owns one transfer: its socket (the TID) and its machine.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+
+use crate::engine::driver::Driver;
+use crate::engine::driver::asking::Question;
+use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::poll_loop::{Connection, Switchboard};
+use crate::engine::service::Service;
+use crate::engine::transfers::lease::Lease;
+use crate::net::Link;
+use crate::supervision::ChildExited;
+
+/// Serves one request, from opening the file to the last ACK; or from where another session died on. What packets touch is its [`Driver`]; the session has
+/// the mailbox, and does whatever only an actor can.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Given back before the driver is dropped.
+    connection: Option<Connection>,
+    driver: Rc<RefCell<Driver>>,
+    switchboard: Rc<Switchboard>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        lease: Arc<Lease>,
+        life: u32,
+        service: Arc<Service>,
+        link: Box<dyn Link>,
+        switchboard: Rc<Switchboard>,
+        address: Addr<Self>,
+    ) -> Self {
+        let address = SessionAddr::new(address);
+        let driver = Rc::new(RefCell::new(Driver::new(lease, life, service, link, address)));
+        Self { connection: None, driver, switchboard }
+    }
+
+    /// Asks extensions, and goes on when there is an answer. The question ends with the session; a
+    /// session that takes its place asks anew.
+    fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
+        let (service, lease) = (Arc::clone(&driver.service), &driver.lease);
+        let asked = lease.assignment.asked(lease.local).into_owned();
+        match question {
+            Question::Routes => {
+                let answer = service.ask_routes(asked, lease.ask_from()).into_actor(self);
+                ctx.spawn(answer.map(|routed, session, ctx| {
+                    session.attend(ctx, |driver, _| driver.on_routed(routed));
+                }));
+            }
+            Question::Negotiators => {
+                let answer = service.ask_negotiators(asked, driver.found()).into_actor(self);
+                ctx.spawn(answer.map(|granted, session, ctx| {
+                    session.attend(ctx, |driver, _| driver.on_granted(granted));
+                }));
+            }
+        }
+    }
+
+    /// Has the driver take a step, then does what it leaves to the session.
+    ///
+    /// # Panics
+    /// If the step does; or if the driver did before, where nobody but the session was to suffer from it.
+    fn attend(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Driver, &mut Context<Self>)) {
+        let mut driver = self.driver.borrow_mut();
+        if let Some(panic) = driver.take_panic() {
+            drop(driver);
+            std::panic::resume_unwind(Box::new(String::from(panic)));
+        }
+        step(&mut driver, ctx);
+        if driver.errands.stop {
+            ctx.stop();
+            return;
+        }
+        if let Some(question) = driver.take_question() {
+            self.ask(question, &driver, ctx);
+        }
+        if let Some(connection) = &self.connection {
+            connection.follow_up(&mut driver);
+        }
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let connection = self.switchboard.connect(&self.driver);
+        if !connection.is_heard {
+            ctx.spawn(Pump);
+        }
+        self.connection = Some(connection);
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("started", ctx);
+            driver.start();
+            driver.read_cached();
+        });
+    }
+}
+
+impl Handler<SessionMessage> for Session {
+    type Result = ();
+
+    fn handle(&mut self, message: SessionMessage, ctx: &mut Self::Context) {
+        let is_scheduled = matches!(message, SessionMessage::DeadlinePassed);
+        if is_scheduled && let Some(connection) = &self.connection {
+            connection.on_deadline_heard();
+        }
+        self.attend(ctx, |driver, ctx| {
+            if matches!(message, SessionMessage::Attend) {
+                driver.on_told();
+            }
+            driver.chaos.at(if is_scheduled { "scheduled" } else { "handle" }, ctx);
+            driver.on_message(message);
+        });
+    }
+}
+
+impl Handler<ChildExited> for Session {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, ctx: &mut Self::Context) {
+        self.attend(ctx, |driver, ctx| {
+            driver.chaos.at("handle", ctx);
+            driver.on_child_exited(&exit);
+        });
+    }
+}
+
+/// Wakes the session whenever its link has something, where the poll loop can't.
+#[derive(Debug)]
+struct Pump;
+
+impl ActorFuture<Session> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        session: &mut Session,
+        ctx: &mut Context<Session>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let mut pumped = Poll::Pending;
+        session.attend(ctx, |driver, _| pumped = driver.pump(task));
+        pumped
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees them.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use actix::{Actor, Arbiter, AsyncContext, Context, System};
+use tokio::time::Instant;
+
+use crate::actors::session::Session;
+use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
+use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::opened::Opened;
+use crate::engine::poll_loop::Switchboard;
+use crate::engine::service::Service;
+use crate::engine::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
+use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::lease::Lease;
+use crate::error::{Failure, Fault, Limit};
+use crate::limits;
+use crate::net::{Received, UdpLink};
+use crate::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
+use crate::supervision::{Exit, start_temporary};
+use crate::transfer::Outcome;
+use crate::wire::Packet;
+
+/// A transfer whose client is the test.
+struct Stage {
+    client: UdpSocket,
+    lease: Arc<Lease>,
+    service: Arc<Service>,
+    tell: Sender<Exit>,
+    exits: Receiver<Exit>,
+    _ticket: Ticket,
+}
+
+impl Stage {
+    fn new(request: &[u8], store: Arc<dyn Store>) -> Self {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (service, _) = service(store);
+        let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
+        let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
+        let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
+        let local = socket.local_addr().unwrap();
+        let Claim::New(ticket) = LivePeers::new(1).claim(
+            &Received { octets: 0, from: peer, to: local, to_broadcast: false },
+            &request,
+            || unreachable!("it is no repeat"),
+            || service.next_transfer(),
+        ) else {
+            panic!("no place")
+        };
+        client.connect(local).unwrap();
+        let assignment =
+            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
+        let way = service.route(&assignment.asked(local), 0).unwrap();
+        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
+        let (tell, exits) = mpsc::channel();
+        Self { client, lease, service, tell, exits, _ticket: ticket }
+    }
+
+    /// What starts the next session where it is called.
+    fn next_session(&self) -> impl FnOnce() + Send + 'static {
+        let (lease, service, tell) = (Arc::clone(&self.lease), Arc::clone(&self.service), self.tell.clone());
+        move || {
+            let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
+            let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
+            let switchboard = Switchboard::start(&service);
+            let make = move |ctx: &mut Context<_>| {
+                Session::new(lease, life, service, Box::new(link), switchboard, ctx.address())
+            };
+            start_temporary(1, limits::MAILBOX_SESSION, parent, make);
+        }
+    }
+
+    /// Starts the next session on an arbiter of its own.
+    fn arbiter(&self) -> Arbiter {
+        let arbiter = Arbiter::new();
+        arbiter.spawn_fn(self.next_session());
+        arbiter
+    }
+
+    fn expect(&self, packet: &[u8]) {
+        let mut buffer = [0; 600];
+        let octets = self.client.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..octets], packet);
+    }
+}
+
+fn data(block: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, 3, 0, block], payload].concat()
+}
+
+fn ack(block: u8) -> [u8; 4] {
+    [0, 4, 0, block]
+}
+
+fn end(arbiter: Arbiter) {
+    arbiter.stop();
+    arbiter.join().unwrap();
+}
+
+#[test]
+fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(store.clone()));
+    let first = stage.arbiter();
+    stage.expect(&ack(0));
+    // One slab and more: some of it is with the writer, and some isn't.
+    for block in 1..=130 {
+        stage.client.send(&data(block, &[block; 512])).unwrap();
+        stage.expect(&ack(block));
+    }
+    end(first);
+    let second = stage.arbiter();
+    stage.expect(&ack(130));
+    stage.client.send(&data(131, b"the end")).unwrap();
+    stage.expect(&ack(131));
+    let file = store.open(&stage.lease.destination().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
+    let wanted: Vec<u8> = (1..=130).flat_map(|block| [block; 512]).chain(*b"the end").collect();
+    assert!(file == wanted, "{} octets", file.len());
+    end(second);
+}
+
+#[test]
+fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    let name = Name::from_request(b"file").unwrap();
+    let mut sink = store.create(&name, None).unwrap();
+    sink.write(&[7; 1030]).unwrap();
+    sink.publish().unwrap();
+    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store));
+    let first = stage.arbiter();
+    stage.expect(&data(1, &[7; 512]));
+    stage.client.send(&ack(1)).unwrap();
+    stage.expect(&data(2, &[7; 512]));
+    end(first);
+    let second = stage.arbiter();
+    stage.expect(&data(2, &[7; 512]));
+    stage.client.send(&ack(2)).unwrap();
+    stage.expect(&data(3, &[7; 6]));
+    end(second);
+}
+
+#[test]
+fn a_transfer_that_gives_way_names_the_limit() {
+    let _system = System::new();
+    let store = Memory::new(MemoryOptions::default());
+    store.insert(Name::from_request(b"file").unwrap(), "never acknowledged");
+    for (limit, why) in [(Some(Limit::UnprovenWaiting), Some("it gave way: UNPROVEN_MAX")), (None, None)] {
+        let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store.clone()));
+        let arbiter = stage.arbiter();
+        stage.expect(&data(1, b"never acknowledged"));
+        stage.lease.peer_state.forsake(limit);
+        wait_until("reported", || !stage.service.history.all().is_empty());
+        let report = stage.service.history.all().swap_remove(0);
+        assert_eq!(report.outcome, Outcome::Unanswered);
+        assert_eq!((report.limit, report.detail.as_deref()), (limit, why));
+        end(arbiter);
+    }
+}
+
+#[test]
+fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answered_once() {
+    let _system = System::new();
+    let press = Arc::<Press>::default();
+    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(Arc::clone(&press)));
+    press.hold("open");
+    let first = stage.arbiter();
+    wait_until("held", || press.calls("open") == 1);
+    let (alive, ended) = mpsc::channel::<()>();
+    first.spawn(async move {
+        std::future::pending::<()>().await;
+        drop(alive);
+    });
+    first.stop();
+    // (The sender is dropped with all that lived there.)
+    assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
+    let second = stage.arbiter();
+    wait_until("asked for again", || press.calls("open") == 2);
+    press.release();
+    first.join().unwrap();
+    stage.expect(b"\0\x05\0\x01File not found\0");
+    end(second);
+    stage.client.set_nonblocking(true).unwrap();
+    assert!(stage.client.recv(&mut [0; 600]).is_err(), "one ERROR");
+}
+
+#[test]
+fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
+    for (call, limit) in [
+        ("create", limits::WRITE_WITHIN),
+        ("write", limits::WRITE_WITHIN),
+        ("publish", limits::PUBLISH_WITHIN),
+    ] {
+        in_virtual_time(async move {
+            let press = Arc::<Press>::default();
+            let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(Arc::clone(&press)));
+            press.hold(call);
+            stage.next_session()();
+            stage.client.set_nonblocking(true).unwrap();
+            let arrived = || stage.client.peek(&mut [0; 600]).is_ok();
+            if call != "create" {
+                turn_until(arrived).await;
+                stage.expect(&ack(0));
+                stage.client.send(&data(1, b"short")).unwrap();
+            }
+            turn_until(|| press.calls(call) == 1).await;
+            pass(limit + Duration::from_secs(1)).await;
+            turn_until(arrived).await;
+            stage.expect(b"\0\x05\0\0Input/output error\0");
+            press.release();
+            turn_until(|| press.dropped() == 1).await;
+            assert_eq!(press.published().len(), usize::from(call == "publish"));
+            turn_until(|| stage.exits.try_iter().any(|exit| exit == Exit::Normal)).await;
+        });
+    }
+}
+
+/// A store whose file tells on which thread it is dropped.
+#[derive(Debug)]
+struct Library {
+    dropped: Sender<ThreadId>,
+    /// Whether what is read is at hand.
+    is_cached: bool,
+}
+
+#[derive(Debug)]
+struct Book {
+    dropped: Sender<ThreadId>,
+    is_cached: bool,
+}
+
+impl Library {
+    fn book(&self) -> Arc<dyn Source> {
+        Arc::new(Book { dropped: self.dropped.clone(), is_cached: self.is_cached })
+    }
+}
+
+impl Store for Library {
+    fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
+        Ok(self.book())
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        Err(Failure::Forbidden.into())
+    }
+}
+
+impl Source for Book {
+    fn size(&self) -> Option<u64> {
+        Some(600)
+    }
+
+    fn path(&self) -> &str {
+        "file"
+    }
+
+    fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
+        let end = (offset + length as u64).min(600);
+        Ok(Slab { bytes: vec![7; usize::try_from(end - offset).unwrap()].into(), end: end == 600 })
+    }
+
+    fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
+        if self.is_cached { self.fetch(offset, length).map(Some) } else { Ok(None) }
+    }
+}
+
+impl Drop for Book {
+    fn drop(&mut self) {
+        // A test that is over listens no more.
+        let _ = self.dropped.send(thread::current().id());
+    }
+}
+
+/// To drop a file may mean to wait, whoever lets go of it last, and however the transfer ends.
+#[test]
+fn a_file_is_dropped_once_and_never_on_the_thread_that_sessions_run_on() {
+    let _system = System::new();
+    for is_cached in [false, true] {
+        for is_opened_before in [false, true] {
+            for is_complete in [false, true] {
+                let (tell, dropped) = mpsc::channel();
+                let library = Arc::new(Library { dropped: tell, is_cached });
+                let stage = Stage::new(b"\0\x01file\0octet\0", Arc::<Library>::clone(&library));
+                if is_opened_before {
+                    stage.lease.hold().set_opened(Opened::new(HeldSource::new(library.book())));
+                }
+                let arbiter = stage.arbiter();
+                let (ask, answer) = mpsc::channel();
+                arbiter.spawn_fn(move || ask.send(thread::current().id()).unwrap());
+                let arbiters_thread = answer.recv().unwrap();
+                stage.expect(&data(1, &[7; 512]));
+                if is_complete {
+                    stage.client.send(&ack(1)).unwrap();
+                    stage.expect(&data(2, &[7; 88]));
+                    stage.client.send(&ack(2)).unwrap();
+                } else {
+                    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+                }
+                let case = (is_cached, is_opened_before, is_complete);
+                let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
+                assert_ne!(thread, arbiters_thread, "cached, opened before, complete: {case:?}");
+                end(arbiter);
+                assert!(dropped.try_recv().is_err(), "once");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_whose_session_moves_is_dropped_where_nobody_else_waits_as_well() {
+    let _system = System::new();
+    let (tell, dropped) = mpsc::channel();
+    let library = Arc::new(Library { dropped: tell, is_cached: true });
+    let stage = Stage::new(b"\0\x01file\0octet\0", library);
+    let first = stage.arbiter();
+    stage.expect(&data(1, &[7; 512]));
+    end(first);
+    let second = stage.arbiter();
+    let (ask, answer) = mpsc::channel();
+    second.spawn_fn(move || ask.send(thread::current().id()).unwrap());
+    stage.expect(&data(1, &[7; 512]));
+    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+    let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
+    assert_ne!(thread, answer.recv().unwrap());
+    end(second);
+}

@@ -1,0 +1,138 @@
+//! What becomes of a request: one function for the listener, the kit for tests and the simulator.
+
+pub(crate) mod error_rate;
+pub(crate) mod peer_table;
+mod prefixes;
+mod unproven;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix::Recipient;
+use tokio::time::Instant;
+
+use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
+use crate::engine::extensions::routing::Way;
+use crate::engine::files::opened::Opened;
+use crate::engine::messages::Again;
+use crate::engine::service::Service;
+use crate::engine::transfers::assignment::Assignment;
+use crate::error::{Failure, Fault, Limit};
+use crate::net::Received;
+use crate::observe::Report;
+use crate::policy::OverLimit;
+use crate::store::Name;
+use crate::transfer::Outcome;
+use crate::wire::Request;
+
+/// What becomes of a request.
+pub(crate) enum Verdict {
+    /// A session is to serve it.
+    Serve(Box<Admitted>),
+    /// There is nothing to serve. The transfer is over before a session was needed.
+    Fail(Box<Failed>),
+    /// It has no transfer, and is answered by one ERROR.
+    Refuse(Fault),
+    /// It is not answered, because of a limit.
+    Ignore(Limit),
+    /// It was received before. Its session has been notified.
+    Repeat,
+}
+
+/// A request that is to be served.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) assignment: Assignment,
+    pub(crate) way: Way,
+    /// The address that the request was sent to: answers are sent from there.
+    pub(crate) local: SocketAddr,
+    /// The file, if it could be opened without waiting.
+    pub(crate) opened: Option<Opened>,
+    pub(crate) ticket: Ticket,
+}
+
+/// A request whose file can't be served.
+pub(crate) struct Failed {
+    pub(crate) assignment: Assignment,
+    /// The address that the request was sent to.
+    pub(crate) local: SocketAddr,
+    pub(crate) fault: Fault,
+    /// The client hears of it if this is [`Outcome::Failed`].
+    pub(crate) outcome: Outcome,
+    pub(crate) ticket: Ticket,
+}
+
+impl Service {
+    /// Decides what becomes of a request, in the order of its costs: access, rules, name, the
+    /// table of live peers, routes, and whether the file can be had.
+    ///
+    /// A repeated request goes to its session. If the session finds that the request is a new one
+    /// after all, `again` gets the request back.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        peers: &Arc<LivePeers>,
+        received: &Received,
+        request: &Request<'_>,
+        again: impl FnOnce() -> Recipient<Again>,
+    ) -> Verdict {
+        if let Err(fault) = self.check(received, request) {
+            return Verdict::Refuse(fault);
+        }
+        let ticket = match peers.claim(received, request, again, || self.next_transfer()) {
+            Claim::New(ticket) => ticket,
+            Claim::Repeat => return Verdict::Repeat,
+            Claim::Flood(limit) => return Verdict::Ignore(limit),
+            // Without an answer the client repeats its request, and there may be room by then. After
+            // an ERROR it would give up.
+            Claim::Full(limit) if self.over_limit == OverLimit::Silence => return Verdict::Ignore(limit),
+            Claim::Full(limit) => {
+                return Verdict::Refuse(Fault::limited(Failure::Busy, limit, limit.meaning()));
+            }
+        };
+        let assignment = Assignment {
+            id: ticket.id,
+            peer: received.from,
+            request: request.clone().into_owned(),
+            received_at: Instant::now(),
+            to_broadcast: received.to_broadcast,
+        };
+        let local = received.to;
+        match self.find(&assignment, local) {
+            Ok((way, opened)) => {
+                Verdict::Serve(Box::new(Admitted { assignment, way, local, opened, ticket }))
+            }
+            Err(fault) => {
+                let outcome = self.refusal(assignment.request.direction, fault.failure);
+                Verdict::Fail(Box::new(Failed { assignment, local, fault, outcome, ticket }))
+            }
+        }
+    }
+
+    /// What every request has to fulfil. A name that no file can have is refused here, unless
+    /// routes may understand it.
+    fn check(&self, received: &Received, request: &Request<'_>) -> Result<(), Fault> {
+        if !self.access.allows(received.from.ip(), request.direction) {
+            return Err(Fault::new(Failure::Forbidden, "not for clients at this address"));
+        }
+        self.rules.admit(request)?;
+        if self.routes.is_empty() {
+            Name::from_request(request.filename().as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+impl Failed {
+    /// Whether one ERROR answers the request. Where many hosts were asked (RFC 1123 §4.2.3.5),
+    /// another host may have the file.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.assignment.to_broadcast && matches!(self.outcome, Outcome::Failed(_))
+    }
+
+    /// The report of the transfer that never began, whose answer was sent from `local`.
+    pub(crate) fn into_report(self, local: SocketAddr) -> Report {
+        let Self { assignment, fault, outcome, .. } = self;
+        let report = assignment.report(local, outcome);
+        Report { limit: fault.limit(), detail: fault.detail, ..report }
+    }
+}

@@ -1,0 +1,198 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::engine::admission::peer_table::{Claim, LivePeers, PeerState, Ticket};
+use crate::net::Received;
+use crate::observe::TransferId;
+use crate::wire::Packet;
+
+/// A server's table, and its transfers with peers that have not answered.
+struct Crowd {
+    table: Arc<LivePeers>,
+    unproven: Unproven<PeerState>,
+    states: Vec<Arc<PeerState>>,
+    /// Why some gave way.
+    limits: Vec<Limit>,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        Self {
+            table: LivePeers::new(1),
+            unproven: Unproven::default(),
+            states: Vec::new(),
+            limits: Vec::new(),
+        }
+    }
+
+    /// One more, of which the address is this; the address of the one that gave way.
+    fn add(&mut self, ip: impl Into<IpAddr>) -> Option<IpAddr> {
+        let state = Arc::new(PeerState::counted_in(&self.table, (ip, 1000).into()));
+        self.unproven.admit(state.address());
+        let gone = self.unproven.add(&state);
+        self.states.push(state);
+        gone.map(|(state, limit)| {
+            self.limits.push(limit);
+            state.address()
+        })
+    }
+
+    fn count(&self) -> usize {
+        let listed: usize = self.unproven.lock().iter().map(VecDeque::len).sum();
+        assert_eq!(listed, self.unproven.count.load(Ordering::Relaxed));
+        listed
+    }
+}
+
+/// An address for each number, all of different networks.
+fn from_anywhere(number: usize) -> IpAddr {
+    std::net::Ipv4Addr::from_bits((u32::try_from(number).unwrap() << 8) | 1).into()
+}
+
+#[test]
+fn whoever_answers_makes_room() {
+    let mut crowd = Crowd::new();
+    for number in 0..=UNPROVEN_MANY {
+        assert!(!crowd.unproven.are_many());
+        crowd.add(from_anywhere(number));
+    }
+    assert!(crowd.unproven.are_many());
+    crowd.unproven.remove(&crowd.states[7]);
+    crowd.unproven.remove(&crowd.states[7]);
+    assert!(!crowd.unproven.are_many());
+    assert_eq!(crowd.count(), UNPROVEN_MANY);
+}
+
+#[test]
+fn a_million_from_everywhere_are_no_more_than_there_is_room_for_and_the_oldest_go() {
+    let mut crowd = Crowd::new();
+    let mut gone = 0;
+    for number in 0..UNPROVEN_MAX * 4 {
+        gone += usize::from(crowd.add(from_anywhere(number)).is_some());
+        assert!(crowd.unproven.count.load(Ordering::Relaxed) <= UNPROVEN_MAX);
+    }
+    assert_eq!((crowd.count(), gone), (UNPROVEN_MAX, UNPROVEN_MAX * 3));
+    assert!(crowd.limits.iter().all(|limit| *limit == Limit::UnprovenWaiting));
+    // A client of a network that nobody else is of has the time in which a place for each prefix is filled anew, twice over at least.
+    let honest = IpAddr::from([203, 0, 113, 9]);
+    crowd.add(honest);
+    let stays = (0..UNPROVEN_MAX / 4).all(|number| crowd.add(from_anywhere(number)) != Some(honest));
+    assert!(stays);
+}
+
+#[test]
+fn a_flood_from_one_network_drives_out_its_own() {
+    let mut crowd = Crowd::new();
+    let honest: Vec<_> = (0..100).map(from_anywhere).collect();
+    honest.iter().for_each(|&ip| assert_eq!(crowd.add(ip), None));
+    let network = |number: usize| IpAddr::from([198, 51, 100, (number % 256) as u8]);
+    let mut gone = Vec::new();
+    for number in 0..UNPROVEN_PER_PREFIX_MAX * 2 {
+        gone.extend(crowd.add(network(number)));
+    }
+    // (A few of the others may share its place.)
+    let driven_out = gone.iter().filter(|ip| honest.contains(ip)).count();
+    assert!(driven_out < 10, "{driven_out}");
+    assert!(gone.len() >= UNPROVEN_PER_PREFIX_MAX);
+    assert!(crowd.limits.contains(&Limit::UnprovenPerPrefix));
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
+    let (mut crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX {
+        assert!(crowd.unproven.have_room_for(network));
+        crowd.add(network);
+    }
+    assert!(!crowd.unproven.have_room_for(network), "somebody would have to go who has just come");
+    // (One of 256 networks shares its place.)
+    let place = |ip| crowd.unproven.prefixes.place(ip);
+    let other = (0..).map(from_anywhere).find(|&ip| place(ip) != place(network)).expect("another place");
+    assert!(crowd.unproven.have_room_for(other), "others are not concerned");
+    crowd.unproven.dismiss(&crowd.states[5]);
+    assert!(crowd.unproven.have_room_for(network));
+    assert_eq!(crowd.add(network), None);
+    assert!(!crowd.unproven.have_room_for(network));
+    tokio::time::advance(UNPROVEN_STAY_MIN).await;
+    // Who hasn't answered by now gives way, one for one; those who gave way count until they are gone.
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX / 2 {
+        assert!(crowd.unproven.have_room_for(network));
+        assert_eq!(crowd.add(network), Some(network));
+    }
+    assert!(!crowd.unproven.have_room_for(network));
+}
+
+#[test]
+fn those_that_wait_to_be_served_count_too() {
+    let (crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
+    for _ in 0..UNPROVEN_PER_PREFIX_MAX {
+        crowd.unproven.admit(network);
+    }
+    assert!(!crowd.unproven.have_room_for(network));
+}
+
+/// A transfer that `from` asks for; `None` if there is no room for it.
+fn ask(table: &Arc<LivePeers>, from: impl Into<std::net::SocketAddr>) -> Option<Ticket> {
+    let octets = b"\0\x01file\0octet\0";
+    let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("a request") };
+    let to = ([203, 0, 113, 1], 69).into();
+    let received = Received { octets: octets.len(), from: from.into(), to, to_broadcast: false };
+    match table.claim(&received, &request, || unreachable!("nobody repeats"), || TransferId(1)) {
+        Claim::New(ticket) => Some(ticket),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
+    let (table, network) = (LivePeers::new(100_000), [198, 51, 100, 7]);
+    let ports = 1000..1000 + u16::try_from(UNPROVEN_PER_PREFIX_MAX).unwrap();
+    let mut tickets: Vec<_> =
+        ports.map(|port| ask(&table, (network, port)).expect("there is room")).collect();
+    assert!(ask(&table, (network, 9)).is_none());
+    tickets[17].state.set_answered();
+    assert!(ask(&table, (network, 9)).is_some(), "the ticket is given back at once");
+    tickets.pop();
+    assert!(ask(&table, (network, 9)).is_some() && ask(&table, (network, 10)).is_some());
+}
+
+#[test]
+fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
+    let table = LivePeers::new(100_000);
+    let from = |number: usize| (from_anywhere(number), 1000);
+    let mut tickets: Vec<_> =
+        (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
+    let is_there_room = || ask(&table, from(UNPROVEN_HELD_MAX)).is_some();
+    assert!(!is_there_room());
+    // It has given way, or up; but its session is still there.
+    tickets[7].state.set_over();
+    assert!(!is_there_room());
+    let last = Arc::clone(&tickets[7].state);
+    drop(tickets.remove(7));
+    assert!(!is_there_room(), "somebody holds it");
+    drop(last);
+    assert!(is_there_room());
+    tickets[7].state.set_answered();
+    tickets[7].state.set_answered();
+    assert!(is_there_room());
+    let more = ask(&table, from(UNPROVEN_HELD_MAX + 1)).unwrap();
+    let _last = (more, ask(&table, from(UNPROVEN_HELD_MAX + 2)));
+    assert!(!is_there_room());
+}
+
+#[test]
+fn whatever_hangs_for_ever_takes_no_place_for_ever() {
+    let table = LivePeers::new(100_000);
+    let from = |number: usize| (from_anywhere(number), 1000);
+    let tickets: Vec<_> =
+        (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
+    // Sessions of an arbiter that is blocked: somebody holds their state for as long as it is.
+    let held: Vec<_> = tickets.iter().map(|ticket| Arc::clone(&ticket.state)).collect();
+    held.iter().for_each(|state| state.release());
+    drop(tickets);
+    let others: Vec<_> = (0..UNPROVEN_HELD_MAX).map_while(|number| ask(&table, from(number))).collect();
+    assert_eq!(others.len(), UNPROVEN_HELD_MAX);
+    // They count once, whenever they wake.
+    drop(held);
+    assert!(ask(&table, from(UNPROVEN_HELD_MAX)).is_none());
+}

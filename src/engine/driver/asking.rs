@@ -1,0 +1,105 @@
+//! A session's questions to extensions, whose answers may have to be waited for.
+
+use std::sync::Arc;
+
+use crate::engine::driver::Driver;
+use crate::engine::extensions::routing::Destination;
+use crate::error::Fault;
+use crate::extend::{Found, Grant, Grants};
+use crate::observe::Fact;
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// Which file it is.
+    Routes,
+    /// What is answered to the options that are asked for.
+    Negotiators,
+}
+
+impl Driver {
+    /// Has the session ask, unless it does.
+    pub(crate) fn question(&mut self, question: Question) {
+        if !std::mem::replace(&mut self.errands.asking, true) {
+            self.errands.question = Some(question);
+        }
+    }
+
+    /// What the session has to ask.
+    pub(crate) fn take_question(&mut self) -> Option<Question> {
+        self.errands.question.take()
+    }
+
+    /// The routes have said which file it is.
+    pub(crate) fn on_routed(&mut self, routed: Result<Destination, Fault>) {
+        self.errands.asking = false;
+        if self.lease.is_over() {
+            return;
+        }
+        let opened = routed.and_then(|destination| {
+            let opened = self.service.open_cached(&self.lease.assignment, &destination);
+            self.lease.set_destination(destination);
+            opened
+        });
+        match opened {
+            Ok(Some(opened)) => self.lease.hold().set_opened(opened),
+            Ok(None) => {}
+            Err(fault) => return self.fail(fault),
+        }
+        self.open();
+        self.read_cached();
+    }
+
+    /// The file is open: begins, once it is known what extensions grant.
+    pub(crate) fn begin(&mut self) {
+        let has_options = !self.lease.assignment.request.options.is_empty();
+        if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
+            return self.agree(&Grants::default());
+        }
+        let granted = {
+            let asked = self.lease.assignment.asked(self.lease.local);
+            if self.service.waits_for_negotiators(&asked) {
+                return self.question(Question::Negotiators);
+            }
+            self.service.call_negotiators(&asked, &self.found())
+        };
+        self.agree_to(granted);
+    }
+
+    /// What negotiators see of the file.
+    pub(crate) fn found(&self) -> Found {
+        // (A file is open once it is known which one it is.)
+        let destination = self.lease.destination().expect("the file that was opened");
+        let Destination { store, name, .. } = destination;
+        let held = self.lease.hold();
+        let source = held.source.clone().map(|source| source as _);
+        Found { store: Arc::clone(store), name: name.clone(), size: held.summary.size, source }
+    }
+
+    /// The negotiators have answered.
+    pub(crate) fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>) {
+        self.errands.asking = false;
+        if self.lease.is_over() {
+            return;
+        }
+        match granted {
+            Ok(granted) => self.agree_to(granted),
+            Err(fault) => return self.fail(fault),
+        }
+        self.read_upload();
+        self.read_cached();
+    }
+
+    fn agree_to(&mut self, granted: Vec<Grant>) {
+        let grants = Grants::new(&self.lease.assignment.request, granted);
+        for why in &grants.wrong {
+            self.misbehaved("negotiator", why);
+        }
+        self.agree(&grants);
+    }
+
+    pub(crate) fn misbehaved(&self, extension: &'static str, why: &str) {
+        let transfer = Some(self.lease.assignment.id);
+        self.service.observe(&Fact::Misbehaved { extension, transfer, why });
+    }
+}

@@ -1,0 +1,249 @@
+//! A session's datagrams: in without a message each, out as the machine says.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::task::{Context as TaskContext, Poll};
+
+use slog::trace;
+
+use crate::engine::driver::Driver;
+use crate::engine::packet_summary::Shown;
+use crate::error::Failure;
+use crate::limits;
+use crate::net::Arrived;
+use crate::transfer::{Input, Transmit, stranger_answer};
+use crate::wire::{DecodeError, Packet};
+
+thread_local! {
+    /// Room for two of the largest datagrams: one for all sessions of an arbiter, since each empties it before the next has its turn.
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// The datagram at hand, and the one after it.
+struct Scratch {
+    current: Vec<u8>,
+    next: Vec<u8>,
+}
+
+impl Scratch {
+    fn take() -> Box<Self> {
+        SCRATCH.take().unwrap_or_else(|| {
+            let buffer = || vec![0; limits::DATAGRAM_OCTETS_MAX];
+            Box::new(Self { current: buffer(), next: buffer() })
+        })
+    }
+
+    fn give_back(self: Box<Self>) {
+        SCRATCH.set(Some(self));
+    }
+}
+
+impl Driver {
+    /// Takes turns until the link has no more, or this turn is over.
+    pub(crate) fn pump(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        loop {
+            if !self.backlog {
+                match self.link.poll_event(task) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => {
+                        self.fail(Failure::Internal.into());
+                        return Poll::Ready(());
+                    }
+                }
+            }
+            self.turn();
+            if self.errands.stop {
+                return Poll::Ready(());
+            }
+            if self.backlog {
+                // Others on this arbiter have their turn first.
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
+    pub(crate) fn turn(&mut self) {
+        if self.errands.has_panicked() {
+            self.backlog = false;
+            return;
+        }
+        self.chaos.at("future", &mut self.errands);
+        if self.errands.stop {
+            self.backlog = false;
+            return;
+        }
+        self.take_errors();
+        self.take_datagrams();
+    }
+
+    /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
+    fn take_errors(&mut self) {
+        for _ in 0..limits::DATAGRAMS_PER_TURN {
+            match self.link.take_error() {
+                Some(gone) if gone == self.peer => {
+                    self.feed(Input::PeerGone);
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+
+    /// Takes what has come, a turn's worth.
+    pub(crate) fn take_datagrams(&mut self) {
+        self.hear_of_stored();
+        let mut scratch = Scratch::take();
+        self.backlog = if self.is_lock_step || self.is_receiver {
+            self.take_answer(&mut scratch)
+        } else {
+            self.take_window(&mut scratch)
+        };
+        scratch.give_back();
+    }
+
+    /// Before a window ends: its ACK waits for the writer, as far as is known.
+    fn hear_of_stored(&mut self) {
+        if self.is_receiver && self.lease.upload.has_stored() {
+            self.read_upload();
+        }
+    }
+
+    /// Lets the kernel give several blocks of a window at once, if windows of more than one were agreed on.
+    pub(crate) fn expect_runs(&mut self) {
+        if self.is_receiver && !self.is_lock_step {
+            self.link.expect_runs();
+        }
+    }
+
+    /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
+    /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
+    /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
+    fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
+        let mut taken = 0;
+        while taken < limits::DATAGRAMS_PER_TURN {
+            let Some(arrived) = self.receive(&mut scratch.current) else { return false };
+            let mut is_answered = false;
+            for octets in arrived.datagrams(&scratch.current) {
+                taken += 1;
+                let got_on = self.on_datagram(arrived.from, octets, false);
+                is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
+            }
+            if is_answered {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes datagrams until there are none, each with the news of whether another one follows; or up to the ACK of all that was sent, after which the peer
+    /// has nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more.
+    fn take_window(&mut self, scratch: &mut Scratch) -> bool {
+        let mut arrived = self.receive(&mut scratch.current);
+        for _ in 0..limits::DATAGRAMS_PER_TURN {
+            let Some(Arrived { octets, from, .. }) = arrived else { return false };
+            if from == self.peer && scratch.current[..octets] == self.ack {
+                self.on_datagram(from, &scratch.current[..octets], false);
+                return false;
+            }
+            let following = self.receive(&mut scratch.next);
+            let more = following.as_ref().is_some_and(|following| following.from == from);
+            self.on_datagram(from, &scratch.current[..octets], more);
+            std::mem::swap(&mut scratch.current, &mut scratch.next);
+            arrived = following;
+        }
+        let Some(Arrived { octets, from, .. }) = arrived else { return false };
+        self.on_datagram(from, &scratch.current[..octets], false);
+        true
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Option<Arrived> {
+        self.chaos.seam("link").at("receive");
+        let arrived = self.link.receive(buffer).ok()?;
+        Some(Arrived { octets: arrived.octets.min(buffer.len()), ..arrived })
+    }
+
+    /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
+    /// repeat it, and give up in time. The operator reads why.
+    pub(crate) fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
+        if !self.lease.is_life(self.life) {
+            return Ok(());
+        }
+        self.log_sent(self.peer, transmit);
+        self.lease.set_replied();
+        self.awaits_answer = true;
+        if let Transmit::Blocks(blocks) = transmit {
+            self.ack = blocks.ack();
+        }
+        self.chaos.seam("link").at("send");
+        self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
+    }
+
+    /// `true` if it got the transfer on, or ended it.
+    fn on_datagram(&mut self, from: SocketAddr, octets: &[u8], more: bool) -> bool {
+        self.log_received(from, octets);
+        if from != self.peer {
+            self.answer_stranger(from, octets);
+            return false;
+        }
+        self.awaits_answer = false;
+        if self.service.rules.strict && is_illegal(octets) {
+            self.fail(Failure::IllegalOperation.into());
+            return true;
+        }
+        self.feed(Input::Datagram { octets, more })
+    }
+
+    /// ERROR 5 to whoever isn't the peer; the transfer is not disturbed (RFC 1350 §4).
+    fn answer_stranger(&mut self, from: SocketAddr, octets: &[u8]) {
+        let Some(answer) = stranger_answer(octets) else { return };
+        let answered = {
+            let mut held = self.lease.hold();
+            held.strangers_answered = held.strangers_answered.saturating_add(1);
+            held.strangers_answered
+        };
+        if answered <= limits::STRANGERS_ANSWERED_MAX && self.lease.is_life(self.life) {
+            self.log_sent(from, &Transmit::Packet(&answer));
+            // What can't reach a stranger is of no concern here.
+            let _ = self.link.send(from, &Transmit::Packet(&answer));
+        }
+    }
+
+    fn log_received(&self, from: SocketAddr, octets: &[u8]) {
+        if let Some(log) = &self.service.packet_log {
+            let id = self.lease.assignment.id.0;
+            trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => Shown(octets).to_string());
+        }
+    }
+
+    fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
+        let Some(log) = &self.service.packet_log else { return };
+        let id = self.lease.assignment.id.0;
+        match transmit {
+            Transmit::Packet(packet) => {
+                trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => Shown(packet).to_string());
+            }
+            Transmit::Blocks(blocks) => {
+                for block in *blocks {
+                    let [_, _, high, low] = block.header;
+                    let packet = format!(
+                        "DATA {} ({} octets)",
+                        u16::from_be_bytes([high, low]),
+                        block.payload_octets()
+                    );
+                    trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => packet);
+                }
+            }
+        }
+    }
+}
+
+/// Whether this is a packet that no transfer can have: an unknown opcode, or a request (RFC 1350 §2).
+fn is_illegal(octets: &[u8]) -> bool {
+    matches!(
+        Packet::decode(octets),
+        Ok(Packet::Request(_)) | Err(DecodeError::UnknownOpcode(_) | DecodeError::Malformed(_))
+    )
+}

@@ -1,0 +1,440 @@
+//! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
+
+pub(crate) mod asking;
+mod datagrams;
+mod file;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix::{ActorContext, ActorState};
+use tokio::time::Instant;
+
+use crate::chaos::Part;
+use crate::engine::driver::asking::Question;
+use crate::engine::driver::file::File;
+use crate::engine::files::upload::Extent;
+use crate::engine::messages::{Repeated, SessionAddr, SessionMessage};
+use crate::engine::service::Service;
+use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::lease::{Held, Lease, Summary, Transfer};
+use crate::error::{Fault, Limit};
+use crate::extend::Grants;
+use crate::limits;
+use crate::net::Link;
+use crate::observe::Fact;
+use crate::transfer::{
+    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Terms,
+    Transmit, fault_packet, negotiate,
+};
+use crate::wire::{Direction, Request, decimal};
+
+/// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::engine::poll_loop::Switchboard), so that a packet
+/// touches nothing else: what only an actor can do it leaves to the session as an errand.
+///
+/// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`Lease`], every line of the
+/// processor's cache is waited for.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Driver {
+    /// The transfer itself.
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) link: Box<dyn Link>,
+    pub(crate) service: Arc<Service>,
+    pub(crate) peer: SocketAddr,
+    /// Number of this session among those of the transfer.
+    pub(crate) life: u32,
+    /// The peer has answered, and whoever has to know was told.
+    pub(crate) is_proven: bool,
+    /// Datagrams were left in the socket when this session's turn ended.
+    pub(crate) backlog: bool,
+    /// The switchboard has noted that.
+    pub(crate) is_queued: bool,
+    /// The peer sends windows, and this end one answer to each.
+    pub(crate) is_receiver: bool,
+    /// Each block waits for the answer to the one before it.
+    pub(crate) is_lock_step: bool,
+    /// Something was sent to the peer since it was last heard.
+    pub(crate) awaits_answer: bool,
+    /// The ACK of all blocks that were sent last.
+    pub(crate) ack: [u8; 4],
+    pub(crate) errands: Errands,
+    /// The machine's epoch: when the request arrived.
+    epoch: Instant,
+    /// When the machine wants to hear that time has passed.
+    pub(crate) deadline: Option<Instant>,
+    /// What of the file was asked for last, until it is here.
+    pub(crate) wanted: Option<(u64, usize)>,
+    /// Its session.
+    pub(crate) session: SessionAddr,
+    /// The open file, its reader or its writer.
+    pub(crate) file: File,
+    pub(crate) chaos: Part,
+}
+
+/// What is left to the session.
+#[derive(Debug, Default)]
+pub(crate) struct Errands {
+    /// It is no longer needed.
+    pub(crate) stop: bool,
+    /// The machine wants octets of a file that is open here.
+    pub(crate) read: bool,
+    /// An extension has to be asked.
+    pub(crate) question: Option<Question>,
+    /// It has not answered yet.
+    pub(crate) asking: bool,
+    /// The driver panicked in the hands of the switchboard: the session has to, in its stead.
+    panic: Option<Box<str>>,
+    /// The session has been told, and not looked yet.
+    told: bool,
+}
+
+impl Errands {
+    /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life
+    /// may run until then: the machine may be in the middle of an input, which the next one would
+    /// complete as if all of it had been done.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panic.is_some()
+    }
+}
+
+/// For faults that are planned where packets are taken, which may stop a session.
+impl ActorContext for Errands {
+    fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    fn terminate(&mut self) {
+        self.stop = true;
+    }
+
+    fn state(&self) -> ActorState {
+        ActorState::Running
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(
+        lease: Arc<Lease>,
+        life: u32,
+        service: Arc<Service>,
+        link: Box<dyn Link>,
+        session: SessionAddr,
+    ) -> Self {
+        let chaos = service.chaos().part("session", lease.assignment.request.filename());
+        let Assignment { peer, received_at, request, .. } = &lease.assignment;
+        Self {
+            peer: *peer,
+            epoch: *received_at,
+            is_receiver: request.direction == Direction::Write,
+            lease,
+            link,
+            service,
+            life,
+            is_proven: false,
+            backlog: false,
+            is_queued: false,
+            is_lock_step: false,
+            awaits_answer: false,
+            ack: [0; 4],
+            errands: Errands::default(),
+            deadline: None,
+            wanted: None,
+            session,
+            file: File::default(),
+            chaos,
+        }
+    }
+
+    /// The session has heard that the deadline has passed.
+    pub(crate) fn on_deadline(&mut self) {
+        // The answer may lie in the socket, behind what was of no use.
+        self.take_datagrams();
+        if !self.is_proven && self.lease.peer_state.is_restrained() {
+            self.feed(Input::Restrained);
+        }
+        self.feed(Input::Deadline);
+    }
+
+    /// The panic that the session has to repeat, if there is one.
+    pub(crate) fn take_panic(&mut self) -> Option<Box<str>> {
+        self.errands.panic.take()
+    }
+
+    /// The session has heard that there are errands: of the next it is told anew.
+    pub(crate) fn on_told(&mut self) {
+        self.errands.told = false;
+    }
+
+    /// Whether the session has to be told that there are errands, which it hasn't been yet.
+    pub(crate) fn is_to_tell(&mut self) -> bool {
+        let Errands { stop, read, question, panic, .. } = &self.errands;
+        let any = *stop || *read || question.is_some() || panic.is_some();
+        any && !std::mem::replace(&mut self.errands.told, true)
+    }
+
+    /// It panicked in the hands of somebody who isn't the session.
+    pub(crate) fn set_panicked(&mut self, panic: String) {
+        self.errands.panic = Some(panic.into());
+    }
+
+    /// Does what the session was told to.
+    pub(crate) fn on_message(&mut self, message: SessionMessage) {
+        match message {
+            SessionMessage::Attend => self.read_cached(),
+            SessionMessage::Read(answer) => self.on_read(answer),
+            SessionMessage::Written => self.read_upload(),
+            SessionMessage::DeadlinePassed => self.on_deadline(),
+            SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
+            SessionMessage::GiveUp(limit) => {
+                // The answer may be here.
+                self.take_datagrams();
+                self.forsake(limit);
+            }
+            SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
+            SessionMessage::End(failure) => self.fail(failure.into()),
+        }
+    }
+
+    fn on_repeated(&mut self, mut repeated: Repeated) {
+        // An answer that was sent before the request may still lie in the socket.
+        self.take_datagrams();
+        if !self.lease.peer_state.is_settled() {
+            repeated.0 = None;
+            self.feed(Input::Repeated);
+        }
+    }
+
+    /// Time since the request arrived, as the machine is told it.
+    fn moment(&self, now: Instant) -> Moment {
+        Moment::new(now.saturating_duration_since(self.epoch))
+    }
+
+    /// Agrees on options and begins.
+    pub(crate) fn agree(&mut self, grants: &Grants) {
+        let left = self.service.windows.left();
+        let mut offer = Offer { window_octets_max: left, ..self.service.offer };
+        grants.bound(&mut offer);
+        let size = self.lease.hold().summary.size;
+        let request = grants.heed(&self.lease.assignment.request);
+        let mut agreement = match negotiate(&request, &offer, size) {
+            Ok(agreement) => agreement,
+            Err(failure) => return self.refuse(failure.into()),
+        };
+        if !grants.answer(&mut agreement.accepted) {
+            self.misbehaved("negotiator", "its answers found no room in the OACK");
+        }
+        if left < limits::WINDOW_OCTETS_MAX && asked_for_more(&request, &agreement.terms, left) {
+            self.service.observe(&Fact::LimitReached { limit: Limit::Windows, peer: self.peer });
+        }
+        let machine = self.machine_for(&agreement);
+        {
+            let mut held = self.lease.hold();
+            held.window = Some(self.service.windows.take(&agreement.terms));
+            held.summary.options = agreement.accepted.to_string();
+            held.machine = Some(machine);
+        }
+        self.feed(Input::Start);
+        self.expect_runs();
+    }
+
+    fn machine_for(&self, agreement: &Agreement) -> Transfer {
+        let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
+        let (terms, timeouts) = (agreement.terms, self.service.timeouts);
+        let request = &self.lease.assignment.request;
+        let allowance = agreement.allowance(request);
+        match request.direction {
+            Direction::Read => {
+                let sender = Sender::new(terms, opening, timeouts).strict(self.service.rules.strict);
+                Transfer::Sending(Box::new(sender.allowing(allowance)))
+            }
+            Direction::Write => {
+                let receiver = Receiver::new(terms, opening, timeouts, self.service.on_abort);
+                Transfer::Receiving(Box::new(receiver.allowing(allowance)))
+            }
+        }
+    }
+
+    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who
+    /// asked many hosts gets none.
+    fn refuse(&mut self, fault: Fault) {
+        let sent = if self.lease.assignment.to_broadcast {
+            Ok(())
+        } else {
+            self.send(&Transmit::Packet(&fault_packet(&fault)))
+        };
+        {
+            let mut held = self.lease.hold();
+            held.summary.limit = fault.limit();
+            held.summary.detail = fault.detail.or(sent.err());
+            self.report(&mut held, Outcome::Failed(fault.failure));
+        }
+        self.end();
+    }
+
+    /// This end can't say whether there is such a file, and says nothing: a request that comes
+    /// again begins a new transfer.
+    fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
+        {
+            let mut held = self.lease.hold();
+            held.summary.limit = fault.limit();
+            held.summary.detail = fault.detail;
+            self.report(&mut held, outcome);
+        }
+        self.end();
+    }
+
+    /// This end can't go on.
+    pub(crate) fn fail(&mut self, fault: Fault) {
+        if self.lease.is_over() {
+            return;
+        }
+        let direction = self.lease.assignment.request.direction;
+        if !self.lease.has_replied()
+            && let outcome @ Outcome::Outage(_) = self.service.refusal(direction, fault.failure)
+        {
+            return self.fall_silent(fault, outcome);
+        }
+        let has_begun = {
+            let mut held = self.lease.hold();
+            if held.machine.is_some() && !self.lease.is_reported() {
+                held.summary.limit = fault.limit();
+                held.summary.detail.clone_from(&fault.detail);
+            }
+            held.machine.is_some()
+        };
+        if has_begun {
+            self.feed(Input::Failed(&fault));
+        } else {
+            self.refuse(fault);
+        }
+    }
+
+    /// Others need the room; nothing is lost if the peer hasn't answered.
+    pub(crate) fn forsake(&mut self, limit: Option<Limit>) {
+        if !self.is_proven {
+            {
+                let mut held = self.lease.hold();
+                held.summary.limit = limit;
+                held.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
+            }
+            self.leave(Input::Forsaken, Outcome::Unanswered);
+        }
+    }
+
+    /// Ends the transfer by an input to its machine, or, if that isn't there yet, with this outcome. Nobody is told anything.
+    pub(crate) fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
+        if self.lease.is_over() {
+            return;
+        }
+        let has_begun = self.lease.hold().machine.is_some();
+        if has_begun {
+            self.feed(input);
+        } else {
+            self.report(&mut self.lease.hold(), outcome);
+            self.end();
+        }
+    }
+
+    /// The session is no longer needed, and no other will be.
+    fn end(&mut self) {
+        self.lease.set_over();
+        // (A session or a reader has the file too. Whoever is the last lets go of it where nobody
+        // waits for that.)
+        let source = self.lease.hold().source.take();
+        drop(source);
+        self.errands.stop = true;
+    }
+
+    /// Gives the machine one input, and does what it says. `true` if the transfer got on by a block, or is over.
+    pub(crate) fn feed(&mut self, input: Input<'_>) -> bool {
+        let lease = Arc::clone(&self.lease);
+        let mut held = lease.hold();
+        let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
+        let now = Instant::now();
+        let blocks = machine.tally().blocks;
+        let (mut outcome, mut over) = (None, false);
+        let mut drain = machine.handle(self.moment(now), input);
+        if !self.is_proven && drain.is_proven() {
+            self.is_proven = true;
+            // Before the peer hears of it: its next request may be here sooner than this handler ends.
+            lease.peer_state.set_answered();
+        }
+        while let Some(action) = drain.next() {
+            match action {
+                Action::Finished(known) => outcome = Some(known),
+                Action::Close => over = true,
+                action => self.act(summary, action),
+            }
+        }
+        self.is_lock_step = machine.is_lock_step();
+        let tally = machine.tally();
+        match outcome {
+            Some(outcome) => {
+                self.report(&mut held, outcome);
+            }
+            None => self.publish_progress(summary, tally, now),
+        }
+        drop(held);
+        if over {
+            self.end();
+        }
+        over || tally.blocks > blocks
+    }
+
+    /// Does one thing that the machine asks for.
+    fn act(&mut self, summary: &mut Summary, action: Action<'_>) {
+        match action {
+            Action::Transmit(transmit) => {
+                if let Err(detail) = self.send(&transmit) {
+                    summary.detail = Some(detail);
+                }
+            }
+            Action::Want { offset, octets } => {
+                self.wanted = Some((offset, octets));
+                match self.file {
+                    File::Open(_) => self.errands.read = true,
+                    _ => self.file.fetch(offset, octets),
+                }
+            }
+            Action::Store(slab) => {
+                *summary.size.get_or_insert(0) += slab.len() as u64;
+                self.file.append(slab);
+            }
+            Action::Publish => {
+                summary.size.get_or_insert(0);
+                self.file.publish(Extent::Whole);
+            }
+            Action::PublishPartial => self.file.publish(Extent::Partial),
+            Action::Arm(deadline) => {
+                self.deadline = deadline.map(|moment| self.epoch + moment.since_epoch());
+            }
+            Action::Finished(_) | Action::Close => {}
+        }
+    }
+
+    /// Publishes how far the transfer is, once in a while.
+    fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
+        if summary.progress_at.is_none_or(|due| now >= due) {
+            summary.progress_at = Some(now + limits::PROGRESS_EVERY);
+            self.lease.progress.publish(tally, summary.size);
+        }
+    }
+
+    /// The outcome is known: tells everybody, once.
+    fn report(&self, held: &mut Held, outcome: Outcome) {
+        let Some(report) = self.lease.report(held, outcome) else { return };
+        self.service.finish(report);
+        self.lease.peer_state.set_over();
+    }
+}
+
+/// Whether a client would have a larger window, if `octets_left` were more.
+fn asked_for_more(request: &Request<'_>, terms: &Terms, octets_left: usize) -> bool {
+    let wanted = request.options.get("windowsize").and_then(|value| decimal(value.as_bytes()));
+    let next = usize::from(terms.blksize) * (usize::from(terms.windowsize) + 1);
+    wanted.is_some_and(|blocks| blocks > u64::from(terms.windowsize)) && next > octets_left
+}
+
+#[cfg(test)]
+mod tests;

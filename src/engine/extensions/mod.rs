@@ -1,0 +1,54 @@
+//! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
+
+pub(crate) mod negotiating;
+pub(crate) mod opcodes;
+pub(crate) mod routing;
+
+use tokio::time::timeout;
+
+use crate::engine::service::Service;
+use crate::engine::timed_call::timed;
+use crate::extend::{Asking, Question};
+use crate::observe::{Fact, TransferId};
+use crate::supervision::caught;
+
+impl Service {
+    /// Calls an extension. `None` if it panics, which observers are told; so they are if it keeps the thread for long.
+    pub(crate) fn call<T>(
+        &self,
+        extension: &'static str,
+        transfer: Option<TransferId>,
+        call: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let (answer, kept_thread) = timed(|| caught(call));
+        if let Some(why) = kept_thread {
+            self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
+        }
+        answer.inspect_err(|panic| self.observe(&Fact::Crashed { actor: extension, transfer, panic })).ok()
+    }
+
+    /// Asks an actor, and waits as long for its answer as it may take. Observers are told if there is none.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn ask<Q: Question>(
+        &self,
+        extension: &'static str,
+        transfer: Option<TransferId>,
+        asking: &Asking<Q>,
+        question: Q,
+    ) -> Result<Q::Result, String> {
+        let Asking { actor, within, pauses, .. } = asking;
+        let why = tokio::select! {
+            biased;
+            answer = timeout(*within, actor.send(question)) => match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
+                Err(_) => format!("it gave no answer within {within:?}"),
+            },
+            () = pauses.clone().one_is_long() => "it panicked, and has not started again".to_owned(),
+        };
+        self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
+        Err(format!("{extension}: {why}"))
+    }
+}

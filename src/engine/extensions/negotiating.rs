@@ -1,0 +1,62 @@
+//! What negotiators grant of a request's options.
+
+use std::sync::Arc;
+
+use crate::engine::service::Service;
+use crate::error::{Failure, Fault};
+use crate::extend::{Answerer, Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
+
+impl Service {
+    /// Whether there is a negotiator that has to be waited for.
+    pub(crate) fn waits_for_negotiators(&self, asked: &Asked<'_>) -> bool {
+        let mut concerned = self.concerned(asked);
+        concerned.any(|step| matches!(step.answerer, Answerer::Actor(_)))
+    }
+
+    /// What all negotiators that are called answer.
+    pub(crate) fn call_negotiators(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
+        let called = self.concerned(asked).filter_map(|step| match &step.answerer {
+            Answerer::Called(negotiator) => Some(negotiator),
+            Answerer::Actor(_) => None,
+        });
+        called.flat_map(|negotiator| self.call_negotiator(&**negotiator, asked, file)).collect()
+    }
+
+    /// Those that are asked about this request.
+    fn concerned(&self, asked: &Asked<'_>) -> impl Iterator<Item = &NegotiatorStep> {
+        self.negotiators.iter().filter(|step| step.concerns(asked))
+    }
+
+    /// What all negotiators answer, those that have to be waited for too.
+    ///
+    /// # Errors
+    /// If one doesn't answer whose answer is needed.
+    pub(crate) async fn ask_negotiators(
+        self: Arc<Self>,
+        asked: Asked<'static>,
+        file: Found,
+    ) -> Result<Vec<Grant>, Fault> {
+        let mut granted = Vec::new();
+        for step in self.concerned(&asked) {
+            match &step.answerer {
+                Answerer::Called(negotiator) => {
+                    granted.extend(self.call_negotiator(&**negotiator, &asked, &file));
+                }
+                Answerer::Actor(asking) => {
+                    let question = Negotiate { asked: asked.clone(), file: file.clone() };
+                    match self.ask("negotiator", Some(asked.transfer), asking, question).await {
+                        Ok(grants) => granted.extend(grants),
+                        Err(_) if asking.otherwise == Otherwise::Pass => {}
+                        Err(why) => return Err(Fault::new(Failure::Internal, why)),
+                    }
+                }
+            }
+        }
+        Ok(granted)
+    }
+
+    fn call_negotiator(&self, negotiator: &dyn Negotiator, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
+        let call = || negotiator.negotiate(asked, file);
+        self.call("negotiator", Some(asked.transfer), call).unwrap_or_default()
+    }
+}

@@ -1,0 +1,136 @@
+//! Where a request leads: what routes say of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::opened::Opened;
+use crate::engine::files::store_caller::StoreCaller;
+use crate::engine::service::Service;
+use crate::engine::transfers::assignment::Assignment;
+use crate::error::{Failure, Fault};
+use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served, name_of};
+use crate::observe::Label;
+use crate::store::{Name, Store};
+use crate::wire::Direction;
+
+/// The file that answers a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) name: Name,
+    pub(crate) label: Option<Label>,
+}
+
+/// What the routes say without waiting.
+#[derive(Debug)]
+pub(crate) enum Way {
+    To(Destination),
+    /// The actor of this step has to be asked first.
+    Ask(usize),
+}
+
+impl Service {
+    /// Where a request leads, and its file if that is to be read and can be had without waiting.
+    ///
+    /// # Errors
+    /// Why there is to be no transfer.
+    pub(crate) fn find(
+        self: &Arc<Self>,
+        assignment: &Assignment,
+        local: SocketAddr,
+    ) -> Result<(Way, Option<Opened>), Fault> {
+        let way = self.route(&assignment.asked(local), 0)?;
+        let opened = match &way {
+            Way::To(destination) => self.open_cached(assignment, destination)?,
+            Way::Ask(_) => None,
+        };
+        Ok((way, opened))
+    }
+
+    /// Opens the file that is to be read, if its store can do that without waiting.
+    ///
+    /// # Errors
+    /// Why it can't be had.
+    pub(crate) fn open_cached(
+        self: &Arc<Self>,
+        assignment: &Assignment,
+        destination: &Destination,
+    ) -> Result<Option<Opened>, Fault> {
+        if assignment.request.direction != Direction::Read {
+            return Ok(None);
+        }
+        let seam = self.chaos().seam_of("store", assignment.request.filename());
+        let caller = StoreCaller::new(self, &destination.store, assignment.id, seam);
+        caller.call(|store| {
+            caller.seam.at("open_cached");
+            let opened = store.open_cached(&destination.name);
+            opened.map(|opened| opened.map(HeldSource::new).map(Opened::new)).transpose()
+        })
+    }
+
+    /// Asks the routes in turn, beginning with step `from`, until one answers, or has to be waited for. What all of them pass on is in the server's own store.
+    ///
+    /// # Errors
+    /// Why there is to be no transfer.
+    pub(crate) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Way, Fault> {
+        for (index, step) in self.routes.iter().enumerate().skip(from) {
+            let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
+                _ if !step.concerns(asked) => Some(Routing::Pass),
+                Answerer::Called(route) => Some(route.route(asked)),
+                Answerer::Actor(_) => None,
+            });
+            let panicked = || Routing::Refuse(Fault::new(Failure::Internal, "a route panicked"));
+            let Some(routing) = routing.unwrap_or_else(|| Some(panicked())) else {
+                return Ok(Way::Ask(index));
+            };
+            if let Some(settled) = settle(routing, asked) {
+                return settled.map(Way::To);
+            }
+        }
+        lookup(Served::from_store(Arc::clone(&self.store)), asked).map(Way::To)
+    }
+
+    /// The same, and waits for the actors among them.
+    ///
+    /// # Errors
+    /// As [`route`](Self::route); and if an actor doesn't answer, and nobody else is to.
+    pub(crate) async fn ask_routes(
+        self: Arc<Self>,
+        asked: Asked<'static>,
+        mut from: usize,
+    ) -> Result<Destination, Fault> {
+        loop {
+            let index = match self.route(&asked, from)? {
+                Way::To(destination) => return Ok(destination),
+                Way::Ask(index) => index,
+            };
+            from = index + 1;
+            let Answerer::Actor(asking) = &self.routes[index].answerer else { continue };
+            let answer = self.ask("route", Some(asked.transfer), asking, Ask(asked.clone())).await;
+            let routing = match (answer, asking.otherwise) {
+                (Ok(routing), _) => routing,
+                (Err(_), Otherwise::Pass) => continue,
+                (Err(why), Otherwise::Refuse) => return Err(Fault::new(Failure::Internal, why)),
+            };
+            if let Some(settled) = settle(routing, &asked) {
+                return settled;
+            }
+        }
+    }
+}
+
+/// `None` if the next route is to be asked.
+fn settle(routing: Routing, asked: &Asked<'_>) -> Option<Result<Destination, Fault>> {
+    match routing {
+        Routing::Serve(served) => Some(lookup(served, asked)),
+        Routing::Refuse(fault) => Some(Err(fault)),
+        Routing::Pass => None,
+    }
+}
+
+fn lookup(served: Served, asked: &Asked<'_>) -> Result<Destination, Fault> {
+    let name = name_of(&served, asked)?;
+    let Served { store, label, .. } = served;
+    Ok(Destination { store, name, label })
+}

@@ -1,0 +1,52 @@
+//! When deadlines are looked at: none is forgotten that somebody needs.
+
+use super::*;
+use crate::engine::poll_loop::tests::stage::Stage;
+
+#[test]
+fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time() {
+    in_virtual_time(async {
+        // The first look is an hour away.
+        let stage = Stage::new(SECOND * 3600);
+        let patient = stage.started(READ_EACH_SECOND);
+        let transfers: Vec<_> = (0..8).map(|_| stage.started(READ)).collect();
+        patient.expect(OACK).await;
+        for transfer in &transfers {
+            transfer.expect(&data(1)).await;
+        }
+        pass(MILLISECOND * 700).await;
+        // The round trip seems to be long, then shorter with each answer: so does the interval, and time stands still.
+        for block in 1..40 {
+            for transfer in &transfers {
+                transfer.send(&ack(block));
+                transfer.expect(&data(block + 1)).await;
+            }
+        }
+        patient.expect_nothing();
+        pass(MILLISECOND * 299).await;
+        for transfer in &transfers {
+            assert!(transfer.arrived() == [data(40)]);
+        }
+        patient.expect_nothing();
+        patient.expect_repeat(OACK, MILLISECOND).await;
+        patient.expect_repeat(OACK, SECOND).await;
+    });
+}
+
+#[test]
+fn sessions_that_come_and_go_disturb_nobody_who_stays_and_waits_for_a_repeat() {
+    in_virtual_time(async {
+        let stage = Stage::new(SECOND * 3600);
+        let patient = stage.started(READ_EACH_SECOND);
+        patient.expect(OACK).await;
+        for _ in 0..30 {
+            let passing = stage.started(READ);
+            passing.expect(&data(1)).await;
+            assert_eq!(stage.lines(), 2);
+            passing.send(b"\0\x05\0\0enough\0");
+            stage.expect_exit(|exit| *exit == Exit::Normal).await;
+        }
+        patient.expect_repeat(OACK, SECOND).await;
+        patient.expect_repeat(OACK, SECOND).await;
+    });
+}

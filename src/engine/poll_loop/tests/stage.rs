@@ -1,0 +1,197 @@
+//! A switchboard, sessions at it, and their clients.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, Context};
+use slotmap::DefaultKey;
+use tokio::time::Instant;
+
+use crate::actors::session::Session;
+use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
+use crate::engine::driver::Driver;
+use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::opened::Opened;
+use crate::engine::messages::SessionMessage;
+use crate::engine::poll_loop::Switchboard;
+use crate::engine::poll_loop::tests::{BLOCKS, Line, MILLISECOND};
+use crate::engine::service::Service;
+use crate::engine::test_support::{Parent, pass, service, turn_until};
+use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::lease::Lease;
+use crate::limits;
+use crate::net::{Link, Received, UdpLink};
+use crate::store::{Memory, MemoryOptions, Name, Store};
+use crate::supervision::{Exit, start_temporary};
+use crate::transfer::Timeouts;
+use crate::wire::{Direction, Packet};
+
+/// An arbiter's board, and what its sessions share.
+pub(crate) struct Stage {
+    pub(crate) board: Rc<Switchboard>,
+    pub(crate) store: Memory,
+    pub(crate) service: Arc<Service>,
+    peers: Arc<LivePeers>,
+    tell: Sender<Exit>,
+    exits: Receiver<Exit>,
+}
+
+/// A transfer whose client is the test.
+pub(crate) struct Transfer {
+    pub(crate) client: UdpSocket,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) _ticket: Ticket,
+}
+
+impl Stage {
+    /// A client that doesn't answer gets its first packet again after `ack`.
+    pub(crate) fn new(ack: Duration) -> Self {
+        let store = Memory::new(MemoryOptions::default());
+        let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
+        store.insert(Name::from_request(b"file").unwrap(), content);
+        let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
+        service.timeouts = Timeouts { ack, ..service.timeouts };
+        let service = Arc::new(service);
+        let (tell, exits) = mpsc::channel();
+        Self { board: Switchboard::start(&service), store, service, peers: LivePeers::new(100), tell, exits }
+    }
+
+    /// What a client asks for, before there is a session.
+    pub(crate) fn request(&self, request: &[u8]) -> Transfer {
+        self.request_at(UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap(), request)
+    }
+
+    /// The file is open already: no other thread has a part in what follows.
+    pub(crate) fn request_at(&self, socket: Arc<UdpSocket>, request: &[u8]) -> Transfer {
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
+        let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
+        let name = Name::from_request(request.filename().as_bytes()).unwrap();
+        let local = socket.local_addr().unwrap();
+        let Claim::New(ticket) = self.peers.claim(
+            &Received { octets: 0, from: peer, to: local, to_broadcast: false },
+            &request,
+            || unreachable!("it is no repeat"),
+            || self.service.next_transfer(),
+        ) else {
+            panic!("no place")
+        };
+        client.connect(local).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let source = (request.direction == Direction::Read)
+            .then(|| Opened::new(HeldSource::new(self.store.open(&name).unwrap())));
+        let assignment =
+            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
+        let way = self.service.route(&assignment.asked(local), 0).unwrap();
+        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
+        if let Some(source) = source {
+            lease.hold().set_opened(source);
+        }
+        Transfer { client, lease, _ticket: ticket }
+    }
+
+    /// Starts the next session of a transfer.
+    pub(crate) fn start(&self, transfer: &Transfer) {
+        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        self.start_with(transfer, Box::new(link));
+    }
+
+    pub(crate) fn start_with(&self, transfer: &Transfer, link: Box<dyn Link>) {
+        let (lease, service) = (Arc::clone(&transfer.lease), Arc::clone(&self.service));
+        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let parent = Parent(self.tell.clone()).start().recipient();
+        let make = move |ctx: &mut Context<_>| Session::new(lease, life, service, link, board, ctx.address());
+        start_temporary(1, limits::MAILBOX_SESSION, parent, make);
+    }
+
+    pub(crate) fn started(&self, request: &[u8]) -> Transfer {
+        let transfer = self.request(request);
+        self.start(&transfer);
+        transfer
+    }
+
+    pub(crate) fn lines(&self) -> usize {
+        self.board.lines.borrow().len()
+    }
+
+    /// The only session's line and driver.
+    pub(crate) fn only(&self) -> (DefaultKey, Rc<RefCell<Driver>>) {
+        let lines = self.board.lines.borrow();
+        let (line, Line { driver, .. }) = lines.iter().next().expect("a session");
+        (line, Rc::clone(driver))
+    }
+
+    pub(crate) fn attend_only(&self) {
+        self.board.tell(self.only().0, SessionMessage::Attend);
+    }
+
+    pub(crate) fn waits_for(&self, socket: &UdpSocket) -> bool {
+        waits_for(&self.board, socket)
+    }
+
+    pub(crate) async fn expect_exit(&self, is_so: impl Fn(&Exit) -> bool) {
+        turn_until(|| self.exits.try_iter().any(|exit| is_so(&exit))).await;
+    }
+}
+
+/// Whether the board waits for this socket: it can be added only once.
+pub(crate) fn waits_for(board: &Switchboard, socket: &UdpSocket) -> bool {
+    let set = board.set.as_ref().unwrap();
+    match set.add(socket, 0) {
+        Ok(()) => {
+            set.remove(socket).unwrap();
+            false
+        }
+        Err(error) => error.kind() == io::ErrorKind::AlreadyExists,
+    }
+}
+
+impl Transfer {
+    pub(crate) fn send(&self, packet: &[u8]) {
+        self.client.send(packet).unwrap();
+    }
+
+    /// What has arrived.
+    pub(crate) fn arrived(&self) -> Vec<Vec<u8>> {
+        let mut buffer = [0; 600];
+        let mut packets = Vec::new();
+        while let Ok(octets) = self.client.recv(&mut buffer) {
+            packets.push(buffer[..octets].to_vec());
+        }
+        packets
+    }
+
+    /// The next that arrives is this packet, and nothing else. Time stands still.
+    #[track_caller]
+    pub(crate) fn expect(&self, packet: &[u8]) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            pass(Duration::ZERO).await;
+            turn_until(|| self.client.peek(&mut [0; 600]).is_ok()).await;
+            assert!(self.arrived() == [packet], "{:?} at {place}", &packet[..4]);
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_nothing(&self) {
+        let headers: Vec<_> = self.arrived().iter().map(|packet| packet[..4].to_vec()).collect();
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    /// The interval after which the last packet is repeated is what is said, no less and no more.
+    #[track_caller]
+    pub(crate) fn expect_repeat(&self, packet: &[u8], interval: Duration) -> impl Future<Output = ()> {
+        let place = std::panic::Location::caller();
+        async move {
+            pass(interval - MILLISECOND).await;
+            assert!(self.arrived().is_empty(), "too early, at {place}");
+            pass(MILLISECOND).await;
+            assert!(self.arrived() == [packet], "not repeated, at {place}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A link over a socket that tells of what goes through it.
+
+use super::*;
+
+/// What happens at the link.
+pub(crate) enum Tap {
+    /// The session looks whether there is something in the socket.
+    Look,
+    /// It has received something.
+    Received,
+    /// It sends.
+    Send,
+}
+
+pub(crate) struct Tapped {
+    link: UdpLink,
+    tap: Box<dyn FnMut(Tap)>,
+}
+
+impl Tapped {
+    /// A transfer's link. `tap` may panic, as a link that breaks would.
+    pub(crate) fn new(transfer: &Transfer, tap: impl FnMut(Tap) + 'static) -> Box<Self> {
+        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        Box::new(Self { link, tap: Box::new(tap) })
+    }
+}
+
+impl Link for Tapped {
+    fn local_addr(&self) -> SocketAddr {
+        self.link.local_addr()
+    }
+
+    fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        unreachable!("the board waits for the socket")
+    }
+
+    fn socket(&self) -> Option<&UdpSocket> {
+        self.link.socket()
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        (self.tap)(Tap::Look);
+        let arrived = self.link.receive(buffer)?;
+        (self.tap)(Tap::Received);
+        Ok(arrived)
+    }
+
+    fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
+        (self.tap)(Tap::Send);
+        self.link.send(to, transmit)
+    }
+
+    fn take_error(&mut self) -> Option<SocketAddr> {
+        self.link.take_error()
+    }
+}
+
+impl fmt::Debug for Tapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.link.fmt(f)
+    }
+}

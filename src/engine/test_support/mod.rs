@@ -1,0 +1,117 @@
+//! What the actors' own tests share.
+
+mod press;
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Context, Handler, System};
+
+pub(crate) use self::press::Press;
+use crate::engine::service::Service;
+use crate::observe::{Fact, Observer};
+use crate::policy::{Access, OnOutage, OverLimit, Rules};
+use crate::store::Store;
+use crate::supervision::{ChildExited, Exit};
+use crate::transfer::{Offer, OnAbort, Timeouts};
+
+/// Keeps the crashes that observers are told of.
+#[derive(Debug, Default)]
+pub(crate) struct Crashes(Mutex<Vec<String>>);
+
+impl Crashes {
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Observer for Crashes {
+    fn observe(&self, fact: &Fact<'_>) {
+        if let Fact::Crashed { actor, transfer, panic } = fact {
+            self.0.lock().unwrap().push(format!("{actor} of {}: {panic}", transfer.unwrap().0));
+        }
+    }
+}
+
+/// A service with this store, whose timers are too long to matter, and the crashes in it.
+pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
+    let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
+    let service = Service {
+        store,
+        routes: Vec::new(),
+        negotiators: Vec::new(),
+        opcodes: Default::default(),
+        observers: vec![Arc::<Crashes>::clone(&crashes)],
+        rules: Rules::default(),
+        offer: Offer::default(),
+        access: Access::default(),
+        over_limit: OverLimit::default(),
+        on_outage: OnOutage::default(),
+        single_port: false,
+        windows: Arc::default(),
+        timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },
+        on_abort: OnAbort::default(),
+        ports: None,
+        packet_log: None,
+        last_transfer: 0.into(),
+        history: Arc::default(),
+        #[cfg(feature = "chaos")]
+        chaos: crate::chaos::Chaos::default(),
+    };
+    (Arc::new(service), crashes)
+}
+
+/// Waits for what other threads bring about.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "never so: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Hears of exits.
+pub(crate) struct Parent(pub(crate) Sender<Exit>);
+
+impl Actor for Parent {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { exit, .. }: ChildExited, _: &mut Self::Context) {
+        // A test that is over listens no more.
+        let _ = self.0.send(exit);
+    }
+}
+
+/// Runs a test on an arbiter whose clock moves only as the test says.
+pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
+    let system = System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    });
+    system.block_on(test);
+}
+
+/// Lets the arbiter have its turns, while time stands still.
+pub(crate) async fn turn_until(is_so: impl Fn() -> bool) {
+    for _ in 0..20_000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        tokio::task::yield_now().await;
+    }
+    panic!("never so");
+}
+
+/// Lets time pass, and everybody notice.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::advance(time).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}

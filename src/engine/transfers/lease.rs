@@ -1,0 +1,336 @@
+//! What a transfer needs to outlive its session: held by the session and, beside it, by the supervisor.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+
+use tokio::time::Instant;
+
+use crate::engine::admission::peer_table::PeerState;
+use crate::engine::extensions::routing::{Destination, Way};
+use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::opened::Opened;
+use crate::engine::files::upload::Upload;
+use crate::engine::service::Service;
+use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::progress::Progress;
+use crate::engine::window_memory::Share;
+use crate::error::{Failure, Fault, Limit};
+use crate::net::{Link, SharedLink, UdpLink};
+use crate::observe::{Label, Report};
+use crate::transfer::{
+    Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
+};
+
+/// A transfer, whoever drives it. It can be taken to another thread.
+///
+/// No payload is copied for its sake, and no message sent: a session locks what it drives while it handles one input, and nobody else wants it then.
+///
+/// What each packet touches comes first, together with what it touches of [`Held`]: with a thousand transfers none of it is in the processor's cache when
+/// it is wanted, and every line of 64 octets is waited for.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Lease {
+    /// Number of the session that may send.
+    life: AtomicU32,
+    /// Nothing is left to be done.
+    over: AtomicBool,
+    /// The outcome is known, and was told.
+    reported: AtomicBool,
+    /// Something was sent to the peer.
+    replied: AtomicBool,
+    held: Mutex<Held>,
+    pub(crate) assignment: Assignment,
+    /// The file, once that is known.
+    destination: OnceLock<Destination>,
+    /// The route that has to be waited for, if it isn't.
+    ask_from: usize,
+    /// The TID; in single-port mode the well-known port.
+    pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) local: SocketAddr,
+    pub(crate) peer_state: Arc<PeerState>,
+    /// The file that is written.
+    pub(crate) upload: Arc<Upload>,
+    pub(crate) progress: Progress,
+}
+
+/// What sessions of one transfer hand on to each other.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Held {
+    /// Once the file is open. After a panic it may be in the middle of an input: [`Input::Resumed`] puts it right.
+    pub(crate) machine: Option<Transfer>,
+    pub(crate) summary: Summary,
+    /// Memory that the window may take.
+    pub(crate) window: Option<Share>,
+    pub(crate) strangers_answered: u32,
+    /// The file that is read: a reader that is replaced goes on with the very same.
+    pub(crate) source: Option<Arc<HeldSource>>,
+    pub(crate) readers_replaced: u32,
+}
+
+/// What the report will say.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Summary {
+    pub(crate) progress_at: Option<Instant>,
+    pub(crate) path: Option<String>,
+    pub(crate) size: Option<u64>,
+    pub(crate) options: String,
+    pub(crate) detail: Option<Box<str>>,
+    pub(crate) limit: Option<Limit>,
+}
+
+/// Either direction of a transfer.
+#[derive(Debug)]
+pub(crate) enum Transfer {
+    Sending(Box<Sender>),
+    Receiving(Box<Receiver>),
+}
+
+impl Lease {
+    pub(crate) fn new(
+        assignment: Assignment,
+        way: Way,
+        socket: Arc<UdpSocket>,
+        local: SocketAddr,
+        peer_state: Arc<PeerState>,
+    ) -> Self {
+        let (destination, ask_from) = match way {
+            Way::To(destination) => (OnceLock::from(destination), 0),
+            Way::Ask(step) => (OnceLock::new(), step),
+        };
+        Self {
+            life: AtomicU32::new(0),
+            over: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
+            replied: AtomicBool::new(false),
+            held: Mutex::default(),
+            assignment,
+            destination,
+            ask_from,
+            socket,
+            local,
+            peer_state,
+            upload: Arc::default(),
+            progress: Progress::default(),
+        }
+    }
+
+    /// The file, if it is known by now.
+    pub(crate) fn destination(&self) -> Option<&Destination> {
+        self.destination.get()
+    }
+
+    /// Where to go on asking as long as it isn't.
+    pub(crate) fn ask_from(&self) -> usize {
+        self.ask_from
+    }
+
+    /// It is known. (Of two answers, the first counts.)
+    pub(crate) fn set_destination(&self, destination: Destination) {
+        let _ = self.destination.set(destination);
+    }
+
+    /// A link to the peer, from the transfer's port.
+    pub(crate) fn link(&self) -> Box<dyn Link> {
+        let socket = Arc::clone(&self.socket);
+        match self.peer_state.inbox() {
+            Some(inbox) => {
+                Box::new(SharedLink::new(socket, Arc::clone(inbox), self.assignment.peer, self.local))
+            }
+            None => Box::new(UdpLink::from_bound(socket, self.local)),
+        }
+    }
+
+    /// Begins a new life; from now on no older one can send.
+    pub(crate) fn next_life(&self) -> u32 {
+        self.life.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Whether `life` is the one that may send.
+    pub(crate) fn is_life(&self, life: u32) -> bool {
+        self.life.load(Ordering::Acquire) == life
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is left to be done. Of an upload that isn't there by now, nothing will be.
+    pub(crate) fn set_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.upload.close(Failure::Cancelled.into());
+    }
+
+    /// Whether the outcome is known.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.reported.load(Ordering::Acquire)
+    }
+
+    /// Something is sent to the peer now.
+    pub(crate) fn set_replied(&self) {
+        // (The line is written to once, not for each packet.)
+        if !self.replied.load(Ordering::Relaxed) {
+            self.replied.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the request has had an answer.
+    pub(crate) fn has_replied(&self) -> bool {
+        self.replied.load(Ordering::Relaxed)
+    }
+
+    /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for those who must not wait for a session that hangs.
+    fn try_hold(&self) -> Option<MutexGuard<'_, Held>> {
+        match self.held.try_lock() {
+            Ok(held) => Some(held),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn label(&self) -> Option<Label> {
+        self.destination()?.label.clone()
+    }
+
+    /// The report of a transfer that is under way.
+    pub(crate) fn under_way(&self) -> Report {
+        let report = self.assignment.report(self.local, Outcome::Complete);
+        let (tally, size) = (self.progress.tally(), self.progress.size());
+        Report { label: self.label(), size, tally, ..report }
+    }
+
+    /// The report of a transfer that is over; once.
+    pub(crate) fn report(&self, held: &mut Held, outcome: Outcome) -> Option<Report> {
+        if self.reported.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let mut report = self.assignment.report(self.local, outcome);
+        let summary = &mut held.summary;
+        report.label = self.label();
+        report.path = summary.path.take();
+        report.size = summary.size;
+        report.options = std::mem::take(&mut summary.options);
+        // A packet that couldn't be sent is no news if the transfer came through all the same.
+        report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
+        report.limit = summary.limit.take().filter(|_| !report.outcome.is_success());
+        report.tally = held.machine.as_ref().map(Machine::tally).unwrap_or_default();
+        if report.detail.is_none() && self.peer_state.inbox().is_none() {
+            report.detail = hint(&report).map(Into::into);
+        }
+        Some(report)
+    }
+
+    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it
+    /// from the same TID (unless it is a reader that has had no answer yet, see
+    /// [`Service::refusal`]), nothing of an upload is left, and whatever of the transfer still runs
+    /// can't send any more. One whose outcome is known already is left in peace.
+    pub(crate) fn bury(&self, service: &Service, failure: Failure, why: &str) {
+        self.next_life();
+        self.upload.close(Fault::new(failure, why));
+        self.set_over();
+        // A session that hangs for ever would hold a place for ever.
+        self.peer_state.release();
+        let outcome = if self.has_replied() {
+            Outcome::Failed(failure)
+        } else {
+            service.refusal(self.assignment.request.direction, failure)
+        };
+        let report = match self.try_hold() {
+            Some(mut held) => self.report(&mut held, outcome),
+            // A session that hangs keeps to itself how far it came.
+            None => self.report(&mut Held::default(), outcome),
+        };
+        let Some(mut report) = report else { return };
+        report.detail = Some(why.into());
+        // Who asked many hosts hears nothing before a first block.
+        let is_to_hear = self.has_replied() || !self.assignment.to_broadcast;
+        if is_to_hear && matches!(report.outcome, Outcome::Failed(_)) {
+            let mut link = self.link();
+            // Whether it arrives or not, there is nothing left to try.
+            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
+        }
+        service.finish(report);
+        self.peer_state.set_over();
+    }
+}
+
+/// What an operator may try where a client that asked was never heard of again.
+fn hint(report: &Report) -> Option<&'static str> {
+    let is_unheard = report.tally.octets == 0;
+    match report.outcome {
+        Outcome::PeerGone if is_unheard => Some("a client behind NAT or a firewall may need --single-port"),
+        _ => None,
+    }
+}
+
+impl Drop for Lease {
+    /// Nobody wants the transfer any more, and a job in the pool may not know it yet.
+    fn drop(&mut self) {
+        self.upload.close(Failure::Cancelled.into());
+    }
+}
+
+impl Held {
+    /// The file is open.
+    pub(crate) fn set_opened(&mut self, opened: Opened) {
+        self.summary.size = opened.size;
+        self.summary.path = Some(opened.path);
+        self.source = Some(opened.source);
+    }
+}
+
+impl Transfer {
+    /// Slabs whose storing the machine knows of.
+    pub(crate) fn stored(&self) -> u64 {
+        match self {
+            Self::Sending(_) => 0,
+            Self::Receiving(receiver) => receiver.stored(),
+        }
+    }
+
+    /// Whether each block waits for the answer to the one before it.
+    pub(crate) fn is_lock_step(&self) -> bool {
+        let terms = match self {
+            Self::Sending(sender) => sender.terms(),
+            Self::Receiving(receiver) => receiver.terms(),
+        };
+        terms.windowsize == 1
+    }
+}
+
+impl Machine for Transfer {
+    fn take(&mut self, now: Moment, input: Input<'_>) {
+        match self {
+            Self::Sending(sender) => sender.take(now, input),
+            Self::Receiving(receiver) => receiver.take(now, input),
+        }
+    }
+
+    fn next_action(&mut self) -> Option<Action<'_>> {
+        match self {
+            Self::Sending(sender) => sender.next_action(),
+            Self::Receiving(receiver) => receiver.next_action(),
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        match self {
+            Self::Sending(sender) => sender.tally(),
+            Self::Receiving(receiver) => receiver.tally(),
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        match self {
+            Self::Sending(sender) => sender.is_proven(),
+            Self::Receiving(receiver) => receiver.is_proven(),
+        }
+    }
+}

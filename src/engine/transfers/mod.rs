@@ -1,0 +1,7 @@
+//! A transfer as it outlives its session, and the tables of transfers.
+
+pub(crate) mod assignment;
+pub(crate) mod history;
+pub(crate) mod lease;
+pub(crate) mod progress;
+pub(crate) mod session_table;

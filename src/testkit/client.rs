@@ -1,0 +1,357 @@
+//! A client that does as it is told.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::limits;
+use crate::net::{Link, MemoryLink};
+use crate::testkit::{Kit, SERVER};
+use crate::transfer::Transmit;
+use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, decimal};
+
+/// Ports of clients begin here.
+pub(super) const FIRST_PORT: u16 = 2000;
+/// So long the server has to take a client's last packet, before anybody looks what it made of it.
+const SETTLE: Duration = Duration::from_millis(1);
+/// After so long without a packet, there is none.
+const QUIET: Duration = Duration::from_secs(600);
+/// After so long without one, what was sent last is sent again.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+
+/// A client of a [`Kit`]. It needs the feature `testkit`.
+#[derive(Debug)]
+pub struct KitClient<'k> {
+    kit: &'k Kit,
+    address: SocketAddr,
+    line: Option<MemoryLink>,
+    /// The last datagram to the well-known port.
+    asked: Vec<u8>,
+    /// The last packet to what came of it.
+    sent: Option<Vec<u8>>,
+    /// So many of a hundred packets to and fro are lost, and by which lot.
+    loses: Option<(u8, fastrand::Rng)>,
+    /// Of each file it takes or sends so many blocks.
+    blocks_max: Option<u32>,
+}
+
+/// A file that was read. It needs the feature `testkit`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Got {
+    /// The file.
+    pub octets: Vec<u8>,
+    /// What the server granted, in its order and spelling.
+    pub options: Vec<(String, String)>,
+}
+
+/// Why a transfer did not come to its end. It needs the feature `testkit`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KitError {
+    /// By an ERROR of the server.
+    #[error("ERROR {code}: {text}")]
+    Refused {
+        /// Its code.
+        code: u16,
+        /// Its text.
+        text: String,
+    },
+    /// The server said nothing more.
+    #[error("silence")]
+    Silence,
+    /// The server said something that has no place there.
+    #[error("an unexpected packet: {0}")]
+    Unexpected(String),
+    /// The client has had enough, as it was [told](KitClient::leaving_after).
+    #[error("the client left")]
+    Left,
+}
+
+impl<'k> KitClient<'k> {
+    pub(super) fn new(kit: &'k Kit, address: SocketAddr) -> Self {
+        Self { kit, address, line: None, asked: Vec::new(), sent: None, loses: None, blocks_max: None }
+    }
+
+    /// So many of a hundred packets to and from its transfers are lost, the same ones whenever the seed is the same. (Requests are not.)
+    ///
+    /// # Panics
+    /// If that is all of them.
+    #[must_use]
+    pub fn losing(self, percent: u8, seed: u64) -> Self {
+        assert!(percent < 100, "of a hundred packets {percent} are lost: let some arrive");
+        Self { loses: Some((percent, fastrand::Rng::with_seed(seed))), ..self }
+    }
+
+    /// It takes, or sends, so many blocks of each file, and says nothing more then, as if it had been switched off.
+    #[must_use]
+    pub fn leaving_after(self, blocks: u32) -> Self {
+        Self { blocks_max: Some(blocks), ..self }
+    }
+
+    /// Its address. Each file it reads or writes from a port of its own, as clients do.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends a datagram to the well-known port. What is [sent](Self::send) and [received](Self::next) from now on belongs to what comes of it. The same request again is a repeat, as
+    /// long as the server has no answer to the first.
+    pub fn ask(&mut self, datagram: &[u8]) {
+        self.asked = datagram.to_vec();
+        if let Some(line) = self.kit.take(self.address, datagram) {
+            (self.line, self.sent) = (Some(line), None);
+        }
+    }
+
+    fn ask_anew(&mut self, request: &[u8]) {
+        self.address.set_port(self.address.port().checked_add(1).unwrap_or(FIRST_PORT));
+        self.ask(request);
+    }
+
+    /// Sends a packet to the transfer.
+    ///
+    /// # Panics
+    /// If nothing was [asked](Self::ask) for.
+    pub fn send(&mut self, packet: &[u8]) {
+        self.sent = Some(packet.to_vec());
+        let is_lost = self.is_lost();
+        let line = self.line.as_mut().expect("somebody to send to");
+        if !is_lost {
+            // (A transfer that is over hears nothing.)
+            let _ = line.send(SERVER, &Transmit::Packet(packet));
+        }
+    }
+
+    /// The next packet of the transfer; `None` if none comes in ten minutes.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        self.next_within(QUIET).await
+    }
+
+    async fn next_within(&mut self, time: Duration) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; limits::DATAGRAM_OCTETS_MAX];
+        loop {
+            let line = self.line.as_mut()?;
+            if let Ok(arrived) = line.receive(&mut buffer) {
+                if !self.is_lost() {
+                    buffer.truncate(arrived.octets);
+                    return Some(buffer);
+                }
+            } else if timeout(time, poll_fn(|cx| line.poll_event(cx))).await.is_err() {
+                return None;
+            } else {
+                line.take_error();
+            }
+        }
+    }
+
+    fn is_lost(&mut self) -> bool {
+        self.loses.as_mut().is_some_and(|(percent, lots)| lots.u8(..100) < *percent)
+    }
+
+    /// The next packet, for which it is asked again and again.
+    async fn reply(&mut self) -> Result<Vec<u8>, KitError> {
+        let mut waited = Duration::ZERO;
+        while waited < QUIET {
+            if let Some(packet) = self.next_within(REPEAT_AFTER).await {
+                return Ok(packet);
+            }
+            waited += REPEAT_AFTER;
+            match self.sent.clone() {
+                Some(last) => self.send(&last),
+                None => self.ask(&self.asked.clone()),
+            }
+        }
+        Err(KitError::Silence)
+    }
+
+    /// Reads a file in blocks of 512 octets.
+    ///
+    /// # Errors
+    /// [`KitError`].
+    ///
+    /// # Panics
+    /// If it has no name: what is none of a request is [asked](Self::ask) octet by octet.
+    pub async fn get(&mut self, name: &str) -> Result<Vec<u8>, KitError> {
+        Ok(self.get_with(name, &[]).await?.octets)
+    }
+
+    /// Reads a file, and asks for options.
+    ///
+    /// # Errors
+    /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
+    pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Got, KitError> {
+        self.ask_anew(&request(Direction::Read, name, options));
+        let mut reading = Reading::default();
+        loop {
+            let datagram = self.reply().await?;
+            match Packet::decode(&datagram) {
+                Ok(Packet::Oack(granted)) if reading.blocks == 0 => reading.got.options = pairs(&granted),
+                Ok(Packet::Data { block, payload }) if !reading.take(block, payload) => continue,
+                Ok(Packet::Data { .. }) => {}
+                other => return Err(unexpected(&other)),
+            }
+            if self.blocks_max.is_some_and(|most| reading.blocks >= most) {
+                return Err(KitError::Left);
+            }
+            self.send(&ack(reading.last()));
+            if reading.is_whole {
+                self.dally().await;
+                return Ok(reading.got);
+            }
+        }
+    }
+
+    /// If packets are lost, the last ACK may be: the last block comes again then (RFC 1350 §6).
+    async fn dally(&mut self) {
+        sleep(SETTLE).await;
+        while self.loses.is_some()
+            && self.next_within(3 * REPEAT_AFTER).await.is_some()
+            && let Some(last) = self.sent.clone()
+        {
+            self.send(&last);
+        }
+    }
+
+    /// Writes a file in blocks of 512 octets.
+    ///
+    /// # Errors
+    /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
+    pub async fn put(&mut self, name: &str, octets: &[u8]) -> Result<(), KitError> {
+        self.put_with(name, octets, &[]).await.map(drop)
+    }
+
+    /// Writes a file, and asks for options: what the server granted. (Of a window each block waits for an ACK all the same.)
+    ///
+    /// # Errors
+    /// [`KitError`].
+    ///
+    /// # Panics
+    /// As [`get`](Self::get).
+    pub async fn put_with(
+        &mut self,
+        name: &str,
+        octets: &[u8],
+        options: &[(&str, &str)],
+    ) -> Result<Vec<(String, String)>, KitError> {
+        self.ask_anew(&request(Direction::Write, name, options));
+        let datagram = self.reply().await?;
+        let granted = match Packet::decode(&datagram) {
+            Ok(Packet::Oack(granted)) => pairs(&granted),
+            Ok(Packet::Ack { block: 0 }) => Vec::new(),
+            other => return Err(unexpected(&other)),
+        };
+        let blksize = number(&granted, "blksize", limits::BLKSIZE_DEFAULT.into());
+        for index in 0..=octets.len() / blksize {
+            if self.blocks_max.is_some_and(|most| index as u64 >= most.into()) {
+                return Err(KitError::Left);
+            }
+            let block = (index as u16).wrapping_add(1);
+            let payload = &octets[index * blksize..octets.len().min((index + 1) * blksize)];
+            self.send(&[&[0, 3], &block.to_be_bytes()[..], payload].concat());
+            self.expect_ack(block).await?;
+        }
+        sleep(SETTLE).await;
+        Ok(granted)
+    }
+
+    async fn expect_ack(&mut self, number: u16) -> Result<(), KitError> {
+        loop {
+            let datagram = self.reply().await?;
+            match Packet::decode(&datagram) {
+                Ok(Packet::Ack { block }) if block == number => return Ok(()),
+                // What was answered before comes again, which means nothing (RFC 1123 §4.2.3.1).
+                Ok(Packet::Ack { block }) if block == number.wrapping_sub(1) => {}
+                Ok(Packet::Oack(_)) if number == 1 => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
+    }
+}
+
+/// A file that is being read.
+#[derive(Default)]
+struct Reading {
+    got: Got,
+    /// Blocks that are here.
+    blocks: u32,
+    /// Those of them that were not acknowledged.
+    in_window: usize,
+    /// A block that came too early was answered already.
+    is_gap_told: bool,
+    is_whole: bool,
+}
+
+impl Reading {
+    fn last(&self) -> u16 {
+        self.blocks as u16
+    }
+
+    /// Takes a block. `true` if it is to be answered.
+    fn take(&mut self, block: u16, payload: &[u8]) -> bool {
+        if block != self.last().wrapping_add(1) {
+            // The last one comes again if its ACK was lost, others after one that was lost: of a window one answer is enough.
+            self.in_window = 0;
+            return block == self.last() || !std::mem::replace(&mut self.is_gap_told, true);
+        }
+        self.got.octets.extend_from_slice(payload);
+        (self.blocks, self.in_window, self.is_gap_told) = (self.blocks + 1, self.in_window + 1, false);
+        let blksize = number(&self.got.options, "blksize", limits::BLKSIZE_DEFAULT.into());
+        self.is_whole = payload.len() < blksize;
+        let is_answered = self.is_whole || self.in_window == number(&self.got.options, "windowsize", 1);
+        if is_answered {
+            self.in_window = 0;
+        }
+        is_answered
+    }
+}
+
+impl Got {
+    /// The value of an option that was granted.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&str> {
+        value(&self.options, name)
+    }
+}
+
+fn value<'o>(options: &'o [(String, String)], name: &str) -> Option<&'o str> {
+    options.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+}
+
+fn number(options: &[(String, String)], name: &str, otherwise: usize) -> usize {
+    let value = value(options, name).and_then(|value| decimal(value.as_bytes()));
+    value.map_or(otherwise, |value| value as usize)
+}
+
+fn pairs(options: &Options<'_>) -> Vec<(String, String)> {
+    options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn ack(block: u16) -> [u8; 4] {
+    let [high, low] = block.to_be_bytes();
+    [0, 4, high, low]
+}
+
+fn request(direction: Direction, name: &str, asked: &[(&str, &str)]) -> Vec<u8> {
+    let text = |text: &str| Text::until_nul(text.as_bytes()).into_owned();
+    let mut options = Options::new();
+    for (name, value) in asked {
+        options.push(text(name), text(value));
+    }
+    let request = Request::new(direction, text(name), Mode::Octet, options).expect("a name");
+    Packet::Request(request).to_bytes()
+}
+
+fn unexpected(packet: &Result<Packet<'_>, DecodeError>) -> KitError {
+    match packet {
+        Ok(Packet::Error { code, message }) => KitError::Refused { code: code.0, text: message.to_string() },
+        other => KitError::Unexpected(format!("{other:?}")),
+    }
+}

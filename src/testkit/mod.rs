@@ -1,0 +1,256 @@
+//! A server without a network, in virtual time, for tests of extensions.
+
+mod client;
+mod flawed;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use self::client::{Got, KitClient, KitError};
+pub use self::flawed::{Call, Flaw, Flawed};
+use crate::actors::session::Session;
+use crate::engine::admission::peer_table::{LivePeers, Ticket};
+use crate::engine::admission::{Admitted, Verdict};
+use crate::engine::extensions::opcodes::Answer;
+use crate::engine::extensions::routing::Way;
+use crate::engine::messages::Again;
+use crate::engine::poll_loop::Switchboard;
+use crate::engine::service::Service;
+use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::lease::Lease;
+use crate::extend::Datagram;
+use crate::limits;
+use crate::net::{Link, MemoryLink, Received};
+use crate::observe::{Counters, Fact, Observer, OwnedFact};
+use crate::supervision::{ChildExited, start_temporary};
+use crate::transfer::{Transmit, fault_packet};
+use crate::wire::{Packet, Request};
+use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
+
+/// Where the server is, to its clients.
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
+
+/// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
+/// session is supervised: one that panics ends its transfer. Actors in the tree of the builder are, as ever.
+///
+/// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds
+/// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
+/// `tokio::task::spawn_blocking`. An actor on a thread of its own (`SyncArbiter`) isn't seen to be
+/// at work, and would miss its deadline: use a `ResponseFuture` with `spawn_blocking` instead.
+///
+/// It needs the feature `testkit`, which is off by default.
+#[derive(Debug)]
+pub struct Kit {
+    service: Arc<Service>,
+    counters: Arc<Counters>,
+    board: Rc<Switchboard>,
+    peers: Arc<LivePeers>,
+    parent: Recipient<ChildExited>,
+    listener: Recipient<Again>,
+    clients: Cell<u16>,
+    places: Places,
+}
+
+thread_local! {
+    /// This thread runs a test in virtual time.
+    static VIRTUAL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The places of the transfers that live.
+type Places = Rc<RefCell<HashMap<u64, Ticket>>>;
+
+/// Hears which sessions have ended.
+struct Parent(Places);
+
+impl Kit {
+    /// Runs a test in virtual time, inside of an actix `System`. Actors that a
+    /// [`Builder`](crate::daemon::Builder::start_child) starts there live on the test's thread.
+    ///
+    /// # Panics
+    /// If the test does, or the operating system has nothing to make a runtime of.
+    pub fn in_virtual_time<T>(test: impl Future<Output = T>) -> T {
+        let runtime = || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .start_paused(true)
+                .build()
+                .expect("a runtime")
+        };
+        VIRTUAL.set(true);
+        let _real_again = RealAgain;
+        System::with_tokio_rt(runtime).block_on(test)
+    }
+
+    /// Whether this thread's time is virtual.
+    pub(crate) fn is_in_virtual_time() -> bool {
+        VIRTUAL.get()
+    }
+
+    pub(crate) fn new(mut service: Service) -> Self {
+        let counters = Arc::<Counters>::default();
+        service.observers.push(Arc::<Counters>::clone(&counters));
+        let service = Arc::new(service);
+        let places = Places::default();
+        let parent = Parent(Rc::clone(&places)).start();
+        Self {
+            board: Switchboard::start(&service),
+            peers: LivePeers::new(limits::TRANSFERS_MAX_DEFAULT),
+            parent: parent.clone().recipient(),
+            listener: parent.recipient(),
+            clients: Cell::new(0),
+            places,
+            service,
+            counters,
+        }
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// How often what happened, as [`Server::counters`](crate::daemon::Server::counters).
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Facts that observers did not hear, as
+    /// [`Server::lost_facts`](crate::daemon::Server::lost_facts).
+    #[must_use]
+    pub fn lost_facts(&self) -> u64 {
+        self.service.lost_facts()
+    }
+
+    /// A client, at an address of its own.
+    pub fn client(&self) -> KitClient<'_> {
+        let number = self.clients.get() + 1;
+        self.clients.set(number);
+        let [high, low] = number.to_be_bytes();
+        KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), client::FIRST_PORT)))
+    }
+
+    /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it; `None` if that is a transfer that it has already.
+    fn take(&self, peer: SocketAddr, octets: &[u8]) -> Option<MemoryLink> {
+        let (near, far) = MemoryLink::pair(SERVER, peer);
+        if let Some(answer) = self.service.ask_opcode(&Datagram::new(peer, SERVER, octets)) {
+            self.answer(peer, near, answer);
+            return Some(far);
+        }
+        let Ok(Packet::Request(request)) = Packet::decode(octets) else { return Some(far) };
+        self.take_request(peer, near, &request).then_some(far)
+    }
+
+    fn answer(&self, peer: SocketAddr, mut near: MemoryLink, answer: Result<Answer, &'static str>) {
+        match answer {
+            Ok(Answer::Now(answer)) => answer.iter().for_each(|answer| send(&mut near, peer, answer)),
+            Ok(Answer::Later(answer)) => {
+                actix::spawn(
+                    async move { answer.await.iter().for_each(|answer| send(&mut near, peer, answer)) },
+                );
+            }
+            Err(why) => self.service.observe(&Fact::Dropped { peer, why }),
+        }
+    }
+
+    /// `false` if it is one that is served already.
+    fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: &Request<'_>) -> bool {
+        let received = Received { octets: 0, from: peer, to: SERVER, to_broadcast: false };
+        match self.service.admit(&self.peers, &received, request, || self.listener.clone()) {
+            Verdict::Serve(admitted) => self.serve(*admitted, near),
+            Verdict::Fail(failed) => {
+                if failed.is_answered() {
+                    send(&mut near, peer, &fault_packet(&failed.fault));
+                }
+                self.service.finish(failed.into_report(SERVER));
+            }
+            Verdict::Refuse(fault) => {
+                self.service.observe(&Fact::Refused { peer, request: Some(request), fault: &fault });
+                send(&mut near, peer, &fault_packet(&fault));
+            }
+            // (It hears nothing, as of a server that is full.)
+            Verdict::Ignore(_) => {}
+            Verdict::Repeat => return false,
+        }
+        true
+    }
+
+    fn serve(&self, admitted: Admitted, near: MemoryLink) {
+        let Admitted { assignment, way, opened, ticket, .. } = admitted;
+        let lease = Arc::new(lease(assignment, way, &ticket));
+        if let Some(opened) = opened {
+            lease.hold().set_opened(opened);
+        }
+        self.places.borrow_mut().insert(ticket.id.0, ticket);
+        self.start(&lease, near);
+    }
+
+    fn start(&self, lease: &Arc<Lease>, near: MemoryLink) {
+        let (shared, service) = (Arc::clone(lease), Arc::clone(&self.service));
+        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let id = lease.assignment.id.0;
+        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |ctx| {
+            Session::new(shared, life, service, Box::new(near), board, ctx.address())
+        });
+    }
+}
+
+/// Ends what [`Kit::in_virtual_time`] began, also where the test panics.
+struct RealAgain;
+
+impl Drop for RealAgain {
+    fn drop(&mut self) {
+        VIRTUAL.set(false);
+    }
+}
+
+/// (A lease wants a socket, through which nothing goes.)
+fn lease(assignment: Assignment, way: Way, ticket: &Ticket) -> Lease {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine");
+    Lease::new(assignment, way, Arc::new(socket), SERVER, Arc::clone(&ticket.state))
+}
+
+fn send(near: &mut MemoryLink, peer: SocketAddr, packet: &[u8]) {
+    // (A link in memory takes everything.)
+    let _ = near.send(peer, &Transmit::Packet(packet));
+}
+
+impl Actor for Parent {
+    type Context = Context<Self>;
+}
+
+impl Handler<ChildExited> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, ChildExited { id, .. }: ChildExited, _: &mut Self::Context) {
+        self.0.borrow_mut().remove(&id);
+    }
+}
+
+// (What the client repeats is no request here, for a link in memory loses nothing before it is answered.)
+impl Handler<Again> for Parent {
+    type Result = ();
+
+    fn handle(&mut self, _: Again, _: &mut Self::Context) {}
+}
+
+/// An [`Observer`] that keeps what it hears. It needs the feature `testkit`.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Vec<OwnedFact>>);
+
+impl Recorder {
+    /// What it has heard, in order.
+    #[must_use]
+    pub fn facts(&self) -> Vec<OwnedFact> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Observer for Recorder {
+    fn observe(&self, fact: &Fact<'_>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fact.to_owned());
+    }
+}
