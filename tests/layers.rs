@@ -36,12 +36,6 @@ const FOR_ALL: [&str; 2] = ["limits", "error"];
 /// Lines that a file may have.
 const LINES_MAX: usize = 450;
 
-/// The files that are in circles of imports. The number only ever goes down, to 0.
-const FILES_IN_CIRCLES_MAX: usize = 23;
-/// The groups of them in which each file leads to each other one. This number goes down to 0 too,
-/// but rises where a large group falls apart.
-const CIRCLES_MAX: usize = 7;
-
 /// Files below `src` that include files from outside it with `#[path]`. The list only ever gets
 /// shorter.
 const PATHS_OUT_OF_SRC: [&str; 2] = [
@@ -86,7 +80,7 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for file in SourceFile::all() {
         let layer = file.layer();
-        if matches!(&*layer, "lib" | "main") {
+        if matches!(&*layer, "lib" | "main") || file.is_test() {
             continue;
         }
         // Tests may drive what they test through what is above it.
@@ -123,9 +117,7 @@ fn files_do_not_import_in_circles() {
     }
     println!("{} circles among {files} files with {imports} imports", circles.len());
     assert!(files > 150 && imports > 3 * files, "{files} files, {imports} imports: the test is blind");
-    assert!(circles.len() <= CIRCLES_MAX, "{} circles, more than {CIRCLES_MAX}", circles.len());
-    let in_circles: usize = circles.iter().map(|circle| circle.files.len()).sum();
-    assert!(in_circles <= FILES_IN_CIRCLES_MAX, "{in_circles} files, more than {FILES_IN_CIRCLES_MAX}");
+    assert!(circles.is_empty(), "files import each other: a parent and its children alone may do so");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod common;
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -224,17 +224,27 @@ fn what_is_live_has_its_octets_its_size_and_its_age() {
     let mut writer = served.writing("new", &[("tsize", "600")]);
     writer.send(&data(1, &[1; 512]));
     writer.expect_ack(1);
-    served.daemon.signal(Signal::SIGUSR1);
-    let read = line(&served, |line| line.message == "live read");
-    assert_eq!(read.field("octets").as_deref(), Some("512"));
+    // A session publishes how far it is four times a second at most: one question may be early.
+    let asked = |message: &str, octets: &str| {
+        let is_so =
+            |line: &LoggedLine| line.message == message && line.field("octets").as_deref() == Some(octets);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            served.daemon.signal(Signal::SIGUSR1);
+            let soon = Duration::from_millis(300);
+            if let Some(found) = served.daemon.wait_for_log(soon, |line| is_so(&LoggedLine::read(line))) {
+                return LoggedLine::read(&found);
+            }
+            assert!(Instant::now() < until, "no {message} of {octets} octets:\n{}", served.daemon.log());
+        }
+    };
+    let read = asked("live read", "512");
     assert_eq!(read.field("size").as_deref(), Some("1300"));
     assert!(read.field("seconds").unwrap().parse::<f64>().is_ok_and(|seconds| seconds < 60.0), "{read:?}");
-    let write = line(&served, |line| line.message == "live write");
-    assert_eq!(write.field("octets").as_deref(), Some("512"));
+    let write = asked("live write", "512");
     assert_eq!(write.field("size").as_deref(), Some("600"));
     // Both count, though neither has ended.
-    let counters = line(&served, |line| line.message == "counters");
-    assert_eq!(counters.field("octets").as_deref(), Some("1024"));
+    asked("counters", "1024");
     let counted = line(&served, |line| line.message == "counted");
     assert_eq!(counted.field("counter").as_deref(), Some("failed"));
     assert_eq!(counted.field("why").as_deref(), Some("File not found"));

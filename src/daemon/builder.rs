@@ -13,8 +13,8 @@ use actix::{Actor, Addr, Context, Recipient};
 use slog::{Drain, Logger, info, o, warn};
 
 use super::root::Root;
-use super::server::{Capacity, Server, StartError};
-use super::sockets;
+use super::server::{Capacity, Server};
+use super::{StartError, sockets};
 use crate::actors::Service;
 use crate::extend::{
     Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
@@ -421,5 +421,24 @@ fn sweep(directory: Arc<Directory>, log: Logger) {
     };
     if let Err(error) = thread::Builder::new().name("sweep".into()).spawn(work) {
         failed(&error);
+    }
+}
+
+/// Without extensions.
+impl Server {
+    /// Opens the root, binds every address, and starts to serve. A [`Builder`](super::Builder) does the same with extensions.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(settings: &Settings, log: &Logger) -> Result<Self, StartError> {
+        Self::start_on(settings, Vec::new(), log)
+    }
+
+    /// The same on `sockets` that are bound already; where there are any, the settings' addresses are left alone.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
+        Builder::new().settings(settings.clone()).sockets(sockets).log(log.clone()).start()
     }
 }

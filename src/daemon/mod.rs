@@ -18,6 +18,7 @@ mod service_manager;
 #[cfg(feature = "program")]
 mod signals;
 mod sockets;
+mod start_error;
 #[cfg(feature = "program")]
 mod system;
 
@@ -29,7 +30,8 @@ pub use self::passed::passed_sockets;
 pub(crate) use self::run::raise_open_files;
 #[cfg(feature = "program")]
 pub use self::run::{run, run_extended};
-pub use self::server::{Capacity, Server, StartError};
+pub use self::server::{Capacity, Server};
+pub use self::start_error::StartError;
 
 /// Why a server could not start, or ended otherwise than it was told to.
 #[derive(Debug, thiserror::Error)]

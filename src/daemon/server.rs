@@ -1,6 +1,5 @@
 //! A running server: its sockets, arbiters and actors.
 
-use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -11,40 +10,12 @@ use tokio::sync::{mpsc, watch};
 use super::handle::{Order, Stage};
 use super::root::Root;
 use super::sockets::Bound;
-use super::{Builder, ServerHandle};
+use super::{ServerHandle, StartError};
 use crate::actors::{ArbiterSupervisor, Listener, LivePeers, Registry, Service, Workers};
 use crate::limits;
-use crate::net::BindError;
 use crate::observe::{Counters, Fact};
-use crate::settings::Settings;
-use crate::store::{Directory, RootError};
+use crate::store::Directory;
 use crate::supervision::{ChildSpec, RestartLimit, Supervisor};
-
-/// Why a server can't start. Each is one sentence for the operator.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The directory can't be served.
-    #[error(transparent)]
-    Root(#[from] RootError),
-    /// An address can't be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// What the service manager passed can't be listened on.
-    #[error(
-        "socket {number} of those that were passed to this program can't take requests ({why}): pass bound UDP sockets only, \
-         ListenDatagram= in a .socket unit"
-    )]
-    Passed {
-        /// Which, counted from 1.
-        number: usize,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The operating system has no thread, or no signal, to give.
-    #[error("the operating system refused: {0}")]
-    Runtime(io::Error),
-}
 
 /// A running server. It must be made, and stopped, inside an actix `System`.
 ///
@@ -102,22 +73,6 @@ impl Default for Capacity {
 }
 
 impl Server {
-    /// Opens the root, binds every address, and starts to serve. A [`Builder`](super::Builder) does the same with extensions.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing is left running then.
-    pub fn start(settings: &Settings, log: &Logger) -> Result<Self, StartError> {
-        Self::start_on(settings, Vec::new(), log)
-    }
-
-    /// The same on `sockets` that are bound already; where there are any, the settings' addresses are left alone.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
-        Builder::new().settings(settings.clone()).sockets(sockets).log(log.clone()).start()
-    }
-
     /// Serves with a store, observers and rules of one's own, on sockets that are bound already. Counters are added to the observers.
     ///
     /// While the server drains, these sockets stay open and unread.

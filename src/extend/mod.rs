@@ -34,12 +34,12 @@ pub use self::asked::Asked;
 pub(crate) use self::built_in::InterfaceMtu;
 pub(crate) use self::closure::Closure;
 pub(crate) use self::grants::Grants;
-pub use self::negotiator::{Found, Grant, Negotiate, Negotiator};
-pub use self::opcode::{Datagram, Opcode, Received};
+pub use self::negotiator::{Found, Grant, Negotiate, Negotiator, NegotiatorStep};
+pub use self::opcode::{Datagram, Opcode, OpcodeStep, Received};
 pub(crate) use self::route::name_of;
-pub use self::route::{Ask, Route, Routing, Served};
+pub use self::route::{Ask, Route, RouteStep, Routing, Served};
 pub(crate) use self::step::{Answerer, Asking};
-pub use self::step::{NegotiatorStep, OpcodeStep, Otherwise, Question, RouteStep, Step};
+pub use self::step::{Otherwise, Question, Step};
 pub use self::tell::{Observed, Tell};
 
 /// The code in the manual is compiled.

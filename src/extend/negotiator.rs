@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use actix::Message;
 
+use super::Asked;
 use super::closure::Closure;
-use super::{Asked, NegotiatorStep};
+use super::step::{Otherwise, Question, Step, sealed};
 use crate::store::{Name, Source, Store};
 
 /// Answers options of a request, once its file is open. All negotiators are asked, in the order in which they were added; what they may answer is checked, see [`Grant`].
@@ -92,6 +93,42 @@ pub struct Negotiate {
     pub asked: Asked<'static>,
     /// Its file.
     pub file: Found,
+}
+
+/// Asks negotiators.
+pub type NegotiatorStep = Step<Negotiate>;
+
+impl sealed::Sealed for Negotiate {}
+
+impl Question for Negotiate {
+    type Called = dyn Negotiator;
+    const OTHERWISE: Otherwise = Otherwise::Pass;
+}
+
+impl<F> Negotiator for Closure<F>
+where
+    F: Fn(&Asked<'_>, &Found) -> Vec<Grant> + Send + Sync + 'static,
+{
+    fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
+        (self.0)(asked, file)
+    }
+}
+
+impl NegotiatorStep {
+    /// It is asked if the client asks for this option, in any spelling, and not otherwise: an actor
+    /// that is slow, or pauses after a panic, keeps no other client waiting. Called several times,
+    /// it is asked about each of the options.
+    #[must_use]
+    pub fn for_option(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.concerned_by(move |asked| asked.option(&name).is_some())
+    }
+
+    /// What becomes of the transfer if the actor doesn't answer. No difference to a negotiator that is called.
+    #[must_use]
+    pub fn or(self, what: Otherwise) -> Self {
+        self.but(|asking| asking.otherwise = what)
+    }
 }
 
 impl NegotiatorStep {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use actix::Message;
 use bytes::Bytes;
 
-use super::OpcodeStep;
 use super::closure::Closure;
+use super::step::{Otherwise, Question, Step, sealed};
 
 /// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's: those are 1 to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
@@ -73,6 +73,25 @@ impl<'a> Datagram<'a> {
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Bytes>")]
 pub struct Received(pub Datagram<'static>);
+
+/// Asks the owner of an opcode.
+pub type OpcodeStep = Step<Received>;
+
+impl sealed::Sealed for Received {}
+
+impl Question for Received {
+    type Called = dyn Opcode;
+    const OTHERWISE: Otherwise = Otherwise::Pass;
+}
+
+impl<F> Opcode for Closure<F>
+where
+    F: Fn(&Datagram<'_>) -> Option<Bytes> + Send + Sync + 'static,
+{
+    fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
+        (self.0)(datagram)
+    }
+}
 
 impl OpcodeStep {
     /// One that is called.

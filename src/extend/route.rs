@@ -6,8 +6,9 @@ use std::sync::Arc;
 use actix::{Message, MessageResponse};
 use bytes::Bytes;
 
+use super::Asked;
 use super::closure::Closure;
-use super::{Asked, RouteStep};
+use super::step::{Otherwise, Question, Step, sealed};
 use crate::error::{Failure, Fault};
 use crate::observe::Label;
 use crate::store::{Fixed, Name, Store};
@@ -120,6 +121,66 @@ impl Served {
 #[derive(Debug, Message)]
 #[rtype(result = "Routing")]
 pub struct Ask(pub Asked<'static>);
+
+/// Asks routes.
+pub type RouteStep = Step<Ask>;
+
+impl sealed::Sealed for Ask {}
+
+impl Question for Ask {
+    type Called = dyn Route;
+    const OTHERWISE: Otherwise = Otherwise::Refuse;
+}
+
+impl<F> Route for Closure<F>
+where
+    F: Fn(&Asked<'_>) -> Routing + Send + Sync + 'static,
+{
+    fn route(&self, asked: &Asked<'_>) -> Routing {
+        (self.0)(asked)
+    }
+}
+
+impl RouteStep {
+    /// What becomes of the request if the actor doesn't answer. No difference to a route that is called.
+    #[must_use]
+    pub fn or(self, what: Otherwise) -> Self {
+        self.but(|asking| asking.otherwise = what)
+    }
+
+    /// It is asked about requests for which `concerns` answers `true`, and no others: an actor that
+    /// is slow, or pauses after a panic, keeps no other client waiting. If [`only`](Self::only),
+    /// [`only_named`](Self::only_named) and [`only_below`](Self::only_below) are called several
+    /// times, one that answers `true` is enough.
+    ///
+    /// `concerns` is called as a [`Route`] is: it must not wait.
+    ///
+    /// ```
+    /// use stagecoach::extend::{RouteStep, Routing};
+    ///
+    /// let uploads = RouteStep::from_fn(|_| Routing::Pass).only(|asked| !asked.is_read());
+    /// ```
+    #[must_use]
+    pub fn only(self, concerns: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.concerned_by(concerns)
+    }
+
+    /// It is asked about files of these names, and no others; see [`only`](Self::only). A name is
+    /// compared as the client sends it.
+    #[must_use]
+    pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
+    }
+
+    /// It is asked about files whose names begin so, as `config/`, and no others; see
+    /// [`only`](Self::only). A name is compared as the client sends it.
+    #[must_use]
+    pub fn only_below(self, prefix: impl Into<String>) -> Self {
+        let prefix = prefix.into();
+        self.concerned_by(move |asked| asked.name_bytes().starts_with(prefix.as_bytes()))
+    }
+}
 
 impl RouteStep {
     /// A route that is called.

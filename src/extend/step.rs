@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{Message, Recipient};
 
-use super::{Ask, Asked, Negotiate, Negotiator, Opcode, Received, Route};
+use super::Asked;
 use crate::limits;
 use crate::supervision::Pauses;
 
@@ -20,14 +20,7 @@ pub struct Step<Q: Question> {
 /// Whether a step is asked about a request.
 type Concern = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 
-/// Asks routes.
-pub type RouteStep = Step<Ask>;
-/// Asks negotiators.
-pub type NegotiatorStep = Step<Negotiate>;
-/// Asks who has an opcode.
-pub type OpcodeStep = Step<Received>;
-
-/// What actors are asked at a seam: [`Ask`], [`Negotiate`] or [`Received`].
+/// What actors are asked at a seam: [`Ask`](super::Ask), [`Negotiate`](super::Negotiate) or [`Received`](super::Received).
 pub trait Question: Message<Result: Send> + Send + sealed::Sealed + 'static {
     /// The trait of what is called in their stead.
     type Called: fmt::Debug + ?Sized;
@@ -36,26 +29,9 @@ pub trait Question: Message<Result: Send> + Send + sealed::Sealed + 'static {
     const OTHERWISE: Otherwise;
 }
 
-mod sealed {
+/// The questions are those of the seams, and no others.
+pub(super) mod sealed {
     pub trait Sealed {}
-    impl Sealed for super::Ask {}
-    impl Sealed for super::Negotiate {}
-    impl Sealed for super::Received {}
-}
-
-impl Question for Ask {
-    type Called = dyn Route;
-    const OTHERWISE: Otherwise = Otherwise::Refuse;
-}
-
-impl Question for Negotiate {
-    type Called = dyn Negotiator;
-    const OTHERWISE: Otherwise = Otherwise::Pass;
-}
-
-impl Question for Received {
-    type Called = dyn Opcode;
-    const OTHERWISE: Otherwise = Otherwise::Pass;
 }
 
 pub(crate) enum Answerer<Q: Question> {
@@ -115,11 +91,14 @@ impl<Q: Question> Step<Q> {
         Self::answered_by(Answerer::Called(called))
     }
 
-    fn answered_by(answerer: Answerer<Q>) -> Self {
+    pub(super) fn answered_by(answerer: Answerer<Q>) -> Self {
         Self { answerer, only: Vec::new() }
     }
 
-    fn concerned_by(mut self, concern: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub(super) fn concerned_by(
+        mut self,
+        concern: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.only.push(Arc::new(concern));
         self
     }
@@ -129,69 +108,11 @@ impl<Q: Question> Step<Q> {
         self.only.is_empty() || self.only.iter().any(|concern| concern(asked))
     }
 
-    fn but(mut self, change: impl FnOnce(&mut Asking<Q>)) -> Self {
+    pub(super) fn but(mut self, change: impl FnOnce(&mut Asking<Q>)) -> Self {
         if let Answerer::Actor(asking) = &mut self.answerer {
             change(asking);
         }
         self
-    }
-}
-
-impl RouteStep {
-    /// What becomes of the request if the actor doesn't answer. No difference to a route that is called.
-    #[must_use]
-    pub fn or(self, what: Otherwise) -> Self {
-        self.but(|asking| asking.otherwise = what)
-    }
-
-    /// It is asked about requests for which `concerns` answers `true`, and no others: an actor that
-    /// is slow, or pauses after a panic, keeps no other client waiting. If [`only`](Self::only),
-    /// [`only_named`](Self::only_named) and [`only_below`](Self::only_below) are called several
-    /// times, one that answers `true` is enough.
-    ///
-    /// `concerns` is called as a [`Route`] is: it must not wait.
-    ///
-    /// ```
-    /// use stagecoach::extend::{RouteStep, Routing};
-    ///
-    /// let uploads = RouteStep::from_fn(|_| Routing::Pass).only(|asked| !asked.is_read());
-    /// ```
-    #[must_use]
-    pub fn only(self, concerns: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.concerned_by(concerns)
-    }
-
-    /// It is asked about files of these names, and no others; see [`only`](Self::only). A name is
-    /// compared as the client sends it.
-    #[must_use]
-    pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
-    }
-
-    /// It is asked about files whose names begin so, as `config/`, and no others; see
-    /// [`only`](Self::only). A name is compared as the client sends it.
-    #[must_use]
-    pub fn only_below(self, prefix: impl Into<String>) -> Self {
-        let prefix = prefix.into();
-        self.concerned_by(move |asked| asked.name_bytes().starts_with(prefix.as_bytes()))
-    }
-}
-
-impl NegotiatorStep {
-    /// It is asked if the client asks for this option, in any spelling, and not otherwise: an actor
-    /// that is slow, or pauses after a panic, keeps no other client waiting. Called several times,
-    /// it is asked about each of the options.
-    #[must_use]
-    pub fn for_option(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.concerned_by(move |asked| asked.option(&name).is_some())
-    }
-
-    /// What becomes of the transfer if the actor doesn't answer. No difference to a negotiator that is called.
-    #[must_use]
-    pub fn or(self, what: Otherwise) -> Self {
-        self.but(|asking| asking.otherwise = what)
     }
 }
 

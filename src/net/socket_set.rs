@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
 use super::readiness::registered;
+use super::socket_event::SocketEvent;
 use super::sys::Epoll;
 use crate::limits::{BUSY_SOCKETS_MIN, SOCKET_ADDED_AGAIN_AFTER, SOCKETS_PER_TURN};
 
@@ -27,15 +28,6 @@ pub struct SocketSet {
     registered: RefCell<Option<AsyncFd<Rc<Epoll>>>>,
     /// Until the runtime is asked again that refused.
     pause: RefCell<Option<Pin<Box<Sleep>>>>,
-}
-
-/// A socket that has something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SocketEvent {
-    /// The number that it was added with.
-    pub token: u64,
-    /// There may be something in its error queue.
-    pub error: bool,
 }
 
 impl SocketSet {

@@ -12,15 +12,19 @@
 //! assert_eq!(packet.to_bytes(), b"\x00\x03\x00\x01hello");
 //! ```
 
+mod decode_error;
 mod error_code;
 pub mod netascii;
+mod opcode;
 mod options;
 mod packet;
 mod request;
 mod text;
 
+pub use self::decode_error::DecodeError;
 pub use self::error_code::ErrorCode;
+pub use self::opcode::Opcode;
 pub use self::options::{Options, decimal};
-pub use self::packet::{DecodeError, Opcode, Packet};
+pub use self::packet::Packet;
 pub use self::request::{Direction, Mode, Request, UnknownMode};
 pub use self::text::Text;

@@ -1,19 +1,6 @@
 //! The six packets.
 
-use super::{Direction, ErrorCode, Options, Request, Text};
-
-/// The first two octets of every packet (RFC 1350 §5; 6 is RFC 2347's).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u16)]
-#[expect(missing_docs, reason = "the RFCs' own words")]
-pub enum Opcode {
-    Rrq = 1,
-    Wrq = 2,
-    Data = 3,
-    Ack = 4,
-    Error = 5,
-    Oack = 6,
-}
+use super::{DecodeError, Direction, ErrorCode, Opcode, Options, Request, Text};
 
 /// A TFTP packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,20 +28,6 @@ pub enum Packet<'a> {
     },
     /// OACK: the options that were accepted, with the values that hold (RFC 2347).
     Oack(Options<'a>),
-}
-
-/// Why a datagram is no packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Fewer octets than any packet has.
-    #[error("the datagram is shorter than four octets")]
-    Short,
-    /// No packet begins so.
-    #[error("opcode {0} is none of TFTP's")]
-    UnknownOpcode(u16),
-    /// It begins as a request and isn't one.
-    #[error("malformed request: {0}")]
-    Malformed(&'static str),
 }
 
 impl<'a> Packet<'a> {

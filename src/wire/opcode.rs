@@ -1,0 +1,14 @@
+//! What a packet begins with.
+
+/// The first two octets of every packet (RFC 1350 §5; 6 is RFC 2347's).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+#[expect(missing_docs, reason = "the RFCs' own words")]
+pub enum Opcode {
+    Rrq = 1,
+    Wrq = 2,
+    Data = 3,
+    Ack = 4,
+    Error = 5,
+    Oack = 6,
+}
