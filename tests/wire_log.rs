@@ -250,3 +250,14 @@ fn what_is_live_has_its_octets_its_size_and_its_age() {
     assert_eq!(counted.field("why").as_deref(), Some("File not found"));
     assert_eq!(counted.field("count").as_deref(), Some("1"));
 }
+
+/// In the fields of a line as in its reason.
+#[test]
+fn a_name_is_escaped_once_and_in_one_way() {
+    let served = Served::new(&[]);
+    served.ask(b"\0\x01it's-\xff-\xc3\xbc\0octet\0").expect_error(1);
+    let shown = r"it\'s-\xff-\xc3\xbc";
+    let failed = served.daemon.wait_for_log(PATIENCE, |line| line.contains("read failed")).unwrap();
+    assert!(failed.contains(&format!(", name: \"{shown}\",")), "{failed}");
+    assert!(failed.contains(&format!("/{shown}: No such file")), "{failed}");
+}

@@ -107,7 +107,7 @@ impl Target {
         (options.overwrite, options.durable) = (true, false);
         (options.upload_octets_max, options.min_free_octets) = (u64::MAX, 0);
         let last = path.file_name().unwrap_or_default();
-        let name = Name::from_request(last.as_bytes()).map_err(|failure| failure.to_string())?;
+        let name = Name::from_request(last.as_bytes()).map_err(|fault| fault.to_string())?;
         if name.as_bytes() != last.as_bytes() {
             return Err("names with a backslash are not written".into());
         }

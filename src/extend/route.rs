@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Asked;
 use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
-use crate::error::{Failure, Fault};
+use crate::error::Fault;
 use crate::observe::Label;
 use crate::store::{Fixed, Name, Store};
 use crate::wire::ErrorCode;
@@ -200,6 +200,6 @@ impl RouteStep {
 ///
 /// # Errors
 /// If that is none of a file.
-pub(crate) fn name_of(served: &Served, asked: &Asked<'_>) -> Result<Name, Failure> {
+pub(crate) fn name_of(served: &Served, asked: &Asked<'_>) -> Result<Name, Fault> {
     served.name.clone().map_or_else(|| Name::from_request(asked.name_bytes()), Ok)
 }

@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::temporary_name::is_temporary_name;
-use crate::error::Failure;
+use crate::error::{Failure, Fault};
 use crate::limits::{NAME_COMPONENT_OCTETS_MAX, NAME_OCTETS_MAX};
+use crate::wire::escaped;
 
 /// What the name of a file ends with that was kept of an upload that isn't whole.
 pub const PARTIAL_SUFFIX: &str = ".partial";
@@ -29,30 +30,35 @@ impl Name {
     /// resolved here, by the letter, before any file system sees the name.
     ///
     /// # Errors
+    /// A [`Fault`] whose detail says to the operator what is wrong with the name:
     /// - [`Failure::Malformed`]: the name is empty.
     /// - [`Failure::Forbidden`]: it leads above the root, names the root itself, or has a control octet in it.
     /// - [`Failure::NotFound`]: no file can have that name: it ends as a directory's does (`boot/`, `boot/.`), is
     ///   too long, or is one of our own temporaries'.
-    pub fn from_request(bytes: &[u8]) -> Result<Self, Failure> {
+    pub fn from_request(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.is_empty() {
-            return Err(Failure::Malformed);
+            return Err(Fault::new(Failure::Malformed, "the name is empty"));
         }
         if bytes.len() > NAME_OCTETS_MAX {
-            return Err(Failure::NotFound);
+            return Err(Fault::new(
+                Failure::NotFound,
+                format_args!("the name is longer than {NAME_OCTETS_MAX} octets"),
+            ));
         }
         if bytes.iter().any(u8::is_ascii_control) {
-            return Err(Failure::Forbidden);
+            return Err(Fault::new(Failure::Forbidden, "a control character in the name"));
         }
         // Mapped before anything is split, so that `..\` can't pass as part of a component (SAFE-06).
         let mut written = bytes.split(|octet| matches!(octet, b'/' | b'\\'));
         let name = resolve(written.clone(), bytes.len())?;
         if name.is_empty() {
-            return Err(Failure::Forbidden);
+            return Err(Fault::new(Failure::Forbidden, "the name is that of the root itself"));
         }
-        if matches!(written.next_back(), Some(b"" | b"." | b"..")) {
-            return Err(Failure::NotFound);
+        match written.next_back() {
+            Some(b"") => Err(Fault::new(Failure::NotFound, "the name ends in a slash")),
+            Some(b"." | b"..") => Err(Fault::new(Failure::NotFound, "the name ends in a dot component")),
+            _ => Ok(Self(name.into_boxed_slice())),
         }
-        Ok(Self(name.into_boxed_slice()))
     }
 
     /// The name of what a listing of `directory` (the root, if that is `None`) calls `component`;
@@ -67,12 +73,12 @@ impl Name {
     }
 
     /// The components, from the root down.
-    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         self.0.split(|octet| *octet == b'/')
     }
 
     /// The components that lead to the file's directory: none for a file in the root.
-    pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+    pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         let mut components = self.components();
         components.next_back();
         components
@@ -108,15 +114,24 @@ impl Name {
 }
 
 /// Walks the components as written, by the letter: `.` and nothing stay, `..` goes up. They are joined in a name of `octets` at most.
-fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result<Vec<u8>, Failure> {
+fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result<Vec<u8>, Fault> {
     let mut name = Vec::with_capacity(octets);
     for component in written {
         match component {
             b"" | b"." => {}
-            b".." if name.is_empty() => return Err(Failure::Forbidden),
+            b".." if name.is_empty() => {
+                return Err(Fault::new(Failure::Forbidden, "the name leads out of the root"));
+            }
             b".." => name.truncate(name.iter().rposition(|octet| *octet == b'/').unwrap_or(0)),
-            _ if component.len() > NAME_COMPONENT_OCTETS_MAX => return Err(Failure::NotFound),
-            _ if is_temporary_name(component) => return Err(Failure::NotFound),
+            _ if component.len() > NAME_COMPONENT_OCTETS_MAX => {
+                return Err(Fault::new(
+                    Failure::NotFound,
+                    format_args!("a component is longer than {NAME_COMPONENT_OCTETS_MAX} octets"),
+                ));
+            }
+            _ if is_temporary_name(component) => {
+                return Err(Fault::new(Failure::NotFound, "the name is that of an upload under way"));
+            }
             _ => {
                 if !name.is_empty() {
                     name.push(b'/');
@@ -128,27 +143,10 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
     Ok(name)
 }
 
-/// For logs: text that can't be printed, or could draw a wrong line in a terminal, is escaped (MAL-08).
+/// For logs: what isn't printable ASCII is escaped, as a [`Text`](crate::wire::Text) is (MAL-08).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && *octet != b'\\';
-        if let Ok(text) = std::str::from_utf8(&self.0)
-            && self.0.iter().all(is_plain)
-        {
-            return f.write_str(text);
-        }
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                match c {
-                    '\'' | '"' => write!(f, "{c}")?,
-                    _ => write!(f, "{}", c.escape_debug())?,
-                }
-            }
-            for octet in chunk.invalid() {
-                write!(f, "\\x{octet:02x}")?;
-            }
-        }
-        Ok(())
+        escaped(&self.0, f)
     }
 }
 

@@ -28,3 +28,4 @@ pub use self::options::{Options, decimal};
 pub use self::packet::Packet;
 pub use self::request::{Direction, Mode, Request, UnknownMode};
 pub use self::text::Text;
+pub(crate) use self::text::escaped;

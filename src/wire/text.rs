@@ -64,12 +64,17 @@ impl From<u64> for Text<'static> {
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Nearly all names are such, and one octet at a time takes ten times as long.
-        let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\');
-        match std::str::from_utf8(&self.0) {
-            Ok(text) if self.0.iter().all(is_plain) => f.write_str(text),
-            _ => self.0.escape_ascii().fmt(f),
-        }
+        escaped(&self.0, f)
+    }
+}
+
+/// Octets as text for a log: what isn't printable ASCII is escaped.
+pub(crate) fn escaped(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Nearly all names are such, and one octet at a time takes ten times as long.
+    let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\');
+    match std::str::from_utf8(octets) {
+        Ok(text) if octets.iter().all(is_plain) => f.write_str(text),
+        _ => fmt::Display::fmt(&octets.escape_ascii(), f),
     }
 }
 

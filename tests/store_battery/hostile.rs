@@ -150,7 +150,8 @@ fn no_spelling_leads_to_a_neighbour() {
         let store = directory(&root, policy(symlinks));
         for asked in spelled {
             let outcome = Name::from_request(asked.as_bytes())
-                .and_then(|name| store.open(&name).map(drop).map_err(|fault| fault.failure));
+                .and_then(|name| store.open(&name).map(drop))
+                .map_err(|fault| fault.failure);
             assert!(matches!(outcome, Err(Failure::Forbidden | Failure::NotFound)), "{asked}: {outcome:?}");
         }
     }

@@ -9,9 +9,9 @@
 use std::io::Write;
 use std::ops::Range;
 
-/// Fields that hold what [`Text`](crate::wire::Text) displays: it is escaped already, and once is
-/// enough.
-const ESCAPED: [&[u8]; 4] = [b"name", b"mode", b"asked", b"options"];
+/// Fields that hold, or quote, what [`Text`](crate::wire::Text) and [`Name`](crate::store::Name)
+/// display: it is escaped already, and once is enough.
+const ESCAPED: [&[u8]; 7] = [b"name", b"mode", b"asked", b"options", b"path", b"root", b"why"];
 /// Fields that hold an address and a port.
 const ADDRESSES: [&[u8]; 5] = [b"peer", b"local", b"address", b"from", b"to"];
 

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Instant;
@@ -32,7 +33,7 @@ pub(super) struct FollowedRoot {
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) tree: Tree,
-    /// As the operator knows it, without a slash at its end.
+    /// As the operator knows it, without a slash at its end; escaped for the log, as names are.
     pub(super) path: String,
 }
 
@@ -150,7 +151,8 @@ impl Root {
     fn open(named: &Path, symlinks: Symlinks) -> io::Result<Self> {
         let tree = Tree::open(named, symlinks)?;
         let path = std::fs::canonicalize(named).unwrap_or_else(|_| named.to_owned());
-        let path = path.to_string_lossy().trim_end_matches('/').to_owned();
+        let path = path.as_os_str().as_bytes().escape_ascii().to_string();
+        let path = path.trim_end_matches('/').to_owned();
         Ok(Self { tree, path })
     }
 

@@ -33,6 +33,7 @@ fn logged(write: impl FnOnce(&Logger)) -> Vec<String> {
 fn value(text: &str, key: &'static str) -> String {
     let [line] = &*logged(|log| match key {
         "name" => info!(log, "m"; "name" => text),
+        "label" => info!(log, "m"; "label" => text),
         "peer" => info!(log, "m"; "peer" => text),
         _ => info!(log, "m"; "why" => text),
     }) else {
@@ -55,6 +56,7 @@ fn what_is_no_plain_word_is_quoted() {
         (FORGED, r#""x,\x20peer: 192.0.2.66:7,\x20name: boot/vmlinuz,\x20why: complete""#),
     ] {
         assert_eq!(value(text, "why"), quoted);
+        assert_eq!(value(text, "label"), quoted);
     }
     // Addresses are what they were; what only claims to be one is not.
     assert_eq!(value("[fe80::1%eth0]:69", "peer"), "[fe80::1%eth0]:69");
@@ -62,6 +64,9 @@ fn what_is_no_plain_word_is_quoted() {
     // Names come escaped, and are not escaped again.
     assert_eq!(value(r#"M\xc3\xbc "ller"#, "name"), r#""M\\xc3\\xbc \"ller""#);
     assert_eq!(value(r"M\xc3\xbcller", "name"), r#""M\xc3\xbcller""#);
+    // Nor where they stand in a sentence.
+    assert_eq!(value(r"/srv/a\xff: gone", "why"), r#""/srv/a\xff: gone""#);
+    assert_eq!(value(r"/srv/a\xff: gone", "label"), r#""/srv/a\\xff: gone""#);
 }
 
 /// Octets as attackers choose them: any, or text with the marks that a line is made of.
@@ -98,6 +103,15 @@ fn request<'a>(name: &'a [u8], mode: &'a [u8], option: &'a [u8]) -> Request<'a> 
     let mut options = Options::new();
     options.push(text(option), text(name));
     Request::new(Direction::Write, text(name), Mode::from_text(text(mode)).unwrap(), options).unwrap()
+}
+
+/// What is read of a text in `path` or `why`: escapes that are in it already are not escaped again.
+fn read_back(text: &str) -> Vec<u8> {
+    if !super::is_escaped(text.as_bytes()) {
+        return text.as_bytes().to_vec();
+    }
+    let value = text.replace(", ", ",\\x20");
+    LoggedLine::read(&format!("now INFO m, why: \"{value}\"")).fields.remove(0).1
 }
 
 proptest! {
@@ -139,16 +153,16 @@ proptest! {
         prop_assert_eq!(get(&lines[0], "name"), name.clone());
         prop_assert_eq!(get(&lines[0], "mode"), request.mode.as_bytes());
         prop_assert_eq!(get(&lines[0], "asked"), [&*option, b"=", &*name].concat());
-        prop_assert_eq!(get(&lines[0], "path"), path.into_bytes());
-        prop_assert_eq!(get(&lines[0], "why"), format!("{outcome} ({detail})").into_bytes());
+        prop_assert_eq!(get(&lines[0], "path"), read_back(&path));
+        prop_assert_eq!(get(&lines[0], "why"), read_back(&format!("{outcome} ({detail})")));
 
         prop_assert_eq!(keys(&lines[1]), "peer name mode asked why");
         prop_assert_eq!(get(&lines[1], "name"), name.clone());
         prop_assert_eq!(get(&lines[1], "mode"), request.mode.as_bytes());
-        prop_assert_eq!(get(&lines[1], "why"), fault.to_string().into_bytes());
+        prop_assert_eq!(get(&lines[1], "why"), read_back(&fault.to_string()));
 
         prop_assert_eq!(keys(&lines[2]), "transfer panic");
         prop_assert_eq!(get(&lines[2], "panic"), panic.clone().into_bytes());
-        prop_assert_eq!(get(&lines[3], "why"), panic.into_bytes());
+        prop_assert_eq!(get(&lines[3], "why"), read_back(&panic));
     }
 }
