@@ -261,3 +261,35 @@ fn a_name_is_escaped_once_and_in_one_way() {
     assert!(failed.contains(&format!(", name: \"{shown}\",")), "{failed}");
     assert!(failed.contains(&format!("/{shown}: No such file")), "{failed}");
 }
+
+#[test]
+fn a_refusal_says_what_is_wrong_and_what_would_help() {
+    let served = Served::new(&[]);
+    std::fs::create_dir(served.path("directory")).unwrap();
+    std::os::unix::fs::symlink("gone", served.path("dangling")).unwrap();
+    let long = "a".repeat(300);
+    let asked = [
+        (rrq("../dl/k1", "octet", &[]), 2, "the name leads out of the root"),
+        (rrq("pxelinux.0/", "octet", &[]), 1, "the name ends in a slash"),
+        (rrq("a\x1bb", "octet", &[]), 2, "a control character in the name"),
+        (rrq(&long, "octet", &[]), 1, "a component is longer than 255 octets"),
+        (rrq("directory", "octet", &[]), 2, "/directory is a directory"),
+        (rrq("dangling", "octet", &[]), 1, "/dangling is a symbolic link whose target is missing"),
+        (wrq(GOOD, "octet", &[]), 6, "is there already (--overwrite lets uploads replace files)"),
+        (wrq("missing/new", "octet", &[]), 1, "/missing is missing (--create-dirs makes it)"),
+    ];
+    for (request, code, why) in asked {
+        served.ask(&request).expect_error(code);
+        line(&served, |line| line.field("why").is_some_and(|said| said.contains(why)));
+    }
+    for (flags, rule) in [
+        (&["--deny", "127.0.0.1"][..], "(--deny 127.0.0.1)"),
+        (&["--allow", "10.0.0.0/8:read"], "(no --allow rule matches)"),
+    ] {
+        let served = Served::new(flags);
+        served.ask(&rrq(GOOD, "octet", &[])).expect_error(2);
+        let refused = line(&served, |line| line.message == "read refused");
+        let why = refused.field("why").unwrap();
+        assert!(why.ends_with(&format!("not for clients at this address {rule}")), "{why}");
+    }
+}

@@ -49,10 +49,37 @@ impl Access {
     /// Whether a client at `address` may do this.
     #[must_use]
     pub fn allows(&self, address: IpAddr, direction: Direction) -> bool {
+        self.check(address, direction).is_ok()
+    }
+
+    /// Whether a client at `address` may do this.
+    ///
+    /// # Errors
+    /// The rule that keeps it out; `None` if no rule matches, and others are allowed.
+    pub fn check(&self, address: IpAddr, direction: Direction) -> Result<(), Option<&AccessRule>> {
         let address = address.to_canonical();
         let mut concerned = self.0.iter().filter(|rule| rule.direction.is_none_or(|it| it == direction));
-        let first = concerned.clone().find(|rule| rule.network.contains(&address));
-        first.map_or_else(|| !concerned.any(|rule| rule.allow), |rule| rule.allow)
+        match concerned.clone().find(|rule| rule.network.contains(&address)) {
+            Some(rule) if rule.allow => Ok(()),
+            None if !concerned.any(|rule| rule.allow) => Ok(()),
+            decides => Err(decides),
+        }
+    }
+}
+
+/// As its flag is typed: `--deny 10.77.0.4`, `--allow 10.0.0.0/8:write`.
+impl fmt::Display for AccessRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.allow { "--allow " } else { "--deny " })?;
+        if self.network.prefix_len() == self.network.max_prefix_len() {
+            write!(f, "{}", self.network.addr())?;
+        } else {
+            write!(f, "{}", self.network)?;
+        }
+        match self.direction {
+            Some(direction) => write!(f, ":{direction}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -93,6 +93,17 @@ fn a_claim_that_does_not_fit_is_refused_at_once() {
         assert_eq!(refusal(reserve, free - 999), Err(Failure::DiskFull));
         let all = with(|options| options.min_free_octets = free);
         assert_eq!(refusal(all, 0), Err(Failure::DiskFull), "nothing is left above the reserve");
+        // The operator reads how much is wanted, and what is there.
+        let detail = |options: DirectoryOptions, claim| {
+            let refused = directory(disk, options).create(&name("new"), Some(claim)).map(drop);
+            refused.unwrap_err().detail.unwrap()
+        };
+        let (wanted, left) = (free + 1, free - 1000);
+        let said = detail(options(), wanted);
+        assert!(said.ends_with(&format!("no room for {wanted} octets more: {free} are free")), "{said}");
+        let said = detail(reserve, free);
+        let reserved = format!("{left} are free besides the reserve of 1000 (--min-free)");
+        assert!(said.ends_with(&reserved), "{said}");
     });
 }
 

@@ -6,9 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use stagecoach::error::Failure;
+use stagecoach::store::Store;
 
 use crate::support::{
-    again, both, directory, done, expect_done, listing, options, read, role, scratch, upload, with,
+    again, both, directory, done, expect_done, listing, name, options, read, role, scratch, upload, with,
 };
 
 /// Runs `test` once more as `nobody`; `true` in that run.
@@ -93,5 +94,21 @@ fn a_drop_box_that_can_not_be_listed_takes_uploads() {
     chmod(&inbox, 0o755);
     assert_eq!(listing(&inbox).len(), 2);
     assert_eq!(fs::read(inbox.join("two")).unwrap(), b"new");
+    done();
+}
+
+#[test]
+fn a_closed_directory_is_named() {
+    if !as_nobody("permissions::a_closed_directory_is_named") {
+        return;
+    }
+    let root = scratch();
+    fs::create_dir_all(root.path().join("open/closed/below")).unwrap();
+    chmod(&root.path().join("open/closed"), 0o600);
+    let store = directory(root.path(), options());
+    let fault = store.open(&name("open/closed/below/file")).unwrap_err();
+    chmod(&root.path().join("open/closed"), 0o700);
+    let detail = fault.detail.unwrap();
+    assert!(detail.contains("may not enter the directory") && detail.ends_with("/open/closed"), "{detail}");
     done();
 }

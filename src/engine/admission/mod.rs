@@ -111,8 +111,10 @@ impl Service {
     /// What every request has to fulfil. A name that no file can have is refused here, unless
     /// routes may understand it.
     fn check(&self, received: &Received, request: &Request<'_>) -> Result<(), Fault> {
-        if !self.access.allows(received.from.ip(), request.direction) {
-            return Err(Fault::new(Failure::Forbidden, "not for clients at this address"));
+        if let Err(decides) = self.access.check(received.from.ip(), request.direction) {
+            let rule = decides.map_or_else(|| "no --allow rule matches".to_owned(), ToString::to_string);
+            let why = format_args!("not for clients at this address ({rule})");
+            return Err(Fault::new(Failure::Forbidden, why));
         }
         self.rules.admit(request)?;
         if self.routes.is_empty() {

@@ -42,3 +42,19 @@ fn an_ipv4_client_is_one_also_at_a_socket_for_both() {
     let access = Access::new(vec![rule(false, "192.0.2.0/24", None)]);
     assert_eq!(may(&access, "::ffff:192.0.2.1"), [false, false]);
 }
+
+#[test]
+fn the_rule_that_keeps_a_client_out_is_named_as_it_is_typed() {
+    let access = Access::new(vec![
+        rule(false, "10.77.0.4/32", None),
+        rule(false, "10.88.0.0/16", Some(Direction::Read)),
+        rule(true, "10.0.0.0/8", None),
+    ]);
+    let decides = |address: &str| {
+        let kept_out = access.check(address.parse().unwrap(), Direction::Read).unwrap_err();
+        kept_out.map(ToString::to_string)
+    };
+    assert_eq!(decides("10.77.0.4").as_deref(), Some("--deny 10.77.0.4"));
+    assert_eq!(decides("10.88.0.4").as_deref(), Some("--deny 10.88.0.0/16:read"));
+    assert_eq!(decides("192.0.2.1"), None);
+}

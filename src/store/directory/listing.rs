@@ -55,9 +55,10 @@ impl Directory {
         let root = self.existing_root()?;
         let components: Vec<&[u8]> = directory.into_iter().flat_map(Name::components).collect();
         let opened = root.tree.open_directory(&components);
-        let entries = opened.and_then(|opened| open_listing(opened.as_fd(), b".")).map_err(|error| {
-            let path = directory.map_or_else(|| root.path.clone(), |name| root.path_of(name));
-            root.tree.fault(&error, &path)
+        let opened = opened.and_then(|opened| open_listing(opened.as_fd(), b"."));
+        let entries = opened.map_err(|error| match directory {
+            Some(name) => root.tree.fault(&error, name, &root.path_of(name)),
+            None => io_fault(&error, &root.path),
         })?;
         Ok(Listing { entries, root, directory: directory.cloned() })
     }

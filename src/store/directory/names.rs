@@ -7,9 +7,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, linkat, openat, r
 use rustix::io::Errno;
 
 use super::followed::Root;
-use super::place::Place;
+use super::place::{Place, place_fault};
 use super::publish::{Branch, sync_directory};
 use super::replaced::Replaced;
+use super::tree::not_regular;
 use super::{Directory, DirectoryOptions};
 use crate::error::{Failure, Fault};
 use crate::store::{Name, io_fault};
@@ -71,10 +72,10 @@ fn name_anew(
     let (from_path, to_path) = (root.path_of(from), root.path_of(to));
     let parents: Vec<&[u8]> = from.parents().collect();
     let directory =
-        root.tree.open_directory(&parents).map_err(|error| root.tree.fault(&error, &from_path))?;
+        root.tree.open_directory(&parents).map_err(|error| root.tree.fault(&error, from, &from_path))?;
     check_source(directory.as_fd(), from.file_name(), &from_path)?;
     let place = Place::find(&root.tree, to, options.create_dirs)
-        .map_err(|error| root.tree.fault(&error, &to_path))?;
+        .map_err(|error| place_fault(&root.tree, &error, to, options.create_dirs, &to_path))?;
     let fault = |error: io::Error| io_fault(&error, &format!("{from_path} as {to_path}"));
     let mut branch = Branch::grow(&place).map_err(fault)?;
     match old {
@@ -102,9 +103,9 @@ fn check_source(directory: BorrowedFd<'_>, file_name: &[u8], path: &str) -> Resu
     match FileType::from_raw_mode(source.stat.st_mode) {
         FileType::RegularFile => Ok(()),
         FileType::Symlink => {
-            Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link, and no file")))
+            Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link and no file")))
         }
-        other => Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+        other => Err(not_regular(other, path)),
     }
 }
 

@@ -8,7 +8,7 @@ use rustix::fs::{Access, AtFlags, FileType, statat};
 use rustix::io::Errno;
 
 use super::replaced::Replaced;
-use super::tree::{Tree, may};
+use super::tree::{Tree, directory_of, may, not_regular};
 use crate::error::{Failure, Fault};
 use crate::limits::PARENT_ATTEMPTS_MAX;
 use crate::store::{Name, io_fault};
@@ -55,7 +55,7 @@ impl Place {
     /// the file's path alone looks for the reason at the file.
     pub(super) fn directory_fault(&self, error: &io::Error, path: &str) -> Fault {
         let directory = self.directory_of(path);
-        let must = format!("{path}: the directory {directory} must be writable, also to replace a file");
+        let must = format!("{path}: the directory {directory} must be writable (also to replace a file)");
         io_fault(error, &must)
     }
 
@@ -64,7 +64,7 @@ impl Place {
         match Errno::from_io_error(error) {
             Some(Errno::PERM) => {
                 let directory = self.directory_of(path);
-                let why = "only its owner may replace it (sticky bit), or nobody may (immutable)";
+                let why = "only its owner may replace it (sticky bit) or nobody may (immutable)";
                 io_fault(error, &format!("{path}: in the directory {directory} {why}"))
             }
             Some(Errno::ACCESS | Errno::ROFS) => self.directory_fault(error, path),
@@ -74,9 +74,25 @@ impl Place {
 
     /// The path of the deepest directory on the way of `path` that is there.
     fn directory_of<'a>(&self, path: &'a str) -> &'a str {
-        let mut parents = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
-        parents.nth(self.missing.len()).filter(|path| !path.is_empty()).unwrap_or("/")
+        directory_of(path, self.missing.len())
     }
+}
+
+/// Why no file can be where a name leads.
+pub(super) fn place_fault(
+    tree: &Tree,
+    error: &io::Error,
+    name: &Name,
+    create_dirs: bool,
+    path: &str,
+) -> Fault {
+    let why = match Errno::from_io_error(error) {
+        Some(Errno::NOENT) if create_dirs => "is behind a symbolic link whose target is missing",
+        Some(Errno::NOENT) => "is missing (--create-dirs makes it)",
+        _ => return tree.fault(error, name, path),
+    };
+    let directory = directory_of(path, 0);
+    Fault::new(Failure::NotFound, format_args!("{path}: the directory {directory} {why}"))
 }
 
 /// Whether a name in `directory` may be taken, and what has it now. Asked before the first octet,
@@ -94,13 +110,14 @@ pub(super) fn check_target(
         FileType::Symlink => {
             return Err(Fault::new(
                 Failure::Forbidden,
-                format_args!("{path} is a symbolic link, and no upload replaces one"),
+                format_args!("{path} is a symbolic link and no upload replaces one"),
             ));
         }
-        other => return Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+        other => return Err(not_regular(other, path)),
     }
     if !overwrite {
-        return Err(Fault::new(Failure::Exists, format_args!("{path} is there already")));
+        let why = format_args!("{path} is there already (--overwrite lets uploads replace files)");
+        return Err(Fault::new(Failure::Exists, why));
     }
     if target.stat.st_nlink > 1 {
         // It may be one of someone else's names for the file (SAFE-10).

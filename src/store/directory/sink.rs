@@ -8,7 +8,7 @@ use rustix::fs::{Access, Advice, Mode, fadvise, fstatvfs};
 use rustix::io::{retry_on_intr, write};
 
 use super::DirectoryOptions;
-use super::place::{Place, check_target};
+use super::place::{Place, check_target, place_fault};
 use super::publish;
 use super::replaced::Replaced;
 use super::temporary::{MODE, Temporary};
@@ -41,8 +41,8 @@ impl DirectorySink {
         claimed: Option<u64>,
         path: String,
     ) -> Result<Self, Fault> {
-        let place =
-            Place::find(tree, name, options.create_dirs).map_err(|error| tree.fault(&error, &path))?;
+        let place = Place::find(tree, name, options.create_dirs)
+            .map_err(|error| place_fault(tree, &error, name, options.create_dirs, &path))?;
         if place.missing.is_empty() {
             check_target(place.ancestor.as_fd(), &place.file_name, options.overwrite, &path)?;
         }
@@ -72,19 +72,27 @@ impl DirectorySink {
         if octets > self.octets_unasked || octets == 0 {
             let free = self.octets_free()?;
             if octets > free || self.disk_is_at_its_reserve(free) {
-                let reserve = self.options.min_free_octets;
-                let path = &self.path;
-                let detail = format_args!("{path}: {free} octets are free above the reserve of {reserve}");
-                // (A disk that is full without a reserve is no limit of ours.)
-                return Err(if reserve > 0 && octets <= free.saturating_add(reserve) {
-                    Fault::limited(Failure::DiskFull, Limit::FreeDisk, detail)
-                } else {
-                    Fault::new(Failure::DiskFull, detail)
-                });
+                return Err(self.no_room(octets, free));
             }
             self.octets_unasked = free.min(FREE_CHECK_OCTETS);
         }
         Ok(())
+    }
+
+    /// `octets` more are too many where so many are `free`.
+    fn no_room(&self, octets: u64, free: u64) -> Fault {
+        let (path, reserve, wanted) = (&self.path, self.options.min_free_octets, octets.max(1));
+        let reserved = match reserve {
+            0 => String::new(),
+            _ => format!(" besides the reserve of {reserve} (--min-free)"),
+        };
+        let detail = format_args!("{path}: no room for {wanted} octets more: {free} are free{reserved}");
+        // (A disk that is full without a reserve is no limit of ours.)
+        if reserve > 0 && octets <= free.saturating_add(reserve) {
+            Fault::limited(Failure::DiskFull, Limit::FreeDisk, detail)
+        } else {
+            Fault::new(Failure::DiskFull, detail)
+        }
     }
 
     /// Even an empty file is refused where the reserve is used up already.
@@ -200,6 +208,11 @@ impl Sink for DirectorySink {
         // file.
         self.options.overwrite = false;
         let path = self.path.clone();
-        self.publish().map(|()| path)
+        match self.publish() {
+            Err(fault) if fault.failure == Failure::Exists => {
+                Err(Fault::new(Failure::Exists, format_args!("not kept: {path} is there already")))
+            }
+            published => published.map(|()| path),
+        }
     }
 }

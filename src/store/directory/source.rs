@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::open_files::{OpenFile, OpenFiles};
 use super::slabs::{Found, Reading, SharedSlab, memory_for};
-use super::tree::{Lookup, Tree};
+use super::tree::{Lookup, Tree, not_regular};
 use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
 use crate::store::{Later, Name, Slab, Source, io_fault};
@@ -54,7 +54,7 @@ impl DirectorySource {
         {
             return Ok(Self::new(file, path));
         }
-        let fault = |error| open_fault(tree, &error, &path);
+        let fault = |error| open_fault(tree, &error, name, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
         refuse_special(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
@@ -308,17 +308,17 @@ impl Piece {
 
 /// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a
 /// name that they can't hold, open(2): there is no file with that name.
-fn open_fault(tree: &Tree, error: &io::Error, path: &str) -> Fault {
+fn open_fault(tree: &Tree, error: &io::Error, name: &Name, path: &str) -> Fault {
     match Errno::from_io_error(error) {
         Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),
-        _ => tree.fault(error, path),
+        _ => tree.fault(error, name, path),
     }
 }
 
 fn refuse_special(stat: &Stat, path: &str) -> Result<(), Fault> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(()),
-        other => Err(Fault::new(Failure::NotRegular, format_args!("{path} is a {other:?}"))),
+        other => Err(not_regular(other, path)),
     }
 }
 

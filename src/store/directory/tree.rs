@@ -109,17 +109,58 @@ impl Tree {
         }
     }
 
-    /// Why a name didn't lead to a file, with the policy for links where that is the reason.
-    pub(super) fn fault(&self, error: &io::Error, path: &str) -> Fault {
-        let is_link = Errno::from_io_error(error) == Some(Errno::LOOP);
-        let because = match self.symlinks {
-            Symlinks::Deny if is_link => "symbolic links are not followed (--symlinks deny)",
+    /// Why a name didn't lead to a file, with what an operator has to look at: the policy for
+    /// links, a link that leads to nothing, a directory that is closed.
+    pub(super) fn fault(&self, error: &io::Error, name: &Name, path: &str) -> Fault {
+        let errno = Errno::from_io_error(error);
+        let forbidden = match self.symlinks {
+            Symlinks::Deny if errno == Some(Errno::LOOP) => {
+                "symbolic links are not followed (--symlinks deny)"
+            }
             Symlinks::Inside if leads_out(error) => {
                 "a symbolic link leads out of the root and is not followed (--symlinks inside)"
             }
-            _ => return io_fault(error, path),
+            _ => return self.system_fault(error, name, path),
         };
-        Fault::new(Failure::Forbidden, format_args!("{path}: {because}"))
+        Fault::new(Failure::Forbidden, format_args!("{path}: {forbidden}"))
+    }
+
+    fn system_fault(&self, error: &io::Error, name: &Name, path: &str) -> Fault {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOENT) if self.is_link(name) => Fault::new(
+                Failure::NotFound,
+                format_args!("{path} is a symbolic link whose target is missing"),
+            ),
+            Some(Errno::ACCESS) => match self.closed_directory(name, path) {
+                Some(closed) => Fault::new(
+                    Failure::Forbidden,
+                    format_args!("{path}: the server may not enter the directory {closed}"),
+                ),
+                None => io_fault(error, path),
+            },
+            _ => io_fault(error, path),
+        }
+    }
+
+    /// Whether the last component is a symbolic link, as far as the kernel's caches know: they do
+    /// where a lookup has just failed, and boot loaders look for many names that aren't there.
+    fn is_link(&self, name: &Name) -> bool {
+        cached::open(self.root.as_fd(), name, self.symlinks, LOOK | OFlags::NOFOLLOW)
+            .and_then(|found| Ok(fstat(found)?))
+            .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
+    }
+
+    /// The first directory on the way, by its path, that this process may not enter.
+    fn closed_directory<'a>(&self, name: &Name, path: &'a str) -> Option<&'a str> {
+        let mut here = self.root.as_fd().try_clone_to_owned().ok()?;
+        let mut parents = name.parents();
+        loop {
+            let left = parents.clone().count();
+            if may(here.as_fd(), b".", Access::EXEC_OK).is_err() {
+                return Some(directory_of(path, left));
+            }
+            here = step(here.as_fd(), parents.next()?).ok()?;
+        }
     }
 
     fn resolve(&self, name: &Name, lookup: Lookup, flags: OFlags) -> io::Result<OwnedFd> {
@@ -144,6 +185,25 @@ impl Tree {
             Symlinks::Follow => Ok(openat(&self.root, name.as_path(), flags, Mode::empty())?),
         }
     }
+}
+
+/// The path of the directory that a file is in, or of one so many `levels` above that.
+pub(super) fn directory_of(path: &str, levels: usize) -> &str {
+    let mut directories = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
+    directories.nth(levels).filter(|path| !path.is_empty()).unwrap_or("/")
+}
+
+/// What stands under a name is no file whose octets could be served, or replaced.
+pub(super) fn not_regular(found: FileType, path: &str) -> Fault {
+    let what = match found {
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    };
+    Fault::new(Failure::NotRegular, format_args!("{path} is {what}"))
 }
 
 /// Whether the kernel, or cap-std in its place, refused a name because it leads out of the root: by

@@ -104,7 +104,8 @@ fn a_peer_that_wants_part_of_a_slab_waits_for_nobody() {
 fn a_name_that_a_file_system_can_not_hold_is_missing_and_not_an_outage() {
     let root = tempfile::tempdir().unwrap();
     let tree = Tree::open(root.path(), Symlinks::Inside).unwrap();
-    let failure = |errno: Errno| open_fault(&tree, &errno.into(), "/srv/aux?").failure;
+    let name = Name::from_request(b"aux?").unwrap();
+    let failure = |errno: Errno| open_fault(&tree, &errno.into(), &name, "/srv/aux?").failure;
     assert_eq!(failure(Errno::INVAL), Failure::NotFound);
     assert_eq!(failure(Errno::NOENT), Failure::NotFound);
     for errno in [Errno::IO, Errno::STALE, Errno::MFILE, Errno::NFILE, Errno::TIMEDOUT, Errno::NOTCONN] {
