@@ -293,3 +293,17 @@ fn a_refusal_says_what_is_wrong_and_what_would_help() {
         assert!(why.ends_with(&format!("not for clients at this address {rule}")), "{why}");
     }
 }
+
+#[test]
+fn the_start_says_what_is_served() {
+    for (flags, uploads) in
+        [(&[][..], "new files"), (&["--overwrite"], "overwrite"), (&["--read-only"], "read-only")]
+    {
+        let served = Served::new(flags);
+        let serving = line(&served, |line| line.message == "serving");
+        assert_eq!(serving.level, "INFO");
+        assert_eq!(serving.field("root").as_deref(), served.root.path().canonicalize().unwrap().to_str());
+        assert_eq!(serving.field("uploads").as_deref(), Some(uploads));
+        assert_eq!(serving.field("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+    }
+}

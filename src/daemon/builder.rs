@@ -1,19 +1,19 @@
 //! How a program puts a server together.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
+use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 #[cfg(feature = "program")]
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Recipient};
-use slog::{Drain, Logger, info, o, warn};
+use slog::{Drain, Logger, o};
 
 use super::root::Root;
 use super::server::{Capacity, Server};
+use super::startup::{log_root, log_serving, sweep, warn_of_root};
 use super::{StartError, sockets};
 use crate::actors::Service;
 use crate::extend::{
@@ -25,7 +25,7 @@ use crate::net::Mtu;
 use crate::observe::{Fact, LogObserver, Observer};
 use crate::policy::Rules;
 use crate::settings::Settings;
-use crate::store::{Directory, RootChange, Store};
+use crate::store::{Directory, Store};
 use crate::supervision::ChildSpec;
 #[cfg(feature = "testkit")]
 use crate::testkit::Kit;
@@ -268,6 +268,7 @@ impl Builder {
         self.settings.listen.hosts.append(&mut self.listen);
         let Opened { store, directory } = self.open_store()?;
         let sockets = sockets::open(&self.settings, std::mem::take(&mut self.sockets), &self.log)?;
+        log_serving(&self.settings, directory.as_deref(), &self.log);
         if directory.is_some() && rustix::process::geteuid().is_root() {
             warn_of_root(&self.settings, &self.log);
         }
@@ -377,50 +378,6 @@ fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, lo
         history: Arc::default(),
         #[cfg(feature = "chaos")]
         chaos: settings.chaos,
-    }
-}
-
-fn log_root(log: &Logger, change: &RootChange<'_>) {
-    match change {
-        RootChange::Replaced { path } => {
-            info!(log, "the root was replaced: serving the new one"; "root" => path);
-        }
-        RootChange::Unavailable { path, why } => {
-            warn!(log, "the root's path names nothing that can be served: going on with what is open";
-                "root" => %path.display(), "why" => %why);
-        }
-    }
-}
-
-/// Other servers change to a user without rights before they serve. This one doesn't yet.
-fn warn_of_root(settings: &Settings, log: &Logger) {
-    let uploads = if settings.read_only { "" } else { ", and uploads may go where only root may write" };
-    warn!(
-        log,
-        "running as root: files that only root may read are served too{uploads}; \
-        another user can serve port 69 with CAP_NET_BIND_SERVICE or a socket from systemd"
-    );
-}
-
-/// Removes what a crash has left of uploads, beside the serving.
-///
-/// The thread is its own: one of the runtime's pool would be waited for when the `System` is
-/// dropped, however long a huge tree takes.
-fn sweep(directory: Arc<Directory>, log: Logger) {
-    let failed = log.clone();
-    let failed = move |why: &dyn Display| {
-        warn!(failed, "can't look for what was left of uploads"; "why" => %why);
-    };
-    let told = failed.clone();
-    let work = move || match directory.sweep_stale() {
-        Ok(sweep) if sweep.removed == 0 && sweep.complete => {}
-        Ok(sweep) => {
-            info!(log, "removed what was left of uploads"; "files" => sweep.removed, "complete" => sweep.complete);
-        }
-        Err(fault) => told(&fault),
-    };
-    if let Err(error) = thread::Builder::new().name("sweep".into()).spawn(work) {
-        failed(&error);
     }
 }
 

@@ -19,6 +19,7 @@ mod service_manager;
 mod signals;
 mod sockets;
 mod start_error;
+mod startup;
 #[cfg(feature = "program")]
 mod system;
 

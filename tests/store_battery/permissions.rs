@@ -112,3 +112,23 @@ fn a_closed_directory_is_named() {
     assert!(detail.contains("may not enter the directory") && detail.ends_with("/open/closed"), "{detail}");
     done();
 }
+
+/// A closed directory at the root of a disk is no reason to warn at each start; one in which the
+/// server may write, and not look, is.
+#[test]
+fn a_sweep_says_where_it_could_not_look() {
+    if !as_nobody("permissions::a_sweep_says_where_it_could_not_look") {
+        return;
+    }
+    let root = scratch();
+    fs::create_dir_all(root.path().join("lost+found")).unwrap();
+    chmod(&root.path().join("lost+found"), 0o000);
+    let sweep = directory(root.path(), options()).sweep_stale().unwrap();
+    assert_eq!((sweep.removed, sweep.complete, sweep.missed), (0, false, None));
+    fs::create_dir_all(root.path().join("drop")).unwrap();
+    chmod(&root.path().join("drop"), 0o300);
+    let missed = directory(root.path(), options()).sweep_stale().unwrap().missed.unwrap();
+    chmod(&root.path().join("drop"), 0o700);
+    assert!(missed.contains("/drop: Permission denied"), "{missed}");
+    done();
+}

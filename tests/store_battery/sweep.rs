@@ -104,4 +104,6 @@ fn a_tree_deeper_than_the_limit_is_swept_in_part_and_said_to_be() {
     fs::write(deep.parent().unwrap().join(STALE), "half").unwrap();
     let sweep = directory(root.path(), options()).sweep_stale().unwrap();
     assert_eq!((sweep.removed, sweep.complete), (1, false));
+    let missed = sweep.missed.unwrap();
+    assert!(missed.ends_with("/d/d: it is more than 32 directories deep"), "{missed}");
 }

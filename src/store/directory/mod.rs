@@ -130,6 +130,12 @@ impl Directory {
         self.root.look_at_once();
     }
 
+    /// The path of the directory that is served now, as the log has it.
+    pub(crate) fn path(&self) -> String {
+        let path = self.root.current().path.clone();
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
     /// Removes the temporary files that a crash left below the root: those with our names whose lock is free. A
     /// temporary that is being written, by this or by another process, is left alone. Symbolic links are not
     /// followed.
@@ -138,7 +144,7 @@ impl Directory {
     /// A [`Fault`] if the root itself can't be read; what can't be read below it is passed over.
     pub fn sweep_stale(&self) -> Result<Sweep, Fault> {
         let root = self.root.current();
-        sweep::sweep(&root.tree).map_err(|error| io_fault(&error, &root.path))
+        sweep::sweep(&root.tree, &root.path).map_err(|error| io_fault(&error, &root.path))
     }
 
     /// The root that is there now, for what is no request for a file that is there.

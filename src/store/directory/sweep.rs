@@ -1,44 +1,52 @@
 //! Removes the temporary files that a crash left.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
+    Access, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
 };
 
-use super::tree::Tree;
+use super::tree::{Tree, may};
 use crate::limits::{SWEEP_DEPTH_MAX, SWEEP_ENTRIES_MAX};
 use crate::store::temporary_name::is_temporary_name;
 
 /// What a [sweep](super::Directory::sweep_stale) did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sweep {
     /// Stale temporaries removed.
     pub removed: usize,
     /// Whether all of the tree was looked at; a limit ([`SWEEP_ENTRIES_MAX`], [`SWEEP_DEPTH_MAX`]) or a directory
     /// that can't be read ends it early.
     pub complete: bool,
+    /// The first place that was not looked at though a stale temporary may be there, and why not.
+    /// (None can be where this process may not write.)
+    pub missed: Option<String>,
 }
 
-pub(super) fn sweep(tree: &Tree) -> io::Result<Sweep> {
-    let mut sweeper =
-        Sweeper { entries_left: SWEEP_ENTRIES_MAX, sweep: Sweep { removed: 0, complete: true } };
+/// Sweeps a tree whose root has this path.
+pub(super) fn sweep(tree: &Tree, path: &str) -> io::Result<Sweep> {
+    let sweep = Sweep { removed: 0, complete: true, missed: None };
+    let mut sweeper = Sweeper { entries_left: SWEEP_ENTRIES_MAX, path: path.to_owned(), sweep };
     sweeper.enter(open_listing(tree.root(), b".")?, 0);
     Ok(sweeper.sweep)
 }
 
 struct Sweeper {
     entries_left: usize,
+    /// Of the directory at hand.
+    path: String,
     sweep: Sweep,
 }
 
 impl Sweeper {
     fn enter(&mut self, mut directory: Dir, depth: usize) {
         while let Some(entry) = directory.read() {
-            let (Ok(entry), Some(left)) = (entry, self.entries_left.checked_sub(1)) else {
-                self.sweep.complete = false;
-                return;
+            let Ok(entry) = entry.map_err(|errno| self.miss(b".", errno)) else { return };
+            let Some(left) = self.entries_left.checked_sub(1) else {
+                return self.miss(b".", format_args!("there are more than {SWEEP_ENTRIES_MAX} files"));
             };
             self.entries_left = left;
             let name = entry.file_name().to_bytes();
@@ -47,16 +55,46 @@ impl Sweeper {
             }
             let Ok(here) = directory.fd() else { continue };
             match file_type(here, name, entry.file_type()) {
-                FileType::Directory if depth == SWEEP_DEPTH_MAX => self.sweep.complete = false,
-                FileType::Directory => match open_listing(here, name) {
-                    Ok(below) => self.enter(below, depth + 1),
-                    Err(_) => self.sweep.complete = false,
-                },
+                FileType::Directory if depth == SWEEP_DEPTH_MAX => {
+                    self.miss(name, format_args!("it is more than {SWEEP_DEPTH_MAX} directories deep"));
+                }
+                FileType::Directory => self.enter_below(here, name, depth),
                 FileType::RegularFile if is_temporary_name(name) && remove_stale(here, name).is_ok() => {
                     self.sweep.removed += 1;
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn enter_below(&mut self, here: BorrowedFd<'_>, name: &[u8], depth: usize) {
+        match open_listing(here, name) {
+            Ok(below) => {
+                let length = self.path.len();
+                self.path = self.path_of(name);
+                self.enter(below, depth + 1);
+                self.path.truncate(length);
+            }
+            // Nothing of ours is left where nothing could be written.
+            Err(_) if may(here, name, Access::WRITE_OK | Access::EXEC_OK).is_err() => {
+                self.sweep.complete = false;
+            }
+            Err(error) => self.miss(name, error),
+        }
+    }
+
+    /// It was not looked at what is in this directory, or in the rest of it.
+    fn miss(&mut self, name: &[u8], why: impl fmt::Display) {
+        self.sweep.complete = false;
+        if self.sweep.missed.is_none() {
+            self.sweep.missed = Some(format!("{}: {why}", self.path_of(name)));
+        }
+    }
+
+    fn path_of(&self, name: &[u8]) -> String {
+        match name {
+            b"." => self.path.clone(),
+            _ => format!("{}/{}", self.path, name.escape_ascii()),
         }
     }
 }
