@@ -6,6 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use common::logged_line::LoggedLine;
 use common::raw::{self, Packet, ack, data, rrq, wrq};
 use common::served::{GOOD, SLOW, Served};
 
@@ -111,7 +112,9 @@ fn on_abort_keep_replaces_no_whole_file() {
 
     served.write("good.partial", "octet", &[], b"whole too");
     abort();
-    served.logged("good.partial is there already", "good");
+    let lost = LoggedLine::read(&served.logged("good.partial is there already", "good"));
+    assert!(lost.field("why").unwrap().contains("not kept: "), "{lost:?}");
+    assert_eq!(["path", "size"].map(|key| lost.field(key).unwrap()), ["-", "-"], "{lost:?}");
     assert_eq!(served.contents("good").as_deref(), Some(&b"all of it"[..]));
     assert_eq!(served.contents("good.partial").as_deref(), Some(&b"whole too"[..]));
     served.holds_only(&["good", "good.partial"]);

@@ -138,6 +138,8 @@ fn an_upload_that_is_cut_short_is_a_warning() {
         let wanted = (level == "WARN").then(|| announced.to_owned());
         assert_eq!(line.field("announced"), wanted, "{line:?}");
         assert_eq!(line.field("octets").as_deref(), Some("100"), "{line:?}");
+        let why = if level == "WARN" { "100 octets came but 1000 were announced" } else { "complete" };
+        assert_eq!(line.field("why").as_deref(), Some(why), "{line:?}");
     }
 }
 
@@ -197,6 +199,9 @@ fn a_line_is_as_loud_as_what_an_operator_has_to_do() {
     let silent = served.ask(&wrq("unheard", "octet", &[]));
     assert_eq!(level("write unanswered", "unheard"), "WARN");
     drop(silent);
+    let unheard = LoggedLine::read(&served.logged("write unanswered", "unheard"));
+    let hint = "(no packet came back: a firewall or a client that needs --single-port)";
+    assert!(unheard.field("why").unwrap().ends_with(hint), "{unheard:?}");
 }
 
 /// What the first answer from another port meets at many a NAT.
@@ -207,6 +212,11 @@ fn a_port_that_is_closed_before_anything_arrived_hints_at_nat() {
     let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
     assert_eq!(gone.level, "WARN");
     assert!(gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
+    // Whoever was heard of gets through.
+    served.file("heard", &[7; 2000]);
+    drop(served.reading("heard", &[]));
+    let gone = LoggedLine::read(&served.logged("read peer-gone", "heard"));
+    assert!(!gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
     let served = Served::new(&["--single-port"]);
     drop(served.ask(&rrq(GOOD, "octet", &[])));
     let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
@@ -251,17 +261,6 @@ fn what_is_live_has_its_octets_its_size_and_its_age() {
     assert_eq!(counted.field("count").as_deref(), Some("1"));
 }
 
-/// In the fields of a line as in its reason.
-#[test]
-fn a_name_is_escaped_once_and_in_one_way() {
-    let served = Served::new(&[]);
-    served.ask(b"\0\x01it's-\xff-\xc3\xbc\0octet\0").expect_error(1);
-    let shown = r"it\'s-\xff-\xc3\xbc";
-    let failed = served.daemon.wait_for_log(PATIENCE, |line| line.contains("read failed")).unwrap();
-    assert!(failed.contains(&format!(", name: \"{shown}\",")), "{failed}");
-    assert!(failed.contains(&format!("/{shown}: No such file")), "{failed}");
-}
-
 #[test]
 fn a_refusal_says_what_is_wrong_and_what_would_help() {
     let served = Served::new(&[]);
@@ -294,6 +293,29 @@ fn a_refusal_says_what_is_wrong_and_what_would_help() {
     }
 }
 
+/// Firmware that can't do with an option ends the transfer as a client does that probes.
+#[test]
+fn a_client_that_rejects_the_options_is_not_said_to_have_only_probed() {
+    let served = Served::new(&[]);
+    served.file("probed", b"x");
+    for (name, options, why) in [
+        ("probed", &[("tsize", "0")][..], "the client only probed: ERROR 8 without a text"),
+        (
+            GOOD,
+            &[("tsize", "0"), ("blksize", "1400")],
+            "the client ended it after the options: ERROR 8 without a text (a probe or a client that can't do with one of them: --refuse-option)",
+        ),
+    ] {
+        let mut client = served.ask(&rrq(name, "octet", options));
+        client.expect_oack();
+        client.send(&raw::error(8, ""));
+        let declined = served.logged("read declined", name);
+        assert_eq!(LoggedLine::read(&declined).field("why").as_deref(), Some(why));
+        // Nothing of our own words is escaped.
+        assert!(declined.ends_with(&format!(", why: \"{why}\"")), "{declined}");
+    }
+}
+
 #[test]
 fn the_start_says_what_is_served() {
     for (flags, uploads) in
@@ -306,4 +328,15 @@ fn the_start_says_what_is_served() {
         assert_eq!(serving.field("uploads").as_deref(), Some(uploads));
         assert_eq!(serving.field("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
     }
+}
+
+/// In the fields of a line as in its reason.
+#[test]
+fn a_name_is_escaped_once_and_in_one_way() {
+    let served = Served::new(&[]);
+    served.ask(b"\0\x01it's-\xff-\xc3\xbc\0octet\0").expect_error(1);
+    let shown = r"it\'s-\xff-\xc3\xbc";
+    let failed = served.daemon.wait_for_log(PATIENCE, |line| line.contains("read failed")).unwrap();
+    assert!(failed.contains(&format!(", name: \"{shown}\",")), "{failed}");
+    assert!(failed.contains(&format!("/{shown}: No such file")), "{failed}");
 }

@@ -16,7 +16,7 @@ use super::severity;
 use super::{Fact, Observer, Report};
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
-use crate::transfer::Outcome;
+use crate::transfer::{Outcome, PeerError};
 use crate::wire::Request;
 
 /// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
@@ -273,11 +273,31 @@ struct Why<'a>(&'a Report);
 
 impl std::fmt::Display for Why<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.0.detail {
-            Some(detail) => write!(f, "{} ({detail})", self.0.outcome),
-            None => self.0.outcome.fmt(f),
+        let Self(report) = self;
+        match (&report.outcome, report.announced) {
+            (Outcome::Complete, Some(announced)) if severity::is_truncated(report) => {
+                return write!(f, "{} octets came but {announced} were announced", report.tally.octets);
+            }
+            (Outcome::Declined { code, message }, _) if grants_more_than_size(&report.options) => write!(
+                f,
+                "the client ended it after the options: {} \
+                 (a probe or a client that can't do with one of them: --refuse-option)",
+                PeerError(*code, message)
+            ),
+            (outcome, _) => outcome.fmt(f),
+        }?;
+        match &report.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
         }
     }
+}
+
+/// Whether a client that ends the transfer now may have stumbled over an option: who only wants to
+/// know the size of a file asks for that alone.
+fn grants_more_than_size(options: &str) -> bool {
+    let mut names = options.split(' ').filter_map(|option| option.split_once('='));
+    names.any(|(name, _)| !name.eq_ignore_ascii_case("tsize"))
 }
 
 /// What was not said has a dash.

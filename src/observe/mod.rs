@@ -165,7 +165,7 @@ pub struct Report {
     pub name: String,
     /// `octet`, `netascii`, or what else was asked for, escaped.
     pub mode: String,
-    /// The file, as the operator knows it, if one was opened.
+    /// The file, as the operator knows it, if one was opened; of an upload, if anything of it is there.
     pub path: Option<String>,
     /// Its size: known at the start of a read, and at the end of a write.
     pub size: Option<u64>,

@@ -48,7 +48,7 @@ fn has_begun(report: &Report) -> bool {
 }
 
 /// Whether an upload is not what its client had announced.
-fn is_truncated(report: &Report) -> bool {
+pub(super) fn is_truncated(report: &Report) -> bool {
     report.direction == Direction::Write && report.differs_from_announced()
 }
 

@@ -146,17 +146,30 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Complete => f.write_str("complete"),
-            Self::Unconfirmed => f.write_str("all sent, but the last ACK never came"),
+            Self::Unconfirmed => f.write_str("all sent but the last ACK never came"),
             Self::Declined { code, message } => {
-                write!(f, "the client only probed: ERROR {code} \"{message}\"")
+                write!(f, "the client only probed: {}", PeerError(*code, message))
             }
-            Self::PeerAborted { code, message } => write!(f, "the peer sent ERROR {code} \"{message}\""),
+            Self::PeerAborted { code, message } => write!(f, "the peer sent {}", PeerError(*code, message)),
             Self::Unanswered => f.write_str("the peer never answered"),
             Self::TimedOut => f.write_str("the peer stopped answering"),
             Self::PeerGone => f.write_str("the peer's port is closed"),
             Self::Superseded => f.write_str("the peer began anew from the same port"),
             Self::Failed(failure) => failure.fmt(f),
             Self::Outage(failure) => write!(f, "{failure}; the client was told nothing"),
+        }
+    }
+}
+
+/// An ERROR that came, without quotes, which the log would have to escape.
+pub(crate) struct PeerError<'a>(pub(crate) ErrorCode, pub(crate) &'a str);
+
+impl fmt::Display for PeerError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(code, message) = self;
+        match message.is_empty() {
+            true => write!(f, "ERROR {code} without a text"),
+            false => write!(f, "ERROR {code}: {message}"),
         }
     }
 }

@@ -39,6 +39,7 @@ mod timing;
 mod transmit;
 
 pub use self::client::Client;
+pub(crate) use self::machine::PeerError;
 pub use self::machine::{Action, Drain, Input, Machine, OnAbort, Opening, Outcome, Tally};
 pub use self::moment::Moment;
 pub use self::negotiation::{Agreement, OPTIONS, Offer, Terms, negotiate};

@@ -21,6 +21,7 @@ use crate::observe::{Label, Report};
 use crate::transfer::{
     Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
 };
+use crate::wire::Direction;
 
 /// A transfer, whoever drives it. It can be taken to another thread.
 ///
@@ -220,9 +221,15 @@ impl Lease {
         // A packet that couldn't be sent is no news if the transfer came through all the same.
         report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
         report.limit = summary.limit.take().filter(|_| !report.outcome.is_success());
+        let is_upload = self.assignment.request.direction == Direction::Write;
+        if is_upload && !report.outcome.is_success() && self.upload.kept().is_none() {
+            // Nothing is there that a path and a size could be of.
+            (report.path, report.size) = (None, None);
+        }
         report.tally = held.machine.as_ref().map(Machine::tally).unwrap_or_default();
-        if report.detail.is_none() && self.peer_state.inbox().is_none() {
-            report.detail = hint(&report).map(Into::into);
+        let is_heard = held.machine.as_ref().is_some_and(Machine::is_proven);
+        if report.detail.is_none() && !is_heard {
+            report.detail = hint(&report.outcome, self.peer_state.inbox().is_some()).map(Into::into);
         }
         Some(report)
     }
@@ -262,10 +269,13 @@ impl Lease {
 }
 
 /// What an operator may try where a client that asked was never heard of again.
-fn hint(report: &Report) -> Option<&'static str> {
-    let is_unheard = report.tally.octets == 0;
-    match report.outcome {
-        Outcome::PeerGone if is_unheard => Some("a client behind NAT or a firewall may need --single-port"),
+fn hint(outcome: &Outcome, is_single_port: bool) -> Option<&'static str> {
+    match outcome {
+        Outcome::Unanswered if is_single_port => Some("no packet came back: a firewall or a forged request"),
+        Outcome::Unanswered => Some("no packet came back: a firewall or a client that needs --single-port"),
+        Outcome::PeerGone if !is_single_port => {
+            Some("a client behind NAT or a firewall may need --single-port")
+        }
         _ => None,
     }
 }
