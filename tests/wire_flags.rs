@@ -6,6 +6,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 use common::logged_line::LoggedLine;
 use common::raw::{self, Packet, ack, data, rrq, wrq};
 use common::served::{GOOD, SLOW, Served};
@@ -253,6 +255,14 @@ fn port_range_holds_for_every_answer_and_its_end_is_no_end() {
     let mut refused = served.ask_until_answered(&rrq(GOOD, "mail", &[]));
     refused.expect_error(4);
     assert!(within.contains(&refused.tid().port()), "errors too");
+    // A limit is no outage of the disk, and no transfer that failed.
+    let log = served.daemon.stop().log;
+    let stopped =
+        LoggedLine::read(log.lines().find(|line| line.contains(" stopped, ")).expect("its last line"));
+    let count = |counter: &str| stopped.field(counter).unwrap().parse::<u64>().unwrap();
+    assert_eq!(count("outages"), 0, "{log}");
+    assert!(count("dropped") >= 3 && count("limited") >= 3, "{log}");
+    assert!(!log.contains(" ERRO ") && !log.contains("read outage"), "{log}");
 }
 
 /// What no port is left for is refused from the well-known one, where clients are to hear of
@@ -272,6 +282,17 @@ fn an_exhausted_port_range_follows_over_limit_error() {
         let mut refused = served.ask(&request);
         assert_eq!(refused.expect_error(0), "Server is busy");
         assert_eq!(refused.tid().port(), served.daemon.port());
+    }
+    // (It is counted a moment after it was sent.)
+    let counters =
+        |line: &str| line.contains(" counters, ") && line.contains(", failed: 0, outages: 0, refused: 2,");
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        served.daemon.signal(Signal::SIGUSR1);
+        if served.daemon.wait_for_log(Duration::from_millis(200), counters).is_some() {
+            break;
+        }
+        assert!(Instant::now() < until, "{}", served.daemon.log());
     }
     // And what is refused anyway says why.
     served.ask(&rrq(GOOD, "mail", &[])).expect_error(4);

@@ -98,7 +98,7 @@ impl ArbiterSupervisor {
             self.failures.pop_front();
         }
         if self.failures.len() > limits::ARBITERS_FAILED_MAX {
-            (self.give_up)(format!("arbiters fail too often, the last one was {why}"));
+            (self.give_up)(format!("arbiters fail too often and the last one was {why}"));
         }
         let arbiter = start_arbiter().ok()?;
         self.workers.remove(worker.number)?;

@@ -177,10 +177,7 @@ impl Listener {
         let is_request = matches!(octets, [0, 1 | 2, ..]);
         if self.service.single_port && !is_request {
             if !self.live_peers.deliver(peer, received.to, octets) {
-                self.dropped(
-                    peer,
-                    "it belongs to no transfer, or to one that has not taken what came before",
-                );
+                self.dropped(peer, "it belongs to no transfer or to one that has not taken what came before");
             }
             return;
         }
@@ -270,6 +267,9 @@ impl Listener {
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
         let sent = self.send_refusal(peer, to, &fault_packet(fault));
+        if let Some(limit) = self.limit_in_the_way(&sent) {
+            return self.dropped(peer, limit.meaning());
+        }
         if let Err(error) = &sent {
             failed.fault.detail.get_or_insert_with(|| error.to_string().into());
         }
@@ -282,15 +282,18 @@ impl Listener {
             return send_from_port(socket, to, peer, packet).map(|()| to);
         }
         let sent = self.refusals.send(peer, to, packet);
-        let Some(limit) = sent.as_ref().err().and_then(|error| limit_met(error, self.service.ports)) else {
-            return sent;
-        };
+        let Some(limit) = self.limit_in_the_way(&sent) else { return sent };
         self.service.observe(&Fact::LimitReached { limit, peer });
         // From the only port that is left, so that the client hears of it at all.
         match self.last_resort().filter(|_| limit == Limit::PortRange) {
             Some(socket) => send_from_port(&socket, to, peer, packet).map(|()| to),
             None => sent,
         }
+    }
+
+    /// The limit because of which an ERROR could not be sent, if one was in the way.
+    fn limit_in_the_way(&self, sent: &io::Result<SocketAddr>) -> Option<Limit> {
+        sent.as_ref().err().and_then(|error| limit_met(error, self.service.ports))
     }
 
     /// Whether one more ERROR may go there.
@@ -306,7 +309,7 @@ impl Listener {
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
         if received.to_broadcast {
-            return self.dropped(peer, "it was sent to a broadcast address, and is not to be served");
+            return self.dropped(peer, "it was sent to a broadcast address and is not to be served");
         }
         if !self.may_refuse(peer, Instant::now()) {
             return;
@@ -316,7 +319,10 @@ impl Listener {
         }
         let packet = fault_packet(fault);
         // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
-        let _ = self.send_refusal(peer, received.to, &packet);
+        let sent = self.send_refusal(peer, received.to, &packet);
+        if let Some(limit) = self.limit_in_the_way(&sent) {
+            return self.dropped(peer, limit.meaning());
+        }
         self.service.observe(&Fact::Refused { peer, request, fault });
     }
 }

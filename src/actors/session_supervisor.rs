@@ -16,7 +16,7 @@ use crate::engine::poll_loop::Switchboard;
 use crate::engine::service::{Service, limit_met};
 use crate::engine::transfers::lease::Lease;
 use crate::engine::transfers::session_table::{Child, Roster, Serve, Wanted};
-use crate::error::{Failure, Limit};
+use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{UdpLink, send_from_port};
 use crate::observe::{Fact, TransferId};
@@ -97,22 +97,27 @@ impl SessionSupervisor {
 
     /// Without a socket nobody hears of it: the client repeats its request, and there may be one
     /// then. Unless clients are to hear of limits: then the ERROR comes from the well-known port,
-    /// and the client gives up, or asks another server.
+    /// and the client gives up, or asks another server. What meets a limit is counted as any other
+    /// request beyond one, and not as an outage.
     fn refuse(&self, serve: Serve, error: &io::Error) {
         let Serve { admitted: Admitted { assignment, local, ticket, .. }, last_resort, .. } = serve;
-        let peer = assignment.peer;
-        let limit = limit_met(error, self.service.ports);
-        let port = last_resort.filter(|_| limit == Some(Limit::PortRange) && !assignment.to_broadcast);
-        let is_told =
-            port.is_some_and(|port| send_from_port(&port, local, peer, &error_packet(Failure::Busy)).is_ok());
-        let outcome = if is_told { Outcome::Failed(Failure::Busy) } else { Outcome::Outage(Failure::Busy) };
-        let mut report = assignment.report(local, outcome);
-        report.limit = limit;
-        report.detail = Some(error.to_string().into());
         // It is a new request then, also while those who hear of this one take their time.
         ticket.state.set_answered();
-        self.service.finish(report);
-        drop(ticket);
+        let Some(limit) = limit_met(error, self.service.ports) else {
+            let mut report = assignment.report(local, Outcome::Outage(Failure::Busy));
+            report.detail = Some(error.to_string().into());
+            return self.service.finish(report);
+        };
+        let peer = assignment.peer;
+        self.service.observe(&Fact::LimitReached { limit, peer });
+        let port = last_resort.filter(|_| limit == Limit::PortRange && !assignment.to_broadcast);
+        if port.is_some_and(|port| send_from_port(&port, local, peer, &error_packet(Failure::Busy)).is_ok()) {
+            let fault = Fault::limited(Failure::Busy, limit, limit.meaning());
+            let request = Some(&assignment.request);
+            self.service.observe(&Fact::Refused { peer, request, fault: &fault });
+        } else {
+            self.service.observe(&Fact::Dropped { peer, why: limit.meaning() });
+        }
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.

@@ -126,6 +126,7 @@ impl Server {
         let counts = self.counters.tallied();
         info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
             "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped,
+            "crashed" => counts.crashed, "misbehaved" => counts.misbehaved, "limited" => counts.limited,
             "octets" => counts.octets);
         self.tell_of_lost_facts();
         self.stage.send_replace(Stage::Ended(how));

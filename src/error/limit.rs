@@ -73,7 +73,7 @@ impl Limit {
             Self::RefusalsPerPrefix => "one network has had as many refusals as it gets in a second",
             Self::RequestsWaiting => "too many requests wait for a session",
             Self::OpcodesAsked => "too many datagrams wait for an extension's answer",
-            Self::Windows => "windows are smaller than they were asked for, as all together are large",
+            Self::Windows => "windows are smaller than they were asked for because all together are large",
             Self::ActorFiles => "a store that is an actor has as many files open as it may have",
         }
     }

@@ -74,9 +74,10 @@ pub struct Tallied {
     /// Those of them that were left without an answer, as the store couldn't say whether the file
     /// is there.
     pub outages: u64,
-    /// Requests that were answered by an ERROR before there was a transfer.
+    /// Requests that were answered by an ERROR before there was a transfer, because of a limit among
+    /// other reasons.
     pub refused: u64,
-    /// Datagrams that were left unanswered.
+    /// Datagrams that were left unanswered, because of a limit among other reasons.
     pub dropped: u64,
     /// Actors that panicked.
     pub crashed: u64,
@@ -169,6 +170,28 @@ impl Counters {
         by_label.iter().map(|(label, tallied)| (label.clone(), *tallied)).collect()
     }
 
+    /// The counter of a transfer that is over, and the reason. A request for whose file a limit left
+    /// no place is counted as any other beyond a limit: no store was away, and no transfer began.
+    fn of_finished(&self, report: &Report) -> (&AtomicU64, Option<Reason>) {
+        self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
+        if let Some(label) = &report.label {
+            self.count_label(label, report);
+        }
+        match (&report.outcome, report.limit) {
+            (outcome, _) if outcome.is_success() => (&self.complete, None),
+            (Outcome::Outage(_), Some(limit)) => (&self.dropped, Some(Reason::Dropped(limit.meaning()))),
+            (Outcome::Failed(failure), Some(_)) if report.tally.blocks == 0 => {
+                (&self.refused, Some(Reason::Refused(*failure)))
+            }
+            (outcome, _) => {
+                if let Outcome::Outage(_) = outcome {
+                    self.outages.fetch_add(1, Ordering::Relaxed);
+                }
+                (&self.failed, Some(Reason::of(outcome)))
+            }
+        }
+    }
+
     fn count_label(&self, label: &Label, report: &Report) {
         let mut by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = by_label.len() < limits::LABELS_COUNTED_MAX || by_label.contains_key(label);
@@ -193,20 +216,7 @@ impl Observer for Counters {
             Fact::Misbehaved { extension, .. } => (&self.misbehaved, Some(Reason::Misbehaved(extension))),
             Fact::Resumed { .. } => (&self.resumed, None),
             Fact::ArbiterReplaced { .. } => (&self.arbiters_replaced, None),
-            Fact::Finished(report) => {
-                self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
-                if let Outcome::Outage(_) = report.outcome {
-                    self.outages.fetch_add(1, Ordering::Relaxed);
-                }
-                if let Some(label) = &report.label {
-                    self.count_label(label, report);
-                }
-                if report.outcome.is_success() {
-                    (&self.complete, None)
-                } else {
-                    (&self.failed, Some(Reason::of(&report.outcome)))
-                }
-            }
+            Fact::Finished(report) => self.of_finished(report),
         };
         if let Some(reason) = reason {
             self.count_reason(reason);

@@ -94,7 +94,10 @@ impl LogObserver {
 
     fn finished(&self, report: &Report) {
         let (log, fields) = (&self.log, Fields(report));
-        let (direction, outcome) = (report.direction, report.outcome.as_str());
+        let (direction, outcome) = match (&report.outcome, report.limit) {
+            (Outcome::Outage(_), Some(_)) => (report.direction, "dropped"),
+            (outcome, _) => (report.direction, outcome.as_str()),
+        };
         match severity::of_transfer(report) {
             Level::Error => error!(log, "{direction} {outcome}"; fields),
             Level::Warning => warn!(log, "{direction} {outcome}"; fields),

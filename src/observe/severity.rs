@@ -12,9 +12,7 @@ use crate::wire::Direction;
 pub(super) fn of_transfer(report: &Report) -> Level {
     match report.outcome {
         // The line of the limit speaks for all of them.
-        Outcome::Failed(Failure::Busy) | Outcome::Outage(Failure::Busy) if report.limit.is_some() => {
-            Level::Debug
-        }
+        Outcome::Failed(Failure::Busy) | Outcome::Outage(_) if report.limit.is_some() => Level::Debug,
         Outcome::Failed(_) if report.limit.is_some() => Level::Info,
         Outcome::Failed(failure) => of_failure(failure, &report.name),
         // The operator ends the server.

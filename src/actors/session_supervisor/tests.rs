@@ -15,7 +15,7 @@ use crate::store::{Memory, MemoryOptions};
 use crate::supervision::{RestartLimit, start_permanent};
 use crate::wire::Packet;
 
-/// Hears of a transfer that ended, and takes its time.
+/// Hears of a request for which there is no port, and takes its time.
 #[derive(Debug)]
 struct Slow {
     begin: Mutex<Sender<()>>,
@@ -24,7 +24,7 @@ struct Slow {
 
 impl Observer for Slow {
     fn observe(&self, fact: &Fact<'_>) {
-        if matches!(fact, Fact::Finished(_)) {
+        if matches!(fact, Fact::Dropped { .. }) {
             self.begin.lock().unwrap().send(()).unwrap();
             // (Until the test drops the other end.)
             let _ = self.end.lock().unwrap().recv();

@@ -81,3 +81,23 @@ fn what_did_not_go_well_is_counted_by_its_reasons() {
     }
     assert_eq!(counters.by_reason().len(), limits::REASONS_COUNTED_MAX);
 }
+
+/// An operator who reads of outages looks at the disk.
+#[test]
+fn what_a_limit_ends_is_dropped_or_refused_and_no_outage() {
+    let counters = Counters::default();
+    let finish = |outcome, limit, blocks| {
+        let tally = Tally { blocks, ..Tally::default() };
+        let report = Report { outcome, limit: Some(limit), tally, ..report(1) };
+        counters.observe(&Fact::Finished(&report));
+    };
+    finish(Outcome::Outage(Failure::Busy), Limit::OpenFiles, 0);
+    finish(Outcome::Failed(Failure::Busy), Limit::OpenFiles, 0);
+    finish(Outcome::Failed(Failure::DiskFull), Limit::FreeDisk, 0);
+    // This one was a transfer.
+    finish(Outcome::Failed(Failure::TooLarge), Limit::UploadSize, 9);
+    let Tallied { failed, outages, refused, dropped, .. } = counters.tallied();
+    assert_eq!((failed, outages, refused, dropped), (1, 0, 2, 1));
+    let reasons = counters.by_reason();
+    assert!(reasons.iter().all(|reason| reason.counter != "outages"), "{reasons:?}");
+}
