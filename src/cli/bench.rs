@@ -29,7 +29,8 @@ const NUMBER: &str = "{}";
 
 const AFTER_HELP: &str = "\
 The report is one JSON object on stdout: rates over the whole run, percentiles over the transfers
-that went well, failures by reason. Each transfer has a socket of its own, one thread drives all.
+that went well, failures by reason. Where nobody listens, each transfer fails at once: unlike get
+and put, bench doesn't wait for a server. Each transfer has a socket of its own, one thread drives all.
 Uploads stay on the server. Point it only at servers that you may put load on.
 
     stagecoach bench get --to 127.0.0.1:9069 --name boot/vmlinuz -n 1000 -c 100

@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod exchange;
 mod get;
+mod hints;
 mod log;
 mod put;
 mod serve;
@@ -70,6 +71,9 @@ enum Verb {
     Put(Put),
     Bench(Bench),
 }
+
+/// The names of the verbs.
+const VERBS: [&str; 3] = ["get", "put", "bench"];
 
 /// How the program ends. The numbers are documented in `--help` and in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -150,10 +154,11 @@ enum Refusal {
 }
 
 fn parse(args: &[OsString]) -> Result<Cli, Refusal> {
+    let verb = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| VERBS.contains(arg));
     let matches = Cli::clap().get_matches_from_safe(args).map_err(|error| match error.kind {
         // (clap has written the version itself.)
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
-        _ => Refusal::Wrong(sentence(&error)),
+        _ => Refusal::Wrong(sentence(&error, verb)),
     })?;
     let mut cli = Cli::from_clap(&matches);
     cli.serve.note_order(&matches);
@@ -171,43 +176,22 @@ fn switch_with_value(arg: &OsStr) -> Option<&str> {
     [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
 }
 
-/// Flags that other TFTP servers have, and what to do here. The flag that is spelt most like one
-/// of them may mean something else.
-const FLAGS_OF_OTHERS: [(&[&str], &str); 9] = [
-    (
-        &["--create", "-c"],
-        "uploads make new files anyway, unless --read-only is typed; --create-dirs has them make directories too",
-    ),
-    (&["--secure", "-s", "--directory", "--tftp-root"], "--root DIR names the directory that is served"),
-    (&["--tftp-secure", "--permissive"], "the rights of the user who starts the server decide"),
-    (
-        &["--user", "-u", "--group"],
-        "start the server as the user who is to read the files, and give it CAP_NET_BIND_SERVICE for port 69",
-    ),
-    (&["--address", "-a", "--bind-address"], "--host ADDR and --port PORT say where it listens"),
-    (
-        &["--listen", "--foreground", "-L", "--daemon"],
-        "the server always listens by itself, in the foreground: leave the flag out",
-    ),
-    (&["--verbosity"], "--verbose logs every packet"),
-    (&["--retransmit", "-T"], "--ack-timeout SECONDS is the interval between repeats"),
-    (&["--map-file", "-m", "--mapfile"], "a route in a few lines of Rust maps names, see docs/extending.md"),
-];
-
 /// The one sentence in clap's message, without the usage that follows it; better ones for what is typed wrong most often.
-fn sentence(error: &clap::Error) -> String {
+fn sentence(error: &clap::Error, verb: Option<&str>) -> String {
     let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
     match error.kind {
-        ErrorKind::UnknownArgument if ["get", "put", "bench"].contains(&wrong) => {
+        ErrorKind::UnknownArgument if VERBS.contains(&wrong) => {
             return format!("{wrong} comes first, and only its own flags behind it");
         }
         ErrorKind::UnknownArgument if !wrong.starts_with('-') => {
-            return format!("{wrong:?} is one argument too many");
+            return match verb {
+                Some(_) => format!("{wrong:?} is one argument too many"),
+                None => hints::stray(wrong),
+            };
         }
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
             let flag = wrong.split_once('=').map_or(wrong, |(flag, _)| flag);
-            let known = FLAGS_OF_OTHERS.iter().find(|(flags, _)| flags.contains(&flag));
-            if let Some((_, instead)) = known {
+            if let Some(instead) = hints::instead_of(flag).filter(|_| verb.is_none()) {
                 return format!("there is no {flag}: {instead}");
             }
             let likely = error.message.split_once("Did you mean ").and_then(|(_, rest)| rest.split_once('?'));
@@ -223,7 +207,12 @@ fn sentence(error: &clap::Error) -> String {
     let message = error.message.trim_start_matches("error:").trim_start();
     let end = ["USAGE:", "For more information"].into_iter().filter_map(|word| message.find(word)).min();
     let words: Vec<&str> = message[..end.unwrap_or(message.len())].split_whitespace().collect();
-    let sentence = words.join(" ");
+    let mut sentence = words.join(" ");
+    if error.kind == ErrorKind::EmptyValue
+        && let Some(example) = sentence.split('\'').nth(1).and_then(hints::example)
+    {
+        sentence = format!("{}: write {example}", sentence.trim_end_matches('.'));
+    }
     match sentence.split_at_checked(1) {
         Some((first, rest)) => format!("{}{rest}", first.to_lowercase()),
         None => sentence,

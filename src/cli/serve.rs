@@ -363,6 +363,12 @@ impl Serve {
                 "--wait-for-address waits for an address of --host: name it, or leave the flag out".into()
             );
         }
+        if self.answer_broadcast && !self.host.is_empty() && !self.host.iter().any(Host::is_unspecified) {
+            return Err(
+                "broadcasts reach no single address, so --answer-broadcast has nothing to act on: write --host 0.0.0.0, or leave --host out"
+                    .into(),
+            );
+        }
         refuse_pointless(self.single_port, "--single-port has no other ports", &ports)?;
         refuse_pointless(self.read_only, "--read-only takes no uploads", &uploads)?;
         refuse_pointless(self.no_options, "--no-options negotiates nothing", &options)?;

@@ -23,7 +23,37 @@ fn a_missing_value_is_not_the_default() {
     for flag in ["--port", "--root", "--timeout", "--file-log"] {
         let Refusal::Wrong(sentence) = refusal(flag) else { panic!("{flag}") };
         assert!(sentence.contains(flag) && sentence.contains("requires a value"), "{sentence}");
+        assert!(sentence.contains(&format!(": write {flag} ")), "{sentence}");
     }
+    let Refusal::Wrong(sentence) = refusal("--over-limit") else { panic!() };
+    assert!(sentence.ends_with(": write --over-limit error"), "{sentence}");
+}
+
+#[test]
+fn every_flag_that_takes_a_value_has_an_example() {
+    for verb in ["", "get ", "put ", "bench "] {
+        let Refusal::Shown(help) = refusal(&format!("{verb}--help")) else { panic!() };
+        let flags = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        for usage in flags.filter_map(|line| Some(&line[line.find("--")?..])).filter(|it| it.contains(" <")) {
+            let flag = usage.split(' ').next().unwrap();
+            // (`--name <NAME>` of bench speaks for itself.)
+            assert!(hints::example(usage).is_some() || flag == "--name", "{usage}");
+        }
+    }
+}
+
+#[test]
+fn a_word_without_a_flag_is_answered_with_what_it_may_mean() {
+    for (typed, meant) in [
+        ("/srv/tftp", "write --root /srv/tftp"),
+        ("fetch x", "get, put and bench"),
+        ("server", "get, put and bench"),
+    ] {
+        let Refusal::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
+        assert!(sentence.contains("one argument too many") && sentence.contains(meant), "{sentence}");
+    }
+    let Refusal::Wrong(sentence) = refusal("get 192.0.2.1 one two") else { panic!() };
+    assert_eq!(sentence, "\"two\" is one argument too many");
 }
 
 #[test]
@@ -57,6 +87,23 @@ fn flags_of_other_servers_are_answered_with_ours() {
         ("--user=nobody", "CAP_NET_BIND_SERVICE"),
         ("-a ::", "--host"),
         ("--foreground", "leave the flag out"),
+        ("-R 50000:50999", "--port-range LO:HI"),
+        ("-r blksize", "--refuse-option NAME"),
+        ("--blocksize 1468", "--blksize-max OCTETS"),
+        ("-B 1468", "--blksize-max OCTETS"),
+        ("-4", "--host 0.0.0.0"),
+        ("-6", "--host ::"),
+        ("-t 900", "--timeout SECONDS"),
+        ("-U 022", "umask of the process"),
+        ("-P /run/tftpd.pid", "service manager"),
+        ("--enable-tftp", "leave the flag out"),
+        ("--tftp-root=/srv", "--root DIR"),
+        ("--tftp-unique-root", "--root DIR"),
+        ("--config x", "flags"),
+        ("--syslog", "--file-log FILE"),
+        ("--pidfile x", "service manager"),
+        ("--map-file x", "symbolic link"),
+        ("-m x", "symbolic link"),
     ] {
         let Refusal::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
         let flag = typed.split([' ', '=']).next().unwrap();
@@ -68,7 +115,7 @@ fn flags_of_other_servers_are_answered_with_ours() {
 #[test]
 fn a_flag_of_other_servers_is_none_of_ours() {
     let Refusal::Shown(help) = refusal("--help") else { panic!() };
-    for flag in FLAGS_OF_OTHERS.iter().flat_map(|(flags, _)| *flags) {
+    for flag in hints::FLAGS_OF_OTHERS.iter().flat_map(|(flags, _)| *flags) {
         let is_ours = help.split([' ', ',', '\n']).any(|word| word == *flag);
         assert!(!is_ours, "{flag}");
     }

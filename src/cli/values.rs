@@ -283,6 +283,11 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Whether it stands for every address.
+    pub(super) fn is_unspecified(&self) -> bool {
+        self.address.is_unspecified()
+    }
+
     /// The socket address of `port` there. The interface is looked up now.
     ///
     /// # Errors

@@ -26,14 +26,14 @@ fn no_flags_are_the_default_settings() {
 
 #[test]
 fn every_flag_reaches_its_setting() {
-    let flags = "--port 70 --host 127.0.0.1 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
+    let flags = "--port 70 --host 0.0.0.0 --host ::1 --port-range 5000:5009 --root /srv --overwrite \
         --create-dirs --symlinks deny --on-abort keep --max-upload-size 1M --min-free 0 --no-fsync \
         --ack-timeout 0.25 --timeout 7.5 --blksize-max 1468 --windowsize-max 8 --rollover 1 --strict \
         --fixed-timeout --mtu 1400 --wait-for-address --answer-broadcast \
         --allow 10.0.0.0/8:write --deny 10.9.0.0/16 --allow ::1 --refuse-option BlkSize=10.0.0.0/8 \
         --max-transfers-per-client 5 --over-limit error --on-outage error --max-transfers 12 --arbiters 3 --poll-us 75 --drain-timeout 4.5";
     let typed = settings(&flags.split_whitespace().collect::<Vec<_>>()).expect("flags");
-    let hosts = ["127.0.0.1:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
+    let hosts = ["0.0.0.0:70", "[::1]:70"].map(|host| host.parse().expect("an address"));
     assert_eq!((typed.listen.hosts.as_slice(), typed.listen.port), (&hosts[..], 70));
     assert!(typed.wait_for_address && typed.answer_broadcast);
     assert_eq!(typed.ports, PortRange::new(5000, 5009));
@@ -104,6 +104,7 @@ fn flags_without_meaning_beside_each_other_are_refused() {
         &["--no-options", "--refuse-option", "tsize"],
         &["--timeout", "1", "--ack-timeout", "1"],
         &["--wait-for-address"],
+        &["--answer-broadcast", "--host", "127.0.0.1"],
         &["--host", "::1", "--host", "[::1]"],
     ] {
         let error = settings(flags).expect_err("no sense");

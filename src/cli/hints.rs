@@ -1,0 +1,105 @@
+//! What is typed wrong most often, and what was meant: flags of other servers, a missing value, a
+//! directory without its flag.
+
+use std::path::Path;
+
+/// Flags that other TFTP servers have (tftpd-hpa, atftpd, dnsmasq), and what to do here. The flag
+/// that is spelt most like one of them may mean something else.
+pub(super) const FLAGS_OF_OTHERS: [(&[&str], &str); 26] = [
+    (
+        &["--create", "-c"],
+        "uploads make new files anyway, unless --read-only is typed; --create-dirs has them make directories too",
+    ),
+    (&["--secure", "-s", "--directory", "--tftp-root"], "--root DIR names the directory that is served"),
+    (&["--tftp-secure", "--permissive"], "the rights of the user who starts the server decide"),
+    (
+        &["--user", "-u", "--group"],
+        "start the server as the user who is to read the files, and give it CAP_NET_BIND_SERVICE for port 69",
+    ),
+    (&["--address", "-a", "--bind-address"], "--host ADDR and --port PORT say where it listens"),
+    (
+        &["--listen", "--foreground", "-L", "--daemon"],
+        "the server always listens by itself, in the foreground: leave the flag out",
+    ),
+    (&["--verbosity"], "--verbose logs every packet"),
+    (&["--retransmit", "-T"], "--ack-timeout SECONDS is the interval between repeats"),
+    (
+        &["--map-file", "-m", "--mapfile"],
+        "names are not mapped: a symbolic link below the root gives a file a second name",
+    ),
+    (&["-R"], "--port-range LO:HI names the ports that transfers use"),
+    (&["--refuse", "-r"], "--refuse-option NAME leaves an option out"),
+    (&["--blocksize", "-B"], "--blksize-max OCTETS bounds the size of a block"),
+    (&["--ipv4", "-4"], "--host 0.0.0.0 listens to IPv4 alone"),
+    (&["--ipv6", "-6"], "--host :: listens to IPv6, and to IPv4 too"),
+    (&["-t"], "the server doesn't end when nobody asks; --timeout SECONDS says when a client is given up"),
+    (&["--umask", "-U"], "the umask of the process that starts the server holds for uploads"),
+    (
+        &["--pidfile", "-P", "--pid-file"],
+        "the server stays in the foreground: its service manager knows the process",
+    ),
+    (&["--enable-tftp"], "that is all it does: leave the flag out"),
+    (
+        &["--tftp-unique-root"],
+        "--root DIR is the same for all clients; a route in a few lines of Rust is not",
+    ),
+    (&["--tftp-mtu"], "--mtu OCTETS bounds the length of packets"),
+    (&["--tftp-no-blocksize"], "--refuse-option blksize leaves that option out"),
+    (&["--tftp-single-port"], "--single-port does the same"),
+    (&["--tftp-max"], "--max-transfers NUMBER bounds the transfers at once"),
+    (&["--tftp-port-range"], "--port-range LO:HI names the ports that transfers use"),
+    (&["--config", "--conf-file", "-C"], "there is no file of settings: all of them are flags"),
+    (
+        &["--syslog", "--logfile", "--log-file"],
+        "the log goes to stderr, which systemd keeps, or to the file of --file-log FILE",
+    ),
+];
+
+/// What to do in place of a flag of another server, if it is one.
+pub(super) fn instead_of(flag: &str) -> Option<&'static str> {
+    FLAGS_OF_OTHERS.iter().find(|(flags, _)| flags.contains(&flag)).map(|(_, instead)| *instead)
+}
+
+/// What a word was to be that stands where no word is expected.
+pub(super) fn stray(word: &str) -> String {
+    if word.contains('/') || word.starts_with('.') || Path::new(word).is_dir() {
+        return format!("{word:?} is one argument too many: write --root {word}");
+    }
+    format!(
+        "{word:?} is one argument too many: the verbs are get, put and bench, and without one it serves the directory of --root DIR"
+    )
+}
+
+/// Values as they may be typed, by the names that they have in the help.
+const EXAMPLES: [(&str, &str); 17] = [
+    ("ADDR", "192.0.2.1"),
+    ("PORT", "69"),
+    ("LO:HI", "50000:50999"),
+    ("DIR", "/srv/tftp"),
+    ("SIZE", "256M"),
+    ("SECONDS", "5"),
+    ("OCTETS", "1468"),
+    ("BLOCKS", "16"),
+    ("NUMBER", "1"),
+    ("NETWORK[:read|write]", "10.0.0.0/8"),
+    ("NAME[=NETWORK]", "blksize"),
+    ("MICROSECONDS", "50"),
+    ("FILE", "/var/log/stagecoach.log"),
+    ("MODE", "netascii"),
+    ("HOST[:PORT]", "192.0.2.1:69"),
+    ("LOCAL", "vmlinuz"),
+    ("REMOTE", "boot/vmlinuz"),
+];
+
+/// Values of flags that take one of a few words.
+const WORDS: [(&str, &str); 4] =
+    [("--symlinks", "inside"), ("--on-abort", "keep"), ("--over-limit", "error"), ("--on-outage", "error")];
+
+/// An example for clap's `--flag <VALUE>`, as it is typed.
+pub(super) fn example(usage: &str) -> Option<String> {
+    let (flag, value) = usage.split_once(" <")?;
+    let value = value.split_once('>')?.0;
+    let word = WORDS.iter().find(|(name, _)| *name == flag);
+    let (_, example) = word.or_else(|| EXAMPLES.iter().find(|(name, _)| *name == value))?;
+    Some(format!("{flag} {example}"))
+}
