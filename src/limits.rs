@@ -375,8 +375,8 @@ pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 /// that hangs in a disk) ends with the process.
 pub const DROP_WITHIN: Duration = Duration::from_secs(1);
 /// The end of the program, beyond the time that transfers get to end by themselves (`--drain-timeout`),
-/// takes 9 s at most: its own actors stop, the service manager gets its last word, what has ended
-/// is dropped, and the log is written. A service manager is asked for that much.
+/// takes 9 s at most, and what actors that were added may take: the server's own stop, the manager gets
+/// its last word, what has ended is dropped, the log is written. The manager is asked for all of it.
 pub const END_WITHIN: Duration = SERVER_STOP_WITHIN
     .saturating_add(NOTIFY_WITHIN)
     .saturating_add(DROP_WITHIN)

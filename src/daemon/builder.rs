@@ -314,7 +314,9 @@ impl Builder {
         let mtu = match self.settings.mtu {
             Mtu::Unbounded => None,
             Mtu::OfInterface => {
-                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu).leaving_mail();
+                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
+                // (It has nothing to finish.)
+                let spec = spec.leaving_mail().stop_within(Duration::ZERO);
                 let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
                 let asking = NegotiatorStep::asking(actor.recipient());
                 Some(asking.for_option("blksize").for_option("blksize2"))

@@ -21,6 +21,7 @@ pub struct ServerHandle {
 pub(super) enum Order {
     Drain(Duration),
     Stop,
+    StopNow,
     Reload,
     Dump,
 }
@@ -33,9 +34,13 @@ pub(super) enum Stage {
     Draining {
         transfers: usize,
         within: Duration,
+        /// What actors that were added may take afterwards.
+        guests: Duration,
     },
     /// The rest is told to end.
-    Stopping,
+    Stopping {
+        guests: Duration,
+    },
     /// Nothing runs any more; as it was told to, or why not.
     Ended(Result<(), String>),
 }
@@ -55,9 +60,19 @@ impl ServerHandle {
         self.order(Order::Drain(deadline));
     }
 
-    /// Takes no further request, and ends every live transfer with ERROR 0 to its peer.
+    /// Takes no further request, and ends every live transfer with ERROR 0 to its peer. Actors that
+    /// were added have the time that their [specifications](crate::supervision::ChildSpec::stop_within)
+    /// give them, one after the other.
     pub fn stop(&self) {
         self.order(Order::Stop);
+    }
+
+    /// As [`stop`](Self::stop), and actors that were added are terminated, the one that is waited
+    /// for and those that follow. What an observer has not heard by then is counted
+    /// ([`lost_facts`](super::Server::lost_facts)). It shortens an end that has begun, too: the
+    /// program does it at the second SIGTERM or SIGINT.
+    pub fn stop_now(&self) {
+        self.order(Order::StopNow);
     }
 
     /// Calls what [`serve`](super::Server::serve) was given for it: opens the log anew. And looks

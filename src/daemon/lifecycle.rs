@@ -10,10 +10,11 @@ use actix::Addr;
 use futures_util::future::join_all;
 use slog::{error, info, warn};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, yield_now};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dump::dump;
+use super::ending::Guests;
 use super::handle::{Order, Stage};
 use super::reload::Reloads;
 use super::server::Server;
@@ -35,7 +36,10 @@ impl Server {
     /// logged if it is an error.
     ///
     /// The end takes 4 seconds ([`limits::SERVER_STOP_WITHIN`]) at most, and what the
-    /// specifications of actors that were added allow these.
+    /// specifications of actors that were added
+    /// [allow these](crate::supervision::ChildSpec::stop_within), one after the other. The log
+    /// names an actor that takes longer than a second. [`ServerHandle::stop_now`] ends the waiting
+    /// for them.
     ///
     /// # Errors
     /// [`RunError::Escalated`] says which part, and why.
@@ -46,10 +50,12 @@ impl Server {
         let log_reloads = Reloads::of_log(reload, &self.log, self.reload_failure.clone());
         let root_reloads = Reloads::of_root(self.directory.clone(), &self.log);
         let (mut draining, mut dumping) = (None, None);
-        let ended = loop {
+        let (ended, guests) = loop {
             tokio::select! {
-                failure = next_failure(&self.supervisor, &mut self.failures) => break Err(failure),
-                () = drained(&mut draining) => break Ok(()),
+                failure = next_failure(&self.supervisor, &mut self.failures) => {
+                    break (Err(failure), Guests::Awaited);
+                }
+                () = drained(&mut draining) => break (Ok(()), Guests::Awaited),
                 // (Nothing is awaited where an order is carried out: the next one may be to stop at
                 // once.)
                 order = self.orders.recv() => match order {
@@ -60,14 +66,15 @@ impl Server {
                     }
                     Some(Order::Dump) => self.dump(&mut dumping),
                     // (The server holds a sender itself: there is an order.)
-                    Some(Order::Stop) | None => break Ok(()),
+                    Some(Order::Stop) | None => break (Ok(()), Guests::Awaited),
+                    Some(Order::StopNow) => break (Ok(()), Guests::Terminated),
                 },
             }
         };
         if let Err(why) = &ended {
             error!(self.log, "giving up"; "why" => why);
         }
-        self.end(ended.clone()).await;
+        self.end(ended.clone(), guests).await;
         ended.map_err(RunError::Escalated)
     }
 
@@ -78,7 +85,7 @@ impl Server {
 
     /// Takes no further request, ends every live transfer with an ERROR to its peer, then everything else.
     pub async fn stop(&mut self) {
-        self.end(Ok(())).await;
+        self.end(Ok(()), Guests::Awaited).await;
     }
 
     /// Begins to drain, or lets it take no longer than this.
@@ -94,7 +101,7 @@ impl Server {
     /// Takes no further request, and waits until no transfer is live.
     fn all_over(&self, within: Duration) -> impl Future<Output = ()> + use<> {
         let (listeners, live_peers) = (self.listeners.clone(), Arc::clone(&self.live_peers));
-        let (log, stage) = (self.log.clone(), self.stage.clone());
+        let (log, stage, supervisor) = (self.log.clone(), self.stage.clone(), self.supervisor.clone());
         let closes = self.passed.is_empty() && !self.service.single_port;
         async move {
             let paused = join_all(listeners.iter().map(pause)).await;
@@ -102,40 +109,11 @@ impl Server {
             let transfers = live_peers.unfinished();
             info!(log, "draining: no new requests"; "transfers" => transfers,
                 "seconds" => within.as_secs_f64(), "port" => port);
-            stage.send_replace(Stage::Draining { transfers, within });
+            let guests = supervisor.guests_allowed(Duration::MAX);
+            stage.send_replace(Stage::Draining { transfers, within, guests });
             while timeout(limits::DRAIN_UNPROVEN_WITHIN, live_peers.all_over()).await.is_err() {
                 live_peers.forsake_unproven();
             }
-        }
-    }
-
-    async fn end(&mut self, how: Result<(), String>) {
-        info!(self.log, "stopping"; "transfers" => self.live_peers.unfinished());
-        self.stage.send_replace(Stage::Stopping);
-        self.workers.set_stopping();
-        self.supervisor.stop();
-        // Whoever doesn't end in time ends with its arbiter.
-        let _ = timeout(limits::SERVER_STOP_WITHIN, self.supervisor.ended()).await;
-        self.workers.end(&self.service);
-        // Actors that were added have the time that their specifications give them, and no more.
-        self.supervisor.ended().await;
-        // (An actor on this thread may still hear the last facts.)
-        yield_now().await;
-        self.passed.clear();
-        self.service.flush();
-        let counts = self.counters.tallied();
-        info!(self.log, "stopped"; "complete" => counts.complete, "failed" => counts.failed,
-            "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped,
-            "crashed" => counts.crashed, "misbehaved" => counts.misbehaved, "limited" => counts.limited,
-            "octets" => counts.octets);
-        self.tell_of_lost_facts();
-        self.stage.send_replace(Stage::Ended(how));
-    }
-
-    fn tell_of_lost_facts(&self) {
-        let lost = self.lost_facts();
-        if lost > 0 {
-            warn!(self.log, "observers did not hear all facts: an actor that hears them needs a larger mailbox, or more time to stop"; "lost" => lost);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod dump;
+mod ending;
 mod handle;
 #[cfg(feature = "program")]
 mod heart;

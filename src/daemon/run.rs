@@ -15,15 +15,20 @@ use crate::actors::arbiter_runtime;
 use crate::limits;
 use crate::settings::Settings;
 
-/// Serves until a signal ends it: SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second one stops, SIGHUP calls `reopen_log`, SIGUSR1
+/// Serves until a signal ends it: SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second one [stops at
+/// once](super::ServerHandle::stop_now), SIGHUP calls `reopen_log`, SIGUSR1
 /// [dumps](super::ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
 /// [passed](super::passed_sockets): if there are any, no other is bound.
 ///
 /// `reopen_log` is called on a thread that serves nobody, and may wait. If it fails, the log and
 /// the service manager's status say so.
 ///
-/// The end takes the time to drain and 9 seconds ([`limits::END_WITHIN`]) at most. A thread that
-/// hangs in a call to the disk, or to the service manager, is not waited for: it is left behind.
+/// The end takes the time to drain and 9 seconds ([`limits::END_WITHIN`]) at most, and what the actors
+/// of an extension may take. They stop one after the other, and each has the time that its
+/// [specification](crate::supervision::ChildSpec::stop_within) gives it (5 seconds unless it says
+/// otherwise), and a second more if it blocks its thread. The service manager is asked for the sum.
+///
+/// A thread that hangs in a call to the disk, or to the service manager, is not waited for: it is left behind.
 ///
 /// The server has threads of its own: if the one that its listeners share is blocked for 10 seconds
 /// ([`limits::SERVER_SILENCE_MAX`]), it is given up, and left behind.

@@ -177,8 +177,8 @@ impl Server {
             let listener = Listener::new(socket, service, peers, workers);
             if is_own { listener.of_own_socket() } else { listener }
         };
-        let spec = ChildSpec::permanent("listener", make).limit(restarts).leaving_mail().with_supervisor();
-        self.listeners.push(self.supervisor.start_child(spec));
+        let spec = ChildSpec::permanent("listener", make).limit(restarts).leaving_mail();
+        self.listeners.push(self.supervisor.for_owner().start_child(spec));
         self.addresses.push(address);
         self.service.observe(&Fact::Listening { address });
     }

@@ -55,20 +55,20 @@ pub(super) async fn keep_informed(
 fn words_for(stage: &Stage) -> Option<String> {
     match stage {
         Stage::Serving => None,
-        Stage::Draining { transfers, within } => {
-            let (allowed, seconds) = (allowed_us(*within), within.as_secs_f64());
+        Stage::Draining { transfers, within, guests } => {
+            let (allowed, seconds) = (allowed_us(within.saturating_add(*guests)), within.as_secs_f64());
             Some(format!("{allowed}\nSTATUS=draining: {transfers} transfers have {seconds} s to end"))
         }
-        Stage::Stopping => Some(format!("{}\nSTATUS=stopping", allowed_us(Duration::ZERO))),
+        Stage::Stopping { guests } => Some(format!("{}\nSTATUS=stopping", allowed_us(*guests))),
         Stage::Ended(Ok(())) => Some("STATUS=stopped".into()),
         Stage::Ended(Err(why)) => Some(format!("STATUS=gave up: {}", one_line(why))),
     }
 }
 
 /// Asks for time to end: the manager's own limit may be shorter than what the operator allows the
-/// transfers, and what the end takes then.
-fn allowed_us(transfers: Duration) -> String {
-    format!("EXTEND_TIMEOUT_USEC={}", (transfers + limits::END_WITHIN).as_micros())
+/// transfers, and extensions their actors, and what the end takes beside these.
+fn allowed_us(others: Duration) -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", others.saturating_add(limits::END_WITHIN).as_micros())
 }
 
 /// A line break would begin another assignment.
@@ -110,7 +110,7 @@ async fn feed_watchdog(
     };
     tokio::select! {
         () = feed => {}
-        _ = stages.wait_for(|stage| matches!(stage, Stage::Stopping | Stage::Ended(_))) => {}
+        _ = stages.wait_for(|stage| matches!(stage, Stage::Stopping { .. } | Stage::Ended(_))) => {}
     }
 }
 

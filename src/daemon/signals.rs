@@ -27,7 +27,8 @@ impl Signals {
         })
     }
 
-    /// Passes them on for ever. The first SIGTERM or SIGINT gives the transfers time to end, the second does not.
+    /// Passes them on for ever. The first SIGTERM or SIGINT gives the
+    /// transfers time to end, and then the actors that were added; the second does not.
     pub(super) async fn steer(&mut self, server: &ServerHandle, drain_timeout: Duration) -> Infallible {
         let mut draining = false;
         loop {
@@ -37,7 +38,7 @@ impl Signals {
                     it = self.interrupt.recv() => it,
                 } } => {
                     if std::mem::replace(&mut draining, true) {
-                        server.stop();
+                        server.stop_now();
                     } else {
                         server.drain(drain_timeout);
                     }

@@ -87,6 +87,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     /// seconds ([`limits::CHILD_STOP_WITHIN_DEFAULT`]) unless this says otherwise, a day
     /// ([`limits::STOP_WITHIN_MAX`]) at most.
     ///
+    /// Children stop one after the other: the end of all takes the sum of their times at most.
+    ///
     /// In this time it handles the messages that wait for it, those that still arrive included;
     /// then its [`stopping`](Actor::stopping) runs. (What a message has begun beside the mailbox,
     /// by `ctx.spawn` or a `ResponseFuture`, is not waited for: an actor that wants that answers

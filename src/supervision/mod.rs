@@ -92,6 +92,7 @@
 mod apart;
 mod caught;
 mod child_spec;
+mod ends;
 mod exit;
 mod interludes;
 mod lives;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix::dev::channel::{self, AddressReceiver, AddressSender};
 use actix::{Actor, Addr, Context};
@@ -10,11 +11,12 @@ use tokio::sync::watch;
 
 use super::apart::start_apart;
 use super::child_spec::Place;
+use super::ends::{Awaited, Ends};
 use super::interludes::Interlude;
 use super::lives::Lives;
 use super::mail::Mail;
 use super::stopper::Orders;
-use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, Tree, TreeEnd};
+use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, StopNow, Tree, TreeEnd};
 use super::{ChildReport, ChildSpec, Exit, Stopper};
 use crate::limits;
 
@@ -25,7 +27,9 @@ pub struct Supervisor {
     name: &'static str,
     tree: Addr<Tree>,
     ended: watch::Receiver<Option<Exit>>,
-    /// Children that this handle starts have arbiters of their own, unless told otherwise.
+    ends: Ends,
+    /// Children that this handle starts are guests: they have arbiters of their own, unless told
+    /// otherwise, and the end waits for them as long as their specifications say.
     starts_apart: bool,
 }
 
@@ -52,6 +56,11 @@ impl Supervisor {
         Self { starts_apart: true, ..self.clone() }
     }
 
+    /// The same supervisor, for its owner: of the children that this handle starts none is a guest.
+    pub(crate) fn for_owner(&self) -> Self {
+        Self { starts_apart: false, ..self.clone() }
+    }
+
     /// Starts a child. Its address is good at once, and messages wait for it. The children of one arbiter start in the order of the calls.
     ///
     /// A supervisor that is stopping, or has ended, starts nothing: the address is closed then.
@@ -71,7 +80,9 @@ impl Supervisor {
             Place::Own => start_apart(lives, reporter),
             Place::On(arbiter) => drop(lives.start(&arbiter, reporter)),
         };
-        let child = Child { name: spec.name, kind, stopper, stop_within: spec.stop_within };
+        let is_guest = self.starts_apart;
+        let child =
+            Child { name: spec.name, kind, stopper, stop_within: spec.stop_within, is_guest, below: None };
         self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
         address
     }
@@ -85,7 +96,14 @@ impl Supervisor {
         let (stopper, orders) = Stopper::new();
         let heard = orders.clone();
         let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
-        let child = Child { name, kind: Kind::Supervisor, stopper, stop_within: limits::STOP_WITHIN_MAX };
+        let child = Child {
+            name,
+            kind: Kind::Supervisor,
+            stopper,
+            stop_within: limits::STOP_WITHIN_MAX,
+            is_guest: self.starts_apart,
+            below: Some((supervisor.tree.downgrade(), supervisor.ends.clone())),
+        };
         self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
         supervisor
     }
@@ -94,6 +112,21 @@ impl Supervisor {
     /// ended, or the time in its specification is over and it is terminated. Then the supervisor ends. The call returns at once.
     pub fn stop(&self) {
         self.tree.do_send(Stop);
+    }
+
+    /// The same, and guests are terminated at once, also the one that is waited for.
+    pub(crate) fn stop_now(&self) {
+        self.tree.do_send(StopNow);
+    }
+
+    /// How long the guests may take to end, one after the other, if each has this time at most.
+    pub(crate) fn guests_allowed(&self, each_max: Duration) -> Duration {
+        self.ends.allowed(each_max)
+    }
+
+    /// The child that it waits for while it stops.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        self.ends.awaited()
     }
 
     /// Waits until it has ended, and its children before it: [`Exit::Normal`] if it was told to stop, [`Exit::GaveUp`] with the reason if
@@ -118,7 +151,9 @@ impl Supervisor {
         let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
         let tree = Addr::new(sender.clone());
         let (end, ended) = watch::channel(None);
-        (Self { name, tree, ended, starts_apart: false }, Seed { mailbox: (sender, receiver), end })
+        let ends = Ends::default();
+        let seed = Seed { mailbox: (sender, receiver), end, ends: ends.clone() };
+        (Self { name, tree, ended, ends, starts_apart: false }, seed)
     }
 }
 
@@ -126,12 +161,13 @@ impl Supervisor {
 struct Seed {
     mailbox: (AddressSender<Tree>, AddressReceiver<Tree>),
     end: watch::Sender<Option<Exit>>,
+    ends: Ends,
 }
 
 impl Seed {
     fn start(self, on_exit: OnExit, orders: Orders, parent: Option<Reporter>) {
         let gave_up = Arc::new(OnceLock::new());
-        let tree = Tree::new(on_exit, Arc::clone(&gave_up));
+        let tree = Tree::new(on_exit, self.ends, Arc::clone(&gave_up));
         let lives = Lives {
             mailbox: self.mailbox,
             factory: Box::new(|_| tree),

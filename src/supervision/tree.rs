@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, WeakAddr};
 use tokio::sync::watch;
 
 use super::caught::contained;
+use super::ends::{Ending, Ends, Takes};
 use super::lives::Witness;
 use super::stopper::Orders;
 use super::{ChildReport, Exit, Follows, Stopper};
@@ -22,6 +23,9 @@ pub(super) struct Tree {
     children: BTreeMap<u64, Child>,
     last_id: u64,
     stopping: bool,
+    /// Guests are not waited for.
+    at_once: bool,
+    ends: Ends,
     /// Whose end is waited for.
     awaited: Option<u64>,
     gave_up: Arc<OnceLock<String>>,
@@ -32,6 +36,10 @@ pub(super) struct Child {
     pub(super) kind: Kind,
     pub(super) stopper: Stopper,
     pub(super) stop_within: Duration,
+    /// A guest doesn't belong to the owner of the supervisor, such as a server.
+    pub(super) is_guest: bool,
+    /// What is below it, if it is a supervisor. (Weak: one that nobody needs any more ends.)
+    pub(super) below: Option<(WeakAddr<Tree>, Ends)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +63,11 @@ pub(super) struct StartChild {
 #[rtype(result = "()")]
 pub(super) struct Stop;
 
+/// The same, and guests get no time for it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StopNow;
+
 /// A child has ended for good.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -70,8 +83,9 @@ struct Ended {
 struct Overdue(u64);
 
 impl Tree {
-    pub(super) fn new(on_exit: OnExit, gave_up: Arc<OnceLock<String>>) -> Self {
-        Self { on_exit, children: BTreeMap::new(), last_id: 0, stopping: false, awaited: None, gave_up }
+    pub(super) fn new(on_exit: OnExit, ends: Ends, gave_up: Arc<OnceLock<String>>) -> Self {
+        let children = BTreeMap::new();
+        Self { on_exit, children, last_id: 0, stopping: false, at_once: false, ends, awaited: None, gave_up }
     }
 
     /// Stops the child that was started last, or the supervisor itself when there is none.
@@ -81,14 +95,33 @@ impl Tree {
             return;
         }
         self.awaited = Some(id);
-        child.stopper.stop(child.stop_within);
-        if child.kind != Kind::Supervisor {
-            ctx.notify_later(Overdue(id), child.stop_within + limits::TERMINATED_WITHIN);
+        self.ends.wait_for(id);
+        self.order(id, child, ctx);
+    }
+
+    /// Tells a child to stop. A second order can only shorten its time.
+    fn order(&self, id: u64, child: &Child, ctx: &mut Context<Self>) {
+        let ends_now = self.at_once && child.is_guest && child.kind != Kind::Supervisor;
+        let within = if ends_now { Duration::ZERO } else { child.stop_within };
+        match &child.below {
+            Some((tree, _)) => {
+                child.stopper.stop(within);
+                if self.at_once
+                    && let Some(tree) = tree.upgrade()
+                {
+                    tree.do_send(StopNow);
+                }
+            }
+            None => {
+                child.stopper.stop(within);
+                ctx.notify_later(Overdue(id), within + limits::TERMINATED_WITHIN);
+            }
         }
     }
 
     fn forget(&mut self, id: u64, ctx: &mut Context<Self>) {
         self.children.remove(&id);
+        self.ends.leave(id);
         if self.stopping {
             self.stop_next(ctx);
         }
@@ -123,6 +156,12 @@ impl Handler<StartChild> for Tree {
         }
         self.last_id += 1;
         let (id, name, kind) = (self.last_id, child.name, child.kind);
+        let takes = match &child.below {
+            Some((_, ends)) => Takes::Supervisor(ends.clone()),
+            None if child.is_guest => Takes::Guest(child.stop_within),
+            None => Takes::Own,
+        };
+        self.ends.enter(id, Ending { name, takes });
         self.children.insert(id, child);
         let (on_exit, tree) = (Arc::clone(&self.on_exit), ctx.address());
         start(Reporter { id, name, kind, orders, on_exit, tree });
@@ -134,6 +173,18 @@ impl Handler<Stop> for Tree {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+impl Handler<StopNow> for Tree {
+    type Result = ();
+
+    fn handle(&mut self, _: StopNow, ctx: &mut Self::Context) {
+        self.at_once = true;
+        match self.awaited.and_then(|id| Some((id, self.children.get(&id)?))) {
+            Some((id, child)) => self.order(id, child, ctx),
+            None => ctx.stop(),
+        }
     }
 }
 

@@ -266,6 +266,12 @@ fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
+impl Lines {
+    fn have(&self, words: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|line| line.contains(words))
+    }
+}
+
 impl slog::Drain for Lines {
     type Ok = ();
     type Err = slog::Never;
@@ -306,4 +312,73 @@ fn facts_for_which_an_observer_has_no_room_are_told_to_the_operator() {
     assert_eq!(lost_by(|| actix::Actor::start(Listens)), 0);
     // (It is gone before it begins.)
     assert_eq!(lost_by(|| actix::Context::new().address()), 1);
+}
+
+/// An actor that hears one fact for ever.
+struct Stuck;
+
+impl actix::Actor for Stuck {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Supervised for Stuck {}
+
+impl actix::Handler<Observed> for Stuck {
+    type Result = actix::AtomicResponse<Self, ()>;
+
+    fn handle(&mut self, observed: Observed, _: &mut Self::Context) -> Self::Result {
+        let hearing = async move {
+            pending::<()>().await;
+            drop(observed);
+        };
+        actix::AtomicResponse::new(Box::pin(actix::fut::wrap_future(hearing)))
+    }
+}
+
+/// (The second that passes before an actor is named can't be put forward: it lives on an arbiter of
+/// its own.)
+#[test]
+fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting() {
+    const LONG: Duration = Duration::from_secs(600);
+    let lines = Lines::default();
+    actix::System::new().block_on(async {
+        let builder = Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
+        let mut builder = builder.log(Logger::root(lines.clone(), o!()));
+        let audit = builder.start_child(ChildSpec::permanent("audit", |_| Stuck).stop_within(LONG));
+        let mut server = builder.tell(audit.recipient()).start().unwrap();
+        let group = server.supervisor().start_supervisor("group");
+        group.start_child(ChildSpec::permanent("inventory", |_| Stuck).stop_within(LONG));
+        let (handle, mut stages) = (server.handle(), server.stage.subscribe());
+        let seen = lines.clone();
+        let steering = actix::spawn(async move {
+            handle.stop();
+            let stopping = stages.wait_for(|stage| matches!(stage, Stage::Stopping { .. })).await.unwrap();
+            let Stage::Stopping { guests } = stopping.clone() else { unreachable!() };
+            drop(stopping);
+            while !seen.have("waiting for the audit to stop") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            handle.stop_now();
+            guests
+        });
+        timeout(LONG / 2, server.serve(|| Ok(()))).await.expect("nobody is waited for").unwrap();
+        // (What the registry and the listeners may take is in the server's own time.)
+        assert_eq!(steering.await.unwrap(), 2 * (LONG + limits::TERMINATED_WITHIN));
+        assert!(server.lost_facts() > 0);
+    });
+    assert!(!lines.have("waiting for the group to stop"));
+}
+
+#[test]
+fn a_server_that_is_told_to_end_now_terminates_the_actors_that_were_added() {
+    actix::System::new().block_on(async {
+        let mut builder = Stagecoach::builder().store(Memory::default());
+        let spec = ChildSpec::permanent("audit", |_| Stuck).stop_within(limits::STOP_WITHIN_MAX);
+        let audit = builder.start_child(spec);
+        let builder = builder.listen("127.0.0.1:0".parse().unwrap()).tell(audit.recipient());
+        let mut server = builder.start().unwrap();
+        server.handle().stop_now();
+        let ended = timeout(Duration::from_secs(60), server.serve(|| Ok(()))).await;
+        ended.expect("nobody is waited for").unwrap();
+    });
 }

@@ -52,7 +52,12 @@ fn a_panic_of_several_lines_is_one_status() {
 
 #[test]
 fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
-    let words = words_for(&Stage::Draining { transfers: 2, within: Duration::from_secs(600) }).unwrap();
+    let words = words_for(&Stage::Draining {
+        transfers: 2,
+        within: Duration::from_secs(600),
+        guests: Duration::ZERO,
+    })
+    .unwrap();
     let allowed = words.strip_prefix("EXTEND_TIMEOUT_USEC=").and_then(|rest| rest.split_once('\n'));
     let allowed: u64 = allowed.unwrap().0.parse().unwrap();
     assert!(allowed > 600_000_000, "{words}");
@@ -68,7 +73,7 @@ fn the_manager_is_asked_for_all_the_time_that_the_end_may_take() {
     };
     let own_actors = limits::STOP_WITHIN + limits::STOP_WITHIN;
     let end = own_actors + limits::NOTIFY_WITHIN + limits::DROP_WITHIN + limits::LOG_CLOSE_MAX;
-    let within = Duration::from_secs(7);
-    assert!(allowed(Stage::Draining { transfers: 2, within }) >= within + end);
-    assert!(allowed(Stage::Stopping) >= end);
+    let (within, guests) = (Duration::from_secs(7), Duration::from_secs(31));
+    assert!(allowed(Stage::Draining { transfers: 2, within, guests }) >= within + guests + end);
+    assert!(allowed(Stage::Stopping { guests }) >= guests + end);
 }
