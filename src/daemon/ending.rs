@@ -91,7 +91,8 @@ impl Server {
     pub(super) fn tell_of_lost_facts(&self) {
         let lost = self.lost_facts();
         if lost > 0 {
-            warn!(self.log, "observers did not hear all facts: an actor that hears them needs a larger mailbox, or more time to stop"; "lost" => lost);
+            warn!(self.log, "observers did not hear all facts: an actor that hears them needs a larger mailbox, or more time to stop";
+                "lost" => lost, "by" => self.service.losers());
         }
     }
 }

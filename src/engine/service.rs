@@ -125,6 +125,14 @@ impl Service {
         self.observers.iter().filter_map(|observer| caught(|| observer.lost()).ok()).sum()
     }
 
+    /// The observers that did not hear all, with how many facts they lost, for people.
+    pub(crate) fn losers(&self) -> String {
+        let lost = |observer: &Arc<dyn Observer>| (observer.name().to_owned(), observer.lost());
+        let losers = self.observers.iter().filter_map(|observer| caught(|| lost(observer)).ok());
+        let losers = losers.filter(|(_, lost)| *lost > 0).map(|(name, lost)| format!("{name}: {lost}"));
+        losers.collect::<Vec<_>>().join(", ")
+    }
+
     /// One that panics loses this fact; the others hear that it did.
     fn tell(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {

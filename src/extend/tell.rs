@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::{Message, Recipient, WeakRecipient};
 
 use crate::observe::{Fact, Observer, OwnedFact};
+use crate::supervision::Pauses;
 
 /// Tells an actor what happened.
 #[derive(Debug, Clone, Message)]
@@ -79,6 +80,7 @@ struct Mailbox {
 #[derive(Debug)]
 pub struct Tell {
     actor: Recipient<Observed>,
+    name: &'static str,
     mailbox: Arc<Mailbox>,
 }
 
@@ -93,7 +95,8 @@ impl Tell {
             lost: AtomicU64::new(0),
             ended: AtomicBool::new(false),
         };
-        Self { actor, mailbox: Arc::new(mailbox) }
+        let name = Pauses::of(&actor).name().unwrap_or("an actor");
+        Self { actor, name, mailbox: Arc::new(mailbox) }
     }
 }
 
@@ -110,6 +113,12 @@ impl Observer for Tell {
     /// The server has ended, and its actors before it: what waits is waiting in vain.
     fn flush(&self) {
         self.mailbox.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// What its [specification](crate::supervision::ChildSpec::permanent) calls the actor; `an actor`
+    /// if it is no permanent one.
+    fn name(&self) -> &str {
+        self.name
     }
 
     /// Facts that the actor had no room for, or did not hear before it ended.

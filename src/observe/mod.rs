@@ -144,6 +144,11 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// [`observe`](Self::observe) it must not wait.
     fn flush(&self) {}
 
+    /// What the log calls it, where it has lost facts.
+    fn name(&self) -> &str {
+        "an observer"
+    }
+
     /// Facts that it did not hear, if it counts them. The log of the server has their sum.
     fn lost(&self) -> u64 {
         0

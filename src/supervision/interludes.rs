@@ -17,7 +17,14 @@ type NextLife = Option<Instant>;
 /// The permanent actors of all trees, by their addresses, and what is known of their restart
 /// pauses. (Of the process, not of a tree: a store or a step is made of an actor's address alone.
 /// No two actors that live have the same.)
-static ENTRIES: LazyLock<Mutex<HashMap<usize, watch::Receiver<NextLife>>>> = LazyLock::new(Mutex::default);
+static ENTRIES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
+
+/// What is known of an actor.
+#[derive(Debug, Clone)]
+struct Known {
+    name: &'static str,
+    next_life: watch::Receiver<NextLife>,
+}
 
 /// One actor's entry, removed when dropped.
 #[derive(Debug)]
@@ -28,14 +35,14 @@ pub(super) struct Interlude {
 
 /// The restart pauses of an actor that is asked; none, if it is no permanent actor of a tree.
 #[derive(Debug, Clone)]
-pub(crate) struct Pauses(Option<watch::Receiver<NextLife>>);
+pub(crate) struct Pauses(Option<Known>);
 
 impl Interlude {
     /// Enters an actor, by its address.
-    pub(super) fn enter(address: &impl Hash) -> Self {
+    pub(super) fn enter(name: &'static str, address: &impl Hash) -> Self {
         let next_life = watch::Sender::new(None);
         let address = channel_of(address);
-        entries().insert(address, next_life.subscribe());
+        entries().insert(address, Known { name, next_life: next_life.subscribe() });
         Self { address, next_life }
     }
 
@@ -60,10 +67,15 @@ impl Pauses {
         Self(entries().get(&channel_of(recipient)).cloned())
     }
 
+    /// What the actor is called, if it is a permanent actor of a tree.
+    pub(crate) fn name(&self) -> Option<&'static str> {
+        self.0.as_ref().map(|known| known.name)
+    }
+
     /// Waits until the actor is in a restart pause that is too long to be waited for
     /// ([`limits::EXTENSION_RESTART_WITHIN`]); for ever if its pauses aren't known.
     pub(crate) async fn one_is_long(self) {
-        let Some(mut pausing) = self.0 else { return pending().await };
+        let Some(Known { next_life: mut pausing, .. }) = self.0 else { return pending().await };
         // (An actor that has ended for good answers the question: there is nobody.)
         while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
             let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
@@ -76,7 +88,7 @@ impl Pauses {
     }
 }
 
-fn entries() -> MutexGuard<'static, HashMap<usize, watch::Receiver<NextLife>>> {
+fn entries() -> MutexGuard<'static, HashMap<usize, Known>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

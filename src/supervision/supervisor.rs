@@ -70,7 +70,7 @@ impl Supervisor {
         let mailbox = channel::channel(spec.mailbox);
         let address = Addr::new(mailbox.0.clone());
         let restart = spec.restart.map(|restart| (spec.limit, restart));
-        let interlude = restart.is_some().then(|| Interlude::enter(&address));
+        let interlude = restart.is_some().then(|| Interlude::enter(spec.name, &address));
         let (orders_heard, mail) = (orders.clone(), spec.mail);
         let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, interlude };
         let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };

@@ -364,7 +364,9 @@ fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting(
         timeout(LONG / 2, server.serve(|| Ok(()))).await.expect("nobody is waited for").unwrap();
         // (What the registry and the listeners may take is in the server's own time.)
         assert_eq!(steering.await.unwrap(), 2 * (LONG + limits::TERMINATED_WITHIN));
-        assert!(server.lost_facts() > 0);
+        let lost = server.lost_facts();
+        assert!(lost > 0);
+        assert_eq!(server.service.losers(), format!("audit: {lost}"));
     });
     assert!(!lines.have("waiting for the group to stop"));
 }

@@ -21,15 +21,15 @@ impl Handler<Nothing> for Quiet {
 #[actix::test]
 async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
     let (known, other) = (Quiet.start(), Quiet.start());
-    let entry = Interlude::enter(&known);
-    let _others = Interlude::enter(&other);
+    let entry = Interlude::enter("actor", &known);
+    let _others = Interlude::enter("actor", &other);
     let recipient = known.clone().recipient::<Nothing>();
-    let next_life_of = |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.borrow());
+    let next_life_of = |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.next_life.borrow());
     let before = Pauses::of(&recipient).0.expect("it was entered");
-    assert_eq!(*before.borrow(), None);
+    assert_eq!(*before.next_life.borrow(), None);
     let next_life = Some(Instant::now());
     entry.set(next_life);
-    assert_eq!(*before.borrow(), next_life);
+    assert_eq!(*before.next_life.borrow(), next_life);
     assert_eq!(next_life_of(&recipient.clone()), Some(next_life));
     assert_eq!(next_life_of(&other.recipient()), Some(None));
     assert_eq!(next_life_of(&Quiet.start().recipient()), None);
