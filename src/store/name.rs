@@ -61,9 +61,57 @@ impl Name {
         }
     }
 
+    /// This name with something behind it, as `config.1`: what is not UTF-8 of it stays as it is,
+    /// which a name made of its [`Display`](fmt::Display) text would not.
+    ///
+    /// ```
+    /// use stagecoach::store::Name;
+    ///
+    /// let name = Name::from_request(b"caf\xe9")?;
+    /// assert_eq!(name.with_suffix(".1")?.as_bytes(), b"caf\xe9.1");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`Failure::Forbidden`]: the suffix has a `/`, a `\` or a control octet in it.
+    /// - [`Failure::NotFound`]: no file can have that name. A component is too long then
+    ///   ([`NAME_COMPONENT_OCTETS_MAX`]), or all of it ([`NAME_OCTETS_MAX`]), and the fault's detail
+    ///   says so, or it is one of our own temporaries'.
+    pub fn with_suffix(&self, suffix: &str) -> Result<Self, Fault> {
+        if suffix.contains(['/', '\\']) {
+            return Err(Fault::new(Failure::Forbidden, "a suffix is no directory"));
+        }
+        Self::made_of(&[self.as_bytes(), suffix.as_bytes()].concat())
+    }
+
+    /// This name below a directory: `config` below `boards/7` is `boards/7/config`. What is not
+    /// UTF-8 of either stays as it is.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`]: it is too long in all ([`NAME_OCTETS_MAX`]), and the fault's detail
+    /// says so.
+    pub fn below(&self, directory: &Self) -> Result<Self, Fault> {
+        Self::made_of(&[directory.as_bytes(), b"/", self.as_bytes()].concat())
+    }
+
+    /// A name that an extension makes of others.
+    fn made_of(octets: &[u8]) -> Result<Self, Fault> {
+        if octets.len() > NAME_OCTETS_MAX {
+            let why = format_args!("a name of {} octets: {NAME_OCTETS_MAX} is the most", octets.len());
+            return Err(Fault::new(Failure::NotFound, why));
+        }
+        let longest = octets.split(|octet| *octet == b'/').map(<[u8]>::len).max().unwrap_or(0);
+        if longest > NAME_COMPONENT_OCTETS_MAX {
+            let most = NAME_COMPONENT_OCTETS_MAX;
+            let why = format_args!("a file's or directory's name of {longest} octets: {most} is the most");
+            return Err(Fault::new(Failure::NotFound, why));
+        }
+        Self::from_request(octets)
+    }
+
     /// The name of what a listing of `directory` (the root, if that is `None`) calls `component`;
     /// `None` if no request can ask for it.
-    pub(super) fn below(directory: Option<&Self>, component: &[u8]) -> Option<Self> {
+    pub(super) fn listed(directory: Option<&Self>, component: &[u8]) -> Option<Self> {
         // (Read as a request, either of them would be more than one component.)
         if component.iter().any(|octet| matches!(octet, b'/' | b'\\')) {
             return None;
@@ -143,7 +191,8 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
     Ok(name)
 }
 
-/// For logs: what isn't printable ASCII is escaped, as a [`Text`](crate::wire::Text) is (MAL-08).
+/// For logs, and not to make other names of ([`Name::with_suffix`] and [`Name::below`] do that):
+/// octets other than printable ASCII are escaped, as in a [`Text`](crate::wire::Text) (MAL-08).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escaped(&self.0, f)

@@ -85,7 +85,7 @@ impl Listing {
     /// `None`: a client can't ask for it.
     fn listed(&self, entry: &DirEntry) -> Option<Listed> {
         let component = entry.file_name().to_bytes();
-        let name = Name::below(self.directory.as_ref(), component)?;
+        let name = Name::listed(self.directory.as_ref(), component)?;
         let here = self.entries.fd().ok()?;
         let is_directory = match file_type(here, component, entry.file_type()) {
             FileType::RegularFile => false,

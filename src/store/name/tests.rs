@@ -160,6 +160,31 @@ fn the_parts_of_a_name_are_told_apart() {
     assert_eq!(Name::from_request(b"c").unwrap().parents().count(), 0);
 }
 
+#[test]
+fn a_name_made_of_another_keeps_what_is_not_utf_8() {
+    let name = Name::from_request(b"caf\xe9/menu").unwrap();
+    assert_eq!(name.with_suffix(".1").unwrap().as_bytes(), b"caf\xe9/menu.1");
+    let home = Name::from_request(b"\xff/7").unwrap();
+    assert_eq!(name.below(&home).unwrap().as_bytes(), b"\xff/7/caf\xe9/menu");
+}
+
+#[test]
+fn a_name_made_of_another_is_checked_and_says_what_is_too_long() {
+    let long = Name::from_request(&[b'a'; NAME_COMPONENT_OCTETS_MAX - 1]).unwrap();
+    assert!(long.with_suffix("1").is_ok());
+    let fault = long.with_suffix(".1").unwrap_err();
+    assert_eq!(fault.failure, Failure::NotFound);
+    assert_eq!(fault.detail.as_deref(), Some("a file's or directory's name of 256 octets: 255 is the most"));
+    let deep = Name::from_request(&b"ab/".repeat(1365)[..4094]).unwrap();
+    let fault = long.below(&deep).unwrap_err();
+    assert_eq!(fault.failure, Failure::NotFound);
+    assert!(fault.detail.unwrap().contains("4349 octets: 4095 is the most"));
+    for hostile in ["/..", "/../../x", "\\..", "/1"] {
+        assert_eq!(long.with_suffix(hostile).unwrap_err().failure, Failure::Forbidden, "{hostile}");
+    }
+    assert_eq!(long.with_suffix("\n").unwrap_err().failure, Failure::Forbidden);
+}
+
 /// Octets of which hostile names are made, mixed with any others.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
