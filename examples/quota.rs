@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecoach::cli;
 use stagecoach::error::Fault;
-use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink};
+use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink, SinkEnd};
 use stagecoach::wire::ErrorCode;
 
 /// What one client may still upload.
@@ -34,12 +34,25 @@ impl Quota {
         *used += octets;
         Ok(())
     }
+
+    /// What an upload has taken of which nothing is left.
+    fn give_back(&self, octets: u64) {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = used.get_mut(&self.client) {
+            *used = used.saturating_sub(octets);
+        }
+    }
 }
 
 impl Layer for Quota {
     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-        let quota = self.clone();
-        Ok(Box::new(CheckedSink::new(sink, move |octets| quota.take(octets.len() as u64))))
+        let (taking, giving_back) = (self.clone(), self.clone());
+        let sink = CheckedSink::new(sink, move |octets| taking.take(octets.len() as u64));
+        Ok(Box::new(sink.at_end(move |end, octets| {
+            if end == SinkEnd::Dropped {
+                giving_back.give_back(octets);
+            }
+        })))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::raw::{Client, ack, data, rrq, wrq};
+use common::raw::{Client, Packet, ack, data, rrq, wrq};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
@@ -231,9 +231,25 @@ impl Whole {
     /// Waits until its log has these words.
     fn logs(&self, words: &str) {
         let until = Instant::now() + Duration::from_secs(10);
-        while !std::fs::read_to_string(&self.log).unwrap_or_default().contains(words) {
-            assert!(Instant::now() < until, "its log never says {words:?}");
+        loop {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            if log.contains(words) {
+                return;
+            }
+            assert!(Instant::now() < until, "its log never says {words:?}: {log}");
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Writes a file of one block.
+    fn put(&self, name: &str, content: &[u8]) -> Result<(), String> {
+        let mut client = Client::to(self.address);
+        client.send(&wrq(name, "octet", &[]));
+        client.expect_ack(0);
+        client.send(&data(1, content));
+        match client.next() {
+            Packet::Ack { block: 1, .. } => Ok(()),
+            other => Err(format!("{other:?}")),
         }
     }
 
@@ -263,6 +279,8 @@ fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_mo
     }
     client.send(&data(3, &[7; 500]));
     assert_eq!(client.expect_error(3), "0 of your 1500 octets are used");
+    // (The refused upload has left nothing, and has taken nothing.)
+    whole.put("small", &[7; 500]).unwrap();
     let mut reader = Client::to(whole.address);
     reader.send(&rrq("image", "octet", &[("blksize", "512")]));
     reader.expect_oack();

@@ -19,22 +19,27 @@ use crate::error::Fault;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use stagecoach::Stagecoach;
 /// use stagecoach::error::Fault;
-/// use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink};
+/// use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink, SinkEnd};
 /// use stagecoach::wire::ErrorCode;
 ///
-/// /// Octets that may still be uploaded.
+/// /// Octets that may still be uploaded. An upload that leaves nothing has taken none.
 /// #[derive(Debug, Clone)]
 /// struct Quota(Arc<AtomicU64>);
 ///
 /// impl Layer for Quota {
 ///     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-///         let left = Arc::clone(&self.0);
-///         Ok(Box::new(CheckedSink::new(sink, move |octets| {
+///         let (left, given_back) = (Arc::clone(&self.0), Arc::clone(&self.0));
+///         let sink = CheckedSink::new(sink, move |octets| {
 ///             let less = |left: u64| left.checked_sub(octets.len() as u64);
 ///             let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
 ///             // The client reads this text.
 ///             taken.map_err(|_| Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up"))?;
 ///             Ok(())
+///         });
+///         Ok(Box::new(sink.at_end(move |end, octets| {
+///             if end == SinkEnd::Dropped {
+///                 given_back.fetch_add(octets, Ordering::Relaxed);
+///             }
 ///         })))
 ///     }
 /// }
@@ -207,6 +212,43 @@ where
 pub struct CheckedSink<F> {
     sink: Box<dyn Sink>,
     check: F,
+    // (Dropped last: nothing is left of the upload then.)
+    at_end: AtEnd,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SinkEnd {
+    /// The file is there.
+    Published,
+    /// It broke off, and is kept as [`Sink::publish_partial`] says.
+    Partial,
+    /// Nothing is left: it broke off, or was refused, or could not be published.
+    Dropped,
+}
+
+type Hear = Box<dyn FnOnce(SinkEnd, u64) + Send>;
+
+/// Who hears of an upload's end, and how many octets it had then.
+#[derive(Default)]
+struct AtEnd {
+    hear: Option<Hear>,
+    octets: u64,
+}
+
+impl AtEnd {
+    fn is(&mut self, end: SinkEnd) {
+        if let Some(hear) = self.hear.take() {
+            hear(end, self.octets);
+        }
+    }
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        self.is(SinkEnd::Dropped);
+    }
 }
 
 impl<F> CheckedSink<F>
@@ -216,7 +258,16 @@ where
     /// `sink`, of which `check` gets each piece first, on a thread that may wait.
     #[must_use]
     pub fn new(sink: Box<dyn Sink>, check: F) -> Self {
-        Self { sink, check }
+        Self { sink, check, at_end: AtEnd::default() }
+    }
+
+    /// Has `hear` be told once what became of the upload, and how many octets the check let pass:
+    /// what was counted of an upload that is [`Dropped`](SinkEnd::Dropped) can be given back. It is
+    /// called on a thread that may wait, also while a panic unwinds: it must not panic.
+    #[must_use]
+    pub fn at_end(mut self, hear: impl FnOnce(SinkEnd, u64) + Send + 'static) -> Self {
+        self.at_end.hear = Some(Box::new(hear));
+        self
     }
 }
 
@@ -236,14 +287,21 @@ where
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
         (self.check)(octets)?;
+        self.at_end.octets += octets.len() as u64;
         self.sink.write(octets)
     }
 
     fn publish(self: Box<Self>) -> Result<(), Fault> {
-        self.sink.publish()
+        let Self { sink, mut at_end, .. } = *self;
+        sink.publish()?;
+        at_end.is(SinkEnd::Published);
+        Ok(())
     }
 
     fn publish_partial(self: Box<Self>) -> Result<String, Fault> {
-        self.sink.publish_partial()
+        let Self { sink, mut at_end, .. } = *self;
+        let path = sink.publish_partial()?;
+        at_end.is(SinkEnd::Partial);
+        Ok(path)
     }
 }

@@ -28,7 +28,7 @@ pub use self::directory::{
 };
 pub use self::errno::io_fault;
 pub use self::fixed::Fixed;
-pub use self::layer::{CheckedSink, Inspected, Layer, Layered};
+pub use self::layer::{CheckedSink, Inspected, Layer, Layered, SinkEnd};
 pub use self::memory::{Memory, MemoryOptions};
 pub use self::name::{Name, PARTIAL_SUFFIX};
 use crate::error::{Failure, Fault};
