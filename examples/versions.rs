@@ -1,20 +1,22 @@
-//! The whole program `stagecoach`, which keeps each file that an upload replaces, as NAME.TIME:
-//! `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag that stagecoach
-//! has.
+//! The whole program `stagecoach`, which keeps each file that an upload replaces, as NAME.1,
+//! NAME.2 and so on: `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag
+//! that stagecoach has. If the old file can't be kept, the upload is refused.
 //!
 //! The file is renamed right before the new one takes its name: in between there is none of that
-//! name, and the new file has the permissions of one that replaces nothing. (A second, hard link
-//! would not do: an upload replaces no file that has several names.)
+//! name, and the new file has the permissions of one that replaces nothing.
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stagecoach::cli;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::store::{Directory, Layer, Layered, Name, Sink, Store};
 
-/// In front of this store.
+const VERSIONS_MAX: u32 = 1000;
+
+/// Files are published one at a time: what one upload has published, the next one keeps.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[derive(Debug)]
 struct Versions(Arc<dyn Store>);
 
@@ -31,24 +33,19 @@ struct Upload {
     sink: Box<dyn Sink>,
 }
 
-/// Renames what is there under the name, if anything is, and returns what it is called now.
+/// Renames what is there, if anything is, to the first of NAME.1, NAME.2 ... that is free, and
+/// returns that. (A rename never replaces a file.)
 fn keep(directory: &Directory, name: &Name) -> Result<Option<Name>, Fault> {
-    let old = match directory.open(name) {
-        Ok(old) => old,
-        Err(fault) if fault.failure == Failure::NotFound => return Ok(None),
-        Err(fault) => return Err(fault),
-    };
-    let modified = old.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let mut version = [name.as_bytes(), format!(".{seconds}").as_bytes()].concat();
-    loop {
-        let kept = Name::from_request(&version)?;
-        match directory.rename(name, &kept) {
-            // One that was replaced in the same second.
-            Err(fault) if fault.failure == Failure::Exists => version.push(b'+'),
-            renamed => return renamed.map(|()| Some(kept)),
+    for number in 1..=VERSIONS_MAX {
+        let version = name.with_suffix(&format!(".{number}"))?;
+        match directory.rename(name, &version) {
+            Ok(()) => return Ok(Some(version)),
+            Err(fault) if fault.failure == Failure::NotFound => return Ok(None),
+            Err(fault) if fault.failure == Failure::Exists => {}
+            Err(fault) => return Err(fault),
         }
     }
+    Err(Failure::Exists.into())
 }
 
 impl Sink for Upload {
@@ -60,6 +57,7 @@ impl Sink for Upload {
     }
     fn publish(self: Box<Self>) -> Result<(), Fault> {
         let Self { name, store, sink } = *self;
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = store.as_directory().ok_or(Failure::Internal)?;
         let kept = keep(directory, &name)?;
         sink.publish().inspect_err(|_| {

@@ -293,26 +293,33 @@ fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_mo
 }
 
 #[test]
-fn versions_keeps_what_an_upload_replaces() {
-    let root = directory(&[("config", b"old")]);
-    let changed = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let old = std::fs::File::options().write(true).open(root.path().join("config")).unwrap();
-    old.set_modified(changed).unwrap();
-    let inode = old.metadata().unwrap().ino();
+fn versions_keeps_each_of_four_files_that_uploads_replace_one_after_the_other() {
+    let root = directory(&[("config", b"0")]);
+    let inode = std::fs::metadata(root.path().join("config")).unwrap().ino();
     let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
-    for (name, content) in [("config", &b"new"[..]), ("another", b"first")] {
-        let mut client = Client::to(whole.address);
-        client.send(&wrq(name, "octet", &[]));
-        client.expect_ack(0);
-        client.send(&data(1, content));
-        client.expect_ack(1);
-        assert_eq!(std::fs::read(root.path().join(name)).unwrap(), content);
+    for content in [b"1", b"2", b"3", b"4"] {
+        whole.put("config", content).unwrap();
+        assert_eq!(std::fs::read(root.path().join("config")).unwrap(), content);
     }
-    let version = root.path().join("config.1000000000");
-    assert_eq!(std::fs::read(&version).unwrap(), b"old");
-    assert_eq!(std::fs::metadata(&version).unwrap().ino(), inode, "nothing is copied");
+    whole.put("another", b"first").unwrap();
+    for (version, content) in [("config.1", b"0"), ("config.2", b"1"), ("config.3", b"2"), ("config.4", b"3")]
+    {
+        assert_eq!(std::fs::read(root.path().join(version)).unwrap(), content, "{version}");
+    }
+    let kept = std::fs::metadata(root.path().join("config.1")).unwrap().ino();
+    assert_eq!(kept, inode, "nothing is copied");
     // (The log, and these.)
-    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 4);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 7);
+}
+
+#[test]
+fn versions_refuses_an_upload_if_the_old_file_can_not_be_kept() {
+    let long = "a".repeat(254);
+    let root = directory(&[(&long, b"old")]);
+    let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
+    whole.put(&long, b"new").unwrap_err();
+    whole.logs("256 octets: 255 is the most");
+    assert_eq!(std::fs::read(root.path().join(&long)).unwrap(), b"old");
 }
 
 #[test]
