@@ -253,6 +253,15 @@ impl Whole {
         }
     }
 
+    /// Reads a file of one block.
+    fn get(&self, name: &str) -> Vec<u8> {
+        let mut client = Client::to(self.address);
+        client.send(&rrq(name, "octet", &[]));
+        let octets = client.expect_data(1);
+        client.send(&ack(1));
+        octets
+    }
+
     fn terminate(&self) {
         signal::kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     }
@@ -320,6 +329,60 @@ fn versions_refuses_an_upload_if_the_old_file_can_not_be_kept() {
     whole.put(&long, b"new").unwrap_err();
     whole.logs("256 octets: 255 is the most");
     assert_eq!(std::fs::read(root.path().join(&long)).unwrap(), b"old");
+}
+
+/// Takes connections, keeps what is sent, and answers by the end of the connection.
+fn collector() -> (SocketAddr, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (told, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut line = String::new();
+            BufReader::new(stream.unwrap()).read_line(&mut line).unwrap();
+            if told.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (address, lines)
+}
+
+#[test]
+fn inventory_reports_all_that_happened_before_it_ends() {
+    let root = directory(&[("image", b"kernel")]);
+    let (address, lines) = collector();
+    let variables = [("INVENTORY", &*address.to_string())];
+    let mut whole = Whole::start("inventory", root.path(), &[], &variables);
+    for _ in 0..20 {
+        assert_eq!(whole.get("image"), b"kernel");
+    }
+    whole.terminate();
+    assert!(whole.child.wait().unwrap().success());
+    let reported: Vec<String> = lines.try_iter().collect();
+    assert_eq!(reported.len(), 20, "{reported:?}");
+    assert!(reported[0].contains(r#""name":"image","octets":6"#), "{reported:?}");
+}
+
+#[test]
+fn an_extension_that_waits_at_the_end_is_named_and_a_second_signal_ends_it() {
+    let root = directory(&[("image", b"kernel")]);
+    // (It takes connections, and nobody closes them.)
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let variables = [("INVENTORY", &*silent.local_addr().unwrap().to_string())];
+    let mut whole = Whole::start("inventory", root.path(), &[], &variables);
+    for _ in 0..3 {
+        assert_eq!(whole.get("image"), b"kernel");
+    }
+    whole.terminate();
+    whole.logs("waiting for the inventory to stop");
+    let begun = Instant::now();
+    whole.terminate();
+    assert!(whole.child.wait().unwrap().success());
+    // (It has thirty seconds to stop.)
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    whole.logs("observers did not hear all facts");
+    whole.logs(r#"lost: 3, by: "inventory: 3""#);
 }
 
 #[test]

@@ -168,6 +168,47 @@ fn what_waits_for_one_that_blocks_its_thread_at_the_end_is_counted_as_lost() {
     assert_eq!((heard, lost), (1, told as u64));
 }
 
+/// Begins a report with each fact, and takes the next one meanwhile.
+struct Hasty;
+
+impl Actor for Hasty {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Hasty {}
+
+impl Handler<Observed> for Hasty {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, observed: Observed, _: &mut Self::Context) -> Self::Result {
+        let reporting = async move {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            drop(observed);
+        };
+        Box::pin(reporting.into_actor(self))
+    }
+}
+
+#[test]
+fn what_one_has_begun_and_not_finished_when_it_ends_is_counted_if_the_future_owns_the_fact() {
+    let told = Arc::<Mutex<u64>>::default();
+    let tells = Arc::clone(&told);
+    let (tell, teller) = std::sync::mpsc::channel();
+    let served = Extended::start(move |mut builder| {
+        let hasty = builder.start_child(ChildSpec::permanent("hasty", |_| Hasty).mailbox(1000));
+        let hasty = Arc::new(Tell::new(hasty.recipient()));
+        tell.send(Arc::clone(&hasty)).unwrap();
+        builder.shared_observer(hasty).on_fact(move |_| *tells.lock().unwrap() += 1)
+    });
+    for _ in 0..10 {
+        served.still_serves();
+    }
+    served.settle();
+    drop(served);
+    assert!(*told.lock().unwrap() >= 10);
+    assert_eq!(teller.recv().unwrap().lost(), *told.lock().unwrap());
+}
+
 #[test]
 fn one_that_is_called_and_panics_loses_that_fact_and_the_others_hear_both() {
     #[derive(Debug)]

@@ -204,7 +204,8 @@ impl Builder {
         self
     }
 
-    /// Tells this observer what happens.
+    /// Tells this observer what happens. It is called, and must not wait: one that waits is an actor
+    /// ([`tell`](Self::tell)).
     pub fn observer(self, observer: impl Observer) -> Self {
         self.shared_observer(Arc::new(observer))
     }
@@ -220,7 +221,10 @@ impl Builder {
         self
     }
 
-    /// Tells this actor what happens.
+    /// Tells this actor what happens. A handler that waits returns
+    /// [`AtomicResponse`](actix::AtomicResponse): it takes one message after the other, and all are
+    /// waited for. What `ResponseFuture`, `ResponseActFuture` or `ctx.spawn` have begun is dropped at
+    /// the end, and not counted (unless the future owns the [`Observed`]).
     pub fn tell(self, actor: Recipient<Observed>) -> Self {
         self.observer(Tell::new(actor))
     }

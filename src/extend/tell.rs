@@ -8,7 +8,8 @@ use actix::{Message, Recipient, WeakRecipient};
 use crate::observe::{Fact, Observer, OwnedFact};
 use crate::supervision::Pauses;
 
-/// Tells an actor what happened.
+/// Tells an actor what happened. It counts as heard when it is dropped, and as lost if the actor has
+/// ended by then: a handler that returns a future has the future own it.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Observed {
@@ -44,6 +45,11 @@ struct Mailbox {
 /// mailbox is lost to it, and counted. So is what still waits when the actor has ended; a child of
 /// the server's tree handles its mail [before it
 /// stops](crate::supervision::ChildSpec::stop_within).
+///
+/// A handler that waits returns [`AtomicResponse`](actix::AtomicResponse): it takes one message
+/// after the other, and all are waited for. What `ResponseFuture`, `ResponseActFuture` or
+/// `ctx.spawn` have begun is dropped at the end, and not counted, unless the future owns the
+/// [`Observed`].
 ///
 /// ```
 /// use actix::prelude::*;

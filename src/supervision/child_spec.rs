@@ -91,7 +91,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     ///
     /// In this time it handles the messages that wait for it, those that still arrive included;
     /// then its [`stopping`](Actor::stopping) runs. (What a message has begun beside the mailbox,
-    /// by `ctx.spawn` or a `ResponseFuture`, is not waited for: an actor that wants that answers
+    /// by `ctx.spawn`, a `ResponseFuture` or a `ResponseActFuture`, is not waited for: an
+    /// [`AtomicResponse`](actix::AtomicResponse) is. An actor that wants the others to be answers
     /// [`Running::Continue`](actix::Running::Continue), and calls `ctx.stop()` when it has
     /// finished.) An order that arrives in a restart pause ends the pause; a panic after the order
     /// is not followed by another life.
