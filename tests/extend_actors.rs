@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use bytes::Bytes;
 use common::extended::{Extended, FILE};
-use common::raw::{Client, Packet, ack, rrq};
+use common::raw::{Client, Packet, ack, rrq, wrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
 use stagecoach::extend::{
@@ -391,4 +391,23 @@ fn what_the_builder_was_told_holds_in_whatever_order_it_was_told() {
         assert_ne!(server.addresses()[0].port(), 9069);
         server.stop().await;
     });
+}
+
+#[test]
+fn an_extension_reads_and_changes_the_settings_and_gets_the_server_when_it_has_started() {
+    let (tell, told) = mpsc::channel();
+    let served = Extended::start(move |mut builder| {
+        let was_read_only = std::mem::replace(&mut builder.settings_mut().read_only, true);
+        let told_log = builder.logger().clone();
+        slog::info!(told_log, "extended");
+        builder.on_start(move |server| {
+            tell.send((was_read_only, server.addresses()[0], server.handle())).unwrap();
+        })
+    });
+    let (was_read_only, address, handle) = told.recv().unwrap();
+    assert_eq!((was_read_only, address), (false, served.address));
+    let client = served.client();
+    client.send(&wrq("new", "octet", &[]));
+    assert!(matches!(client.receive(Duration::from_secs(10)), Some((Packet::Error { code: 2, .. }, _))));
+    end(&handle);
 }

@@ -7,6 +7,7 @@ mod exchange;
 mod get;
 mod hints;
 mod log;
+mod program;
 mod put;
 mod serve;
 mod values;
@@ -21,6 +22,7 @@ use structopt::clap::{self, AppSettings, ErrorKind};
 
 use self::bench::Bench;
 use self::get::Get;
+pub use self::program::Program;
 use self::put::Put;
 use self::serve::Serve;
 use crate::daemon::Builder;
@@ -101,10 +103,13 @@ pub fn main() -> ExitCode {
 
 /// Runs the program with `args` (its own name first), extended: with all of its flags, verbs, log,
 /// signals and exit codes. A server is put together as the flags say; what `extend` adds to it is
-/// asked too. A program with flags of its own takes them out of `args`.
+/// asked too. A program with flags of its own takes them out of `args`; [`Program`] has them in
+/// `--help`, and the program's own name and version.
 ///
 /// `extend` is called inside of the server's actix `System`, on a thread of the server's: actors
-/// may be started there.
+/// may be started there. The builder has the settings that the flags say
+/// ([`settings_mut`](Builder::settings_mut)) and the program's log ([`logger`](Builder::logger)); what
+/// wants the running server has it by [`on_start`](Builder::on_start).
 ///
 /// It needs the feature `program`, which is on by default.
 ///
@@ -126,11 +131,15 @@ pub fn main_extended(
     args: impl IntoIterator<Item = OsString>,
     extend: impl FnOnce(Builder) -> Builder + Send + 'static,
 ) -> ExitCode {
-    ExitCode::from(run(&args.into_iter().collect::<Vec<_>>(), extend) as u8)
+    Program::stagecoach().main(args, extend)
 }
 
-fn run(args: &[OsString], extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Exit {
-    match parse(args) {
+fn run(
+    program: &Program,
+    args: &[OsString],
+    extend: impl FnOnce(Builder) -> Builder + Send + 'static,
+) -> Exit {
+    match parse(program, args) {
         Ok(Cli { verb: Some(Verb::Get(get)), .. }) => get.run(),
         Ok(Cli { verb: Some(Verb::Put(put)), .. }) => put.run(),
         Ok(Cli { verb: Some(Verb::Bench(bench)), .. }) => bench.run(),
@@ -153,9 +162,9 @@ enum Refusal {
     Wrong(String),
 }
 
-fn parse(args: &[OsString]) -> Result<Cli, Refusal> {
+fn parse(program: &Program, args: &[OsString]) -> Result<Cli, Refusal> {
     let verb = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| VERBS.contains(arg));
-    let matches = Cli::clap().get_matches_from_safe(args).map_err(|error| match error.kind {
+    let matches = program.matches(args).map_err(|error| match error.kind {
         // (clap has written the version itself.)
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
         _ => Refusal::Wrong(sentence(&error, verb)),
@@ -234,13 +243,13 @@ fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Resul
 
 /// Says what is wrong with the command line.
 fn usage_error(sentence: &str) -> Exit {
-    complain(&format!("{} (see stagecoach --help)", sentence.trim_end_matches('.')));
+    complain(&format!("{} (see {} --help)", sentence.trim_end_matches('.'), program::name()));
     Exit::Usage
 }
 
 /// Says on stderr why the program ends. If nobody reads it, the exit code remains.
 fn complain(sentence: &str) {
-    let _ = writeln!(io::stderr(), "stagecoach: {sentence}");
+    let _ = writeln!(io::stderr(), "{}: {sentence}", program::name());
 }
 
 #[cfg(test)]

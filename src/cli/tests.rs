@@ -3,7 +3,7 @@ use super::*;
 fn refusal(flags: &str) -> Refusal {
     let args: Vec<OsString> =
         ["stagecoach"].into_iter().chain(flags.split_whitespace()).map(Into::into).collect();
-    parse(&args).map(|_| ()).expect_err(flags)
+    parse(&Program::stagecoach(), &args).map(|_| ()).expect_err(flags)
 }
 
 #[test]
@@ -127,7 +127,20 @@ fn of_a_flag_that_is_typed_twice_the_last_counts() {
     for (flags, port) in [("--port 0 -p 1", 1), ("-p 1 --port 0", 0), ("-p=7 -p8 --port=9", 9)] {
         let args: Vec<OsString> =
             ["stagecoach"].into_iter().chain(flags.split_whitespace()).map(Into::into).collect();
-        let cli = parse(&args).expect(flags);
+        let cli = parse(&Program::stagecoach(), &args).expect(flags);
         assert_eq!(cli.serve.settings().expect(flags).listen.port, port, "{flags}");
     }
+}
+
+#[test]
+fn a_program_made_of_this_one_shows_its_own_name_version_and_flags() {
+    let program =
+        Program::new("boards", "7.1").about("Serves boards.").help("OF BOARDS:\n    --polite    Say please");
+    let Err(Refusal::Shown(help)) = parse(&program, &["boards".into(), "--help".into()]).map(drop) else {
+        panic!()
+    };
+    assert!(help.starts_with("boards 7.1\nServes boards.\n"), "{help}");
+    assert!(help.contains("boards [OPTIONS]") && help.contains("--single-port"), "{help}");
+    let (polite, codes) = (help.find("    --polite    Say please"), help.find("EXIT CODES:"));
+    assert!(polite.is_some() && polite < codes, "{help}");
 }

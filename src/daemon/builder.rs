@@ -1,7 +1,5 @@
 //! How a program puts a server together.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Recipient};
-use slog::{Drain, Logger, o};
+use slog::{Logger, o};
 
+use super::extensions::{Extensions, HearStart, Wraps, service};
 use super::root::Root;
 use super::server::{Capacity, Server};
 use super::startup::{log_root, log_serving, sweep, warn_of_root};
 use super::{StartError, sockets};
-use crate::actors::Service;
 use crate::extend::{
     Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
     Routing, Served, Tell,
@@ -23,7 +21,6 @@ use crate::extend::{
 use crate::limits;
 use crate::net::Mtu;
 use crate::observe::{Fact, LogObserver, Observer};
-use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::{Directory, Store};
 use crate::supervision::ChildSpec;
@@ -78,28 +75,9 @@ pub struct Builder {
     store: Option<Arc<dyn Store>>,
     wraps: Wraps,
     extensions: Extensions,
+    hear_start: HearStart,
     root: Option<Root>,
     log: Logger,
-}
-
-#[derive(Debug, Default)]
-struct Extensions {
-    routes: Vec<RouteStep>,
-    negotiators: Vec<NegotiatorStep>,
-    opcodes: BTreeMap<u16, OpcodeStep>,
-    observers: Vec<Arc<dyn Observer>>,
-}
-
-/// What stands in front of the store.
-#[derive(Default)]
-struct Wraps(Vec<Wrap>);
-
-type Wrap = Box<dyn Fn(&Asked<'_>, Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
-
-impl fmt::Debug for Wraps {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} wraps", self.0.len())
-    }
 }
 
 /// Where files are.
@@ -119,6 +97,7 @@ impl Builder {
             store: None,
             wraps: Wraps::default(),
             extensions: Extensions::default(),
+            hear_start: HearStart::default(),
             root: None,
             log: Logger::root(slog::Discard, o!()),
         }
@@ -127,6 +106,23 @@ impl Builder {
     /// Everything that the program `stagecoach` has a flag for.
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// The settings, to be read and changed before the start. An extension of the program finds
+    /// there what its flags say.
+    ///
+    /// ```
+    /// use stagecoach::daemon::Builder;
+    ///
+    /// fn extend(mut builder: Builder) -> Builder {
+    ///     let root = builder.settings_mut().root.clone();
+    ///     builder.settings_mut().read_only = true;
+    ///     slog::info!(builder.logger(), "firmware is read only"; "root" => %root.display());
+    ///     builder
+    /// }
+    /// ```
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
     }
 
     /// The directory that is served.
@@ -259,6 +255,29 @@ impl Builder {
         self.settings.drain_timeout
     }
 
+    /// Calls this when the server has started, before [`start`](Self::start) returns it: with it, an
+    /// extension of the program has the server's [handle](Server::handle), its
+    /// [registry](Server::registry) and its [addresses](Server::addresses). (Counters that it can
+    /// keep are an [`Arc<Counters>`](crate::observe::Counters), which is an
+    /// [observer](Self::shared_observer).) It is called on the thread of the listeners: it must not
+    /// wait. In a [kit](Self::kit) there is no server, and nothing is called.
+    ///
+    /// ```
+    /// use stagecoach::Stagecoach;
+    ///
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let builder = Stagecoach::builder().on_start(move |server| drop(tell.send(server.handle())));
+    /// ```
+    pub fn on_start(mut self, hear: impl FnOnce(&Server) + Send + Sync + 'static) -> Self {
+        self.hear_start.0.push(Box::new(hear));
+        self
+    }
+
+    /// Where the server's log goes; nowhere, unless it was said.
+    pub fn logger(&self) -> &Logger {
+        &self.log
+    }
+
     /// Where the server's log goes.
     pub fn log(self, log: Logger) -> Self {
         Self { log, ..self }
@@ -279,7 +298,7 @@ impl Builder {
         // (From here on whatever fails ends what was started.)
         self.add_built_in_negotiators();
         self.add_wraps(&store);
-        let Self { settings, mut extensions, root, log, .. } = self;
+        let Self { settings, mut extensions, hear_start, root, log, .. } = self;
         extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
         let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
         let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
@@ -290,6 +309,7 @@ impl Builder {
         if let Some(directory) = directory.filter(|_| !read_only) {
             sweep(directory, log);
         }
+        hear_start.0.into_iter().for_each(|hear| hear(&server));
         Ok(server)
     }
 
@@ -354,36 +374,6 @@ impl Builder {
         let directory = Directory::open(root, self.settings.directory)?;
         let directory = Arc::new(directory.telling(move |change| log_root(&log, change)));
         Ok(Opened { store: Arc::<Directory>::clone(&directory), directory: Some(directory) })
-    }
-}
-
-fn service(settings: Settings, store: Arc<dyn Store>, extensions: Extensions, log: &Logger) -> Service {
-    let Extensions { routes, negotiators, opcodes, observers } = extensions;
-    Service {
-        store,
-        routes,
-        negotiators,
-        opcodes,
-        observers,
-        rules: Rules {
-            read_only: settings.read_only,
-            strict: settings.strict,
-            answer_broadcast: settings.answer_broadcast,
-        },
-        access: settings.access,
-        over_limit: settings.over_limit,
-        on_outage: settings.on_outage,
-        offer: settings.offer,
-        windows: Arc::default(),
-        timeouts: settings.timeouts,
-        on_abort: settings.on_abort,
-        single_port: settings.single_port,
-        ports: settings.ports,
-        packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
-        last_transfer: 0.into(),
-        history: Arc::default(),
-        #[cfg(feature = "chaos")]
-        chaos: settings.chaos,
     }
 }
 

@@ -3,6 +3,7 @@
 mod builder;
 mod dump;
 mod ending;
+mod extensions;
 mod handle;
 #[cfg(feature = "program")]
 mod heart;

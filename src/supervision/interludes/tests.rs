@@ -24,7 +24,8 @@ async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
     let entry = Interlude::enter("actor", &known);
     let _others = Interlude::enter("actor", &other);
     let recipient = known.clone().recipient::<Nothing>();
-    let next_life_of = |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.next_life.borrow());
+    let next_life_of =
+        |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.next_life.borrow());
     let before = Pauses::of(&recipient).0.expect("it was entered");
     assert_eq!(*before.next_life.borrow(), None);
     let next_life = Some(Instant::now());
