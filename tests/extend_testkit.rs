@@ -424,3 +424,20 @@ fn an_actor_of_the_tree_that_panics_is_started_again_and_heard_of() {
         assert_eq!(heard.facts().iter().filter(|fact| is_crash(fact)).count(), 1);
     });
 }
+
+#[test]
+fn a_client_waits_as_long_as_its_patience() {
+    Kit::in_virtual_time(async {
+        let route = RouteStep::asking(Slow.start().recipient()).within(Duration::from_secs(100_000));
+        let kit = Stagecoach::builder().store(store()).route_step(route).kit().unwrap();
+        for (client, waits) in
+            [(kit.client(), 600_000), (kit.client().patience(Duration::from_millis(2500)), 2500)]
+        {
+            let (mut client, began) = (client, tokio::time::Instant::now());
+            assert_eq!(client.get("file").await, Err(KitError::Silence));
+            assert_eq!(began.elapsed(), Duration::from_millis(waits));
+        }
+        let mut patient = kit.client().patience(Duration::from_secs(7200));
+        assert_eq!(patient.get("file").await.map(|file| file.len()), Ok(1500));
+    });
+}

@@ -16,7 +16,7 @@ use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, 
 pub(super) const FIRST_PORT: u16 = 2000;
 /// So long the server has to take a client's last packet, before anybody looks what it made of it.
 const SETTLE: Duration = Duration::from_millis(1);
-/// After so long without a packet, there is none.
+/// After so long without a packet, there is none, unless the client has another patience.
 const QUIET: Duration = Duration::from_secs(600);
 /// After so long without one, what was sent last is sent again.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
@@ -35,6 +35,8 @@ pub struct KitClient<'k> {
     loses: Option<(u8, fastrand::Rng)>,
     /// Of each file it takes or sends so many blocks.
     blocks_max: Option<u32>,
+    /// So long it waits for a packet.
+    patience: Duration,
 }
 
 /// A file that was read. It needs the feature `testkit`.
@@ -71,7 +73,16 @@ pub enum KitError {
 
 impl<'k> KitClient<'k> {
     pub(super) fn new(kit: &'k Kit, address: SocketAddr) -> Self {
-        Self { kit, address, line: None, asked: Vec::new(), sent: None, loses: None, blocks_max: None }
+        Self {
+            kit,
+            address,
+            line: None,
+            asked: Vec::new(),
+            sent: None,
+            loses: None,
+            blocks_max: None,
+            patience: QUIET,
+        }
     }
 
     /// So many of a hundred packets to and from its transfers are lost, the same ones whenever the seed is the same. (Requests are not.)
@@ -88,6 +99,13 @@ impl<'k> KitClient<'k> {
     #[must_use]
     pub fn leaving_after(self, blocks: u32) -> Self {
         Self { blocks_max: Some(blocks), ..self }
+    }
+
+    /// It waits so long for each packet of the server, in place of ten minutes: what it waits for
+    /// longer is [silence](KitError::Silence). It repeats its last packet every second meanwhile.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Its address. Each file it reads or writes from a port of its own, as clients do.
@@ -124,9 +142,10 @@ impl<'k> KitClient<'k> {
         }
     }
 
-    /// The next packet of the transfer; `None` if none comes in ten minutes.
+    /// The next packet of the transfer; `None` if none comes in ten minutes, or as long as
+    /// [`patience`](Self::patience) says.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
-        self.next_within(QUIET).await
+        self.next_within(self.patience).await
     }
 
     async fn next_within(&mut self, time: Duration) -> Option<Vec<u8>> {
@@ -153,11 +172,12 @@ impl<'k> KitClient<'k> {
     /// The next packet, for which it is asked again and again.
     async fn reply(&mut self) -> Result<Vec<u8>, KitError> {
         let mut waited = Duration::ZERO;
-        while waited < QUIET {
-            if let Some(packet) = self.next_within(REPEAT_AFTER).await {
+        while waited < self.patience {
+            let wait = REPEAT_AFTER.min(self.patience - waited);
+            if let Some(packet) = self.next_within(wait).await {
                 return Ok(packet);
             }
-            waited += REPEAT_AFTER;
+            waited += wait;
             match self.sent.clone() {
                 Some(last) => self.send(&last),
                 None => self.ask(&self.asked.clone()),
@@ -166,7 +186,9 @@ impl<'k> KitClient<'k> {
         Err(KitError::Silence)
     }
 
-    /// Reads a file in blocks of 512 octets.
+    /// Reads a file in blocks of 512 octets. The client asks again every second, and gives up when it
+    /// has heard nothing for ten minutes, or as long as [`patience`](Self::patience) says: virtual ones,
+    /// which take no time.
     ///
     /// # Errors
     /// [`KitError`].

@@ -36,6 +36,9 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 
 /// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
 /// session is supervised: one that panics ends its transfer. Actors in the tree of the builder are, as ever.
+/// They live on when the kit is dropped, until the test's `System` ends: neither their `stopping` nor
+/// their `stopped` runs. What an actor does at its end is tested with a
+/// [`Server`](crate::daemon::Server).
 ///
 /// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds
 /// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
