@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use self::limit::Limit;
+use crate::limits::ERROR_TEXT_OCTETS_MAX;
 use crate::wire::ErrorCode;
 
 /// A reason that a peer may be told. Its [`Display`](fmt::Display) text is what the peer reads.
@@ -152,7 +153,7 @@ impl Fault {
     }
 
     /// An extension's refusal. `told` goes to the peer, and to the log: what of it isn't printable ASCII is left out. The peer gets so many octets of it as an
-    /// ERROR has ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)).
+    /// ERROR has, 128 ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)); the log gets all.
     ///
     /// ```
     /// use stagecoach::error::Fault;
@@ -164,11 +165,13 @@ impl Fault {
     #[must_use]
     pub fn refusal(code: ErrorCode, told: &str) -> Self {
         let is_plain = |c: &char| matches!(c, ' '..='~');
-        let told: Box<str> = told.chars().filter(is_plain).collect();
-        Self { failure: Failure::Refused(code), detail: Some(told.clone()), told: Some(told), limit: None }
+        let detail: Box<str> = told.chars().filter(is_plain).collect();
+        // (All of it is ASCII: a character is an octet.)
+        let told = detail.chars().take(ERROR_TEXT_OCTETS_MAX).collect();
+        Self { failure: Failure::Refused(code), detail: Some(detail), told: Some(told), limit: None }
     }
 
-    /// What the peer reads.
+    /// What the peer reads: as much as an ERROR has.
     #[must_use]
     pub fn text_for_peer(&self) -> Cow<'_, str> {
         self.told.as_deref().map_or_else(|| self.failure.to_string().into(), Cow::Borrowed)

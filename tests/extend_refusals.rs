@@ -31,6 +31,12 @@ fn told() -> String {
     told
 }
 
+#[test]
+fn what_a_test_of_a_fault_reads_is_what_a_client_reads() {
+    assert_eq!(refusal().text_for_peer(), told());
+    assert!(refusal().detail.is_some_and(|detail| detail.len() > ERROR_TEXT_OCTETS_MAX));
+}
+
 impl Store for Picky {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         if name.to_string() == "at-open" { Err(refusal()) } else { Ok(Arc::new(File(name.clone()))) }
