@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let audit = builder.start_child(audit.mailbox(BEHIND_MAX));
         let mut server = builder.tell(audit.recipient()).start()?;
         println!("listening on {}", server.addresses()[0]);
-        server.serve(&|| Ok(())).await?;
+        server.serve(|| Ok(())).await?;
         Ok(())
     })
 }

@@ -73,6 +73,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             .wrap_store(move |asked, store| Layered::new(Paced(asked.peer.ip(), pace.clone()), store))
             .start()?;
         println!("listening on {}", server.addresses()[0]);
-        Ok(server.serve(&|| Ok(())).await?)
+        Ok(server.serve(|| Ok(())).await?)
     })
 }

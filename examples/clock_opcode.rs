@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut server =
             Stagecoach::builder().listen(listen).opcode(CLOCK, OpcodeStep::new(Clock)).start()?;
         println!("listening on {}", server.addresses()[0]);
-        server.serve(&|| Ok(())).await?;
+        server.serve(|| Ok(())).await?;
         Ok(())
     })
 }

@@ -43,6 +43,6 @@ fn main() -> Result<(), Box<dyn Error>> {
                 handle.drain(Duration::from_secs(10));
             }
         });
-        Ok(server.serve(&|| Ok(())).await?)
+        Ok(server.serve(|| Ok(())).await?)
     })
 }

@@ -74,6 +74,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         let origin = Origin::new(base.clone());
         let mut server = Stagecoach::builder().listen(listen.parse()?).store(origin).start()?;
         println!("listening on {}", server.addresses()[0]);
-        Ok(server.serve(&|| Ok(())).await?)
+        Ok(server.serve(|| Ok(())).await?)
     })
 }

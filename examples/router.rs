@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let by_name = ByName { firmware, configs };
         let mut server = Stagecoach::builder().listen(listen).route_by(by_name).start()?;
         println!("listening on {}", server.addresses()[0]);
-        server.serve(&|| Ok(())).await?;
+        server.serve(|| Ok(())).await?;
         Ok(())
     })
 }

@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let step = NegotiatorStep::asking(digester.recipient()).for_option("x-sha256");
         let mut server = builder.negotiator_step(step).start()?;
         println!("listening on {}", server.addresses()[0]);
-        server.serve(&|| Ok(())).await?;
+        server.serve(|| Ok(())).await?;
         Ok(())
     })
 }

@@ -212,7 +212,7 @@ fn serve(root: &Path) -> SocketAddr {
             let log = slog::Logger::root(slog::Discard, slog::o!());
             let mut server = Server::start(&settings, &log).expect("a server");
             tell.send(server.addresses()[0]).expect("the test waits");
-            server.serve(&|| Ok(())).await
+            server.serve(|| Ok(())).await
         })
     });
     address.recv().expect("the server starts")

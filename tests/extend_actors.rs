@@ -95,7 +95,7 @@ fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence(
             let actor = builder.start_child(spec);
             let mut server = builder.route_step(RouteStep::asking(actor.recipient())).start().unwrap();
             told.send(server.addresses()[0]).unwrap();
-            server.serve(&|| Ok(())).await
+            server.serve(|| Ok(())).await
         })
     });
     let address = address.recv().unwrap();
@@ -290,7 +290,7 @@ fn servers_of_one_process_share_nothing() {
                     .start()
                     .unwrap();
                 told.send((server.addresses()[0], heard, server.handle())).unwrap();
-                serving.push(actix::spawn(async move { server.serve(&|| Ok(())).await.unwrap() }));
+                serving.push(actix::spawn(async move { server.serve(|| Ok(())).await.unwrap() }));
             }
             for ends in serving {
                 ends.await.unwrap();

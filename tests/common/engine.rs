@@ -184,7 +184,7 @@ impl Engine {
                 let (registry, peers) = (server.registry().clone(), Arc::clone(server.live_peers()));
                 let parts = (System::current(), Arbiter::current(), registry, peers, server.handle());
                 started.send(parts).unwrap();
-                if let Err(error) = server.serve(&|| Ok(())).await {
+                if let Err(error) = server.serve(|| Ok(())).await {
                     // Nobody listens once the test is over.
                     let _ = ended.send(error.to_string());
                 }

@@ -47,7 +47,7 @@ impl Extended {
                 let mut server = extend(builder).start().unwrap();
                 let (address, live_peers) = (server.addresses()[0], Arc::clone(server.live_peers()));
                 started.send((address, live_peers, server.registry().clone(), server.handle())).unwrap();
-                server.serve(&|| Ok(())).await.unwrap();
+                server.serve(|| Ok(())).await.unwrap();
             });
         });
         let (address, live_peers, registry, handle) = parts.recv().expect("a server that starts");

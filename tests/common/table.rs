@@ -62,7 +62,7 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
             let mut server = Server::start(&settings, &log).map_err(|e| e.to_string())?;
             let parts = (server.addresses()[0], server.registry().clone(), server.handle());
             started.send((parts, System::current().arbiter().clone())).expect("the test waits for it");
-            server.serve(&|| Ok(())).await.map_err(|e| e.to_string())
+            server.serve(|| Ok(())).await.map_err(|e| e.to_string())
         })
     });
     let ((address, registry, handle), arbiter) = parts.recv_timeout(PATIENCE).expect("the server starts");

@@ -38,7 +38,7 @@ fn a_server_is_drained_from_another_thread() {
         let handle = usable_from_any_thread(server.handle());
         let elsewhere = handle.clone();
         let steering = thread::spawn(move || elsewhere.drain(Duration::MAX));
-        server.serve(&|| Ok(())).await.unwrap();
+        server.serve(|| Ok(())).await.unwrap();
         steering.join().unwrap();
         handle.ended().await.unwrap();
         // Who comes late does no harm.
@@ -91,7 +91,7 @@ fn a_part_that_cannot_be_kept_alive_ends_the_server_and_its_handle_with_an_error
     with_server(async |mut server| {
         let handle = server.handle();
         let harassed = actix::spawn(harass(Arc::clone(&server.workers)));
-        let error = server.serve(&|| Ok(())).await.unwrap_err();
+        let error = server.serve(|| Ok(())).await.unwrap_err();
         assert!(
             matches!(&error, RunError::Escalated(why) if why.contains("arbiters fail too often")),
             "{error}"
@@ -189,7 +189,7 @@ fn a_second_order_is_obeyed_while_listeners_that_do_not_answer_are_paused() {
         handle.drain(Duration::from_secs(600));
         handle.stop();
         let begun = Instant::now();
-        server.serve(&|| Ok(())).await.unwrap();
+        server.serve(|| Ok(())).await.unwrap();
         assert!(begun.elapsed() < limits::STOP_WITHIN, "after {:?}", begun.elapsed());
     });
 }
@@ -232,7 +232,7 @@ fn an_added_actor_has_the_time_to_end_that_its_specification_gives_it() {
         let shared = Arc::clone(&ends);
         server.supervisor().start_child(ChildSpec::permanent("slow", |_| Slow(shared)));
         server.handle().stop();
-        server.serve(&|| Ok(())).await.unwrap();
+        server.serve(|| Ok(())).await.unwrap();
         assert!(ends.load(Ordering::Relaxed) > 100, "it was cut off");
     });
 }
@@ -255,7 +255,7 @@ fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die
     with_server(async |mut server| {
         server.supervisor().start_child(ChildSpec::temporary("guest", |_| Useless));
         server.supervisor().start_child(ChildSpec::permanent("resident", |_| Useless));
-        let error = server.serve(&|| Ok(())).await.unwrap_err();
+        let error = server.serve(|| Ok(())).await.unwrap_err();
         let why = "gave up after repeated failures: the resident panicked: of no use";
         assert_eq!(error.to_string(), why);
         assert!(server.counters().tallied().crashed >= 7, "{:?}", server.counters().tallied());
