@@ -148,8 +148,10 @@ impl Builder {
     }
 
     /// Has `wrap` put something in front of the store: in front of the directory, or of what
-    /// [`store`](Self::store) said. It is called for each request that no [route](Self::route) has
-    /// answered, and what it makes serves that request: it knows the client. A
+    /// [`store`](Self::store) said. It is asked for each request that no [route](Self::route) has
+    /// answered, and what it makes serves that request: it knows the client. A store itself never
+    /// learns its client. A store that a route serves isn't wrapped: put
+    /// [`Layered::new`](crate::store::Layered::new) around it there. A
     /// [`Layer`](crate::store::Layer) is the shortest way to make it. If this is called several
     /// times, each `wrap` gets the store that the one before has made.
     ///

@@ -59,7 +59,9 @@ pub struct FetchSlab {
     pub length: usize,
 }
 
-/// Prepares an upload, as [`Store::create`]. Unless that is refused, a [`CloseFile`] follows, or a [`PublishFile`] that does what it says.
+/// Prepares an upload, as [`Store::create`]. Unless that is refused, a [`PublishFile`] or a
+/// [`CloseFile`] follows. After a [`PublishFile`] that succeeded no [`CloseFile`] follows; after one
+/// that failed it does.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<CreatedFile, Fault>")]
 pub struct CreateFile {
@@ -88,14 +90,16 @@ pub struct AppendSlab {
     pub octets: Bytes,
 }
 
-/// Makes the file appear, as [`Sink::publish`]. Once that has happened, no [`CloseFile`] follows.
+/// Makes the file appear, as [`Sink::publish`]. After a [`PublishFile`] that succeeded no
+/// [`CloseFile`] follows; after one that failed, or was not answered in time, it does.
 /// Of an upload that isn't whole the actor keeps nothing, also with
 /// [`OnAbort::Keep`](crate::transfer::OnAbort::Keep): it is sent a [`CloseFile`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct PublishFile(pub FileId);
 
-/// Nobody reads the file any more; or nobody writes it, and nothing of it is to be left.
+/// Nobody reads the file any more; or nobody writes it, and nothing of it is to be left. After a
+/// [`PublishFile`] that succeeded no [`CloseFile`] follows; after one that failed it does.
 ///
 /// It may be one that the actor doesn't know: its client has given up while the actor was opening it. Who takes its time to open a file remembers its number before, and looks
 /// afterwards whether it is still wanted.

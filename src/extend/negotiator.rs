@@ -75,7 +75,9 @@ impl Grant {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Found {
-    /// Where it is: the server's own store, or the one that a route chose.
+    /// Where it is: the server's own store, with what
+    /// [`wrap_store`](crate::daemon::Builder::wrap_store) has put in front of it for this request, or
+    /// the one that a route chose, as it is.
     pub store: Arc<dyn Store>,
     /// Its name there.
     pub name: Name,

@@ -64,9 +64,9 @@ pub enum Otherwise {
 
 impl<Q: Question> Step<Q> {
     /// An actor that is asked. It has three seconds ([`limits::EXTENSION_WITHIN`]) to answer: a
-    /// request that no route's actor has answered by then is [refused](Otherwise::Refuse), without
-    /// a negotiator's answer the transfer [begins](Otherwise::Pass), and to an opcode there is no
-    /// answer then.
+    /// request that a route's actor has not answered by then [is left without an
+    /// answer](Otherwise::Refuse) (an upload gets ERROR 0), without a negotiator's answer the transfer
+    /// [begins](Otherwise::Pass), and to an opcode there is no answer then.
     ///
     /// An actor of the server's tree that has panicked is not waited for: as long as it
     /// [pauses](crate::limits::RESTART_PAUSE) before it starts again (10 ms, doubled by each panic

@@ -36,7 +36,10 @@ use crate::error::{Failure, Fault};
 /// An answer that comes later.
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send>>;
 
-/// A place that files are read from and written to.
+/// A place that files are read from and written to. It learns the name of a file, and nothing of the
+/// client: what depends on the client is a [`Layer`] that
+/// [`Builder::wrap_store`](crate::daemon::Builder::wrap_store) makes for each request, or a
+/// [`Route`](crate::extend::Route).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Opens a file to be read. Nothing on disk is changed by it.
     ///

@@ -34,6 +34,10 @@ use crate::error::{Failure, Fault};
 use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 
 /// A directory that is served.
+///
+/// It opens files to be read, and takes uploads; it renames, links and lists files. It can't remove a
+/// file or make a directory other than for an upload, a rename or a link, it opens no file to be changed
+/// in place, and it tells nobody when a file changes. What wants that uses the file system beside it.
 #[derive(Debug)]
 pub struct Directory {
     root: FollowedRoot,
