@@ -221,14 +221,14 @@ pub const DATAGRAMS_PER_TURN: usize = 64;
 /// buffer of the kernel's default size holds fewer than 300 requests; a flood must not keep the
 /// socket open.
 pub const BACKLOG_TURNS_MAX: usize = 16;
-/// How long a switchboard rests that panicked: the log is not to be filled by one that does so again and again.
-pub const SWITCHBOARD_PAUSE: Duration = Duration::from_millis(100);
+/// How long a poll loop rests that panicked: the log is not to be filled by one that does so again and again.
+pub const POLL_LOOP_PAUSE: Duration = Duration::from_millis(100);
 /// After how long a socket that the kernel refused to tell of is looked at, and offered to it again. The kernel refuses while it has
 /// no memory, or no room for the user (`fs.epoll.max_user_watches`).
 pub const SOCKET_ADDED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Pause after the deadlines of an arbiter's sessions have been looked at, for each of them: so it takes a few thousandths of the time, however many there
 /// are, and a thousand get their repeats one millisecond late at most.
-pub const LOOK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
+pub const CHECK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
 /// Sockets that have something at once, from which on nobody waits to be told that more have: it is asked for until there are none.

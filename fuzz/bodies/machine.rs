@@ -160,7 +160,7 @@ impl<M: Machine> Play<M> {
                 self.wanted = None;
                 self.feed(Input::Resumed);
             }
-            14 => self.feed(if choices.below(2) == 0 { Input::Restrained } else { Input::Forsaken }),
+            14 => self.feed(if choices.below(2) == 0 { Input::Restrained } else { Input::GivenUp }),
             _ => match choices.below(12) {
                 0 => self.feed(Input::PeerGone),
                 1 => self.feed(Input::Failed(&Failure::Io.into())),

@@ -11,7 +11,7 @@ use crate::actors::arbiters::{Worker, WorkerEnded, Workers, start_arbiter};
 use crate::actors::session_supervisor::Ping;
 use crate::chaos::Part;
 use crate::engine::service::Service;
-use crate::engine::transfers::session_table::Roster;
+use crate::engine::transfers::session_table::SessionTable;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
@@ -21,7 +21,7 @@ use crate::supervision::Exit;
 /// whichever blocks it may never let go. Past its limits it gives up: the server must not stay up without serving.
 pub struct ArbiterSupervisor {
     service: Arc<Service>,
-    /// Held outside, so that one that starts again knows the arbiters.
+    /// TransferState outside, so that one that starts again knows the arbiters.
     workers: Arc<Workers>,
     /// When arbiters failed lately.
     failures: VecDeque<Instant>,
@@ -66,25 +66,25 @@ impl ArbiterSupervisor {
     /// An arbiter ended under its sessions: they go on elsewhere.
     fn on_stopped(&mut self, worker: &Worker, why: &str, ctx: &Context<Self>) {
         let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
-        let (children, waiting) = worker.roster.close();
+        let (children, waiting) = worker.sessions.close();
         let (ended, moved) = (worker.number, children.len());
         self.service.observe(&Fact::ArbiterReplaced { arbiter: ended, why, moved, ended: 0 });
-        self.start_worker(arbiter, Roster::adopting(children, waiting), ctx);
+        self.start_worker(arbiter, SessionTable::adopting(children, waiting), ctx);
     }
 
     /// An arbiter hangs: whoever is on it is told so from here, and nothing that wakes later can send any more.
     fn on_blocked(&mut self, worker: &Worker, ctx: &Context<Self>) {
         let why = "blocked";
         let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
-        let (children, waiting) = worker.roster.close();
+        let (children, waiting) = worker.sessions.close();
         let ended = children.len();
         self.service.observe(&Fact::ArbiterReplaced { arbiter: worker.number, why, moved: 0, ended });
         for child in &children {
-            child.lease.bury(&self.service, Failure::Internal, "its arbiter was blocked");
+            child.shared.bury(&self.service, Failure::Internal, "its arbiter was blocked");
         }
         self.abandoned.push(worker.number);
         // What it has not begun is nobody's fault.
-        self.start_worker(arbiter, Roster::adopting(Vec::new(), waiting), ctx);
+        self.start_worker(arbiter, SessionTable::adopting(Vec::new(), waiting), ctx);
         if self.abandoned.len() > limits::ARBITERS_ABANDONED_MAX {
             (self.give_up)(format!("{} arbiters are blocked", self.abandoned.len()));
         }
@@ -106,8 +106,8 @@ impl ArbiterSupervisor {
         Some(arbiter)
     }
 
-    fn start_worker(&self, arbiter: actix_rt::ArbiterHandle, roster: Roster, ctx: &Context<Self>) {
-        self.workers.start(arbiter, roster, &self.service, &ctx.address().recipient());
+    fn start_worker(&self, arbiter: actix_rt::ArbiterHandle, sessions: SessionTable, ctx: &Context<Self>) {
+        self.workers.start(arbiter, sessions, &self.service, &ctx.address().recipient());
     }
 
     fn have_all_ended(&self) -> bool {
@@ -130,7 +130,7 @@ impl Actor for ArbiterSupervisor {
         }
         if !std::mem::replace(&mut self.said_goodbye, true) {
             for worker in self.workers.list() {
-                worker.roster.set_stopping();
+                worker.sessions.set_stopping();
                 worker.stopper.stop(limits::STOP_WITHIN);
             }
         }

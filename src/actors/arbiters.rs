@@ -10,7 +10,7 @@ use actix_rt::ArbiterHandle;
 use crate::actors::session_supervisor::{Ping, SessionSupervisor, Wake};
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::service::Service;
-use crate::engine::transfers::session_table::{Live, Roster, Serve};
+use crate::engine::transfers::session_table::{LiveSession, PendingRequest, SessionTable};
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
@@ -35,7 +35,7 @@ pub(super) struct Worker {
     pub(super) arbiter: ArbiterHandle,
     pub(super) supervisor: Addr<SessionSupervisor>,
     pub(super) stopper: Stopper,
-    pub(super) roster: Arc<Roster>,
+    pub(super) sessions: Arc<SessionTable>,
     pub(super) heartbeat: Arc<Heartbeat>,
 }
 
@@ -65,7 +65,7 @@ impl Workers {
         parent: &Recipient<WorkerEnded>,
     ) -> io::Result<()> {
         (0..count).try_for_each(|_| {
-            self.start(start_arbiter()?, Roster::default(), service, parent);
+            self.start(start_arbiter()?, SessionTable::default(), service, parent);
             Ok(())
         })
     }
@@ -74,12 +74,12 @@ impl Workers {
     ///
     /// # Errors
     /// The request, if nobody has room for it.
-    pub(super) fn hand_out(&self, mut serve: Box<Serve>) -> Result<(), Box<Serve>> {
+    pub(super) fn assign(&self, mut serve: Box<PendingRequest>) -> Result<(), Box<PendingRequest>> {
         let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        let least_busy = workers.iter().min_by_key(|worker| worker.roster.load());
+        let least_busy = workers.iter().min_by_key(|worker| worker.sessions.load());
         // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
         for worker in least_busy.into_iter().chain(workers.iter()) {
-            match push(&worker.roster, &worker.supervisor, serve) {
+            match push(&worker.sessions, &worker.supervisor, serve) {
                 Ok(()) => return Ok(()),
                 Err(refused) => serve = refused,
             }
@@ -88,8 +88,8 @@ impl Workers {
     }
 
     /// The transfers that have no outcome yet.
-    pub(super) fn live(&self) -> Vec<Live> {
-        self.list().iter().flat_map(|worker| worker.roster.live()).collect()
+    pub(super) fn live(&self) -> Vec<LiveSession> {
+        self.list().iter().flat_map(|worker| worker.sessions.live()).collect()
     }
 
     /// Those whom to ask whether every arbiter is alive.
@@ -102,20 +102,20 @@ impl Workers {
         self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts, on `arbiter`, a supervisor that goes on with what `roster` has.
+    /// Starts, on `arbiter`, a supervisor that goes on with what `sessions` has.
     pub(super) fn start(
         &self,
         arbiter: ArbiterHandle,
-        roster: Roster,
+        sessions: SessionTable,
         service: &Arc<Service>,
         parent: &Recipient<WorkerEnded>,
     ) {
         let number = self.last.fetch_add(1, Ordering::Relaxed) + 1;
-        let (roster, heartbeat) = (Arc::new(roster), Arc::<Heartbeat>::default());
+        let (sessions, heartbeat) = (Arc::new(sessions), Arc::<Heartbeat>::default());
         let (service, parent) = (Arc::clone(service), parent.clone());
-        let (sessions, beating, beat) = (Arc::clone(&roster), Arc::clone(&heartbeat), Arc::clone(&heartbeat));
+        let (table, beating, beat) = (Arc::clone(&sessions), Arc::clone(&heartbeat), Arc::clone(&heartbeat));
         let told = Arc::clone(&service);
-        let make = move |_: &mut _| SessionSupervisor::new(service, sessions, beating);
+        let make = move |_: &mut _| SessionSupervisor::new(service, table, beating);
         let on_exit = move |exit: &Exit, follows| {
             if let Exit::Panicked(panic) = exit {
                 told.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
@@ -127,7 +127,7 @@ impl Workers {
         };
         let Permanent { addr: supervisor, stopper } =
             start_permanent(&arbiter, self.limit, limits::MAILBOX_BUSY, make, on_exit);
-        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, roster, heartbeat }));
+        self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, sessions, heartbeat }));
     }
 
     /// From now on an end of an arbiter is meant.
@@ -148,9 +148,9 @@ impl Workers {
     /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
     pub(crate) fn end(&self, service: &Service) {
         for worker in self.write().drain(..) {
-            let (children, _) = worker.roster.close();
+            let (children, _) = worker.sessions.close();
             for child in &children {
-                child.lease.bury(service, Failure::ShuttingDown, "it did not end in time");
+                child.shared.bury(service, Failure::ShuttingDown, "it did not end in time");
             }
             worker.arbiter.stop();
         }
@@ -169,8 +169,12 @@ impl Workers {
     }
 }
 
-fn push(roster: &Roster, supervisor: &Addr<SessionSupervisor>, serve: Box<Serve>) -> Result<(), Box<Serve>> {
-    if roster.push_waiting(serve)? {
+fn push(
+    sessions: &SessionTable,
+    supervisor: &Addr<SessionSupervisor>,
+    serve: Box<PendingRequest>,
+) -> Result<(), Box<PendingRequest>> {
+    if sessions.push_waiting(serve)? {
         // Not `try_send`: a mailbox without room would leave the request waiting. There is one such message at most.
         supervisor.do_send(Wake);
     }

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 use crate::actors::arbiters::Workers;
 use crate::chaos::Part;
-use crate::engine::admission::error_rate::ErrorBudget;
-use crate::engine::admission::peer_table::LivePeers;
+use crate::engine::admission::error_rate::ErrorRateLimiter;
+use crate::engine::admission::peer_table::PeerTable;
 use crate::engine::admission::{Failed, Verdict};
 use crate::engine::messages::Again;
-use crate::engine::packet_summary::Requested;
+use crate::engine::packet_summary::RequestSummary;
 use crate::engine::service::{Service, limit_met};
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::session_table::Serve;
+use crate::engine::transfers::session_table::PendingRequest;
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
@@ -41,12 +41,12 @@ pub struct Listener {
     /// The socket is this process's alone: nobody else takes the requests that wait in it.
     is_own: bool,
     service: Arc<Service>,
-    live_peers: Arc<LivePeers>,
+    peer_table: Arc<PeerTable>,
     workers: Arc<Workers>,
     /// `None` until started, and once paused; but in single-port mode packets of transfers still come.
     requests: Option<RequestSocket>,
     refusals: Refusals,
-    errors: ErrorBudget,
+    errors: ErrorRateLimiter,
     /// Places for datagrams that wait for an extension's answer.
     opcodes_asked: Arc<Semaphore>,
     buffer: Vec<u8>,
@@ -74,7 +74,7 @@ impl Listener {
     pub fn new(
         socket: Arc<UdpSocket>,
         service: Arc<Service>,
-        live_peers: Arc<LivePeers>,
+        peer_table: Arc<PeerTable>,
         workers: Arc<Workers>,
     ) -> Self {
         let buffer = vec![0; Self::buffer_octets(&service)];
@@ -83,11 +83,11 @@ impl Listener {
             socket: Some(socket),
             is_own: false,
             service,
-            live_peers,
+            peer_table,
             workers,
             requests: None,
             refusals,
-            errors: ErrorBudget::new(),
+            errors: ErrorRateLimiter::new(),
             opcodes_asked: Arc::new(Semaphore::new(limits::OPCODES_ASKED_MAX)),
             buffer,
             backlog: false,
@@ -133,7 +133,7 @@ impl Listener {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let gone = self.requests.as_mut().and_then(RequestSocket::take_error);
             let Some(gone) = gone else { break };
-            self.live_peers.set_gone(gone);
+            self.peer_table.set_gone(gone);
         }
     }
 
@@ -176,7 +176,7 @@ impl Listener {
         }
         let is_request = matches!(octets, [0, 1 | 2, ..]);
         if self.service.single_port && !is_request {
-            if !self.live_peers.deliver(peer, received.to, octets) {
+            if !self.peer_table.deliver(peer, received.to, octets) {
                 self.dropped(peer, "it belongs to no transfer or to one that has not taken what came before");
             }
             return;
@@ -226,14 +226,14 @@ impl Listener {
     fn on_request(&mut self, received: &Received, request: &Request<'_>, ctx: &Context<Self>) {
         let peer = received.from;
         if let Some(log) = &self.service.packet_log {
-            trace!(log, "received"; "from" => %peer, "to" => %received.to, "packet" => %Requested(request));
+            trace!(log, "received"; "from" => %peer, "to" => %received.to, "packet" => %RequestSummary(request));
         }
         let again = || ctx.address().recipient();
-        match self.service.admit(&self.live_peers, received, request, again) {
+        match self.service.admit(&self.peer_table, received, request, again) {
             Verdict::Serve(admitted) => {
                 let port = self.socket.clone().filter(|_| self.service.single_port);
-                let serve = Serve { admitted: *admitted, port, last_resort: self.last_resort() };
-                if self.workers.hand_out(Box::new(serve)).is_err() {
+                let serve = PendingRequest { admitted: *admitted, port, last_resort: self.last_resort() };
+                if self.workers.assign(Box::new(serve)).is_err() {
                     self.beyond(Limit::RequestsWaiting, peer);
                 }
             }
@@ -260,7 +260,7 @@ impl Listener {
         if !self.may_refuse(peer, received_at) {
             return;
         }
-        failed.ticket.supersede();
+        failed.permit.supersede();
         let fault = &failed.fault;
         if let Some(log) = &self.service.packet_log {
             let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());

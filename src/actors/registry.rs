@@ -9,14 +9,14 @@ use crate::chaos::Part;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::service::Service;
 use crate::engine::transfers::history::History;
-use crate::engine::transfers::session_table::Live;
+use crate::engine::transfers::session_table::LiveSession;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
 /// Tells every live transfer and the last ones that ended, when it is asked. It never stands between a packet and its answer.
 ///
-/// What it tells it looks up: who is live in the rosters of the arbiters, who was in the [`History`]. Nobody has to send it a message for
+/// What it tells it looks up: who is live in the session tables of the arbiters, who was in the [`History`]. Nobody has to send it a message for
 /// each transfer, and it has nothing to lose but how far those were that are at work in the moment of the question.
 #[derive(Debug)]
 pub struct Registry {
@@ -72,7 +72,7 @@ impl Registry {
         let mut found = self.workers.live();
         found.sort_by_key(|live| live.report.id);
         let live = found.into_iter();
-        live.map(|Live { report, session }| {
+        live.map(|LiveSession { report, session }| {
             let octets = report.tally.octets;
             (LiveTransfer { report, octets }, session)
         })

@@ -12,9 +12,9 @@ use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Ha
 use crate::engine::driver::Driver;
 use crate::engine::driver::asking::Question;
 use crate::engine::messages::{SessionAddr, SessionMessage};
-use crate::engine::poll_loop::{Connection, Switchboard};
+use crate::engine::poll_loop::{PollLoop, Registration};
 use crate::engine::service::Service;
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::net::Link;
 use crate::supervision::ChildExited;
 
@@ -23,33 +23,33 @@ use crate::supervision::ChildExited;
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Given back before the driver is dropped.
-    connection: Option<Connection>,
+    registration: Option<Registration>,
     driver: Rc<RefCell<Driver>>,
-    switchboard: Rc<Switchboard>,
+    poll_loop: Rc<PollLoop>,
 }
 
 impl Session {
     pub(crate) fn new(
-        lease: Arc<Lease>,
+        shared: Arc<SharedTransfer>,
         life: u32,
         service: Arc<Service>,
         link: Box<dyn Link>,
-        switchboard: Rc<Switchboard>,
+        poll_loop: Rc<PollLoop>,
         address: Addr<Self>,
     ) -> Self {
         let address = SessionAddr::new(address);
-        let driver = Rc::new(RefCell::new(Driver::new(lease, life, service, link, address)));
-        Self { connection: None, driver, switchboard }
+        let driver = Rc::new(RefCell::new(Driver::new(shared, life, service, link, address)));
+        Self { registration: None, driver, poll_loop }
     }
 
     /// Asks extensions, and goes on when there is an answer. The question ends with the session; a
     /// session that takes its place asks anew.
     fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
-        let (service, lease) = (Arc::clone(&driver.service), &driver.lease);
-        let asked = lease.assignment.asked(lease.local).into_owned();
+        let (service, shared) = (Arc::clone(&driver.service), &driver.shared);
+        let asked = shared.assignment.asked(shared.local).into_owned();
         match question {
             Question::Routes => {
-                let answer = service.ask_routes(asked, lease.ask_from()).into_actor(self);
+                let answer = service.ask_routes(asked, shared.ask_from()).into_actor(self);
                 ctx.spawn(answer.map(|routed, session, ctx| {
                     session.attend(ctx, |driver, _| driver.on_routed(routed));
                 }));
@@ -74,15 +74,15 @@ impl Session {
             std::panic::resume_unwind(Box::new(String::from(panic)));
         }
         step(&mut driver, ctx);
-        if driver.errands.stop {
+        if driver.deferred.stop {
             ctx.stop();
             return;
         }
         if let Some(question) = driver.take_question() {
             self.ask(question, &driver, ctx);
         }
-        if let Some(connection) = &self.connection {
-            connection.follow_up(&mut driver);
+        if let Some(registration) = &self.registration {
+            registration.follow_up(&mut driver);
         }
     }
 }
@@ -91,11 +91,11 @@ impl Actor for Session {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let connection = self.switchboard.connect(&self.driver);
-        if !connection.is_heard {
+        let registration = self.poll_loop.register(&self.driver);
+        if !registration.is_polled {
             ctx.spawn(Pump);
         }
-        self.connection = Some(connection);
+        self.registration = Some(registration);
         self.attend(ctx, |driver, ctx| {
             driver.chaos.at("started", ctx);
             driver.start();
@@ -109,12 +109,12 @@ impl Handler<SessionMessage> for Session {
 
     fn handle(&mut self, message: SessionMessage, ctx: &mut Self::Context) {
         let is_scheduled = matches!(message, SessionMessage::DeadlinePassed);
-        if is_scheduled && let Some(connection) = &self.connection {
-            connection.on_deadline_heard();
+        if is_scheduled && let Some(registration) = &self.registration {
+            registration.on_deadline_heard();
         }
         self.attend(ctx, |driver, ctx| {
             if matches!(message, SessionMessage::Attend) {
-                driver.on_told();
+                driver.on_attended();
             }
             driver.chaos.at(if is_scheduled { "scheduled" } else { "handle" }, ctx);
             driver.on_message(message);

@@ -12,10 +12,10 @@ use crate::chaos::Part;
 use crate::engine::admission::Admitted;
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::messages::{SessionAddr, SessionMessage};
-use crate::engine::poll_loop::Switchboard;
+use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::{Service, limit_met};
-use crate::engine::transfers::lease::Lease;
-use crate::engine::transfers::session_table::{Child, Roster, Serve, Wanted};
+use crate::engine::transfers::session_table::{Child, PendingRequest, SessionTable, SocketRequest};
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{UdpLink, send_from_port};
@@ -24,14 +24,14 @@ use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Outcome, error_packet};
 
 /// Starts a session for each request that the listeners hand to its arbiter, another in place of one that fails, and buries those that end. What must
-/// outlive a session is in its lease; what must outlive this supervisor, and its arbiter, in the roster.
+/// outlive a session is in its shared transfer; what must outlive this supervisor, and its arbiter, in the sessions.
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
-    roster: Arc<Roster>,
+    sessions: Arc<SessionTable>,
     heartbeat: Arc<Heartbeat>,
     /// It outlives a restart, for the sessions do.
-    switchboard: Rc<Switchboard>,
+    poll_loop: Rc<PollLoop>,
     said_goodbye: bool,
     chaos: Part,
 }
@@ -47,19 +47,19 @@ pub(super) struct Wake;
 pub struct Ping;
 
 impl SessionSupervisor {
-    pub(super) fn new(service: Arc<Service>, roster: Arc<Roster>, heartbeat: Arc<Heartbeat>) -> Self {
+    pub(super) fn new(service: Arc<Service>, sessions: Arc<SessionTable>, heartbeat: Arc<Heartbeat>) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
-        let switchboard = Switchboard::start(&service);
-        Self { service, roster, heartbeat, switchboard, said_goodbye: false, chaos }
+        let poll_loop = PollLoop::start(&service);
+        Self { service, sessions, heartbeat, poll_loop, said_goodbye: false, chaos }
     }
 
     /// Serves what waits, a turn's worth.
     fn serve_waiting(&self, ctx: &mut Context<Self>) {
         for _ in 0..limits::REQUESTS_PER_TURN {
-            let Some(wanted) = self.roster.take_in_hand() else { return };
-            let socket = if self.roster.is_stopping() { None } else { Some(self.socket_for(wanted)) };
+            let Some(wanted) = self.sessions.begin_next() else { return };
+            let socket = if self.sessions.is_stopping() { None } else { Some(self.socket_for(wanted)) };
             // It is another arbiter's if this one hung for so long that it was given up.
-            let Some(serve) = self.roster.hand_over() else { return };
+            let Some(serve) = self.sessions.take_begun() else { return };
             match socket {
                 Some(Ok((socket, local))) => self.serve(*serve, socket, local, ctx),
                 Some(Err(error)) => self.refuse(*serve, &error),
@@ -70,19 +70,20 @@ impl SessionSupervisor {
     }
 
     /// Nothing here may wait: nobody else has the request any more.
-    fn serve(&self, serve: Serve, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
-        let Admitted { assignment, way, opened, mut ticket, .. } = serve.admitted;
-        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
+    fn serve(&self, serve: PendingRequest, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
+        let Admitted { assignment, routed, opened, mut permit, .. } = serve.admitted;
+        let shared =
+            Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         if let Some(opened) = opened {
-            lease.hold().set_opened(opened);
+            shared.lock().set_opened(opened);
         }
-        let session = self.start_session(&lease, ctx);
-        ticket.supersede();
-        self.keep(Child { session: Some(session), lease, resumptions: 0, _ticket: ticket });
+        let session = self.start_session(&shared, ctx);
+        permit.supersede();
+        self.keep(Child { session: Some(session), shared, resumptions: 0, _permit: permit });
     }
 
     /// A socket for a transfer, and its address: in single-port mode the one that the request came to.
-    fn socket_for(&self, wanted: Wanted) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+    fn socket_for(&self, wanted: SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
         if let Some(socket) = wanted.port {
             return Ok((socket, wanted.local));
         }
@@ -99,10 +100,10 @@ impl SessionSupervisor {
     /// then. Unless clients are to hear of limits: then the ERROR comes from the well-known port,
     /// and the client gives up, or asks another server. What meets a limit is counted as any other
     /// request beyond one, and not as an outage.
-    fn refuse(&self, serve: Serve, error: &io::Error) {
-        let Serve { admitted: Admitted { assignment, local, ticket, .. }, last_resort, .. } = serve;
+    fn refuse(&self, serve: PendingRequest, error: &io::Error) {
+        let PendingRequest { admitted: Admitted { assignment, local, permit, .. }, last_resort, .. } = serve;
         // It is a new request then, also while those who hear of this one take their time.
-        ticket.state.set_answered();
+        permit.state.set_answered();
         let Some(limit) = limit_met(error, self.service.ports) else {
             let mut report = assignment.report(local, Outcome::Outage(Failure::Busy));
             report.detail = Some(error.to_string().into());
@@ -121,20 +122,20 @@ impl SessionSupervisor {
     }
 
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
-    fn start_session(&self, lease: &Arc<Lease>, ctx: &Context<Self>) -> SessionAddr {
-        let link = lease.link();
-        let (lease, life) = (Arc::clone(lease), lease.next_life());
+    fn start_session(&self, shared: &Arc<SharedTransfer>, ctx: &Context<Self>) -> SessionAddr {
+        let link = shared.link();
+        let (shared, life) = (Arc::clone(shared), shared.next_life());
         let service = Arc::clone(&self.service);
-        let (id, parent) = (lease.assignment.id.0, ctx.address().recipient());
-        let switchboard = Rc::clone(&self.switchboard);
+        let (id, parent) = (shared.assignment.id.0, ctx.address().recipient());
+        let poll_loop = Rc::clone(&self.poll_loop);
         let make = move |ctx: &mut Context<Session>| {
-            Session::new(lease, life, service, link, switchboard, ctx.address())
+            Session::new(shared, life, service, link, poll_loop, ctx.address())
         };
         SessionAddr::new(start_temporary(id, limits::MAILBOX_SESSION, parent, make))
     }
 
     fn keep(&self, child: Child) {
-        if let Err(child) = self.roster.insert(child) {
+        if let Err(child) = self.sessions.insert(child) {
             // The arbiter was given up in this very moment, and nobody else knows of this transfer.
             self.bury(&child, "its arbiter was given up");
         }
@@ -142,8 +143,8 @@ impl SessionSupervisor {
 
     /// Goes on for a supervisor that panicked, or whose arbiter ended: what that one missed is made up for.
     fn resume(&self, ctx: &Context<Self>) {
-        for mut child in self.roster.remove_without_session() {
-            if child.lease.is_over() {
+        for mut child in self.sessions.remove_without_session() {
+            if child.shared.is_over() {
                 continue;
             }
             if child.session.take().is_some() {
@@ -156,7 +157,7 @@ impl SessionSupervisor {
 
     /// A session failed: another takes its place on the same socket, at once.
     fn on_failed(&self, mut child: Child, why: &str, ctx: &Context<Self>) {
-        if self.roster.is_stopping() || child.resumptions == limits::RESUMPTIONS_MAX {
+        if self.sessions.is_stopping() || child.resumptions == limits::RESUMPTIONS_MAX {
             return self.bury(&child, why);
         }
         child.resumptions += 1;
@@ -166,25 +167,25 @@ impl SessionSupervisor {
     }
 
     fn replace(&self, mut child: Child, ctx: &Context<Self>) {
-        child.session = Some(self.start_session(&child.lease, ctx));
+        child.session = Some(self.start_session(&child.shared, ctx));
         self.keep(child);
     }
 
     /// Says what a failed session no longer can.
     fn bury(&self, child: &Child, why: &str) {
-        let failure = if self.roster.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
-        child.lease.bury(&self.service, failure, why);
+        let failure = if self.sessions.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
+        child.shared.bury(&self.service, failure, why);
     }
 
     fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
         if let Exit::Panicked(panic) = exit {
             self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
         }
-        let Some(child) = self.roster.remove(id) else { return };
+        let Some(child) = self.sessions.remove(id) else { return };
         if child.session.as_ref().is_some_and(SessionAddr::connected) {
             // An earlier session's, which was replaced before this was heard.
             self.keep(child);
-        } else if !child.lease.is_over() {
+        } else if !child.shared.is_over() {
             let why = if matches!(exit, Exit::Panicked(_)) {
                 "the session panicked"
             } else {
@@ -195,7 +196,7 @@ impl SessionSupervisor {
     }
 
     fn stop_if_alone(&self, ctx: &mut Context<Self>) {
-        if self.roster.is_stopping() && self.roster.is_empty() {
+        if self.sessions.is_stopping() && self.sessions.is_empty() {
             ctx.stop();
         }
     }
@@ -213,21 +214,21 @@ impl Actor for SessionSupervisor {
 
     /// Has every session say goodbye first, if the server is to stop.
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        if !self.roster.is_stopping() {
+        if !self.sessions.is_stopping() {
             return Running::Stop;
         }
         if !std::mem::replace(&mut self.said_goodbye, true) {
-            for session in self.roster.sessions() {
+            for session in self.sessions.sessions() {
                 // One whose mailbox is full, or closed, is told by whoever ends the arbiter.
                 let _ = session.try_send(SessionMessage::End(Failure::ShuttingDown));
             }
         }
-        if self.roster.is_empty() { Running::Stop } else { Running::Continue }
+        if self.sessions.is_empty() { Running::Stop } else { Running::Continue }
     }
 }
 
 impl Supervised for SessionSupervisor {
-    /// The sessions live on, and so does the roster of them; `started` looks after those that ended meanwhile.
+    /// The sessions live on, and so does the session table of them; `started` looks after those that ended meanwhile.
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
     }

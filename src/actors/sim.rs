@@ -32,13 +32,13 @@ use self::rng::{Rng, for_each_seed};
 use self::seat::Seat;
 use self::store::Flaky;
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{LivePeers, Ticket};
+use crate::engine::admission::peer_table::{PeerTable, Permit};
 use crate::engine::admission::{Admitted, Verdict};
 use crate::engine::messages::Again;
-use crate::engine::poll_loop::Switchboard;
+use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
 use crate::engine::test_support::{Parent, in_virtual_time, service};
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
 use crate::net::{MemoryLink, Received};
 use crate::store::{Memory, MemoryOptions, Name};
@@ -56,8 +56,8 @@ const STRANGER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 struct Hall {
     service: Arc<Service>,
     store: Memory,
-    board: Rc<Switchboard>,
-    peers: Arc<LivePeers>,
+    poll_loop: Rc<PollLoop>,
+    peers: Arc<PeerTable>,
     tell: mpsc::Sender<Exit>,
     exits: mpsc::Receiver<Exit>,
     listener: Addr<Deaf>,
@@ -70,8 +70,8 @@ struct Desk {
     stranger: MemoryLink,
     /// What the stranger sent.
     mischief: Vec<Vec<u8>>,
-    lease: Arc<Lease>,
-    _ticket: Ticket,
+    shared: Arc<SharedTransfer>,
+    _permit: Permit,
 }
 
 /// Whoever asks again will ask again.
@@ -96,10 +96,10 @@ impl Hall {
         let service = Arc::new(service);
         let (tell, exits) = mpsc::channel();
         Self {
-            board: Switchboard::start(&service),
+            poll_loop: PollLoop::start(&service),
             store,
             service,
-            peers: LivePeers::new(100),
+            peers: PeerTable::new(100),
             tell,
             exits,
             listener: Deaf.start(),
@@ -118,23 +118,24 @@ impl Hall {
             Verdict::Refuse(fault) => panic!("nothing is wrong with it: {fault:?}"),
             Verdict::Ignore(limit) => panic!("so few, and no place: {limit:?}"),
         };
-        let Admitted { assignment, way, opened, ticket, .. } = admitted;
-        // (The lease wants a socket, through which nothing goes.)
+        let Admitted { assignment, routed, opened, permit, .. } = admitted;
+        // (The shared transfer wants a socket, through which nothing goes.)
         let socket = Arc::new(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let lease = Arc::new(Lease::new(assignment, way, socket, SERVER, Arc::clone(&ticket.state)));
+        let shared =
+            Arc::new(SharedTransfer::new(assignment, routed, socket, SERVER, Arc::clone(&permit.state)));
         if let Some(opened) = opened {
-            lease.hold().set_opened(opened);
+            shared.lock().set_opened(opened);
         }
         let (near, far) = MemoryLink::pair(SERVER, peer);
         let (strangers, stranger) = MemoryLink::pair(SERVER, STRANGER);
         let near = Crossing { peer: near, stranger: strangers };
-        let (shared, service) = (Arc::clone(&lease), Arc::clone(&self.service));
-        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let (driven, service) = (Arc::clone(&shared), Arc::clone(&self.service));
+        let (life, poll_loop) = (shared.next_life(), Rc::clone(&self.poll_loop));
         let parent = Parent(self.tell.clone()).start().recipient();
-        start_temporary(ticket.id.0, limits::MAILBOX_SESSION, parent, move |ctx| {
-            Session::new(shared, life, service, Box::new(near), board, ctx.address())
+        start_temporary(permit.id.0, limits::MAILBOX_SESSION, parent, move |ctx| {
+            Session::new(driven, life, service, Box::new(near), poll_loop, ctx.address())
         });
-        Some(Desk { far, stranger, mischief: Vec::new(), lease, _ticket: ticket })
+        Some(Desk { far, stranger, mischief: Vec::new(), shared, _permit: permit })
     }
 }
 

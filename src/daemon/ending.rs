@@ -24,7 +24,7 @@ pub(super) enum Guests {
 
 impl Server {
     pub(super) async fn end(&mut self, how: Result<(), String>, guests: Guests) {
-        info!(self.log, "stopping"; "transfers" => self.live_peers.unfinished());
+        info!(self.log, "stopping"; "transfers" => self.peer_table.unfinished());
         let each_max = match guests {
             Guests::Awaited => Duration::MAX,
             Guests::Terminated => Duration::ZERO,

@@ -100,19 +100,19 @@ impl Server {
 
     /// Takes no further request, and waits until no transfer is live.
     fn all_over(&self, within: Duration) -> impl Future<Output = ()> + use<> {
-        let (listeners, live_peers) = (self.listeners.clone(), Arc::clone(&self.live_peers));
+        let (listeners, peer_table) = (self.listeners.clone(), Arc::clone(&self.peer_table));
         let (log, stage, supervisor) = (self.log.clone(), self.stage.clone(), self.supervisor.clone());
         let closes = self.passed.is_empty() && !self.service.single_port;
         async move {
             let paused = join_all(listeners.iter().map(pause)).await;
             let port = if closes && paused.into_iter().all(|paused| paused) { "free" } else { "kept" };
-            let transfers = live_peers.unfinished();
+            let transfers = peer_table.unfinished();
             info!(log, "draining: no new requests"; "transfers" => transfers,
                 "seconds" => within.as_secs_f64(), "port" => port);
             let guests = supervisor.guests_allowed(Duration::MAX);
             stage.send_replace(Stage::Draining { transfers, within, guests });
-            while timeout(limits::DRAIN_UNPROVEN_WITHIN, live_peers.all_over()).await.is_err() {
-                live_peers.forsake_unproven();
+            while timeout(limits::DRAIN_UNPROVEN_WITHIN, peer_table.all_over()).await.is_err() {
+                peer_table.give_up_unproven();
             }
         }
     }

@@ -5,8 +5,6 @@ mod dump;
 mod ending;
 mod extensions;
 mod handle;
-#[cfg(feature = "program")]
-mod heart;
 mod lifecycle;
 #[cfg(feature = "program")]
 mod passed;
@@ -24,6 +22,8 @@ mod start_error;
 mod startup;
 #[cfg(feature = "program")]
 mod system;
+#[cfg(feature = "program")]
+mod watchdog;
 
 pub use self::builder::{Builder, Stagecoach};
 pub use self::handle::ServerHandle;

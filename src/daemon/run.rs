@@ -7,9 +7,9 @@ use std::sync::Arc;
 use slog::{Logger, warn};
 use tokio::time::timeout;
 
-use super::heart::Heart;
 use super::signals::Signals;
 use super::system::ProgramSystem;
+use super::watchdog::Watchdog;
 use super::{Builder, RunError, StartError, service_manager};
 use crate::actors::arbiter_runtime;
 use crate::limits;
@@ -65,9 +65,9 @@ pub fn run_extended(
     if let Err(error) = raise_open_files() {
         warn!(log, "can't raise the limit of open files"; "why" => %error);
     }
-    let (heart, log) = (Heart::default(), log.clone());
-    let beating = heart.clone();
-    heart.watch(move || {
+    let (watchdog, log) = (Watchdog::default(), log.clone());
+    let beating = watchdog.clone();
+    watchdog.watch(move || {
         let system = match arbiter_runtime() {
             Ok(runtime) => ProgramSystem::new(runtime),
             Err(error) => return (Err(StartError::Runtime(error).into()), None),
@@ -83,14 +83,14 @@ fn serve(
     build: impl FnOnce() -> Builder,
     log: &Logger,
     reopen_log: impl Fn() -> io::Result<()> + Send + 'static,
-    heart: Heart,
+    watchdog: Watchdog,
 ) -> Result<(), RunError> {
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
         let builder = build();
         let drain_timeout = builder.drain_timeout();
         let mut server = builder.start()?;
-        actix::spawn(heart.beat());
+        actix::spawn(watchdog.beat());
         let handle = server.handle();
         let informed = actix::spawn(service_manager::keep_informed(
             handle.stages(),

@@ -11,7 +11,7 @@ use super::handle::{Order, Stage};
 use super::root::Root;
 use super::sockets::Bound;
 use super::{ServerHandle, StartError};
-use crate::actors::{ArbiterSupervisor, Listener, LivePeers, Registry, Service, Workers};
+use crate::actors::{ArbiterSupervisor, Listener, PeerTable, Registry, Service, Workers};
 use crate::limits;
 use crate::observe::{Counters, Fact};
 use crate::store::Directory;
@@ -33,7 +33,7 @@ pub struct Server {
     /// What is served, if the settings named it.
     pub(super) directory: Option<Arc<Directory>>,
     pub(super) counters: Arc<Counters>,
-    pub(super) live_peers: Arc<LivePeers>,
+    pub(super) peer_table: Arc<PeerTable>,
     pub(super) workers: Arc<Workers>,
     /// The root of the tree; what is added by this handle lives apart.
     pub(super) supervisor: Supervisor,
@@ -117,7 +117,7 @@ impl Server {
         log: &Logger,
     ) -> Result<Self, StartError> {
         let Capacity { transfers_max, transfers_per_client_max, .. } = capacity;
-        let live_peers = LivePeers::bounded(transfers_max, transfers_per_client_max, service.single_port);
+        let peer_table = PeerTable::bounded(transfers_max, transfers_per_client_max, service.single_port);
         let workers = Arc::new(Workers::new(capacity.restarts));
         let supervisor = root.into_supervisor(&service, &workers);
         let (registered, of_registry) = (Arc::clone(&service), Arc::clone(&workers));
@@ -154,7 +154,7 @@ impl Server {
             service,
             directory: None,
             counters,
-            live_peers,
+            peer_table,
             workers,
             supervisor: supervisor.starting_apart(),
             registry,
@@ -171,7 +171,7 @@ impl Server {
         if !is_own {
             self.passed.push(Arc::clone(&socket));
         }
-        let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.live_peers));
+        let (service, peers) = (Arc::clone(&self.service), Arc::clone(&self.peer_table));
         let workers = Arc::clone(&self.workers);
         let make = move |_: &mut _| {
             let listener = Listener::new(socket, service, peers, workers);
@@ -219,14 +219,14 @@ impl Server {
 
     /// The table of live peers.
     #[must_use]
-    pub fn live_peers(&self) -> &Arc<LivePeers> {
-        &self.live_peers
+    pub fn peer_table(&self) -> &Arc<PeerTable> {
+        &self.peer_table
     }
 
     /// Transfers under way, and those that are done but still answer repeats.
     #[must_use]
     pub fn live_transfers(&self) -> usize {
-        self.live_peers.live()
+        self.peer_table.live()
     }
 
     /// What it does, for people.
@@ -242,7 +242,7 @@ impl Drop for Server {
         if matches!(*self.stage.borrow(), Stage::Ended(_)) {
             return;
         }
-        let transfers = self.live_peers.unfinished();
+        let transfers = self.peer_table.unfinished();
         warn!(self.log, "the server was dropped while it served: it ends at once"; "transfers" => transfers);
         self.workers.set_stopping();
         self.supervisor.stop();

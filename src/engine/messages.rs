@@ -6,7 +6,7 @@ use actix::dev::ToEnvelope;
 use actix::prelude::SendError;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 
-use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::source_handle::SourceHandle;
 use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::store::Slab;
@@ -40,7 +40,7 @@ pub(crate) enum SessionMessage {
 #[derive(Debug)]
 pub(crate) enum Read {
     /// The file is open.
-    Opened(Arc<HeldSource>),
+    Opened(Arc<SourceHandle>),
     /// Octets of it.
     Fetched(Slab),
     /// It can't be opened, or read any further.

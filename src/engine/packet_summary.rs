@@ -5,12 +5,12 @@ use std::fmt;
 use crate::wire::{Direction, Packet, Request};
 
 /// A packet as the log shows it.
-pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
+pub(crate) struct PacketSummary<'a>(pub(crate) &'a [u8]);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for PacketSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Packet::decode(self.0) {
-            Ok(Packet::Request(request)) => Requested(&request).fmt(f),
+            Ok(Packet::Request(request)) => RequestSummary(&request).fmt(f),
             Ok(Packet::Data { block, payload }) => write!(f, "DATA {block} ({} octets)", payload.len()),
             Ok(Packet::Ack { block }) => write!(f, "ACK {block}"),
             Ok(Packet::Error { code, message }) => write!(f, "ERROR {code} \"{message}\""),
@@ -21,9 +21,9 @@ impl fmt::Display for Shown<'_> {
 }
 
 /// A request, with all that it asks for.
-pub(crate) struct Requested<'a>(pub(crate) &'a Request<'a>);
+pub(crate) struct RequestSummary<'a>(pub(crate) &'a Request<'a>);
 
-impl fmt::Display for Requested<'_> {
+impl fmt::Display for RequestSummary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Request { direction, mode, options, .. }) = self;
         let opcode = match direction {

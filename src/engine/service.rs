@@ -11,7 +11,7 @@ use slog::Logger;
 use crate::chaos::{Chaos, Restarts};
 use crate::engine::timed_call::timed;
 use crate::engine::transfers::history::History;
-use crate::engine::window_memory::WindowBudget;
+use crate::engine::window_memory::WindowMemory;
 use crate::error::{Failure, Limit};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
 use crate::net::PortRange;
@@ -46,7 +46,7 @@ pub struct Service {
     /// What is granted of the options that are asked for.
     pub offer: Offer,
     /// Memory for windows.
-    pub windows: Arc<WindowBudget>,
+    pub windows: Arc<WindowMemory>,
     /// How patient transfers are.
     pub timeouts: Timeouts,
     /// What becomes of an upload whose sender stopped.

@@ -8,7 +8,7 @@ use crate::transfer::Terms;
 
 /// Octets that the windows of all transfers may still take. A window of one block is free: every transfer gets it.
 #[derive(Debug)]
-pub struct WindowBudget {
+pub struct WindowMemory {
     taken: AtomicUsize,
     octets_max: usize,
 }
@@ -16,11 +16,11 @@ pub struct WindowBudget {
 /// One transfer's share, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    budget: Arc<WindowBudget>,
+    budget: Arc<WindowMemory>,
     octets: usize,
 }
 
-impl WindowBudget {
+impl WindowMemory {
     /// A budget of which nothing is taken.
     #[must_use]
     pub fn new(octets_max: usize) -> Arc<Self> {
@@ -40,7 +40,7 @@ impl WindowBudget {
     }
 }
 
-impl Default for WindowBudget {
+impl Default for WindowMemory {
     fn default() -> Self {
         Self { taken: AtomicUsize::new(0), octets_max: limits::ALL_WINDOWS_OCTETS_MAX }
     }
@@ -54,12 +54,12 @@ impl Drop for Share {
 
 #[cfg(test)]
 mod tests {
-    use super::WindowBudget;
+    use super::WindowMemory;
     use crate::transfer::Terms;
 
     #[test]
     fn a_budget_shrinks_with_each_window_and_is_whole_again_afterwards() {
-        let budget = WindowBudget::new(10_000);
+        let budget = WindowMemory::new(10_000);
         let terms = Terms { blksize: 1000, windowsize: 5, ..Terms::default() };
         assert_eq!(budget.left(), 10_000);
         let first = budget.take(&terms);

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::limit_lines::LimitLines;
-use super::line_budget::LineBudget;
+use super::line_rate::LineRateLimiter;
 use super::recent_lines::RecentLines;
 use super::severity;
 use super::{Fact, Observer, Report};
@@ -42,8 +42,8 @@ pub struct LogObserver {
 #[derive(Debug)]
 struct Withheld {
     log: Logger,
-    unanswered: Mutex<LineBudget>,
-    refused: Mutex<LineBudget>,
+    unanswered: Mutex<LineRateLimiter>,
+    refused: Mutex<LineRateLimiter>,
     outages: Mutex<RecentLines>,
     limits: Mutex<LimitLines>,
     /// Some of them were not written.
@@ -58,8 +58,8 @@ impl LogObserver {
     pub fn new(log: Logger) -> Self {
         let withheld = Withheld {
             log: log.clone(),
-            unanswered: Mutex::new(LineBudget::new(limits::LINES_UNANSWERED_PER_S)),
-            refused: Mutex::new(LineBudget::new(limits::LINES_REFUSED_PER_S)),
+            unanswered: Mutex::new(LineRateLimiter::new(limits::LINES_UNANSWERED_PER_S)),
+            refused: Mutex::new(LineRateLimiter::new(limits::LINES_REFUSED_PER_S)),
             outages: Mutex::default(),
             limits: Mutex::default(),
             is_any: AtomicBool::new(false),
@@ -232,7 +232,7 @@ fn limit_reached(log: &Logger, limit: Limit, count: u64, peer: Option<SocketAddr
 }
 
 /// Whether there is one more line in this second.
-fn spend(budget: &Mutex<LineBudget>) -> bool {
+fn spend(budget: &Mutex<LineRateLimiter>) -> bool {
     budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
 }
 

@@ -3,7 +3,7 @@
 mod counters;
 mod label;
 mod limit_lines;
-mod line_budget;
+mod line_rate;
 mod log;
 mod owned_fact;
 mod recent_lines;

@@ -42,7 +42,7 @@ fn failure(error: &io::Error) -> Failure {
         Errno::NOSPC | Errno::DQUOT => Failure::DiskFull,
         Errno::FBIG => Failure::TooLarge,
         Errno::EXIST => Failure::Exists,
-        // EAGAIN: someone holds a lease on the file, and we don't wait for it to be broken.
+        // EAGAIN: someone holds a shared transfer on the file, and we don't wait for it to be broken.
         Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => Failure::Busy,
         // A network file system lost the file that was opened.
         Errno::STALE => Failure::Changed,

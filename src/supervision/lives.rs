@@ -7,10 +7,10 @@ use actix::{Actor, Addr, Context};
 use actix_rt::ArbiterHandle;
 use tokio::time::{Instant, timeout};
 
-use super::interludes::Interlude;
 use super::mail::Mail;
 use super::net::{Net, Restart};
 use super::restart::Restarts;
+use super::restart_pauses::RestartPause;
 use super::stopper::Orders;
 use super::{Exit, RestartLimit};
 
@@ -21,7 +21,7 @@ pub(super) type Factory<A> = Box<dyn FnOnce(&mut Context<A>) -> A + Send>;
 pub(super) struct Lives<A: Actor<Context = Context<A>>> {
     /// Where it says that it pauses between two lives. (First: its address is another's as soon as
     /// the mailbox is dropped.)
-    pub(super) interlude: Option<Interlude>,
+    pub(super) restart_pause: Option<RestartPause>,
     pub(super) mailbox: (AddressSender<A>, AddressReceiver<A>),
     pub(super) factory: Factory<A>,
     /// `None` for one that is not started again.
@@ -54,8 +54,8 @@ impl<A: Actor<Context = Context<A>>> Lives<A> {
             Ok(net) => {
                 let restart = self.restart.map(|(limit, restart)| (Restarts::new(limit), restart));
                 let known = restart.is_some().then(|| Addr::new(sender));
-                let Self { orders, mail, interlude, .. } = self;
-                let living = Living { net, orders, mail, interlude, restart, _known: known, witness };
+                let Self { orders, mail, restart_pause, .. } = self;
+                let living = Living { net, orders, mail, restart_pause, restart, _known: known, witness };
                 actix::spawn(living.live());
             }
         }
@@ -67,7 +67,7 @@ struct Living<A: Actor<Context = Context<A>>, W: Witness> {
     net: Net<A>,
     orders: Orders,
     mail: Mail,
-    interlude: Option<Interlude>,
+    restart_pause: Option<RestartPause>,
     restart: Option<(Restarts, Restart<A>)>,
     /// actix ends an actor whose address nobody has, and doesn't start it again: a permanent one has its own.
     _known: Option<Addr<A>>,
@@ -87,16 +87,16 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
             && !self.orders.given()
             && let Some(pause) = restarts.after_exit()
         {
-            if let Some(interlude) = &self.interlude {
-                interlude.set(Some(Instant::now() + pause));
+            if let Some(restart_pause) = &self.restart_pause {
+                restart_pause.set(Some(Instant::now() + pause));
             }
             self.witness.restarts(exit, pause);
             let is_ordered = timeout(pause, self.orders.ordered()).await.is_ok();
             if is_ordered && self.mail == Mail::Left {
                 return Exit::Normal;
             }
-            if let Some(interlude) = &self.interlude {
-                interlude.set(None);
+            if let Some(restart_pause) = &self.restart_pause {
+                restart_pause.set(None);
             }
             exit = match self.net.restart(*restart) {
                 Ok(()) => self.life().await,

@@ -48,7 +48,7 @@ where
         restart: Some((limit, ContextFut::restart)),
         orders,
         mail: Mail::Left,
-        interlude: None,
+        restart_pause: None,
     };
     Permanent { addr: lives.start(arbiter, OnExit(on_exit)), stopper }
 }

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use super::apart::start_apart;
 use super::child_spec::Place;
 use super::ends::{Awaited, Ends};
-use super::interludes::Interlude;
 use super::lives::Lives;
 use super::mail::Mail;
+use super::restart_pauses::RestartPause;
 use super::stopper::Orders;
 use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, StopNow, Tree, TreeEnd};
 use super::{ChildReport, ChildSpec, Exit, Stopper};
@@ -70,9 +70,10 @@ impl Supervisor {
         let mailbox = channel::channel(spec.mailbox);
         let address = Addr::new(mailbox.0.clone());
         let restart = spec.restart.map(|restart| (spec.limit, restart));
-        let interlude = restart.is_some().then(|| Interlude::enter(spec.name, &address));
+        let restart_pause = restart.is_some().then(|| RestartPause::enter(spec.name, &address));
         let (orders_heard, mail) = (orders.clone(), spec.mail);
-        let lives = Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, interlude };
+        let lives =
+            Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, restart_pause };
         let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };
         let place = spec.place.unwrap_or(usual);
         let start = move |reporter| match place {
@@ -175,7 +176,7 @@ impl Seed {
             restart: None,
             orders,
             mail: Mail::Left,
-            interlude: None,
+            restart_pause: None,
         };
         lives.start(&Arbiter::current(), TreeEnd { gave_up, parent, end: self.end });
     }

@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use self::client::{Got, KitClient, KitError};
 pub use self::flawed::{Call, Flaw, Flawed};
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{LivePeers, Ticket};
+use crate::engine::admission::peer_table::{PeerTable, Permit};
 use crate::engine::admission::{Admitted, Verdict};
 use crate::engine::extensions::opcodes::Answer;
-use crate::engine::extensions::routing::Way;
+use crate::engine::extensions::routing::Routed;
 use crate::engine::messages::Again;
-use crate::engine::poll_loop::Switchboard;
+use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
@@ -50,8 +50,8 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1
 pub struct Kit {
     service: Arc<Service>,
     counters: Arc<Counters>,
-    board: Rc<Switchboard>,
-    peers: Arc<LivePeers>,
+    poll_loop: Rc<PollLoop>,
+    peers: Arc<PeerTable>,
     parent: Recipient<ChildExited>,
     listener: Recipient<Again>,
     clients: Cell<u16>,
@@ -64,7 +64,7 @@ thread_local! {
 }
 
 /// The places of the transfers that live.
-type Places = Rc<RefCell<HashMap<u64, Ticket>>>;
+type Places = Rc<RefCell<HashMap<u64, Permit>>>;
 
 /// Hears which sessions have ended.
 struct Parent(Places);
@@ -100,8 +100,8 @@ impl Kit {
         let places = Places::default();
         let parent = Parent(Rc::clone(&places)).start();
         Self {
-            board: Switchboard::start(&service),
-            peers: LivePeers::new(limits::TRANSFERS_MAX_DEFAULT),
+            poll_loop: PollLoop::start(&service),
+            peers: PeerTable::new(limits::TRANSFERS_MAX_DEFAULT),
             parent: parent.clone().recipient(),
             listener: parent.recipient(),
             clients: Cell::new(0),
@@ -182,21 +182,21 @@ impl Kit {
     }
 
     fn serve(&self, admitted: Admitted, near: MemoryLink) {
-        let Admitted { assignment, way, opened, ticket, .. } = admitted;
-        let lease = Arc::new(lease(assignment, way, &ticket));
+        let Admitted { assignment, routed, opened, permit, .. } = admitted;
+        let shared = Arc::new(shared(assignment, routed, &permit));
         if let Some(opened) = opened {
-            lease.hold().set_opened(opened);
+            shared.lock().set_opened(opened);
         }
-        self.places.borrow_mut().insert(ticket.id.0, ticket);
-        self.start(&lease, near);
+        self.places.borrow_mut().insert(permit.id.0, permit);
+        self.start(&shared, near);
     }
 
-    fn start(&self, lease: &Arc<Lease>, near: MemoryLink) {
-        let (shared, service) = (Arc::clone(lease), Arc::clone(&self.service));
-        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
-        let id = lease.assignment.id.0;
+    fn start(&self, shared: &Arc<SharedTransfer>, near: MemoryLink) {
+        let (shared, service) = (Arc::clone(shared), Arc::clone(&self.service));
+        let (life, poll_loop) = (shared.next_life(), Rc::clone(&self.poll_loop));
+        let id = shared.assignment.id.0;
         start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |ctx| {
-            Session::new(shared, life, service, Box::new(near), board, ctx.address())
+            Session::new(shared, life, service, Box::new(near), poll_loop, ctx.address())
         });
     }
 }
@@ -210,10 +210,10 @@ impl Drop for RealAgain {
     }
 }
 
-/// (A lease wants a socket, through which nothing goes.)
-fn lease(assignment: Assignment, way: Way, ticket: &Ticket) -> Lease {
+/// (A shared transfer wants a socket, through which nothing goes.)
+fn shared(assignment: Assignment, routed: Routed, permit: &Permit) -> SharedTransfer {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine");
-    Lease::new(assignment, way, Arc::new(socket), SERVER, Arc::clone(&ticket.state))
+    SharedTransfer::new(assignment, routed, Arc::new(socket), SERVER, Arc::clone(&permit.state))
 }
 
 fn send(near: &mut MemoryLink, peer: SocketAddr, packet: &[u8]) {

@@ -40,7 +40,7 @@ pub enum Input<'a> {
     /// Too many peers have not answered yet: if this one hasn't either, it gets nothing more by itself, but an answer to each [`Repeated`](Self::Repeated) within its bound.
     Restrained,
     /// There is no room for a peer that hasn't answered yet. One that has is not concerned; nobody is told anything.
-    Forsaken,
+    GivenUp,
     /// The client has begun anew from the same port: nothing more is to be said to it by this transfer.
     Superseded,
     /// Whoever drove the machine is gone, perhaps in the middle of an input or of a drain, and someone else goes on. An input stands once the

@@ -1,8 +1,8 @@
 //! The receiving end: a server that answers a write request, a client that reads.
 
-mod place;
+mod checkpoint;
 
-use self::place::{Phase, Place, Replay};
+use self::checkpoint::{Checkpoint, Phase, Replay};
 use super::machine::{Ending, aborted};
 use super::receive_buffer::ReceiveBuffer;
 use super::tid::fault_packet;
@@ -21,9 +21,9 @@ use crate::wire::Packet;
 pub struct Receiver {
     on_abort: OnAbort,
     buffer: ReceiveBuffer,
-    at: Place,
+    at: Checkpoint,
     /// Where [`Input::Resumed`] goes back to.
-    committed: Place,
+    committed: Checkpoint,
     /// The OACK, or ACK 0.
     opening: Vec<u8>,
     /// The OACK, an ACK, or the ERROR that ended the transfer: what is sent now, and again.
@@ -49,7 +49,7 @@ impl Receiver {
         let offering = matches!(opening, Opening::Oack(_));
         let opening =
             if let Opening::Oack(oack) = opening { oack } else { Packet::Ack { block: 0 }.to_bytes() };
-        let at = Place::new(terms, timeouts, proven, offering);
+        let at = Checkpoint::new(terms, timeouts, proven, offering);
         Self {
             on_abort,
             buffer: ReceiveBuffer::new(terms.netascii),
@@ -388,14 +388,14 @@ impl Machine for Receiver {
             Input::Published => self.on_published(now),
             Input::Repeated => self.on_repeated(now),
             Input::Restrained => self.restrain(),
-            Input::Forsaken if !self.at.proven => self.stop(Outcome::Unanswered),
+            Input::GivenUp if !self.at.proven => self.stop(Outcome::Unanswered),
             Input::Resumed => self.resume(now),
             Input::PeerGone | Input::Superseded if self.at.phase == Phase::Dallying => self.ending.close(),
             Input::PeerGone if self.at.phase == Phase::Receiving => self.stop(Outcome::PeerGone),
             Input::Superseded if self.at.phase == Phase::Receiving => self.stop(Outcome::Superseded),
             Input::PeerGone | Input::Superseded => {}
             Input::Failed(fault) => self.on_failed(fault),
-            Input::Slab { .. } | Input::Forsaken => {}
+            Input::Slab { .. } | Input::GivenUp => {}
         }
         if !self.ending.is_over() {
             self.set_deadline(now);

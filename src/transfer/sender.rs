@@ -1,12 +1,12 @@
 //! The sending end: a server that answers a read request, a client that writes.
 
 mod beyond;
+mod checkpoint;
 mod deadline;
 mod overrun;
-mod place;
 
+use self::checkpoint::{Checkpoint, Duplicates};
 use self::overrun::Overruns;
-use self::place::{Duplicates, Place};
 use super::machine::{Ending, aborted};
 use super::send_buffer::SendBuffer;
 use super::tid::fault_packet;
@@ -25,11 +25,11 @@ use crate::wire::Packet;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Sender {
-    at: Place,
+    at: Checkpoint,
     /// The last block sent; below `highest` while blocks are repeated.
     sent: u64,
     /// Where [`Input::Resumed`] goes back to.
-    committed: Place,
+    committed: Checkpoint,
     last_sent_at: Moment,
     buffer: SendBuffer,
     ending: Ending,
@@ -71,7 +71,7 @@ impl Sender {
     pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts) -> Self {
         let proven = opening == Opening::Answered;
         let oack = if let Opening::Oack(oack) = opening { oack } else { Vec::new() };
-        let at = Place { offering: !oack.is_empty(), proven, ..Place::default() };
+        let at = Checkpoint { offering: !oack.is_empty(), proven, ..Checkpoint::default() };
         Self {
             buffer: SendBuffer::new(terms.netascii),
             timing: Timing::new(timeouts, terms.interval),
@@ -352,12 +352,12 @@ impl Machine for Sender {
             }
             Input::Repeated => self.on_repeated(now),
             Input::Restrained => self.allowance = self.allowance.min(self.at.unproven_datagrams).max(1),
-            Input::Forsaken if !self.at.proven => self.give_up(Outcome::Unanswered),
+            Input::GivenUp if !self.at.proven => self.give_up(Outcome::Unanswered),
             Input::Resumed => self.resume(now),
             Input::PeerGone => self.give_up(Outcome::PeerGone),
             Input::Superseded => self.give_up(Outcome::Superseded),
             Input::Failed(fault) => self.fail(fault),
-            Input::Slab { .. } | Input::Stored | Input::Published | Input::Forsaken => {}
+            Input::Slab { .. } | Input::Stored | Input::Published | Input::GivenUp => {}
         }
         if self.ending.is_over() || hold {
             return;

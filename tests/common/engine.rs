@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, System};
-use stagecoach::actors::{Cancel, List, LivePeers, Registry, Service, Snapshot};
+use stagecoach::actors::{Cancel, List, PeerTable, Registry, Service, Snapshot};
 use stagecoach::daemon::{Capacity, Server, ServerHandle};
 use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
@@ -91,7 +91,7 @@ impl Observer for Witness {
 pub(crate) struct Engine {
     pub(crate) address: SocketAddr,
     witness: Arc<Witness>,
-    live_peers: Arc<LivePeers>,
+    peer_table: Arc<PeerTable>,
     registry: Addr<Registry>,
     arbiter: actix::ArbiterHandle,
     pub(crate) handle: ServerHandle,
@@ -181,7 +181,7 @@ impl Engine {
                 let log = slog::Logger::root(slog::Discard, slog::o!());
                 let mut server =
                     Server::start_service(service, vec![(socket, address)], capacity, &log).unwrap();
-                let (registry, peers) = (server.registry().clone(), Arc::clone(server.live_peers()));
+                let (registry, peers) = (server.registry().clone(), Arc::clone(server.peer_table()));
                 let parts = (System::current(), Arbiter::current(), registry, peers, server.handle());
                 started.send(parts).unwrap();
                 if let Err(error) = server.serve(|| Ok(())).await {
@@ -190,11 +190,11 @@ impl Engine {
                 }
             });
         });
-        let (system, arbiter, registry, live_peers, handle) = parts.recv().unwrap();
+        let (system, arbiter, registry, peer_table, handle) = parts.recv().unwrap();
         Self {
             address,
             witness,
-            live_peers,
+            peer_table,
             registry,
             arbiter,
             handle,
@@ -236,8 +236,8 @@ impl Engine {
     /// Waits until every transfer is over and has left nothing, while all that should live does. What was heard.
     pub(crate) fn settle(&self) -> Facts {
         let until = Instant::now() + Duration::from_secs(5);
-        while self.live_peers.live() > 0 || !self.registry().live.is_empty() {
-            assert!(Instant::now() < until, "{} transfers are left", self.live_peers.live());
+        while self.peer_table.live() > 0 || !self.registry().live.is_empty() {
+            assert!(Instant::now() < until, "{} transfers are left", self.peer_table.live());
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(self.ends.try_iter().next(), None);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, System};
 use stagecoach::Stagecoach;
-use stagecoach::actors::{Cancel, List, LivePeers, Registry, Snapshot};
+use stagecoach::actors::{Cancel, List, PeerTable, Registry, Snapshot};
 use stagecoach::daemon::{Builder, ServerHandle};
 use stagecoach::observe::TransferId;
 use stagecoach::store::{Memory, MemoryOptions, Name};
@@ -23,7 +23,7 @@ pub(crate) struct Extended {
     pub(crate) address: SocketAddr,
     pub(crate) store: Memory,
     witness: Arc<Witness>,
-    live_peers: Arc<LivePeers>,
+    peer_table: Arc<PeerTable>,
     registry: Addr<Registry>,
     pub(crate) handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
@@ -45,13 +45,13 @@ impl Extended {
                     .store(served)
                     .shared_observer(told);
                 let mut server = extend(builder).start().unwrap();
-                let (address, live_peers) = (server.addresses()[0], Arc::clone(server.live_peers()));
-                started.send((address, live_peers, server.registry().clone(), server.handle())).unwrap();
+                let (address, peer_table) = (server.addresses()[0], Arc::clone(server.peer_table()));
+                started.send((address, peer_table, server.registry().clone(), server.handle())).unwrap();
                 server.serve(|| Ok(())).await.unwrap();
             });
         });
-        let (address, live_peers, registry, handle) = parts.recv().expect("a server that starts");
-        Self { address, store, witness, live_peers, registry, handle, thread: Some(thread) }
+        let (address, peer_table, registry, handle) = parts.recv().expect("a server that starts");
+        Self { address, store, witness, peer_table, registry, handle, thread: Some(thread) }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -61,8 +61,8 @@ impl Extended {
     /// What is heard once there is no transfer any more.
     pub(crate) fn settle(&self) -> Facts {
         let until = Instant::now() + Duration::from_secs(10);
-        while self.live_peers.live() > 0 {
-            assert!(Instant::now() < until, "{} transfers are left", self.live_peers.live());
+        while self.peer_table.live() > 0 {
+            assert!(Instant::now() < until, "{} transfers are left", self.peer_table.live());
             std::thread::sleep(Duration::from_millis(5));
         }
         self.witness.facts()

@@ -28,7 +28,7 @@ fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_agai
     const MANY: usize = 3 * limits::DATAGRAMS_PER_TURN;
     in_virtual_time(async {
         let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
-        let peers = LivePeers::bounded(10, None, false);
+        let peers = PeerTable::bounded(10, None, false);
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
         let (exits, said) = mpsc::channel();
@@ -63,7 +63,7 @@ fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_agai
 fn a_listener_of_a_socket_that_was_passed_leaves_its_backlog_and_keeps_it_open() {
     in_virtual_time(async {
         let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
-        let peers = LivePeers::bounded(10, None, false);
+        let peers = PeerTable::bounded(10, None, false);
         let passed = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let (socket, address) = (Arc::clone(&passed), passed.local_addr().unwrap());
         let workers = Arc::new(Workers::new(RestartLimit::default()));
@@ -85,7 +85,7 @@ fn a_listener_whose_socket_can_not_be_waited_for_any_more_says_so_and_comes_back
         let mut service =
             Arc::into_inner(service(Arc::new(Memory::new(MemoryOptions::default()))).0).unwrap();
         service.single_port = true;
-        let (service, peers) = (Arc::new(service), LivePeers::bounded(10, None, true));
+        let (service, peers) = (Arc::new(service), PeerTable::bounded(10, None, true));
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let (exits, said) = mpsc::channel();
         let (port, workers) = (Arc::clone(&socket), Arc::new(Workers::new(RestartLimit::default())));

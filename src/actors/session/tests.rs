@@ -10,14 +10,16 @@ use actix::{Actor, Arbiter, AsyncContext, Context, System};
 use tokio::time::Instant;
 
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
-use crate::engine::files::held_source::HeldSource;
+use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
 use crate::engine::files::opened::Opened;
-use crate::engine::poll_loop::Switchboard;
+use crate::engine::files::source_handle::SourceHandle;
+use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
-use crate::engine::test_support::{Parent, Press, in_virtual_time, pass, service, turn_until, wait_until};
+use crate::engine::test_support::{
+    Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
+};
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, UdpLink};
@@ -27,16 +29,16 @@ use crate::transfer::Outcome;
 use crate::wire::Packet;
 
 /// A transfer whose client is the test.
-struct Stage {
+struct Fixture {
     client: UdpSocket,
-    lease: Arc<Lease>,
+    shared: Arc<SharedTransfer>,
     service: Arc<Service>,
     tell: Sender<Exit>,
     exits: Receiver<Exit>,
-    _ticket: Ticket,
+    _permit: Permit,
 }
 
-impl Stage {
+impl Fixture {
     fn new(request: &[u8], store: Arc<dyn Store>) -> Self {
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -45,7 +47,7 @@ impl Stage {
         let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
         let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         let local = socket.local_addr().unwrap();
-        let Claim::New(ticket) = LivePeers::new(1).claim(
+        let Claim::New(permit) = PeerTable::new(1).claim(
             &Received { octets: 0, from: peer, to: local, to_broadcast: false },
             &request,
             || unreachable!("it is no repeat"),
@@ -55,22 +57,24 @@ impl Stage {
         };
         client.connect(local).unwrap();
         let assignment =
-            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
-        let way = service.route(&assignment.asked(local), 0).unwrap();
-        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
+            Assignment { id: permit.id, peer, request, received_at: Instant::now(), to_broadcast: false };
+        let routed = service.route(&assignment.asked(local), 0).unwrap();
+        let shared =
+            Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         let (tell, exits) = mpsc::channel();
-        Self { client, lease, service, tell, exits, _ticket: ticket }
+        Self { client, shared, service, tell, exits, _permit: permit }
     }
 
     /// What starts the next session where it is called.
     fn next_session(&self) -> impl FnOnce() + Send + 'static {
-        let (lease, service, tell) = (Arc::clone(&self.lease), Arc::clone(&self.service), self.tell.clone());
+        let (shared, service, tell) =
+            (Arc::clone(&self.shared), Arc::clone(&self.service), self.tell.clone());
         move || {
-            let (life, parent) = (lease.next_life(), Parent(tell).start().recipient());
-            let link = UdpLink::from_socket(Arc::clone(&lease.socket)).unwrap();
-            let switchboard = Switchboard::start(&service);
+            let (life, parent) = (shared.next_life(), Parent(tell).start().recipient());
+            let link = UdpLink::from_socket(Arc::clone(&shared.socket)).unwrap();
+            let poll_loop = PollLoop::start(&service);
             let make = move |ctx: &mut Context<_>| {
-                Session::new(lease, life, service, Box::new(link), switchboard, ctx.address())
+                Session::new(shared, life, service, Box::new(link), poll_loop, ctx.address())
             };
             start_temporary(1, limits::MAILBOX_SESSION, parent, make);
         }
@@ -107,20 +111,21 @@ fn end(arbiter: Arbiter) {
 fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
     let _system = System::new();
     let store = Memory::new(MemoryOptions::default());
-    let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(store.clone()));
-    let first = stage.arbiter();
-    stage.expect(&ack(0));
+    let fixture = Fixture::new(b"\0\x02file\0octet\0", Arc::new(store.clone()));
+    let first = fixture.arbiter();
+    fixture.expect(&ack(0));
     // One slab and more: some of it is with the writer, and some isn't.
     for block in 1..=130 {
-        stage.client.send(&data(block, &[block; 512])).unwrap();
-        stage.expect(&ack(block));
+        fixture.client.send(&data(block, &[block; 512])).unwrap();
+        fixture.expect(&ack(block));
     }
     end(first);
-    let second = stage.arbiter();
-    stage.expect(&ack(130));
-    stage.client.send(&data(131, b"the end")).unwrap();
-    stage.expect(&ack(131));
-    let file = store.open(&stage.lease.destination().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
+    let second = fixture.arbiter();
+    fixture.expect(&ack(130));
+    fixture.client.send(&data(131, b"the end")).unwrap();
+    fixture.expect(&ack(131));
+    let file =
+        store.open(&fixture.shared.destination().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
     let wanted: Vec<u8> = (1..=130).flat_map(|block| [block; 512]).chain(*b"the end").collect();
     assert!(file == wanted, "{} octets", file.len());
     end(second);
@@ -134,16 +139,16 @@ fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
     let mut sink = store.create(&name, None).unwrap();
     sink.write(&[7; 1030]).unwrap();
     sink.publish().unwrap();
-    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store));
-    let first = stage.arbiter();
-    stage.expect(&data(1, &[7; 512]));
-    stage.client.send(&ack(1)).unwrap();
-    stage.expect(&data(2, &[7; 512]));
+    let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::new(store));
+    let first = fixture.arbiter();
+    fixture.expect(&data(1, &[7; 512]));
+    fixture.client.send(&ack(1)).unwrap();
+    fixture.expect(&data(2, &[7; 512]));
     end(first);
-    let second = stage.arbiter();
-    stage.expect(&data(2, &[7; 512]));
-    stage.client.send(&ack(2)).unwrap();
-    stage.expect(&data(3, &[7; 6]));
+    let second = fixture.arbiter();
+    fixture.expect(&data(2, &[7; 512]));
+    fixture.client.send(&ack(2)).unwrap();
+    fixture.expect(&data(3, &[7; 6]));
     end(second);
 }
 
@@ -156,12 +161,12 @@ fn a_transfer_that_gives_way_names_the_limit() {
         (Some(Limit::UnprovenWaiting), "it gave way: UNPROVEN_MAX"),
         (None, "no packet came back: a firewall or a client that needs --single-port"),
     ] {
-        let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(store.clone()));
-        let arbiter = stage.arbiter();
-        stage.expect(&data(1, b"never acknowledged"));
-        stage.lease.peer_state.forsake(limit);
-        wait_until("reported", || !stage.service.history.all().is_empty());
-        let report = stage.service.history.all().swap_remove(0);
+        let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::new(store.clone()));
+        let arbiter = fixture.arbiter();
+        fixture.expect(&data(1, b"never acknowledged"));
+        fixture.shared.peer_state.give_up(limit);
+        wait_until("reported", || !fixture.service.history.all().is_empty());
+        let report = fixture.service.history.all().swap_remove(0);
         assert_eq!(report.outcome, Outcome::Unanswered);
         assert_eq!((report.limit, report.detail.as_deref()), (limit, Some(why)));
         end(arbiter);
@@ -171,11 +176,11 @@ fn a_transfer_that_gives_way_names_the_limit() {
 #[test]
 fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answered_once() {
     let _system = System::new();
-    let press = Arc::<Press>::default();
-    let stage = Stage::new(b"\0\x01file\0octet\0", Arc::new(Arc::clone(&press)));
-    press.hold("open");
-    let first = stage.arbiter();
-    wait_until("held", || press.calls("open") == 1);
+    let stepped = Arc::<SteppedStore>::default();
+    let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::new(Arc::clone(&stepped)));
+    stepped.hold("open");
+    let first = fixture.arbiter();
+    wait_until("state", || stepped.calls("open") == 1);
     let (alive, ended) = mpsc::channel::<()>();
     first.spawn(async move {
         std::future::pending::<()>().await;
@@ -184,14 +189,14 @@ fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answ
     first.stop();
     // (The sender is dropped with all that lived there.)
     assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
-    let second = stage.arbiter();
-    wait_until("asked for again", || press.calls("open") == 2);
-    press.release();
+    let second = fixture.arbiter();
+    wait_until("asked for again", || stepped.calls("open") == 2);
+    stepped.release();
     first.join().unwrap();
-    stage.expect(b"\0\x05\0\x01File not found\0");
+    fixture.expect(b"\0\x05\0\x01File not found\0");
     end(second);
-    stage.client.set_nonblocking(true).unwrap();
-    assert!(stage.client.recv(&mut [0; 600]).is_err(), "one ERROR");
+    fixture.client.set_nonblocking(true).unwrap();
+    assert!(fixture.client.recv(&mut [0; 600]).is_err(), "one ERROR");
 }
 
 #[test]
@@ -202,25 +207,25 @@ fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
         ("publish", limits::PUBLISH_WITHIN),
     ] {
         in_virtual_time(async move {
-            let press = Arc::<Press>::default();
-            let stage = Stage::new(b"\0\x02file\0octet\0", Arc::new(Arc::clone(&press)));
-            press.hold(call);
-            stage.next_session()();
-            stage.client.set_nonblocking(true).unwrap();
-            let arrived = || stage.client.peek(&mut [0; 600]).is_ok();
+            let stepped = Arc::<SteppedStore>::default();
+            let fixture = Fixture::new(b"\0\x02file\0octet\0", Arc::new(Arc::clone(&stepped)));
+            stepped.hold(call);
+            fixture.next_session()();
+            fixture.client.set_nonblocking(true).unwrap();
+            let arrived = || fixture.client.peek(&mut [0; 600]).is_ok();
             if call != "create" {
                 turn_until(arrived).await;
-                stage.expect(&ack(0));
-                stage.client.send(&data(1, b"short")).unwrap();
+                fixture.expect(&ack(0));
+                fixture.client.send(&data(1, b"short")).unwrap();
             }
-            turn_until(|| press.calls(call) == 1).await;
+            turn_until(|| stepped.calls(call) == 1).await;
             pass(limit + Duration::from_secs(1)).await;
             turn_until(arrived).await;
-            stage.expect(b"\0\x05\0\0Input/output error\0");
-            press.release();
-            turn_until(|| press.dropped() == 1).await;
-            assert_eq!(press.published().len(), usize::from(call == "publish"));
-            turn_until(|| stage.exits.try_iter().any(|exit| exit == Exit::Normal)).await;
+            fixture.expect(b"\0\x05\0\0Input/output error\0");
+            stepped.release();
+            turn_until(|| stepped.dropped() == 1).await;
+            assert_eq!(stepped.published().len(), usize::from(call == "publish"));
+            turn_until(|| fixture.exits.try_iter().any(|exit| exit == Exit::Normal)).await;
         });
     }
 }
@@ -290,21 +295,21 @@ fn a_file_is_dropped_once_and_never_on_the_thread_that_sessions_run_on() {
             for is_complete in [false, true] {
                 let (tell, dropped) = mpsc::channel();
                 let library = Arc::new(Library { dropped: tell, is_cached });
-                let stage = Stage::new(b"\0\x01file\0octet\0", Arc::<Library>::clone(&library));
+                let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::<Library>::clone(&library));
                 if is_opened_before {
-                    stage.lease.hold().set_opened(Opened::new(HeldSource::new(library.book())));
+                    fixture.shared.lock().set_opened(Opened::new(SourceHandle::new(library.book())));
                 }
-                let arbiter = stage.arbiter();
+                let arbiter = fixture.arbiter();
                 let (ask, answer) = mpsc::channel();
                 arbiter.spawn_fn(move || ask.send(thread::current().id()).unwrap());
                 let arbiters_thread = answer.recv().unwrap();
-                stage.expect(&data(1, &[7; 512]));
+                fixture.expect(&data(1, &[7; 512]));
                 if is_complete {
-                    stage.client.send(&ack(1)).unwrap();
-                    stage.expect(&data(2, &[7; 88]));
-                    stage.client.send(&ack(2)).unwrap();
+                    fixture.client.send(&ack(1)).unwrap();
+                    fixture.expect(&data(2, &[7; 88]));
+                    fixture.client.send(&ack(2)).unwrap();
                 } else {
-                    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+                    fixture.client.send(b"\0\x05\0\0enough\0").unwrap();
                 }
                 let case = (is_cached, is_opened_before, is_complete);
                 let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
@@ -321,15 +326,15 @@ fn a_file_whose_session_moves_is_dropped_where_nobody_else_waits_as_well() {
     let _system = System::new();
     let (tell, dropped) = mpsc::channel();
     let library = Arc::new(Library { dropped: tell, is_cached: true });
-    let stage = Stage::new(b"\0\x01file\0octet\0", library);
-    let first = stage.arbiter();
-    stage.expect(&data(1, &[7; 512]));
+    let fixture = Fixture::new(b"\0\x01file\0octet\0", library);
+    let first = fixture.arbiter();
+    fixture.expect(&data(1, &[7; 512]));
     end(first);
-    let second = stage.arbiter();
+    let second = fixture.arbiter();
     let (ask, answer) = mpsc::channel();
     second.spawn_fn(move || ask.send(thread::current().id()).unwrap());
-    stage.expect(&data(1, &[7; 512]));
-    stage.client.send(b"\0\x05\0\0enough\0").unwrap();
+    fixture.expect(&data(1, &[7; 512]));
+    fixture.client.send(b"\0\x05\0\0enough\0").unwrap();
     let thread = dropped.recv_timeout(Duration::from_secs(20)).expect("it is dropped");
     assert_ne!(thread, answer.recv().unwrap());
     end(second);

@@ -6,7 +6,7 @@ use actix::{Arbiter, System};
 use tokio::time::Instant;
 
 use super::*;
-use crate::engine::admission::peer_table::{Claim, LivePeers};
+use crate::engine::admission::peer_table::{Claim, PeerTable};
 use crate::engine::test_support::{service, wait_until};
 use crate::engine::transfers::assignment::Assignment;
 use crate::net::{PortRange, Received};
@@ -34,7 +34,7 @@ impl Observer for Slow {
 
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 69);
 
-fn claim(peers: &Arc<LivePeers>, number: u64) -> Claim {
+fn claim(peers: &Arc<PeerTable>, number: u64) -> Claim {
     let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { panic!("a request") };
     let received =
         Received { octets: 0, from: (Ipv4Addr::LOCALHOST, 9).into(), to: LOCAL, to_broadcast: false };
@@ -50,27 +50,27 @@ fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
     let port = taken.local_addr().unwrap().port();
     let ((begin, begun), (end, ended)) = (channel(), channel::<()>());
     let slow = Slow { begin: begin.into(), end: ended.into() };
-    let (service, peers) = (service(Arc::new(Memory::new(MemoryOptions::default()))).0, LivePeers::new(9));
+    let (service, peers) = (service(Arc::new(Memory::new(MemoryOptions::default()))).0, PeerTable::new(9));
     let mut service = Arc::into_inner(service).unwrap();
     service.ports = PortRange::new(port, port);
     service.observers = vec![Arc::new(slow)];
-    let (service, roster) = (Arc::new(service), Arc::<Roster>::default());
-    let Claim::New(ticket) = claim(&peers, 1) else { panic!("no place") };
+    let (service, sessions) = (Arc::new(service), Arc::<SessionTable>::default());
+    let Claim::New(permit) = claim(&peers, 1) else { panic!("no place") };
     let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { panic!("a request") };
-    let (id, peer, request) = (ticket.id, (Ipv4Addr::LOCALHOST, 9).into(), request.into_owned());
+    let (id, peer, request) = (permit.id, (Ipv4Addr::LOCALHOST, 9).into(), request.into_owned());
     let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
-    let way = service.route(&assignment.asked(LOCAL), 0).unwrap();
-    let admitted = Admitted { assignment, way, local: LOCAL, opened: None, ticket };
-    let serve = Serve { admitted, port: None, last_resort: None };
-    assert!(roster.push_waiting(Box::new(serve)).unwrap());
-    let (served, sessions) = (Arc::clone(&service), Arc::clone(&roster));
+    let routed = service.route(&assignment.asked(LOCAL), 0).unwrap();
+    let admitted = Admitted { assignment, routed, local: LOCAL, opened: None, permit };
+    let serve = PendingRequest { admitted, port: None, last_resort: None };
+    assert!(sessions.push_waiting(Box::new(serve)).unwrap());
+    let (served, table) = (Arc::clone(&service), Arc::clone(&sessions));
     let make =
-        move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(served, sessions, Arc::default());
+        move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(served, table, Arc::default());
     let limit = RestartLimit::default();
     let _supervisor = start_permanent(&arbiter.handle(), limit, limits::MAILBOX_BUSY, make, |_: &_, _| ());
     begun.recv().unwrap();
     assert!(matches!(claim(&peers, 2), Claim::New(_)), "nobody answers it");
-    assert_eq!(roster.load(), 0);
+    assert_eq!(sessions.load(), 0);
     drop(end);
     wait_until("its place is free", || peers.live() == 0);
     arbiter.stop();

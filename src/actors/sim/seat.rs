@@ -77,7 +77,7 @@ impl Seat {
         loop {
             let arrival = self.agenda.peek().map(|(at, _)| at);
             let due = arrival.into_iter().chain(self.guest.deadline).min();
-            if due.is_none() && self.desks.iter().all(|desk| desk.lease.is_over()) {
+            if due.is_none() && self.desks.iter().all(|desk| desk.shared.is_over()) {
                 self.desks.iter_mut().for_each(hear_stranger);
                 return self;
             }
@@ -146,7 +146,7 @@ impl Seat {
 
     fn do_mischief(&mut self) {
         let octets = mischief(&mut self.rng, self.guest.blocks());
-        let mut live: Vec<_> = self.desks.iter_mut().filter(|desk| !desk.lease.is_over()).collect();
+        let mut live: Vec<_> = self.desks.iter_mut().filter(|desk| !desk.shared.is_over()).collect();
         if live.is_empty() {
             return;
         }

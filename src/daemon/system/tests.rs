@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::actors::arbiter_runtime;
-use crate::daemon::heart::Heart;
+use crate::daemon::watchdog::Watchdog;
 use crate::limits;
 
 #[test]
@@ -11,7 +11,7 @@ fn a_thread_that_hangs_in_the_pool_is_left_behind() {
     let (release, released) = channel::<()>();
     let (tell, hangs) = channel();
     let begun = Instant::now();
-    let how = Heart::default().watch(move || {
+    let how = Watchdog::default().watch(move || {
         let system = ProgramSystem::new(arbiter_runtime().unwrap());
         system.runner.block_on(async {
             // Until the sender is dropped.
@@ -24,7 +24,7 @@ fn a_thread_that_hangs_in_the_pool_is_left_behind() {
         (Ok(()), system)
     });
     how.unwrap();
-    // (It used to be ten seconds and an error, had the heart been beating.)
+    // (It used to be ten seconds and an error, had the watchdog been beating.)
     assert!(begun.elapsed() < limits::DROP_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
     drop(release);
 }
@@ -39,7 +39,7 @@ fn what_hangs_while_it_is_dropped_is_left_behind() {
     }
     let (release, released) = channel();
     let begun = Instant::now();
-    Heart::default().watch(move || (Ok(()), Hangs(released))).unwrap();
+    Watchdog::default().watch(move || (Ok(()), Hangs(released))).unwrap();
     assert!(begun.elapsed() < limits::DROP_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
     drop(release);
 }

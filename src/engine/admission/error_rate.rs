@@ -10,14 +10,14 @@ use crate::limits::{ERRORS_PER_PREFIX_MAX, PREFIXES};
 
 /// Counts the ERRORs of the second that it is: whoever forges requests for files that aren't there has each answered, and none of the answers was asked for.
 #[derive(Debug)]
-pub(crate) struct ErrorBudget {
+pub(crate) struct ErrorRateLimiter {
     prefixes: Prefixes,
     spent: Box<[u16; PREFIXES]>,
     /// When all have the whole of it again.
     renewed_at: Option<Instant>,
 }
 
-impl ErrorBudget {
+impl ErrorRateLimiter {
     pub(crate) fn new() -> Self {
         Self { prefixes: Prefixes::default(), spent: Box::new([0; PREFIXES]), renewed_at: None }
     }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use actix::Recipient;
 use tokio::time::Instant;
 
-use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
-use crate::engine::extensions::routing::Way;
+use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+use crate::engine::extensions::routing::Routed;
 use crate::engine::files::opened::Opened;
 use crate::engine::messages::Again;
 use crate::engine::service::Service;
@@ -43,12 +43,12 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) assignment: Assignment,
-    pub(crate) way: Way,
+    pub(crate) routed: Routed,
     /// The address that the request was sent to: answers are sent from there.
     pub(crate) local: SocketAddr,
     /// The file, if it could be opened without waiting.
     pub(crate) opened: Option<Opened>,
-    pub(crate) ticket: Ticket,
+    pub(crate) permit: Permit,
 }
 
 /// A request whose file can't be served.
@@ -59,7 +59,7 @@ pub(crate) struct Failed {
     pub(crate) fault: Fault,
     /// The client hears of it if this is [`Outcome::Failed`].
     pub(crate) outcome: Outcome,
-    pub(crate) ticket: Ticket,
+    pub(crate) permit: Permit,
 }
 
 impl Service {
@@ -70,7 +70,7 @@ impl Service {
     /// after all, `again` gets the request back.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        peers: &Arc<LivePeers>,
+        peers: &Arc<PeerTable>,
         received: &Received,
         request: &Request<'_>,
         again: impl FnOnce() -> Recipient<Again>,
@@ -78,8 +78,8 @@ impl Service {
         if let Err(fault) = self.check(received, request) {
             return Verdict::Refuse(fault);
         }
-        let ticket = match peers.claim(received, request, again, || self.next_transfer()) {
-            Claim::New(ticket) => ticket,
+        let permit = match peers.claim(received, request, again, || self.next_transfer()) {
+            Claim::New(permit) => permit,
             Claim::Repeat => return Verdict::Repeat,
             Claim::Flood(limit) => return Verdict::Ignore(limit),
             // Without an answer the client repeats its request, and there may be room by then. After
@@ -90,7 +90,7 @@ impl Service {
             }
         };
         let assignment = Assignment {
-            id: ticket.id,
+            id: permit.id,
             peer: received.from,
             request: request.clone().into_owned(),
             received_at: Instant::now(),
@@ -98,12 +98,12 @@ impl Service {
         };
         let local = received.to;
         match self.find(&assignment, local) {
-            Ok((way, opened)) => {
-                Verdict::Serve(Box::new(Admitted { assignment, way, local, opened, ticket }))
+            Ok((routed, opened)) => {
+                Verdict::Serve(Box::new(Admitted { assignment, routed, local, opened, permit }))
             }
             Err(fault) => {
                 let outcome = self.refusal(assignment.request.direction, fault.failure);
-                Verdict::Fail(Box::new(Failed { assignment, local, fault, outcome, ticket }))
+                Verdict::Fail(Box::new(Failed { assignment, local, fault, outcome, permit }))
             }
         }
     }

@@ -26,7 +26,7 @@ const LEAST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The table of live peers: one for a server, shared by its listeners.
 #[derive(Debug)]
-pub struct LivePeers {
+pub struct PeerTable {
     table: Mutex<Table>,
     transfers_max: usize,
     per_client_max: Option<usize>,
@@ -81,7 +81,7 @@ pub(crate) struct PeerState {
 }
 
 impl PeerState {
-    pub(crate) fn counted_in(table: &LivePeers, peer: SocketAddr) -> Self {
+    pub(crate) fn counted_in(table: &PeerTable, peer: SocketAddr) -> Self {
         change(&table.unfinished, |count| count + 1);
         let [answered, over, dismissed, superseded, released] = [const { AtomicBool::new(false) }; 5];
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
@@ -155,7 +155,7 @@ impl PeerState {
     }
 
     /// Tells the session of a request that came again. `false` if that had its answer by now, and makes it a new one.
-    fn tell_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
+    fn notify_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
         let Some(session) = &*lock(&self.session) else { return true };
         let returned = Returned { listener: listener(), again };
         let message = SessionMessage::Repeated(Repeated(Some(Box::new(returned))));
@@ -174,7 +174,7 @@ impl PeerState {
         Duration::from_millis(quiet_ms) >= limits::RESTART_QUIET
     }
 
-    fn tell_superseded(&self) {
+    fn notify_superseded(&self) {
         let session = lock(&self.session);
         // (One that has no session yet is told when it has.)
         self.superseded.store(true, Ordering::Relaxed);
@@ -185,7 +185,7 @@ impl PeerState {
     }
 
     /// Its session is to give up, if its peer hasn't answered; because of this limit, if of any.
-    pub(crate) fn forsake(&self, limit: Option<Limit>) {
+    pub(crate) fn give_up(&self, limit: Option<Limit>) {
         if let Some(session) = &*lock(&self.session) {
             // One that has no room for this hears from its peer, or is busy with its end.
             let _ = session.try_send(SessionMessage::GiveUp(limit));
@@ -206,7 +206,7 @@ impl PeerState {
             && !self.is_settled()
             && let Some((oldest, limit)) = self.unproven.add(self)
         {
-            oldest.forsake(Some(limit));
+            oldest.give_up(Some(limit));
         }
         if self.is_settled() {
             // It was over in this very moment, elsewhere.
@@ -234,8 +234,8 @@ impl Drop for PeerState {
 
 /// What a request is.
 pub(crate) enum Claim {
-    /// A new one: the ticket stands for its transfer.
-    New(Ticket),
+    /// A new one: the permit stands for its transfer.
+    New(Permit),
     /// The same that a session has just answered; it was told.
     Repeat,
     /// One too many, by this limit.
@@ -246,17 +246,17 @@ pub(crate) enum Claim {
 
 /// A transfer's place in the table, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Ticket {
+pub(crate) struct Permit {
     pub(crate) id: TransferId,
     pub(crate) state: Arc<PeerState>,
     key: Key,
-    table: Arc<LivePeers>,
+    table: Arc<PeerTable>,
     /// In single-port mode, the transfer of the same peer that ends once this one is sure to be
     /// served.
     earlier: Option<Entry>,
 }
 
-impl LivePeers {
+impl PeerTable {
     /// An empty table for at most `transfers_max` transfers at once.
     #[must_use]
     pub fn new(transfers_max: usize) -> Arc<Self> {
@@ -291,8 +291,8 @@ impl LivePeers {
     }
 
     /// Gives up all transfers whose peers have not answered. Nobody is told.
-    pub(crate) fn forsake_unproven(&self) {
-        self.unproven.take_all().iter().for_each(|state| state.forsake(None));
+    pub(crate) fn give_up_unproven(&self) {
+        self.unproven.take_all().iter().for_each(|state| state.give_up(None));
     }
 
     /// Decides what `request` is that `peer` sent to `local`.
@@ -325,9 +325,10 @@ impl LivePeers {
         if let Some(entry) = table.peers.get(&key)
             && entry.request == *request
             && !entry.session.is_settled()
-            && entry
-                .session
-                .tell_repeated(Again { received: *received, request: request.clone().into_owned() }, listener)
+            && entry.session.notify_repeated(
+                Again { received: *received, request: request.clone().into_owned() },
+                listener,
+            )
         {
             return Claim::Repeat;
         }
@@ -347,7 +348,7 @@ impl LivePeers {
         let entry = Entry { id, request: request.clone().into_owned(), session: Arc::clone(&state) };
         let earlier = table.peers.insert(key, entry).filter(|_| begins_anew);
         table.live += 1;
-        Claim::New(Ticket { id, state, key, table: Arc::clone(self), earlier })
+        Claim::New(Permit { id, state, key, table: Arc::clone(self), earlier })
     }
 
     /// Whether there is a place for one more of this client. One that begins anew has the place
@@ -367,7 +368,7 @@ impl LivePeers {
     }
 }
 
-impl LivePeers {
+impl PeerTable {
     /// Gives the transfer of `peer` what has come from it at `local`, the well-known port. `false` if it has none, or no room for it.
     pub(crate) fn deliver(&self, peer: SocketAddr, local: SocketAddr, datagram: &[u8]) -> bool {
         let Some(state) = self.state(peer, local) else { return false };
@@ -391,16 +392,16 @@ impl LivePeers {
     }
 }
 
-impl Ticket {
+impl Permit {
     /// This one is served: the transfer that the client has given up for it ends.
     pub(crate) fn supersede(&mut self) {
         if let Some(earlier) = self.earlier.take() {
-            earlier.session.tell_superseded();
+            earlier.session.notify_superseded();
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.state.set_over();
         let mut table = lock(&self.table.table);

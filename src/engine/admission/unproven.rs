@@ -23,7 +23,7 @@ pub(crate) struct Unproven<P> {
     /// Of all prefixes, to be read without a lock.
     count: AtomicUsize,
     /// All that hold anything: also those that no session has sent anything yet, and those that have given way, or up, and are not gone.
-    held: AtomicUsize,
+    state: AtomicUsize,
     /// Of each prefix, also those that no session has sent anything yet.
     admitted: [AtomicUsize; PREFIXES],
     prefixes: Prefixes,
@@ -47,7 +47,7 @@ impl<P> Default for Unproven<P> {
         Self {
             waiting: Mutex::new(std::iter::repeat_with(Queue::new).take(PREFIXES).collect()),
             count: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            state: AtomicUsize::new(0),
             admitted: [const { AtomicUsize::new(0) }; PREFIXES],
             prefixes: Prefixes::default(),
         }
@@ -62,7 +62,7 @@ impl<P: Provable> Unproven<P> {
 
     /// So many that there is no room for one more until some have gone: they come faster than their sessions end.
     pub(crate) fn are_too_many(&self) -> bool {
-        self.held.load(Ordering::Relaxed) >= UNPROVEN_HELD_MAX
+        self.state.load(Ordering::Relaxed) >= UNPROVEN_HELD_MAX
     }
 
     /// Whether there is room for one more from this address.
@@ -76,13 +76,13 @@ impl<P: Provable> Unproven<P> {
 
     /// One from this address is to be served, until it is [released](Self::release).
     pub(crate) fn admit(&self, address: IpAddr) {
-        self.held.fetch_add(1, Ordering::Relaxed);
+        self.state.fetch_add(1, Ordering::Relaxed);
         self.admitted[self.prefixes.place(address)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// The peer of one has answered, or nothing is left of its transfer.
     pub(crate) fn release(&self) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.state.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// It has answered, or its transfer is over.

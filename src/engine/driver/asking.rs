@@ -20,29 +20,29 @@ pub(crate) enum Question {
 impl Driver {
     /// Has the session ask, unless it does.
     pub(crate) fn question(&mut self, question: Question) {
-        if !std::mem::replace(&mut self.errands.asking, true) {
-            self.errands.question = Some(question);
+        if !std::mem::replace(&mut self.deferred.asking, true) {
+            self.deferred.question = Some(question);
         }
     }
 
     /// What the session has to ask.
     pub(crate) fn take_question(&mut self) -> Option<Question> {
-        self.errands.question.take()
+        self.deferred.question.take()
     }
 
     /// The routes have said which file it is.
     pub(crate) fn on_routed(&mut self, routed: Result<Destination, Fault>) {
-        self.errands.asking = false;
-        if self.lease.is_over() {
+        self.deferred.asking = false;
+        if self.shared.is_over() {
             return;
         }
         let opened = routed.and_then(|destination| {
-            let opened = self.service.open_cached(&self.lease.assignment, &destination);
-            self.lease.set_destination(destination);
+            let opened = self.service.open_cached(&self.shared.assignment, &destination);
+            self.shared.set_destination(destination);
             opened
         });
         match opened {
-            Ok(Some(opened)) => self.lease.hold().set_opened(opened),
+            Ok(Some(opened)) => self.shared.lock().set_opened(opened),
             Ok(None) => {}
             Err(fault) => return self.fail(fault),
         }
@@ -52,12 +52,12 @@ impl Driver {
 
     /// The file is open: begins, once it is known what extensions grant.
     pub(crate) fn begin(&mut self) {
-        let has_options = !self.lease.assignment.request.options.is_empty();
+        let has_options = !self.shared.assignment.request.options.is_empty();
         if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
             return self.agree(&Grants::default());
         }
         let granted = {
-            let asked = self.lease.assignment.asked(self.lease.local);
+            let asked = self.shared.assignment.asked(self.shared.local);
             if self.service.waits_for_negotiators(&asked) {
                 return self.question(Question::Negotiators);
             }
@@ -69,17 +69,17 @@ impl Driver {
     /// What negotiators see of the file.
     pub(crate) fn found(&self) -> Found {
         // (A file is open once it is known which one it is.)
-        let destination = self.lease.destination().expect("the file that was opened");
+        let destination = self.shared.destination().expect("the file that was opened");
         let Destination { store, name, .. } = destination;
-        let held = self.lease.hold();
-        let source = held.source.clone().map(|source| source as _);
-        Found { store: Arc::clone(store), name: name.clone(), size: held.summary.size, source }
+        let state = self.shared.lock();
+        let source = state.source.clone().map(|source| source as _);
+        Found { store: Arc::clone(store), name: name.clone(), size: state.summary.size, source }
     }
 
     /// The negotiators have answered.
     pub(crate) fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>) {
-        self.errands.asking = false;
-        if self.lease.is_over() {
+        self.deferred.asking = false;
+        if self.shared.is_over() {
             return;
         }
         match granted {
@@ -91,7 +91,7 @@ impl Driver {
     }
 
     fn agree_to(&mut self, granted: Vec<Grant>) {
-        let grants = Grants::new(&self.lease.assignment.request, granted);
+        let grants = Grants::new(&self.shared.assignment.request, granted);
         for why in &grants.wrong {
             self.misbehaved("negotiator", why);
         }
@@ -99,7 +99,7 @@ impl Driver {
     }
 
     pub(crate) fn misbehaved(&self, extension: &'static str, why: &str) {
-        let transfer = Some(self.lease.assignment.id);
+        let transfer = Some(self.shared.assignment.id);
         self.service.observe(&Fact::Misbehaved { extension, transfer, why });
     }
 }

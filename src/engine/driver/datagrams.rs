@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll};
 use slog::trace;
 
 use crate::engine::driver::Driver;
-use crate::engine::packet_summary::Shown;
+use crate::engine::packet_summary::PacketSummary;
 use crate::error::Failure;
 use crate::limits;
 use crate::net::Arrived;
@@ -53,7 +53,7 @@ impl Driver {
                 }
             }
             self.turn();
-            if self.errands.stop {
+            if self.deferred.stop {
                 return Poll::Ready(());
             }
             if self.backlog {
@@ -66,12 +66,12 @@ impl Driver {
 
     /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
     pub(crate) fn turn(&mut self) {
-        if self.errands.has_panicked() {
+        if self.deferred.has_panicked() {
             self.backlog = false;
             return;
         }
-        self.chaos.at("future", &mut self.errands);
-        if self.errands.stop {
+        self.chaos.at("future", &mut self.deferred);
+        if self.deferred.stop {
             self.backlog = false;
             return;
         }
@@ -106,7 +106,7 @@ impl Driver {
 
     /// Before a window ends: its ACK waits for the writer, as far as is known.
     fn hear_of_stored(&mut self) {
-        if self.is_receiver && self.lease.upload.has_stored() {
+        if self.is_receiver && self.shared.upload.has_stored() {
             self.read_upload();
         }
     }
@@ -168,11 +168,11 @@ impl Driver {
     /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
     /// repeat it, and give up in time. The operator reads why.
     pub(crate) fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
-        if !self.lease.is_life(self.life) {
+        if !self.shared.is_life(self.life) {
             return Ok(());
         }
         self.log_sent(self.peer, transmit);
-        self.lease.set_replied();
+        self.shared.set_replied();
         self.awaits_answer = true;
         if let Transmit::Blocks(blocks) = transmit {
             self.ack = blocks.ack();
@@ -200,11 +200,11 @@ impl Driver {
     fn answer_stranger(&mut self, from: SocketAddr, octets: &[u8]) {
         let Some(answer) = stranger_answer(octets) else { return };
         let answered = {
-            let mut held = self.lease.hold();
-            held.strangers_answered = held.strangers_answered.saturating_add(1);
-            held.strangers_answered
+            let mut state = self.shared.lock();
+            state.strangers_answered = state.strangers_answered.saturating_add(1);
+            state.strangers_answered
         };
-        if answered <= limits::STRANGERS_ANSWERED_MAX && self.lease.is_life(self.life) {
+        if answered <= limits::STRANGERS_ANSWERED_MAX && self.shared.is_life(self.life) {
             self.log_sent(from, &Transmit::Packet(&answer));
             // What can't reach a stranger is of no concern here.
             let _ = self.link.send(from, &Transmit::Packet(&answer));
@@ -213,17 +213,17 @@ impl Driver {
 
     fn log_received(&self, from: SocketAddr, octets: &[u8]) {
         if let Some(log) = &self.service.packet_log {
-            let id = self.lease.assignment.id.0;
-            trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => Shown(octets).to_string());
+            let id = self.shared.assignment.id.0;
+            trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => PacketSummary(octets).to_string());
         }
     }
 
     fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
         let Some(log) = &self.service.packet_log else { return };
-        let id = self.lease.assignment.id.0;
+        let id = self.shared.assignment.id.0;
         match transmit {
             Transmit::Packet(packet) => {
-                trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => Shown(packet).to_string());
+                trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => PacketSummary(packet).to_string());
             }
             Transmit::Blocks(blocks) => {
                 for block in *blocks {

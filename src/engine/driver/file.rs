@@ -8,15 +8,15 @@ use bytes::Bytes;
 use crate::engine::driver::Driver;
 use crate::engine::driver::asking::Question;
 use crate::engine::extensions::routing::Destination;
-use crate::engine::files::held_source::HeldSource;
 use crate::engine::files::opened::Opened;
 use crate::engine::files::reader::{Fetch, Open, Reader};
+use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::store_caller::StoreCaller;
 use crate::engine::files::upload::{Extent, Upload};
 use crate::engine::files::writer::{Dismissed, Work, Writer};
 use crate::engine::messages::Read;
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::lease::Transfer;
+use crate::engine::transfers::shared_transfer::TransferMachine;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::Fact;
@@ -32,7 +32,7 @@ pub(crate) enum File {
     #[default]
     None,
     /// The session itself: it needs no reader for as long as nothing has to be waited for.
-    Open(Arc<HeldSource>),
+    Open(Arc<SourceHandle>),
     /// A reader.
     Reading(Addr<Reader>),
     /// A writer, and what it works on.
@@ -78,8 +78,8 @@ impl Driver {
     /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
     /// ERROR after an OACK would leave PXELINUX waiting.
     pub(crate) fn start(&mut self) {
-        self.lease.peer_state.set_session(self.session.clone());
-        if self.lease.destination().is_some() {
+        self.shared.peer_state.set_session(self.session.clone());
+        if self.shared.destination().is_some() {
             self.open();
         } else {
             self.question(Question::Routes);
@@ -89,10 +89,10 @@ impl Driver {
     /// Goes on once it is known which file it is.
     pub(crate) fn open(&mut self) {
         let (source, has_begun) = {
-            let held = self.lease.hold();
-            (held.source.clone(), held.machine.is_some())
+            let state = self.shared.lock();
+            (state.source.clone(), state.machine.is_some())
         };
-        match self.lease.assignment.request.direction {
+        match self.shared.assignment.request.direction {
             Direction::Read => {
                 let is_open = source.is_some();
                 match source {
@@ -113,15 +113,15 @@ impl Driver {
     }
 
     /// Starts a reader of the file that is open, or else has it opened.
-    fn start_reader(&mut self, source: Option<Arc<HeldSource>>) {
-        let Some(destination) = self.lease.destination() else { return };
-        let (store, transfer) = (&destination.store, self.lease.assignment.id);
+    fn start_reader(&mut self, source: Option<Arc<SourceHandle>>) {
+        let Some(destination) = self.shared.destination() else { return };
+        let (store, transfer) = (&destination.store, self.shared.assignment.id);
         let caller = StoreCaller::new(&self.service, store, transfer, self.chaos.seam("store"));
         let (parent, session) = (self.session.exits(), self.session.clone());
         let is_open = source.is_some();
         let chaos = self.chaos.child("reader");
         let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source, chaos);
-        let id = self.lease.assignment.id.0;
+        let id = self.shared.assignment.id.0;
         let reader = start_temporary(id, limits::MAILBOX_SESSION, parent, make);
         if !is_open {
             let _ = reader.try_send(Open(destination.name.clone()));
@@ -131,9 +131,9 @@ impl Driver {
 
     /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
     fn start_writer(&mut self) {
-        let Assignment { id, request, .. } = &self.lease.assignment;
-        let Some(Destination { store, name, .. }) = self.lease.destination() else { return };
-        let upload = Arc::clone(&self.lease.upload);
+        let Assignment { id, request, .. } = &self.shared.assignment;
+        let Some(Destination { store, name, .. }) = self.shared.destination() else { return };
+        let upload = Arc::clone(&self.shared.upload);
         let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
         upload.set_session(self.session.clone());
@@ -146,26 +146,26 @@ impl Driver {
 
     /// Takes in what has been done for the upload. Each of it is taken in once, however often this is called and by whom.
     pub(crate) fn read_upload(&mut self) {
-        if self.lease.is_over() {
+        if self.shared.is_over() {
             return;
         }
-        let has_begun = self.lease.hold().machine.is_some();
-        if !has_begun && let Some(path) = self.lease.upload.created() {
-            self.lease.hold().summary.path = Some(path);
+        let has_begun = self.shared.lock().machine.is_some();
+        if !has_begun && let Some(path) = self.shared.upload.created() {
+            self.shared.lock().summary.path = Some(path);
             self.begin();
         }
-        let (stored, published) = self.lease.upload.done();
-        let known = self.lease.hold().machine.as_ref().map_or(stored, Transfer::stored);
+        let (stored, published) = self.shared.upload.done();
+        let known = self.shared.lock().machine.as_ref().map_or(stored, TransferMachine::stored);
         for _ in known..stored {
             self.feed(Input::Stored);
         }
         if published {
-            if let Some(kept) = self.lease.upload.kept() {
-                self.lease.hold().summary.path = Some(kept);
+            if let Some(kept) = self.shared.upload.kept() {
+                self.shared.lock().summary.path = Some(kept);
             }
             self.feed(Input::Published);
         }
-        if let Some(fault) = self.lease.upload.fault() {
+        if let Some(fault) = self.shared.upload.fault() {
             self.fail(fault);
         }
     }
@@ -173,7 +173,7 @@ impl Driver {
     /// Reads what the page cache has, if the machine wants something. For whatever may mean to wait there is a reader from now on; and also if the
     /// store panics, which counts as if it had done so in one.
     pub(crate) fn read_cached(&mut self) {
-        if !std::mem::take(&mut self.errands.read) {
+        if !std::mem::take(&mut self.deferred.read) {
             return;
         }
         let (Some((offset, octets)), File::Open(source)) = (self.wanted, &self.file) else { return };
@@ -195,7 +195,7 @@ impl Driver {
     }
 
     fn on_slab(&mut self, slab: Slab) {
-        let size = self.lease.hold().summary.size;
+        let size = self.shared.lock().summary.size;
         if let Some(wanted) = self.wanted.take()
             && let Err(fault) = check(wanted, &slab, size)
         {
@@ -210,7 +210,7 @@ impl Driver {
         match answer {
             Read::Opened(source) => {
                 let opened = Opened::new(source);
-                self.lease.hold().set_opened(opened);
+                self.shared.lock().set_opened(opened);
                 self.begin();
             }
             Read::Fetched(slab) => self.on_slab(slab),
@@ -235,9 +235,9 @@ impl Driver {
     fn on_reader_exited(&mut self, exit: &Exit) {
         self.tell_crash("reader", exit);
         let (source, replaced) = {
-            let mut held = self.lease.hold();
-            held.readers_replaced += 1;
-            (held.source.clone(), held.readers_replaced)
+            let mut state = self.shared.lock();
+            state.readers_replaced += 1;
+            (state.source.clone(), state.readers_replaced)
         };
         if replaced > limits::READERS_REPLACED_MAX {
             return self.fail(Fault::new(Failure::Internal, "the reader died too often"));
@@ -250,7 +250,7 @@ impl Driver {
 
     fn tell_crash(&self, actor: &'static str, exit: &Exit) {
         if let Exit::Panicked(panic) = exit {
-            let transfer = Some(self.lease.assignment.id);
+            let transfer = Some(self.shared.assignment.id);
             self.service.observe(&Fact::Crashed { actor, transfer, panic });
         }
     }

@@ -17,7 +17,7 @@ use crate::engine::files::upload::Extent;
 use crate::engine::messages::{Repeated, SessionAddr, SessionMessage};
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::lease::{Held, Lease, Summary, Transfer};
+use crate::engine::transfers::shared_transfer::{SharedTransfer, Summary, TransferMachine, TransferState};
 use crate::error::{Fault, Limit};
 use crate::extend::Grants;
 use crate::limits;
@@ -29,16 +29,16 @@ use crate::transfer::{
 };
 use crate::wire::{Direction, Request, decimal};
 
-/// A session but for its mailbox. The session lends it to the [`Switchboard`](crate::engine::poll_loop::Switchboard), so that a packet
+/// A session but for its mailbox. The session lends it to the [`PollLoop`](crate::engine::poll_loop::poll loop), so that a packet
 /// touches nothing else: what only an actor can do it leaves to the session as an errand.
 ///
-/// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`Lease`], every line of the
+/// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`SharedTransfer`], every line of the
 /// processor's cache is waited for.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Driver {
     /// The transfer itself.
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) shared: Arc<SharedTransfer>,
     pub(crate) link: Box<dyn Link>,
     pub(crate) service: Arc<Service>,
     pub(crate) peer: SocketAddr,
@@ -48,7 +48,7 @@ pub(crate) struct Driver {
     pub(crate) is_proven: bool,
     /// Datagrams were left in the socket when this session's turn ended.
     pub(crate) backlog: bool,
-    /// The switchboard has noted that.
+    /// The poll loop has noted that.
     pub(crate) is_queued: bool,
     /// The peer sends windows, and this end one answer to each.
     pub(crate) is_receiver: bool,
@@ -58,7 +58,7 @@ pub(crate) struct Driver {
     pub(crate) awaits_answer: bool,
     /// The ACK of all blocks that were sent last.
     pub(crate) ack: [u8; 4],
-    pub(crate) errands: Errands,
+    pub(crate) deferred: Deferred,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
     /// When the machine wants to hear that time has passed.
@@ -74,7 +74,7 @@ pub(crate) struct Driver {
 
 /// What is left to the session.
 #[derive(Debug, Default)]
-pub(crate) struct Errands {
+pub(crate) struct Deferred {
     /// It is no longer needed.
     pub(crate) stop: bool,
     /// The machine wants octets of a file that is open here.
@@ -83,13 +83,13 @@ pub(crate) struct Errands {
     pub(crate) question: Option<Question>,
     /// It has not answered yet.
     pub(crate) asking: bool,
-    /// The driver panicked in the hands of the switchboard: the session has to, in its stead.
+    /// The driver panicked in the hands of the poll loop: the session has to, in its stead.
     panic: Option<Box<str>>,
     /// The session has been told, and not looked yet.
     told: bool,
 }
 
-impl Errands {
+impl Deferred {
     /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life
     /// may run until then: the machine may be in the middle of an input, which the next one would
     /// complete as if all of it had been done.
@@ -99,7 +99,7 @@ impl Errands {
 }
 
 /// For faults that are planned where packets are taken, which may stop a session.
-impl ActorContext for Errands {
+impl ActorContext for Deferred {
     fn stop(&mut self) {
         self.stop = true;
     }
@@ -115,19 +115,19 @@ impl ActorContext for Errands {
 
 impl Driver {
     pub(crate) fn new(
-        lease: Arc<Lease>,
+        shared: Arc<SharedTransfer>,
         life: u32,
         service: Arc<Service>,
         link: Box<dyn Link>,
         session: SessionAddr,
     ) -> Self {
-        let chaos = service.chaos().part("session", lease.assignment.request.filename());
-        let Assignment { peer, received_at, request, .. } = &lease.assignment;
+        let chaos = service.chaos().part("session", shared.assignment.request.filename());
+        let Assignment { peer, received_at, request, .. } = &shared.assignment;
         Self {
             peer: *peer,
             epoch: *received_at,
             is_receiver: request.direction == Direction::Write,
-            lease,
+            shared,
             link,
             service,
             life,
@@ -137,7 +137,7 @@ impl Driver {
             is_lock_step: false,
             awaits_answer: false,
             ack: [0; 4],
-            errands: Errands::default(),
+            deferred: Deferred::default(),
             deadline: None,
             wanted: None,
             session,
@@ -150,7 +150,7 @@ impl Driver {
     pub(crate) fn on_deadline(&mut self) {
         // The answer may lie in the socket, behind what was of no use.
         self.take_datagrams();
-        if !self.is_proven && self.lease.peer_state.is_restrained() {
+        if !self.is_proven && self.shared.peer_state.is_restrained() {
             self.feed(Input::Restrained);
         }
         self.feed(Input::Deadline);
@@ -158,24 +158,24 @@ impl Driver {
 
     /// The panic that the session has to repeat, if there is one.
     pub(crate) fn take_panic(&mut self) -> Option<Box<str>> {
-        self.errands.panic.take()
+        self.deferred.panic.take()
     }
 
-    /// The session has heard that there are errands: of the next it is told anew.
-    pub(crate) fn on_told(&mut self) {
-        self.errands.told = false;
+    /// The session has heard that there are deferred work: of the next it is told anew.
+    pub(crate) fn on_attended(&mut self) {
+        self.deferred.told = false;
     }
 
-    /// Whether the session has to be told that there are errands, which it hasn't been yet.
-    pub(crate) fn is_to_tell(&mut self) -> bool {
-        let Errands { stop, read, question, panic, .. } = &self.errands;
+    /// Whether the session has to be told that there are deferred work, which it hasn't been yet.
+    pub(crate) fn needs_session(&mut self) -> bool {
+        let Deferred { stop, read, question, panic, .. } = &self.deferred;
         let any = *stop || *read || question.is_some() || panic.is_some();
-        any && !std::mem::replace(&mut self.errands.told, true)
+        any && !std::mem::replace(&mut self.deferred.told, true)
     }
 
     /// It panicked in the hands of somebody who isn't the session.
     pub(crate) fn set_panicked(&mut self, panic: String) {
-        self.errands.panic = Some(panic.into());
+        self.deferred.panic = Some(panic.into());
     }
 
     /// Does what the session was told to.
@@ -189,7 +189,7 @@ impl Driver {
             SessionMessage::GiveUp(limit) => {
                 // The answer may be here.
                 self.take_datagrams();
-                self.forsake(limit);
+                self.give_up(limit);
             }
             SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
             SessionMessage::End(failure) => self.fail(failure.into()),
@@ -199,7 +199,7 @@ impl Driver {
     fn on_repeated(&mut self, mut repeated: Repeated) {
         // An answer that was sent before the request may still lie in the socket.
         self.take_datagrams();
-        if !self.lease.peer_state.is_settled() {
+        if !self.shared.peer_state.is_settled() {
             repeated.0 = None;
             self.feed(Input::Repeated);
         }
@@ -215,8 +215,8 @@ impl Driver {
         let left = self.service.windows.left();
         let mut offer = Offer { window_octets_max: left, ..self.service.offer };
         grants.bound(&mut offer);
-        let size = self.lease.hold().summary.size;
-        let request = grants.heed(&self.lease.assignment.request);
+        let size = self.shared.lock().summary.size;
+        let request = grants.heed(&self.shared.assignment.request);
         let mut agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
             Err(failure) => return self.refuse(failure.into()),
@@ -229,28 +229,28 @@ impl Driver {
         }
         let machine = self.machine_for(&agreement);
         {
-            let mut held = self.lease.hold();
-            held.window = Some(self.service.windows.take(&agreement.terms));
-            held.summary.options = agreement.accepted.to_string();
-            held.machine = Some(machine);
+            let mut state = self.shared.lock();
+            state.window = Some(self.service.windows.take(&agreement.terms));
+            state.summary.options = agreement.accepted.to_string();
+            state.machine = Some(machine);
         }
         self.feed(Input::Start);
         self.expect_runs();
     }
 
-    fn machine_for(&self, agreement: &Agreement) -> Transfer {
+    fn machine_for(&self, agreement: &Agreement) -> TransferMachine {
         let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
         let (terms, timeouts) = (agreement.terms, self.service.timeouts);
-        let request = &self.lease.assignment.request;
+        let request = &self.shared.assignment.request;
         let allowance = agreement.allowance(request);
         match request.direction {
             Direction::Read => {
                 let sender = Sender::new(terms, opening, timeouts).strict(self.service.rules.strict);
-                Transfer::Sending(Box::new(sender.allowing(allowance)))
+                TransferMachine::Sending(Box::new(sender.allowing(allowance)))
             }
             Direction::Write => {
                 let receiver = Receiver::new(terms, opening, timeouts, self.service.on_abort);
-                Transfer::Receiving(Box::new(receiver.allowing(allowance)))
+                TransferMachine::Receiving(Box::new(receiver.allowing(allowance)))
             }
         }
     }
@@ -258,16 +258,16 @@ impl Driver {
     /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who
     /// asked many hosts gets none.
     fn refuse(&mut self, fault: Fault) {
-        let sent = if self.lease.assignment.to_broadcast {
+        let sent = if self.shared.assignment.to_broadcast {
             Ok(())
         } else {
             self.send(&Transmit::Packet(&fault_packet(&fault)))
         };
         {
-            let mut held = self.lease.hold();
-            held.summary.limit = fault.limit();
-            held.summary.detail = fault.detail.or(sent.err());
-            self.report(&mut held, Outcome::Failed(fault.failure));
+            let mut state = self.shared.lock();
+            state.summary.limit = fault.limit();
+            state.summary.detail = fault.detail.or(sent.err());
+            self.report(&mut state, Outcome::Failed(fault.failure));
         }
         self.end();
     }
@@ -276,32 +276,32 @@ impl Driver {
     /// again begins a new transfer.
     fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
         {
-            let mut held = self.lease.hold();
-            held.summary.limit = fault.limit();
-            held.summary.detail = fault.detail;
-            self.report(&mut held, outcome);
+            let mut state = self.shared.lock();
+            state.summary.limit = fault.limit();
+            state.summary.detail = fault.detail;
+            self.report(&mut state, outcome);
         }
         self.end();
     }
 
     /// This end can't go on.
     pub(crate) fn fail(&mut self, fault: Fault) {
-        if self.lease.is_over() {
+        if self.shared.is_over() {
             return;
         }
-        let direction = self.lease.assignment.request.direction;
-        if !self.lease.has_replied()
+        let direction = self.shared.assignment.request.direction;
+        if !self.shared.has_replied()
             && let outcome @ Outcome::Outage(_) = self.service.refusal(direction, fault.failure)
         {
             return self.fall_silent(fault, outcome);
         }
         let has_begun = {
-            let mut held = self.lease.hold();
-            if held.machine.is_some() && !self.lease.is_reported() {
-                held.summary.limit = fault.limit();
-                held.summary.detail.clone_from(&fault.detail);
+            let mut state = self.shared.lock();
+            if state.machine.is_some() && !self.shared.is_reported() {
+                state.summary.limit = fault.limit();
+                state.summary.detail.clone_from(&fault.detail);
             }
-            held.machine.is_some()
+            state.machine.is_some()
         };
         if has_begun {
             self.feed(Input::Failed(&fault));
@@ -311,46 +311,46 @@ impl Driver {
     }
 
     /// Others need the room; nothing is lost if the peer hasn't answered.
-    pub(crate) fn forsake(&mut self, limit: Option<Limit>) {
+    pub(crate) fn give_up(&mut self, limit: Option<Limit>) {
         if !self.is_proven {
             {
-                let mut held = self.lease.hold();
-                held.summary.limit = limit;
-                held.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
+                let mut state = self.shared.lock();
+                state.summary.limit = limit;
+                state.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
             }
-            self.leave(Input::Forsaken, Outcome::Unanswered);
+            self.leave(Input::GivenUp, Outcome::Unanswered);
         }
     }
 
     /// Ends the transfer by an input to its machine, or, if that isn't there yet, with this outcome. Nobody is told anything.
     pub(crate) fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
-        if self.lease.is_over() {
+        if self.shared.is_over() {
             return;
         }
-        let has_begun = self.lease.hold().machine.is_some();
+        let has_begun = self.shared.lock().machine.is_some();
         if has_begun {
             self.feed(input);
         } else {
-            self.report(&mut self.lease.hold(), outcome);
+            self.report(&mut self.shared.lock(), outcome);
             self.end();
         }
     }
 
     /// The session is no longer needed, and no other will be.
     fn end(&mut self) {
-        self.lease.set_over();
+        self.shared.set_over();
         // (A session or a reader has the file too. Whoever is the last lets go of it where nobody
         // waits for that.)
-        let source = self.lease.hold().source.take();
+        let source = self.shared.lock().source.take();
         drop(source);
-        self.errands.stop = true;
+        self.deferred.stop = true;
     }
 
     /// Gives the machine one input, and does what it says. `true` if the transfer got on by a block, or is over.
     pub(crate) fn feed(&mut self, input: Input<'_>) -> bool {
-        let lease = Arc::clone(&self.lease);
-        let mut held = lease.hold();
-        let Held { machine: Some(machine), summary, .. } = &mut *held else { return true };
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.lock();
+        let TransferState { machine: Some(machine), summary, .. } = &mut *state else { return true };
         let now = Instant::now();
         let blocks = machine.tally().blocks;
         let (mut outcome, mut over) = (None, false);
@@ -358,7 +358,7 @@ impl Driver {
         if !self.is_proven && drain.is_proven() {
             self.is_proven = true;
             // Before the peer hears of it: its next request may be here sooner than this handler ends.
-            lease.peer_state.set_answered();
+            shared.peer_state.set_answered();
         }
         while let Some(action) = drain.next() {
             match action {
@@ -371,11 +371,11 @@ impl Driver {
         let tally = machine.tally();
         match outcome {
             Some(outcome) => {
-                self.report(&mut held, outcome);
+                self.report(&mut state, outcome);
             }
             None => self.publish_progress(summary, tally, now),
         }
-        drop(held);
+        drop(state);
         if over {
             self.end();
         }
@@ -393,7 +393,7 @@ impl Driver {
             Action::Want { offset, octets } => {
                 self.wanted = Some((offset, octets));
                 match self.file {
-                    File::Open(_) => self.errands.read = true,
+                    File::Open(_) => self.deferred.read = true,
                     _ => self.file.fetch(offset, octets),
                 }
             }
@@ -417,15 +417,15 @@ impl Driver {
     fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
         if summary.progress_at.is_none_or(|due| now >= due) {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
-            self.lease.progress.publish(tally, summary.size);
+            self.shared.progress.publish(tally, summary.size);
         }
     }
 
     /// The outcome is known: tells everybody, once.
-    fn report(&self, held: &mut Held, outcome: Outcome) {
-        let Some(report) = self.lease.report(held, outcome) else { return };
+    fn report(&self, state: &mut TransferState, outcome: Outcome) {
+        let Some(report) = self.shared.report(state, outcome) else { return };
         self.service.finish(report);
-        self.lease.peer_state.set_over();
+        self.shared.peer_state.set_over();
     }
 }
 

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::engine::files::held_source::HeldSource;
 use crate::engine::files::opened::Opened;
+use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::store_caller::StoreCaller;
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
@@ -24,7 +24,7 @@ pub(crate) struct Destination {
 
 /// What the routes say without waiting.
 #[derive(Debug)]
-pub(crate) enum Way {
+pub(crate) enum Routed {
     To(Destination),
     /// The actor of this step has to be asked first.
     Ask(usize),
@@ -39,13 +39,13 @@ impl Service {
         self: &Arc<Self>,
         assignment: &Assignment,
         local: SocketAddr,
-    ) -> Result<(Way, Option<Opened>), Fault> {
-        let way = self.route(&assignment.asked(local), 0)?;
-        let opened = match &way {
-            Way::To(destination) => self.open_cached(assignment, destination)?,
-            Way::Ask(_) => None,
+    ) -> Result<(Routed, Option<Opened>), Fault> {
+        let routed = self.route(&assignment.asked(local), 0)?;
+        let opened = match &routed {
+            Routed::To(destination) => self.open_cached(assignment, destination)?,
+            Routed::Ask(_) => None,
         };
-        Ok((way, opened))
+        Ok((routed, opened))
     }
 
     /// Opens the file that is to be read, if its store can do that without waiting.
@@ -65,7 +65,7 @@ impl Service {
         caller.call(|store| {
             caller.seam.at("open_cached");
             let opened = store.open_cached(&destination.name);
-            opened.map(|opened| opened.map(HeldSource::new).map(Opened::new)).transpose()
+            opened.map(|opened| opened.map(SourceHandle::new).map(Opened::new)).transpose()
         })
     }
 
@@ -73,7 +73,7 @@ impl Service {
     ///
     /// # Errors
     /// Why there is to be no transfer.
-    pub(crate) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Way, Fault> {
+    pub(crate) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Routed, Fault> {
         for (index, step) in self.routes.iter().enumerate().skip(from) {
             let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
                 _ if !step.concerns(asked) => Some(Routing::Pass),
@@ -82,13 +82,13 @@ impl Service {
             });
             let panicked = || Routing::Refuse(Fault::new(Failure::Internal, "a route panicked"));
             let Some(routing) = routing.unwrap_or_else(|| Some(panicked())) else {
-                return Ok(Way::Ask(index));
+                return Ok(Routed::Ask(index));
             };
             if let Some(settled) = settle(routing, asked) {
-                return settled.map(Way::To);
+                return settled.map(Routed::To);
             }
         }
-        lookup(Served::from_store(Arc::clone(&self.store)), asked).map(Way::To)
+        lookup(Served::from_store(Arc::clone(&self.store)), asked).map(Routed::To)
     }
 
     /// The same, and waits for the actors among them.
@@ -102,8 +102,8 @@ impl Service {
     ) -> Result<Destination, Fault> {
         loop {
             let index = match self.route(&asked, from)? {
-                Way::To(destination) => return Ok(destination),
-                Way::Ask(index) => index,
+                Routed::To(destination) => return Ok(destination),
+                Routed::Ask(index) => index,
             };
             from = index + 1;
             let Answerer::Actor(asking) = &self.routes[index].answerer else { continue };

@@ -6,7 +6,7 @@ use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use crate::chaos::Part;
-use crate::engine::files::held_source::HeldSource;
+use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::store_caller::StoreCaller;
 use crate::engine::messages::{Read, SessionAddr, SessionMessage};
 use crate::error::Fault;
@@ -19,7 +19,7 @@ use crate::store::{Name, Source, Store};
 pub(crate) struct Reader {
     caller: StoreCaller,
     session: SessionAddr,
-    source: Option<Arc<HeldSource>>,
+    source: Option<Arc<SourceHandle>>,
     chaos: Part,
 }
 
@@ -41,7 +41,7 @@ impl Reader {
     pub(crate) fn new(
         caller: StoreCaller,
         session: SessionAddr,
-        source: Option<Arc<HeldSource>>,
+        source: Option<Arc<SourceHandle>>,
         chaos: Part,
     ) -> Self {
         Self { caller, session, source, chaos }
@@ -72,11 +72,11 @@ impl Handler<Open> for Reader {
         let opening = async move {
             if let Some(later) = caller.call(|store| Ok(store.open_later(&name)))? {
                 let opened = caller.wait_within(limits::READ_WITHIN, later).await?;
-                return caller.call(|_| Ok(HeldSource::new(opened)));
+                return caller.call(|_| Ok(SourceHandle::new(opened)));
             }
             let open = move |store: &Arc<dyn Store>| {
                 seam.at("open");
-                store.open(&name).map(HeldSource::new)
+                store.open(&name).map(SourceHandle::new)
             };
             caller.call_within(limits::READ_WITHIN, open).await
         };

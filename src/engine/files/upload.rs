@@ -38,7 +38,7 @@ struct State {
     /// The upload is over, and nothing is left of it.
     fault: Option<Fault>,
     /// The file, while no job is at work.
-    sink: HeldSink,
+    sink: SinkHandle,
     /// The job at work.
     job: Option<AtWork>,
     /// Jobs so far.
@@ -91,7 +91,7 @@ pub(crate) enum Step {
 
 /// The file being written. To drop it may mean to remove it from a disk, which is nothing for an arbiter's thread.
 #[derive(Debug, Default)]
-struct HeldSink(Option<Box<dyn Sink>>);
+struct SinkHandle(Option<Box<dyn Sink>>);
 
 /// What sessions do.
 impl Upload {
@@ -303,7 +303,7 @@ impl AtWork {
     }
 }
 
-impl Drop for HeldSink {
+impl Drop for SinkHandle {
     fn drop(&mut self) {
         if let Some(sink) = self.0.take()
             && let Ok(runtime) = Handle::try_current()

@@ -1,6 +1,6 @@
+mod deadlines;
 mod ended;
-mod looks;
-mod stage;
+mod fixture;
 mod tapped;
 mod together;
 
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use self::stage::{Stage, Transfer};
+use self::fixture::{Fixture, Transfer};
 use self::tapped::{Tap, Tapped};
 use super::*;
 use crate::engine::test_support::{in_virtual_time, pass, turn_until};
@@ -39,8 +39,8 @@ fn ack(block: u8) -> [u8; 4] {
 #[test]
 fn a_client_that_did_not_get_a_block_gets_it_again_after_the_interval() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.started(READ);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
         transfer.expect_repeat(&data(1), SECOND).await;
         transfer.expect_repeat(&data(1), SECOND * 2).await;
@@ -50,11 +50,11 @@ fn a_client_that_did_not_get_a_block_gets_it_again_after_the_interval() {
 #[test]
 fn a_client_that_answers_in_time_gets_nothing_twice_and_is_still_looked_after() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.started(READ_EACH_SECOND);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.started(READ_EACH_SECOND);
         transfer.expect(OACK).await;
         for block in 0..20 {
-            // Each deadline is gone before it passes; each moment at which the board looks is another's.
+            // Each deadline is gone before it passes; each moment at which the poll loop looks is another's.
             pass(MILLISECOND * 900).await;
             transfer.expect_nothing();
             transfer.send(&ack(block));
@@ -68,8 +68,8 @@ fn a_client_that_answers_in_time_gets_nothing_twice_and_is_still_looked_after() 
 fn a_client_that_has_shown_how_fast_it_is_does_not_wait_for_the_first_interval() {
     in_virtual_time(async {
         // The board sleeps for an hour when the deadline comes nearer.
-        let stage = Stage::new(SECOND * 3600);
-        let transfer = stage.started(READ);
+        let fixture = Fixture::new(SECOND * 3600);
+        let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
         transfer.send(&ack(1));
         transfer.expect(&data(2)).await;
@@ -80,11 +80,11 @@ fn a_client_that_has_shown_how_fast_it_is_does_not_wait_for_the_first_interval()
 #[test]
 fn clients_of_one_arbiter_get_their_repeats_each_in_its_own_time() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let first = stage.started(READ_EACH_SECOND);
+        let fixture = Fixture::new(SECOND);
+        let first = fixture.started(READ_EACH_SECOND);
         first.expect(OACK).await;
         pass(MILLISECOND * 500).await;
-        let second = stage.started(READ_EACH_SECOND);
+        let second = fixture.started(READ_EACH_SECOND);
         second.expect(OACK).await;
         for _ in 0..2 {
             first.expect_repeat(OACK, MILLISECOND * 500).await;
@@ -98,15 +98,15 @@ fn clients_of_one_arbiter_get_their_repeats_each_in_its_own_time() {
 #[test]
 fn the_deadline_of_a_session_that_is_gone_disturbs_nobody() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let first = stage.started(READ_EACH_SECOND);
+        let fixture = Fixture::new(SECOND);
+        let first = fixture.started(READ_EACH_SECOND);
         first.expect(OACK).await;
         first.send(b"\0\x05\0\0enough\0");
-        stage.expect_exit(|exit| *exit == Exit::Normal).await;
-        assert!(first.lease.is_over());
+        fixture.expect_exit(|exit| *exit == Exit::Normal).await;
+        assert!(first.shared.is_over());
         pass(MILLISECOND * 500).await;
-        // This session gets the place on the board that the other one had.
-        let second = stage.started(READ_EACH_SECOND);
+        // This session gets the place on the poll loop that the other one had.
+        let second = fixture.started(READ_EACH_SECOND);
         second.expect(OACK).await;
         pass(MILLISECOND * 600).await;
         second.expect_nothing();
@@ -118,12 +118,12 @@ fn the_deadline_of_a_session_that_is_gone_disturbs_nobody() {
 #[test]
 fn two_clients_of_one_arbiter_are_served_side_by_side() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfers = [stage.started(READ), stage.started(READ)];
+        let fixture = Fixture::new(SECOND);
+        let transfers = [fixture.started(READ), fixture.started(READ)];
         for transfer in &transfers {
             transfer.expect(&data(1)).await;
         }
-        assert_eq!(stage.lines(), 2);
+        assert_eq!(fixture.entries(), 2);
         for block in 1..20 {
             // Their answers come together, now one first, now the other.
             let [one, other] = if block % 2 == 0 { [0, 1] } else { [1, 0] }.map(|index| &transfers[index]);
@@ -142,11 +142,11 @@ fn two_clients_of_one_arbiter_are_served_side_by_side() {
 #[test]
 fn a_transfer_without_a_socket_is_served_beside_one_that_has_one() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let (beside, transfer) = (stage.started(READ), stage.request(READ));
-        let peer = transfer.lease.assignment.peer;
-        let (link, mut client) = MemoryLink::pair(transfer.lease.local, peer);
-        stage.start_with(&transfer, Box::new(link));
+        let fixture = Fixture::new(SECOND);
+        let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
+        let peer = transfer.shared.assignment.peer;
+        let (link, mut client) = MemoryLink::pair(transfer.shared.local, peer);
+        fixture.start_with(&transfer, Box::new(link));
         let mut next = || {
             let mut buffer = [0; 600];
             client.receive(&mut buffer).ok().map(|arrived| buffer[..arrived.octets].to_vec())
@@ -161,52 +161,52 @@ fn a_transfer_without_a_socket_is_served_beside_one_that_has_one() {
         assert_eq!((next(), next()), (Some(data(1)), None));
         assert_eq!(beside.arrived(), [data(1)]);
         for block in 1..10 {
-            client.send(transfer.lease.local, &Transmit::Packet(&ack(block))).unwrap();
+            client.send(transfer.shared.local, &Transmit::Packet(&ack(block))).unwrap();
             pass(Duration::ZERO).await;
             let mut buffer = [0; 600];
             let octets = client.receive(&mut buffer).unwrap().octets;
             assert!(buffer[..octets] == data(block + 1));
         }
-        assert!(!stage.waits_for(&transfer.lease.socket));
+        assert!(!fixture.waits_for(&transfer.shared.socket));
     });
 }
 
 #[test]
 fn a_session_that_ended_leaves_nothing_on_the_board_and_the_next_may_have_the_number_of_its_socket() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let first = stage.started(READ);
+        let fixture = Fixture::new(SECOND);
+        let first = fixture.started(READ);
         for block in 1..=BLOCKS {
             first.expect(&data(block)).await;
             first.send(&ack(block));
         }
-        stage.expect_exit(|exit| *exit == Exit::Normal).await;
-        assert_eq!(stage.lines(), 0);
-        let socket = Arc::clone(&first.lease.socket);
+        fixture.expect_exit(|exit| *exit == Exit::Normal).await;
+        assert_eq!(fixture.entries(), 0);
+        let socket = Arc::clone(&first.shared.socket);
         drop(first);
         let mut descriptor = OwnedFd::from(Arc::into_inner(socket).expect("nobody else has the socket"));
         // The number is another socket's from here on, and the first one is closed.
         let next = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         rustix::io::dup2(&next, &mut descriptor).unwrap();
         drop(next);
-        let second = stage.request_at(Arc::new(descriptor.into()), READ);
-        stage.start(&second);
+        let second = fixture.request_at(Arc::new(descriptor.into()), READ);
+        fixture.start(&second);
         second.expect(&data(1)).await;
-        assert!(stage.waits_for(&second.lease.socket));
+        assert!(fixture.waits_for(&second.shared.socket));
         second.send(&ack(1));
         second.expect(&data(2)).await;
-        assert_eq!(stage.lines(), 1);
+        assert_eq!(fixture.entries(), 1);
     });
 }
 
 #[test]
 fn an_answer_that_came_before_there_was_a_session_is_taken() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.request(READ);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.request(READ);
         transfer.send(&ack(1));
-        stage.start(&transfer);
-        turn_until(|| stage.lines() == 1).await;
+        fixture.start(&transfer);
+        turn_until(|| fixture.entries() == 1).await;
         pass(Duration::ZERO).await;
         assert!(transfer.arrived() == [data(1), data(2)]);
     });
@@ -215,8 +215,8 @@ fn an_answer_that_came_before_there_was_a_session_is_taken() {
 #[test]
 fn an_answer_behind_more_than_a_turn_takes_is_found_without_further_news() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.started(READ);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
         (0..limits::DATAGRAMS_PER_TURN * 2 + 1).for_each(|_| transfer.send(&ack(0)));
         transfer.send(&ack(1));
@@ -227,43 +227,43 @@ fn an_answer_behind_more_than_a_turn_takes_is_found_without_further_news() {
 #[test]
 fn the_session_of_a_client_that_closed_its_port_ends_at_once() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let Transfer { client, lease, _ticket } = stage.started(READ);
+        let fixture = Fixture::new(SECOND);
+        let Transfer { client, shared, _permit } = fixture.started(READ);
         turn_until(|| client.peek(&mut [0; 600]).is_ok()).await;
         drop(client);
-        assert!(!lease.is_over());
+        assert!(!shared.is_over());
         // The repeat is what its host answers.
         pass(SECOND).await;
-        turn_until(|| lease.is_over() && stage.lines() == 0).await;
-        stage.expect_exit(|exit| *exit == Exit::Normal).await;
+        turn_until(|| shared.is_over() && fixture.entries() == 0).await;
+        fixture.expect_exit(|exit| *exit == Exit::Normal).await;
     });
 }
 
 #[test]
 fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_at_the_same_board() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let (beside, transfer) = (stage.started(READ), stage.request(READ));
+        let fixture = Fixture::new(SECOND);
+        let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
         let mut taken = 0;
         let link = Tapped::new(&transfer, move |tap| {
             taken += u32::from(matches!(tap, Tap::Received));
             assert!(taken < 2, "the link broke");
         });
-        stage.start_with(&transfer, link);
+        fixture.start_with(&transfer, link);
         for block in 1..=2 {
             transfer.expect(&data(block)).await;
             beside.expect(&data(block)).await;
             transfer.send(&ack(block));
             beside.send(&ack(block));
         }
-        stage.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
+        fixture.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
         beside.expect(&data(3)).await;
-        assert_eq!(stage.lines(), 1);
-        assert!(!stage.waits_for(&transfer.lease.socket));
-        stage.start(&transfer);
+        assert_eq!(fixture.entries(), 1);
+        assert!(!fixture.waits_for(&transfer.shared.socket));
+        fixture.start(&transfer);
         // (The answer was in the hands of the one that died.)
         transfer.expect(&data(2)).await;
-        assert!(stage.waits_for(&transfer.lease.socket));
+        assert!(fixture.waits_for(&transfer.shared.socket));
         transfer.send(&ack(2));
         transfer.expect(&data(3)).await;
     });
@@ -272,8 +272,8 @@ fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_a
 #[test]
 fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_however_long_it_lasts() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND * 3600);
-        let (beside, transfer) = (stage.started(READ), stage.request(READ));
+        let fixture = Fixture::new(SECOND * 3600);
+        let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
         beside.expect(&data(1)).await;
         let (taken, most, turns) = <(Rc<Cell<usize>>, Rc<Cell<usize>>, Rc<Cell<usize>>)>::default();
         // Another on the arbiter, who is always ready: it has its turn whenever it can have one.
@@ -293,7 +293,7 @@ fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_how
                 client.send(&ack(0)).unwrap();
             }
         });
-        stage.start_with(&transfer, link);
+        fixture.start_with(&transfer, link);
         turn_until(|| most.get() > 0).await;
         let until = turns.get() + 500;
         turn_until(|| turns.get() > until).await;
@@ -308,8 +308,8 @@ fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_how
 #[test]
 fn an_answer_that_comes_after_a_repeat_is_heard_though_much_of_no_use_lay_before_it() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.started(READ_EACH_SECOND);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.started(READ_EACH_SECOND);
         transfer.expect(OACK).await;
         for block in 0..10 {
             transfer.send(&ack(block));

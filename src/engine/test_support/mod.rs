@@ -1,6 +1,6 @@
 //! What the actors' own tests share.
 
-mod press;
+mod stepped_store;
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, System};
 
-pub(crate) use self::press::Press;
+pub(crate) use self::stepped_store::SteppedStore;
 use crate::engine::service::Service;
 use crate::observe::{Fact, Observer};
 use crate::policy::{Access, OnOutage, OverLimit, Rules};

@@ -2,6 +2,6 @@
 
 pub(crate) mod assignment;
 pub(crate) mod history;
-pub(crate) mod lease;
 pub(crate) mod progress;
 pub(crate) mod session_table;
+pub(crate) mod shared_transfer;

@@ -1,4 +1,4 @@
-//! An arbiter's sessions, and the requests that wait to become one: held outside of any actor, so that neither an actor's end nor a thread's
+//! An arbiter's sessions, and the requests that wait to become one: state outside of any actor, so that neither an actor's end nor a thread's
 //! loses them.
 
 use std::collections::{HashMap, VecDeque};
@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::admission::Admitted;
-use crate::engine::admission::peer_table::Ticket;
+use crate::engine::admission::peer_table::Permit;
 use crate::engine::messages::SessionAddr;
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
 /// What an arbiter has to do. Touched when a transfer begins and ends, never by its packets.
 #[derive(Debug, Default)]
-pub(crate) struct Roster {
+pub(crate) struct SessionTable {
     entries: Mutex<Entries>,
     /// Of both kinds, to be compared without a lock.
     load: AtomicUsize,
@@ -25,9 +25,9 @@ pub(crate) struct Roster {
 
 #[derive(Debug, Default)]
 struct Entries {
-    waiting: VecDeque<Box<Serve>>,
+    waiting: VecDeque<Box<PendingRequest>>,
     /// The one for which the supervisor opens a socket.
-    in_hand: Option<Box<Serve>>,
+    begun: Option<Box<PendingRequest>>,
     children: HashMap<TransferId, Child>,
     /// The supervisor is about to look for what waits.
     woken: bool,
@@ -36,7 +36,7 @@ struct Entries {
 
 /// A request that is to be served, and the sockets it may need.
 #[derive(Debug)]
-pub(crate) struct Serve {
+pub(crate) struct PendingRequest {
     pub(crate) admitted: Admitted,
     /// In single-port mode, the socket that the request came to.
     pub(crate) port: Option<Arc<UdpSocket>>,
@@ -47,46 +47,50 @@ pub(crate) struct Serve {
 
 /// What a socket has to be for the request in hand.
 #[derive(Debug)]
-pub(crate) struct Wanted {
+pub(crate) struct SocketRequest {
     pub(crate) local: SocketAddr,
     pub(crate) port: Option<Arc<UdpSocket>>,
     pub(crate) has_options: bool,
 }
 
-impl Serve {
-    fn wanted(&self) -> Wanted {
+impl PendingRequest {
+    fn wanted(&self) -> SocketRequest {
         let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
-        Wanted { local: *local, port: port.clone(), has_options: !assignment.request.options.is_empty() }
+        SocketRequest {
+            local: *local,
+            port: port.clone(),
+            has_options: !assignment.request.options.is_empty(),
+        }
     }
 }
 
 /// A transfer that has a session, or is to get another.
 #[derive(Debug)]
 pub(crate) struct Child {
-    pub(crate) lease: Arc<Lease>,
+    pub(crate) shared: Arc<SharedTransfer>,
     /// `None` where a session is still to be started.
     pub(crate) session: Option<SessionAddr>,
     /// How often a session that failed was replaced.
     pub(crate) resumptions: u32,
-    /// Held until the transfer is buried.
-    pub(crate) _ticket: Ticket,
+    /// TransferState until the transfer is buried.
+    pub(crate) _permit: Permit,
 }
 
 /// A live transfer, for the registry.
-pub(crate) struct Live {
+pub(crate) struct LiveSession {
     pub(crate) report: Report,
     pub(crate) session: Option<SessionAddr>,
 }
 
 impl Child {
     pub(crate) fn id(&self) -> TransferId {
-        self.lease.assignment.id
+        self.shared.assignment.id
     }
 }
 
-impl Roster {
-    /// A roster that goes on for another. The children are without a session until one is started.
-    pub(crate) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<Serve>>) -> Self {
+impl SessionTable {
+    /// A session table that goes on for another. The children are without a session until one is started.
+    pub(crate) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<PendingRequest>>) -> Self {
         let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
         let entries = Entries { waiting, children: children.collect(), ..Entries::default() };
         let load = AtomicUsize::new(entries.load());
@@ -110,7 +114,7 @@ impl Roster {
     ///
     /// # Errors
     /// The request, if there is no room, or the arbiter has been given up.
-    pub(crate) fn push_waiting(&self, serve: Box<Serve>) -> Result<bool, Box<Serve>> {
+    pub(crate) fn push_waiting(&self, serve: Box<PendingRequest>) -> Result<bool, Box<PendingRequest>> {
         self.change(|entries| {
             if entries.closed || entries.waiting.len() >= limits::REQUESTS_WAITING_MAX {
                 return Err(serve);
@@ -120,24 +124,24 @@ impl Roster {
         })
     }
 
-    /// Takes the next request in hand. Until it is [handed over](Self::hand_over) it stays here,
-    /// and so with whoever goes on for this roster: to open a socket for it may take its time, and
+    /// Takes the next request in hand. Until it is [handed over](Self::take_begun) it stays here,
+    /// and so with whoever goes on for this session table: to open a socket for it may take its time, and
     /// the arbiter be given up meanwhile. One that was in hand before is let go: its supervisor
     /// panicked over it.
-    pub(crate) fn take_in_hand(&self) -> Option<Wanted> {
+    pub(crate) fn begin_next(&self) -> Option<SocketRequest> {
         let (wanted, dropped) = self.change(|entries| {
             let next = entries.waiting.pop_front();
             entries.woken = next.is_some();
-            let wanted = next.as_deref().map(Serve::wanted);
-            (wanted, std::mem::replace(&mut entries.in_hand, next))
+            let wanted = next.as_deref().map(PendingRequest::wanted);
+            (wanted, std::mem::replace(&mut entries.begun, next))
         });
         drop(dropped);
         wanted
     }
 
     /// The request in hand; `None` if another arbiter serves it by now.
-    pub(crate) fn hand_over(&self) -> Option<Box<Serve>> {
-        self.change(|entries| entries.in_hand.take())
+    pub(crate) fn take_begun(&self) -> Option<Box<PendingRequest>> {
+        self.change(|entries| entries.begun.take())
     }
 
     /// Keeps a child.
@@ -177,23 +181,27 @@ impl Roster {
     }
 
     /// The transfers that have no outcome yet.
-    pub(crate) fn live(&self) -> Vec<Live> {
+    pub(crate) fn live(&self) -> Vec<LiveSession> {
         let children: Vec<_> = {
             let entries = self.lock();
-            entries.children.values().map(|child| (Arc::clone(&child.lease), child.session.clone())).collect()
+            entries
+                .children
+                .values()
+                .map(|child| (Arc::clone(&child.shared), child.session.clone()))
+                .collect()
         };
-        let live = children.into_iter().filter(|(lease, _)| !lease.is_reported());
-        live.map(|(lease, session)| Live { report: lease.under_way(), session }).collect()
+        let live = children.into_iter().filter(|(shared, _)| !shared.is_reported());
+        live.map(|(shared, session)| LiveSession { report: shared.under_way(), session }).collect()
     }
 
     /// Takes everything out; nothing more comes in.
-    pub(crate) fn close(&self) -> (Vec<Child>, VecDeque<Box<Serve>>) {
+    pub(crate) fn close(&self) -> (Vec<Child>, VecDeque<Box<PendingRequest>>) {
         self.change(|entries| {
             entries.closed = true;
             let children = std::mem::take(&mut entries.children);
             let mut waiting = std::mem::take(&mut entries.waiting);
-            if let Some(in_hand) = entries.in_hand.take() {
-                waiting.push_front(in_hand);
+            if let Some(begun) = entries.begun.take() {
+                waiting.push_front(begun);
             }
             (children.into_values().collect(), waiting)
         })
@@ -214,7 +222,7 @@ impl Roster {
 
 impl Entries {
     fn load(&self) -> usize {
-        self.waiting.len() + usize::from(self.in_hand.is_some()) + self.children.len()
+        self.waiting.len() + usize::from(self.begun.is_some()) + self.children.len()
     }
 }
 

@@ -125,7 +125,7 @@ fn an_outage_is_logged_once_a_name_and_minute() {
 
 #[test]
 fn each_second_has_its_lines() {
-    let (mut budget, began) = (LineBudget::new(2), Instant::now());
+    let (mut budget, began) = (LineRateLimiter::new(2), Instant::now());
     let at = |ms| began + Duration::from_millis(ms);
     assert_eq!([0, 1, 2, 999].map(|ms| budget.spend(at(ms))), [true, true, false, false]);
     assert_eq!(budget.take_withheld(at(999)), None);

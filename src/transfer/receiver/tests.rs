@@ -281,10 +281,10 @@ fn an_upload_that_nobody_sends_costs_one_among_many_and_nothing_where_there_is_n
     assert_eq!(script.feed(Input::Repeated), ["ACK 0"]);
     assert_eq!(script.wait_timed(60_000), [(21_000, "unanswered".into()), (21_000, "close".into())]);
     let mut script = plain();
-    assert_eq!(script.feed(Input::Forsaken), ["unanswered", "close"]);
+    assert_eq!(script.feed(Input::GivenUp), ["unanswered", "close"]);
     let mut script = plain();
     script.data(1, &[1; 512]);
-    assert_eq!(script.feed(Input::Forsaken), NOTHING, "it is there");
+    assert_eq!(script.feed(Input::GivenUp), NOTHING, "it is there");
     assert_eq!(script.data(2, b"end"), ["publish", "ACK 2", "complete"]);
 }
 

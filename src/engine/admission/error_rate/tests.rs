@@ -8,7 +8,7 @@ fn peer(text: &str) -> IpAddr {
 
 #[test]
 fn a_network_gets_so_many_errors_a_second_and_the_next_second_as_many_again() {
-    let (mut budget, now) = (ErrorBudget::new(), Instant::now());
+    let (mut budget, now) = (ErrorRateLimiter::new(), Instant::now());
     let spent = (0..3 * ERRORS_PER_PREFIX_MAX).filter(|last| {
         let octet = last % 250 + 1;
         budget.spend(peer(&format!("192.0.2.{octet}")), now + SECOND / 2)
@@ -20,7 +20,7 @@ fn a_network_gets_so_many_errors_a_second_and_the_next_second_as_many_again() {
 
 #[test]
 fn what_one_network_spent_is_not_missing_to_another() {
-    let (mut budget, now) = (ErrorBudget::new(), Instant::now());
+    let (mut budget, now) = (ErrorRateLimiter::new(), Instant::now());
     while budget.spend(peer("2001:db8::1"), now) {}
     // (Of so many others some have the place of that one, by chance.)
     let served = (0..250).filter(|net| budget.spend(peer(&format!("10.0.{net}.1")), now)).count();
@@ -29,7 +29,7 @@ fn what_one_network_spent_is_not_missing_to_another() {
 
 #[test]
 fn this_machine_itself_gets_all_of_them() {
-    let (mut budget, now) = (ErrorBudget::new(), Instant::now());
+    let (mut budget, now) = (ErrorRateLimiter::new(), Instant::now());
     for _ in 0..2 * ERRORS_PER_PREFIX_MAX {
         assert!(budget.spend(peer("127.0.0.1"), now) && budget.spend(peer("::1"), now));
     }

@@ -11,7 +11,7 @@ fn client(number: u32) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + number)), 2000)
 }
 
-fn claim(table: &Arc<LivePeers>, from: SocketAddr, to: SocketAddr, file: &str) -> Claim {
+fn claim(table: &Arc<PeerTable>, from: SocketAddr, to: SocketAddr, file: &str) -> Claim {
     let request = format!("\0\x01{file}\0octet\0");
     let Ok(Packet::Request(request)) = Packet::decode(request.as_bytes()) else { panic!("{request:?}") };
     let received = Received { octets: 0, from, to, to_broadcast: false };
@@ -19,32 +19,32 @@ fn claim(table: &Arc<LivePeers>, from: SocketAddr, to: SocketAddr, file: &str) -
     table.claim(&received, &request, || unreachable!("it has no session"), || TransferId(id))
 }
 
-fn admitted(table: &Arc<LivePeers>, from: SocketAddr, to: SocketAddr, file: &str) -> Ticket {
-    let Claim::New(ticket) = claim(table, from, to, file) else { panic!("no place for {file}") };
-    ticket
+fn admitted(table: &Arc<PeerTable>, from: SocketAddr, to: SocketAddr, file: &str) -> Permit {
+    let Claim::New(permit) = claim(table, from, to, file) else { panic!("no place for {file}") };
+    permit
 }
 
-fn link(ticket: &Ticket) -> SharedLink {
+fn link(permit: &Permit) -> SharedLink {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    SharedLink::new(socket, Arc::clone(ticket.state.inbox().unwrap()), ticket.key.0, LOCAL)
+    SharedLink::new(socket, Arc::clone(permit.state.inbox().unwrap()), permit.key.0, LOCAL)
 }
 
 /// How many datagrams have come for a transfer since the last time.
-fn heard(ticket: &Ticket) -> usize {
-    let mut link = link(ticket);
+fn heard(permit: &Permit) -> usize {
+    let mut link = link(permit);
     std::iter::from_fn(|| link.receive(&mut [0; 8]).ok()).count()
 }
 
-fn hears_that_it_is_gone(ticket: &Ticket) -> bool {
-    link(ticket).take_error().is_some()
+fn hears_that_it_is_gone(permit: &Permit) -> bool {
+    link(permit).take_error().is_some()
 }
 
 #[test]
 fn a_client_that_gets_no_place_leaves_no_entry() {
-    let table = LivePeers::bounded(10, Some(0), true);
+    let table = PeerTable::bounded(10, Some(0), true);
     assert!(matches!(claim(&table, client(1), LOCAL, "a"), Claim::Full(_)));
     assert!(lock(&table.table).clients.is_empty());
-    let table = LivePeers::bounded(0, Some(1), true);
+    let table = PeerTable::bounded(0, Some(1), true);
     assert!(matches!(claim(&table, client(1), LOCAL, "a"), Claim::Full(_)));
     assert!(lock(&table.table).clients.is_empty() && lock(&table.table).peers.is_empty());
 }
@@ -55,12 +55,12 @@ fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
         Claim::Full(limit) | Claim::Flood(limit) => limit,
         Claim::New(_) | Claim::Repeat => panic!("there is a place"),
     };
-    let table = LivePeers::bounded(0, None, false);
+    let table = PeerTable::bounded(0, None, false);
     assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::Transfers);
-    let table = LivePeers::bounded(9, Some(0), false);
+    let table = PeerTable::bounded(9, Some(0), false);
     assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::TransfersPerClient);
     // Of one network, and then of another.
-    let table = LivePeers::new(usize::MAX);
+    let table = PeerTable::new(usize::MAX);
     let from = |network: u8, number: usize| {
         SocketAddr::new(Ipv4Addr::new(network, 0, 0, 1).into(), u16::try_from(number + 1024).unwrap())
     };
@@ -80,7 +80,7 @@ fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
 
 #[test]
 fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
-    for table in [LivePeers::bounded(1, None, true), LivePeers::bounded(9, Some(1), true)] {
+    for table in [PeerTable::bounded(1, None, true), PeerTable::bounded(9, Some(1), true)] {
         let first = admitted(&table, client(1), LOCAL, "a");
         // Who sent the request is not known: its transfer stays.
         assert!(matches!(claim(&table, client(1), LOCAL, "b"), Claim::Full(_)));
@@ -99,7 +99,7 @@ fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
 
 #[test]
 fn a_transfer_goes_on_if_the_one_that_was_to_take_its_place_finds_no_session() {
-    let table = LivePeers::bounded(9, None, true);
+    let table = PeerTable::bounded(9, None, true);
     let first = admitted(&table, client(1), LOCAL, "a");
     first.state.set_answered();
     drop(admitted(&table, client(1), LOCAL, "b"));
@@ -114,7 +114,7 @@ fn a_transfer_goes_on_if_the_one_that_was_to_take_its_place_finds_no_session() {
 
 #[test]
 fn a_client_that_is_gone_is_gone_at_every_address_and_nobody_else_is() {
-    let table = LivePeers::bounded(9, None, true);
+    let table = PeerTable::bounded(9, None, true);
     let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), 69);
     let other_port = SocketAddr::new(client(1).ip(), 2001);
     let of_it = [LOCAL, other].map(|local| admitted(&table, client(1), local, "a"));
@@ -128,12 +128,12 @@ fn a_client_that_is_gone_is_gone_at_every_address_and_nobody_else_is() {
 #[test]
 fn a_client_that_is_gone_is_found_without_a_look_at_all_others() {
     let time = |clients: u32| {
-        let table = LivePeers::bounded(20_000, None, true);
+        let table = PeerTable::bounded(20_000, None, true);
         let _tickets: Vec<_> = (0..clients)
             .map(|number| {
-                let ticket = admitted(&table, client(number << 8), LOCAL, "a");
-                ticket.state.set_answered();
-                ticket
+                let permit = admitted(&table, client(number << 8), LOCAL, "a");
+                permit.state.set_answered();
+                permit
             })
             .collect();
         let times = (0..20).map(|_| {

@@ -1,14 +1,14 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::engine::admission::peer_table::{Claim, LivePeers, PeerState, Ticket};
+use crate::engine::admission::peer_table::{Claim, PeerState, PeerTable, Permit};
 use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Packet;
 
 /// A server's table, and its transfers with peers that have not answered.
 struct Crowd {
-    table: Arc<LivePeers>,
+    table: Arc<PeerTable>,
     unproven: Unproven<PeerState>,
     states: Vec<Arc<PeerState>>,
     /// Why some gave way.
@@ -18,7 +18,7 @@ struct Crowd {
 impl Crowd {
     fn new() -> Self {
         Self {
-            table: LivePeers::new(1),
+            table: PeerTable::new(1),
             unproven: Unproven::default(),
             states: Vec::new(),
             limits: Vec::new(),
@@ -132,48 +132,48 @@ fn those_that_wait_to_be_served_count_too() {
 }
 
 /// A transfer that `from` asks for; `None` if there is no room for it.
-fn ask(table: &Arc<LivePeers>, from: impl Into<std::net::SocketAddr>) -> Option<Ticket> {
+fn ask(table: &Arc<PeerTable>, from: impl Into<std::net::SocketAddr>) -> Option<Permit> {
     let octets = b"\0\x01file\0octet\0";
     let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("a request") };
     let to = ([203, 0, 113, 1], 69).into();
     let received = Received { octets: octets.len(), from: from.into(), to, to_broadcast: false };
     match table.claim(&received, &request, || unreachable!("nobody repeats"), || TransferId(1)) {
-        Claim::New(ticket) => Some(ticket),
+        Claim::New(permit) => Some(permit),
         _ => None,
     }
 }
 
 #[test]
 fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
-    let (table, network) = (LivePeers::new(100_000), [198, 51, 100, 7]);
+    let (table, network) = (PeerTable::new(100_000), [198, 51, 100, 7]);
     let ports = 1000..1000 + u16::try_from(UNPROVEN_PER_PREFIX_MAX).unwrap();
-    let mut tickets: Vec<_> =
+    let mut permits: Vec<_> =
         ports.map(|port| ask(&table, (network, port)).expect("there is room")).collect();
     assert!(ask(&table, (network, 9)).is_none());
-    tickets[17].state.set_answered();
-    assert!(ask(&table, (network, 9)).is_some(), "the ticket is given back at once");
-    tickets.pop();
+    permits[17].state.set_answered();
+    assert!(ask(&table, (network, 9)).is_some(), "the permit is given back at once");
+    permits.pop();
     assert!(ask(&table, (network, 9)).is_some() && ask(&table, (network, 10)).is_some());
 }
 
 #[test]
 fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
-    let table = LivePeers::new(100_000);
+    let table = PeerTable::new(100_000);
     let from = |number: usize| (from_anywhere(number), 1000);
-    let mut tickets: Vec<_> =
+    let mut permits: Vec<_> =
         (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
     let is_there_room = || ask(&table, from(UNPROVEN_HELD_MAX)).is_some();
     assert!(!is_there_room());
     // It has given way, or up; but its session is still there.
-    tickets[7].state.set_over();
+    permits[7].state.set_over();
     assert!(!is_there_room());
-    let last = Arc::clone(&tickets[7].state);
-    drop(tickets.remove(7));
+    let last = Arc::clone(&permits[7].state);
+    drop(permits.remove(7));
     assert!(!is_there_room(), "somebody holds it");
     drop(last);
     assert!(is_there_room());
-    tickets[7].state.set_answered();
-    tickets[7].state.set_answered();
+    permits[7].state.set_answered();
+    permits[7].state.set_answered();
     assert!(is_there_room());
     let more = ask(&table, from(UNPROVEN_HELD_MAX + 1)).unwrap();
     let _last = (more, ask(&table, from(UNPROVEN_HELD_MAX + 2)));
@@ -182,17 +182,17 @@ fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
 
 #[test]
 fn whatever_hangs_for_ever_takes_no_place_for_ever() {
-    let table = LivePeers::new(100_000);
+    let table = PeerTable::new(100_000);
     let from = |number: usize| (from_anywhere(number), 1000);
-    let tickets: Vec<_> =
+    let permits: Vec<_> =
         (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
     // Sessions of an arbiter that is blocked: somebody holds their state for as long as it is.
-    let held: Vec<_> = tickets.iter().map(|ticket| Arc::clone(&ticket.state)).collect();
-    held.iter().for_each(|state| state.release());
-    drop(tickets);
+    let state: Vec<_> = permits.iter().map(|permit| Arc::clone(&permit.state)).collect();
+    state.iter().for_each(|state| state.release());
+    drop(permits);
     let others: Vec<_> = (0..UNPROVEN_HELD_MAX).map_while(|number| ask(&table, from(number))).collect();
     assert_eq!(others.len(), UNPROVEN_HELD_MAX);
     // They count once, whenever they wake.
-    drop(held);
+    drop(state);
     assert!(ask(&table, from(UNPROVEN_HELD_MAX)).is_none());
 }

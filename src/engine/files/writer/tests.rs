@@ -14,7 +14,7 @@ use crate::engine::files::upload::{Extent, Upload};
 use crate::engine::files::writer::{Work, Writer};
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::test_support::{
-    Crashes, Parent, Press, in_virtual_time, pass, service, turn_until, wait_until,
+    Crashes, Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
 };
 use crate::error::{Failure, Fault};
 use crate::limits;
@@ -29,8 +29,8 @@ const ASKED: usize = 4;
 const CONTENT: &[u8] = b"first second";
 
 /// An upload, and arbiters that its writers live on.
-struct Stage {
-    press: Arc<Press>,
+struct Fixture {
+    stepped: Arc<SteppedStore>,
     upload: Arc<Upload>,
     caller: StoreCaller,
     crashes: Arc<Crashes>,
@@ -58,15 +58,15 @@ impl Handler<Panic> for Writer {
     }
 }
 
-impl Stage {
+impl Fixture {
     fn new() -> Self {
-        let (press, upload, parents_arbiter) =
-            (Arc::<Press>::default(), Arc::<Upload>::default(), Arbiter::new());
-        let (service, crashes) = service(Arc::new(Arc::clone(&press)));
+        let (stepped, upload, parents_arbiter) =
+            (Arc::<SteppedStore>::default(), Arc::<Upload>::default(), Arbiter::new());
+        let (service, crashes) = service(Arc::new(Arc::clone(&stepped)));
         let caller = StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store"));
         let (tell, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(tell));
-        Self { press, upload, caller, crashes, parent, exits, parents_arbiter }
+        Self { stepped, upload, caller, crashes, parent, exits, parents_arbiter }
     }
 
     fn place(&self) -> Place {
@@ -146,112 +146,112 @@ impl Place {
 #[test]
 fn an_upload_goes_on_wherever_its_writers_arbiter_ends() {
     let _system = System::new();
-    for held in ["nothing", "pool", "create", "write", "publish"] {
+    for state in ["nothing", "pool", "create", "write", "publish"] {
         for asked_before in 0..=ASKED {
             for released_first in [false, true] {
-                println!("{held} held, {asked_before} asked for, released first: {released_first}");
-                move_upload(held, asked_before, released_first);
+                println!("{state} state, {asked_before} asked for, released first: {released_first}");
+                move_upload(state, asked_before, released_first);
             }
         }
     }
 }
 
-/// The first writer's arbiter ends while it is `held`, after so much was asked for, and another goes on.
-fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
-    let stage = Stage::new();
-    let first = stage.place();
-    let pool = (held == "pool").then(|| first.occupy());
-    stage.press.hold(held);
+/// The first writer's arbiter ends while it is `state`, after so much was asked for, and another goes on.
+fn move_upload(state: &'static str, asked_before: usize, released_first: bool) {
+    let fixture = Fixture::new();
+    let first = fixture.place();
+    let pool = (state == "pool").then(|| first.occupy());
+    fixture.stepped.hold(state);
     for asked in 0..asked_before {
-        stage.ask(&first.writer, asked);
+        fixture.ask(&first.writer, asked);
     }
-    match (held, asked_before) {
-        ("nothing", _) => stage.wait_for(asked_before),
+    match (state, asked_before) {
+        ("nothing", _) => fixture.wait_for(asked_before),
         ("create", 1..) | ("write", 2..) | ("publish", 4..) => {
-            wait_until("held", || stage.press.calls(held) == 1);
+            wait_until("state", || fixture.stepped.calls(state) == 1);
         }
         _ => {}
     }
     first.arbiter.stop();
-    stage.expect_exit(&Exit::Killed);
+    fixture.expect_exit(&Exit::Killed);
     let first = if released_first {
-        stage.press.release();
+        fixture.stepped.release();
         drop(pool);
         first.end();
         None
     } else {
         Some((first, pool))
     };
-    let second = stage.place();
+    let second = fixture.place();
     for asked in asked_before..ASKED {
-        stage.ask(&second.writer, asked);
+        fixture.ask(&second.writer, asked);
     }
     // Asked for again by a session that took another's place, it is done but once. (Nobody has to tell the writer.)
-    stage.upload.create(&Name::from_request(b"file").unwrap(), None);
-    stage.upload.publish(Extent::Whole);
-    stage.press.release();
+    fixture.upload.create(&Name::from_request(b"file").unwrap(), None);
+    fixture.upload.publish(Extent::Whole);
+    fixture.stepped.release();
     // (Also while the first one's pool never gets round to its job; and when that runs late, it finds nothing to do.)
-    stage.wait_for(ASKED);
+    fixture.wait_for(ASKED);
     if let Some((first, pool)) = first {
         drop(pool);
         first.end();
     }
     second.end();
-    assert_eq!(stage.press.published(), [CONTENT]);
-    assert_eq!((stage.press.calls("create"), stage.press.calls("write")), (1, 2));
-    assert_eq!(stage.upload.fault(), None);
-    wait_until("dropped", || stage.press.dropped() == 1);
-    stage.end();
+    assert_eq!(fixture.stepped.published(), [CONTENT]);
+    assert_eq!((fixture.stepped.calls("create"), fixture.stepped.calls("write")), (1, 2));
+    assert_eq!(fixture.upload.fault(), None);
+    wait_until("dropped", || fixture.stepped.dropped() == 1);
+    fixture.end();
 }
 
 #[test]
 fn a_job_that_comes_late_stays_out_of_the_way_of_the_one_at_work() {
     let _system = System::new();
-    let stage = Stage::new();
-    let first = stage.place();
+    let fixture = Fixture::new();
+    let first = fixture.place();
     let pool = first.occupy();
-    stage.ask(&first.writer, 0);
-    wait_until("begun", || stage.upload.due().is_some());
+    fixture.ask(&first.writer, 0);
+    wait_until("begun", || fixture.upload.due().is_some());
     first.arbiter.stop();
-    stage.expect_exit(&Exit::Killed);
-    stage.press.hold("write");
-    let second = stage.place();
-    wait_until("created", || stage.upload.created().is_some());
-    stage.ask(&second.writer, 1);
-    wait_until("held", || stage.press.calls("write") == 1);
-    stage.ask(&second.writer, 2);
+    fixture.expect_exit(&Exit::Killed);
+    fixture.stepped.hold("write");
+    let second = fixture.place();
+    wait_until("created", || fixture.upload.created().is_some());
+    fixture.ask(&second.writer, 1);
+    wait_until("state", || fixture.stepped.calls("write") == 1);
+    fixture.ask(&second.writer, 2);
     // Its thread ends once the late job has run.
     drop(pool);
     first.end();
-    stage.ask(&second.writer, 3);
-    stage.press.release();
-    stage.wait_for(ASKED);
+    fixture.ask(&second.writer, 3);
+    fixture.stepped.release();
+    fixture.wait_for(ASKED);
     second.end();
-    assert_eq!((stage.press.published(), stage.upload.fault()), (vec![CONTENT.to_vec()], None));
-    stage.end();
+    assert_eq!((fixture.stepped.published(), fixture.upload.fault()), (vec![CONTENT.to_vec()], None));
+    fixture.end();
 }
 
 #[test]
 fn of_an_upload_that_is_closed_nothing_appears_whatever_its_job_was_at() {
     let _system = System::new();
-    for (held, asked) in [("create", 1), ("write", 2), ("write", ASKED), ("publish", ASKED)] {
-        let stage = Stage::new();
-        let place = stage.place();
-        stage.press.hold(held);
-        (0..asked).for_each(|asked| stage.ask(&place.writer, asked));
-        wait_until("held", || stage.press.calls(held) == 1);
-        stage.upload.close(Failure::ShuttingDown.into());
-        stage.upload.close(Failure::Internal.into());
-        (asked..ASKED).for_each(|asked| stage.ask(&place.writer, asked));
-        stage.press.release();
-        wait_until("dropped", || stage.press.dropped() == 1);
+    for (state, asked) in [("create", 1), ("write", 2), ("write", ASKED), ("publish", ASKED)] {
+        let fixture = Fixture::new();
+        let place = fixture.place();
+        fixture.stepped.hold(state);
+        (0..asked).for_each(|asked| fixture.ask(&place.writer, asked));
+        wait_until("state", || fixture.stepped.calls(state) == 1);
+        fixture.upload.close(Failure::ShuttingDown.into());
+        fixture.upload.close(Failure::Internal.into());
+        (asked..ASKED).for_each(|asked| fixture.ask(&place.writer, asked));
+        fixture.stepped.release();
+        wait_until("dropped", || fixture.stepped.dropped() == 1);
         place.end();
-        assert_eq!(stage.upload.fault(), Some(Failure::ShuttingDown.into()), "the first word counts");
-        assert!(!stage.upload.done().1);
+        assert_eq!(fixture.upload.fault(), Some(Failure::ShuttingDown.into()), "the first word counts");
+        assert!(!fixture.upload.done().1);
         // What the store was about to publish can't be called back.
-        assert_eq!(stage.press.published().len(), usize::from(held == "publish"), "{held}");
-        assert!(stage.press.calls("write") <= if held == "publish" { 2 } else { 1 });
-        stage.end();
+        assert_eq!(fixture.stepped.published().len(), usize::from(state == "publish"), "{state}");
+        assert!(fixture.stepped.calls("write") <= if state == "publish" { 2 } else { 1 });
+        fixture.end();
     }
 }
 
@@ -319,77 +319,77 @@ fn a_session_is_woken_by_what_is_written_only_if_it_may_keep_its_peer_waiting() 
 #[test]
 fn an_upload_that_is_closed_between_two_jobs_leaves_nothing() {
     let _system = System::new();
-    let stage = Stage::new();
-    let place = stage.place();
-    (0..3).for_each(|asked| stage.ask(&place.writer, asked));
-    stage.wait_for(3);
-    stage.upload.close(Failure::Cancelled.into());
-    stage.ask(&place.writer, 3);
-    wait_until("dropped", || stage.press.dropped() == 1);
+    let fixture = Fixture::new();
+    let place = fixture.place();
+    (0..3).for_each(|asked| fixture.ask(&place.writer, asked));
+    fixture.wait_for(3);
+    fixture.upload.close(Failure::Cancelled.into());
+    fixture.ask(&place.writer, 3);
+    wait_until("dropped", || fixture.stepped.dropped() == 1);
     place.end();
-    assert!(stage.press.published().is_empty());
-    stage.end();
+    assert!(fixture.stepped.published().is_empty());
+    fixture.end();
 }
 
 #[test]
 fn an_upload_that_is_there_can_not_be_closed() {
     let _system = System::new();
-    let stage = Stage::new();
-    let place = stage.place();
-    (0..ASKED).for_each(|asked| stage.ask(&place.writer, asked));
-    stage.wait_for(ASKED);
-    stage.upload.close(Failure::Internal.into());
-    assert_eq!((stage.upload.fault(), stage.upload.done()), (None, (2, true)));
+    let fixture = Fixture::new();
+    let place = fixture.place();
+    (0..ASKED).for_each(|asked| fixture.ask(&place.writer, asked));
+    fixture.wait_for(ASKED);
+    fixture.upload.close(Failure::Internal.into());
+    assert_eq!((fixture.upload.fault(), fixture.upload.done()), (None, (2, true)));
     place.end();
-    stage.end();
+    fixture.end();
 }
 
 #[test]
 fn a_writer_that_panics_leaves_its_upload_to_its_parent_to_close() {
     let _system = System::new();
-    let stage = Stage::new();
-    let place = stage.place();
-    stage.press.hold("write");
-    (0..2).for_each(|asked| stage.ask(&place.writer, asked));
-    wait_until("held", || stage.press.calls("write") == 1);
+    let fixture = Fixture::new();
+    let place = fixture.place();
+    fixture.stepped.hold("write");
+    (0..2).for_each(|asked| fixture.ask(&place.writer, asked));
+    wait_until("state", || fixture.stepped.calls("write") == 1);
     place.writer.do_send(Panic);
-    stage.expect_exit(&Exit::Panicked("the secret of the writer".into()));
-    stage.upload.close(Fault::new(Failure::Internal, "the writer panicked"));
-    stage.press.release();
-    wait_until("dropped", || stage.press.dropped() == 1);
+    fixture.expect_exit(&Exit::Panicked("the secret of the writer".into()));
+    fixture.upload.close(Fault::new(Failure::Internal, "the writer panicked"));
+    fixture.stepped.release();
+    wait_until("dropped", || fixture.stepped.dropped() == 1);
     place.end();
-    assert!(stage.press.published().is_empty());
-    stage.end();
+    assert!(fixture.stepped.published().is_empty());
+    fixture.end();
 }
 
 #[test]
 fn a_store_that_panics_in_a_job_is_told_of_once_and_ends_the_upload() {
     let _system = System::new();
     for (call, asked) in [("create", 1), ("path", 1), ("write", 2), ("publish", ASKED), ("drop", 1)] {
-        let stage = Stage::new();
-        let place = stage.place();
-        stage.press.panic_at(call);
+        let fixture = Fixture::new();
+        let place = fixture.place();
+        fixture.stepped.panic_at(call);
         if call == "drop" {
-            stage.press.hold("create");
+            fixture.stepped.hold("create");
         }
-        (0..asked).for_each(|asked| stage.ask(&place.writer, asked));
+        (0..asked).for_each(|asked| fixture.ask(&place.writer, asked));
         if call == "drop" {
-            wait_until("held", || stage.press.calls("create") == 1);
-            stage.upload.close(Failure::Cancelled.into());
-            stage.press.release();
+            wait_until("state", || fixture.stepped.calls("create") == 1);
+            fixture.upload.close(Failure::Cancelled.into());
+            fixture.stepped.release();
         }
-        wait_until("told of", || !stage.crashes.all().is_empty());
-        wait_until("closed", || stage.upload.fault().is_some());
+        wait_until("told of", || !fixture.crashes.all().is_empty());
+        wait_until("closed", || fixture.upload.fault().is_some());
         let dropped = usize::from(call != "create");
-        wait_until("dropped", || stage.press.dropped() == dropped);
+        wait_until("dropped", || fixture.stepped.dropped() == dropped);
         place.end();
-        assert_eq!(stage.crashes.all(), [format!("store of 7: the secret of {call}")]);
+        assert_eq!(fixture.crashes.all(), [format!("store of 7: the secret of {call}")]);
         if call != "drop" {
             let fault = Fault::new(Failure::Internal, "the store panicked");
-            assert_eq!(stage.upload.fault(), Some(fault));
+            assert_eq!(fixture.upload.fault(), Some(fault));
         }
-        assert!(stage.press.published().is_empty());
-        stage.end();
+        assert!(fixture.stepped.published().is_empty());
+        fixture.end();
     }
 }
 
@@ -402,25 +402,25 @@ fn a_store_that_hangs_ends_the_upload_at_its_limit_and_nothing_appears_when_it_w
     ];
     for (call, asked, limit) in cases {
         in_virtual_time(async move {
-            let stage = Stage::new();
-            stage.press.hold(call);
-            let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
-            let parent = stage.parent.clone().recipient();
+            let fixture = Fixture::new();
+            fixture.stepped.hold(call);
+            let (caller, upload) = (fixture.caller.clone(), Arc::clone(&fixture.upload));
+            let parent = fixture.parent.clone().recipient();
             let writer =
                 start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
-            (0..asked).for_each(|asked| stage.ask(&writer, asked));
-            turn_until(|| stage.press.calls(call) == 1).await;
+            (0..asked).for_each(|asked| fixture.ask(&writer, asked));
+            turn_until(|| fixture.stepped.calls(call) == 1).await;
             let margin = Duration::from_secs(1);
             pass(limit.checked_sub(margin).unwrap()).await;
-            assert_eq!(stage.upload.fault(), None, "{call}");
+            assert_eq!(fixture.upload.fault(), None, "{call}");
             pass(margin * 2).await;
             let fault = Fault::new(Failure::Io, format_args!("no answer within {limit:?}"));
-            assert_eq!(stage.upload.fault(), Some(fault));
-            stage.press.release();
-            turn_until(|| stage.press.dropped() == 1).await;
-            assert_eq!(stage.press.published().len(), usize::from(call == "publish"));
-            assert!(!stage.upload.done().1);
-            stage.end();
+            assert_eq!(fixture.upload.fault(), Some(fault));
+            fixture.stepped.release();
+            turn_until(|| fixture.stepped.dropped() == 1).await;
+            assert_eq!(fixture.stepped.published().len(), usize::from(call == "publish"));
+            assert!(!fixture.upload.done().1);
+            fixture.end();
         });
     }
 }
@@ -428,21 +428,21 @@ fn a_store_that_hangs_ends_the_upload_at_its_limit_and_nothing_appears_when_it_w
 #[test]
 fn a_store_that_is_slow_but_gets_on_is_waited_for() {
     in_virtual_time(async {
-        let stage = Stage::new();
-        let (caller, upload) = (stage.caller.clone(), Arc::clone(&stage.upload));
-        let parent = stage.parent.clone().recipient();
+        let fixture = Fixture::new();
+        let (caller, upload) = (fixture.caller.clone(), Arc::clone(&fixture.upload));
+        let parent = fixture.parent.clone().recipient();
         let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
         for (asked, call) in ["create", "write", "write", "publish"].into_iter().enumerate() {
-            stage.press.hold(call);
-            let calls = stage.press.calls(call);
-            stage.ask(&writer, asked);
-            turn_until(|| stage.press.calls(call) == calls + 1).await;
+            fixture.stepped.hold(call);
+            let calls = fixture.stepped.calls(call);
+            fixture.ask(&writer, asked);
+            turn_until(|| fixture.stepped.calls(call) == calls + 1).await;
             pass(limits::WRITE_WITHIN.mul_f32(0.9)).await;
-            stage.press.release();
-            turn_until(|| stage.press.is_idle() && stage.upload.due().is_none()).await;
+            fixture.stepped.release();
+            turn_until(|| fixture.stepped.is_idle() && fixture.upload.due().is_none()).await;
         }
-        assert_eq!(stage.press.published(), [CONTENT]);
-        assert_eq!(stage.upload.fault(), None);
-        stage.end();
+        assert_eq!(fixture.stepped.published(), [CONTENT]);
+        assert_eq!(fixture.upload.fault(), None);
+        fixture.end();
     });
 }

@@ -1,13 +1,13 @@
 //! A session that panicked does nothing more.
 
 use super::*;
-use crate::engine::poll_loop::tests::stage::Stage;
+use crate::engine::poll_loop::tests::fixture::Fixture;
 
 #[test]
 fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let (beside, transfer) = (stage.started(READ), stage.request(READ));
+        let fixture = Fixture::new(SECOND);
+        let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
         let looks = Rc::<Cell<u32>>::default();
         let counted = Rc::clone(&looks);
         let link = Tapped::new(&transfer, move |tap| {
@@ -16,17 +16,17 @@ fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
                 assert!(counted.get() > 1, "the link broke");
             }
         });
-        stage.start_with(&transfer, link);
+        fixture.start_with(&transfer, link);
         transfer.expect(&data(1)).await;
         beside.expect(&data(1)).await;
         beside.send(&ack(1));
         transfer.send(&ack(1));
-        stage.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
+        fixture.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
         beside.expect(&data(2)).await;
         transfer.expect_nothing();
         assert_eq!(looks.get(), 1);
         // What it left lies there for the next one.
-        stage.start(&transfer);
+        fixture.start(&transfer);
         pass(Duration::ZERO).await;
         assert!(transfer.arrived() == [data(1), data(2)]);
     });
@@ -35,17 +35,17 @@ fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
 #[test]
 fn until_its_session_hears_of_the_panic_a_driver_takes_no_turn_and_sends_nothing() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND);
-        let transfer = stage.started(READ);
+        let fixture = Fixture::new(SECOND);
+        let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
-        let (_, driver) = stage.only();
+        let (_, driver) = fixture.only();
         driver.borrow_mut().set_panicked("as planned".to_owned());
         transfer.send(&ack(1));
         driver.borrow_mut().turn();
         assert!(!driver.borrow().backlog);
         transfer.expect_nothing();
         drop(driver);
-        stage.attend_only();
-        stage.expect_exit(|exit| *exit == Exit::Panicked("as planned".into())).await;
+        fixture.attend_only();
+        fixture.expect_exit(|exit| *exit == Exit::Panicked("as planned".into())).await;
     });
 }

@@ -20,7 +20,7 @@ pub(crate) struct Tapped {
 impl Tapped {
     /// A transfer's link. `tap` may panic, as a link that breaks would.
     pub(crate) fn new(transfer: &Transfer, tap: impl FnMut(Tap) + 'static) -> Box<Self> {
-        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        let link = UdpLink::from_socket(Arc::clone(&transfer.shared.socket)).unwrap();
         Box::new(Self { link, tap: Box::new(tap) })
     }
 }

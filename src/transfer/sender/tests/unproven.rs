@@ -23,7 +23,7 @@ fn one_that_has_answered_is_not_concerned() {
     script.start();
     script.ack(1);
     assert_eq!(script.feed(Input::Restrained), NOTHING);
-    assert_eq!(script.feed(Input::Forsaken), NOTHING);
+    assert_eq!(script.feed(Input::GivenUp), NOTHING);
     assert_eq!(script.wait(600)[0], "DATA 2");
     assert_eq!(script.ack(2), ["DATA 3"]);
 }
@@ -32,9 +32,9 @@ fn one_that_has_answered_is_not_concerned() {
 fn one_for_whom_there_is_no_room_is_told_nothing() {
     let mut script = plain(&octets(2000));
     script.start();
-    assert_eq!(script.feed(Input::Forsaken), ["unanswered", "close"]);
+    assert_eq!(script.feed(Input::GivenUp), ["unanswered", "close"]);
     let mut script = agreed(terms(8, 4), 10);
-    assert_eq!(script.feed(Input::Forsaken), ["unanswered", "close"]);
+    assert_eq!(script.feed(Input::GivenUp), ["unanswered", "close"]);
 }
 
 #[test]

@@ -6,18 +6,18 @@ use super::*;
 #[test]
 fn what_came_of_an_upload_that_broke_off_is_not_published_as_a_whole_file() {
     let _system = System::new();
-    let stage = Stage::new();
-    let place = stage.place();
-    (0..3).for_each(|asked| stage.ask(&place.writer, asked));
-    stage.wait_for(3);
-    assert!(stage.upload.publish(Extent::Partial));
+    let fixture = Fixture::new();
+    let place = fixture.place();
+    (0..3).for_each(|asked| fixture.ask(&place.writer, asked));
+    fixture.wait_for(3);
+    assert!(fixture.upload.publish(Extent::Partial));
     // The first word counts.
-    stage.upload.publish(Extent::Whole);
+    fixture.upload.publish(Extent::Whole);
     place.writer.do_send(Work);
-    wait_until("dropped", || stage.press.dropped() == 1);
+    wait_until("dropped", || fixture.stepped.dropped() == 1);
     place.end();
-    let fault = stage.upload.fault().and_then(|fault| fault.detail);
+    let fault = fixture.upload.fault().and_then(|fault| fault.detail);
     assert_eq!(fault.as_deref(), Some("this store keeps nothing of an upload that isn't whole"));
-    assert!(stage.press.published().is_empty() && !stage.upload.done().1);
-    stage.end();
+    assert!(fixture.stepped.published().is_empty() && !fixture.upload.done().1);
+    fixture.end();
 }

@@ -7,7 +7,7 @@ use crate::error::{Failure, Fault};
 use crate::store::{Name, Sink, Source, Store};
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Press(Arc<Inner>);
+pub(crate) struct SteppedStore(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -18,7 +18,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     /// The call that waits.
-    held: &'static str,
+    state: &'static str,
     panics_at: &'static str,
     calls: HashMap<&'static str, usize>,
     at_work: usize,
@@ -27,19 +27,19 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Sheet {
-    press: Press,
+struct SteppedSink {
+    stepped: SteppedStore,
     content: Vec<u8>,
 }
 
-impl Press {
+impl SteppedStore {
     /// From now on this call waits until it is released.
     pub(crate) fn hold(&self, call: &'static str) {
-        self.0.state.lock().unwrap().held = call;
+        self.0.state.lock().unwrap().state = call;
     }
 
     pub(crate) fn release(&self) {
-        self.0.state.lock().unwrap().held = "";
+        self.0.state.lock().unwrap().state = "";
         self.0.released.notify_all();
     }
 
@@ -69,7 +69,7 @@ impl Press {
         let mut state = self.0.state.lock().unwrap();
         *state.calls.entry(call).or_default() += 1;
         state.at_work += 1;
-        let mut state = self.0.released.wait_while(state, |state| state.held == call).unwrap();
+        let mut state = self.0.released.wait_while(state, |state| state.state == call).unwrap();
         state.at_work -= 1;
         let panics = state.panics_at == call;
         drop(state);
@@ -77,7 +77,7 @@ impl Press {
     }
 }
 
-impl Store for Press {
+impl Store for SteppedStore {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
         self.step("open");
         Err(Failure::NotFound.into())
@@ -85,33 +85,33 @@ impl Store for Press {
 
     fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
         self.step("create");
-        Ok(Box::new(Sheet { press: self.clone(), content: Vec::new() }))
+        Ok(Box::new(SteppedSink { stepped: self.clone(), content: Vec::new() }))
     }
 }
 
-impl Sink for Sheet {
+impl Sink for SteppedSink {
     fn path(&self) -> &str {
-        self.press.step("path");
+        self.stepped.step("path");
         "file"
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        self.press.step("write");
+        self.stepped.step("write");
         self.content.extend_from_slice(octets);
         Ok(())
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        self.press.step("publish");
+        self.stepped.step("publish");
         let content = std::mem::take(&mut self.content);
-        self.press.0.state.lock().unwrap().published.push(content);
+        self.stepped.0.state.lock().unwrap().published.push(content);
         Ok(())
     }
 }
 
-impl Drop for Sheet {
+impl Drop for SteppedSink {
     fn drop(&mut self) {
-        self.press.0.state.lock().unwrap().dropped += 1;
-        self.press.step("drop");
+        self.stepped.0.state.lock().unwrap().dropped += 1;
+        self.stepped.step("drop");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Counts the lines of the second that it is.
 #[derive(Debug)]
-pub(super) struct LineBudget {
+pub(super) struct LineRateLimiter {
     lines_max: u32,
     /// When it is whole again.
     renewed_at: Option<Instant>,
@@ -12,7 +12,7 @@ pub(super) struct LineBudget {
     withheld: u64,
 }
 
-impl LineBudget {
+impl LineRateLimiter {
     /// So many lines in each second.
     pub(super) fn new(lines_max: u32) -> Self {
         Self { lines_max, renewed_at: None, written: 0, withheld: 0 }

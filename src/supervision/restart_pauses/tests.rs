@@ -21,8 +21,8 @@ impl Handler<Nothing> for Quiet {
 #[actix::test]
 async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
     let (known, other) = (Quiet.start(), Quiet.start());
-    let entry = Interlude::enter("actor", &known);
-    let _others = Interlude::enter("actor", &other);
+    let entry = RestartPause::enter("actor", &known);
+    let _others = RestartPause::enter("actor", &other);
     let recipient = known.clone().recipient::<Nothing>();
     let next_life_of =
         |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.next_life.borrow());

@@ -4,9 +4,9 @@ use super::*;
 
 #[test]
 fn a_server_whose_own_thread_is_blocked_is_given_up() {
-    let (heart, (release, released)) = (Heart::default(), channel::<()>());
-    let beating = heart.clone();
-    let given_up = heart.watch(move || {
+    let (watchdog, (release, released)) = (Watchdog::default(), channel::<()>());
+    let beating = watchdog.clone();
+    let given_up = watchdog.watch(move || {
         actix::System::new().block_on(async {
             actix::spawn(beating.beat());
             sleep(limits::ARBITER_ASKED_EVERY).await;
@@ -21,6 +21,6 @@ fn a_server_whose_own_thread_is_blocked_is_given_up() {
 
 #[test]
 fn a_server_that_panics_is_told_from_one_that_ends() {
-    assert!(matches!(Heart::default().watch::<()>(|| panic!("a test")), Err(RunError::Escalated(_))));
-    Heart::default().watch(|| (Ok(()), ())).unwrap();
+    assert!(matches!(Watchdog::default().watch::<()>(|| panic!("a test")), Err(RunError::Escalated(_))));
+    Watchdog::default().watch(|| (Ok(()), ())).unwrap();
 }

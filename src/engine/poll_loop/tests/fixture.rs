@@ -1,4 +1,4 @@
-//! A switchboard, sessions at it, and their clients.
+//! A poll loop, sessions at it, and their clients.
 
 use std::cell::RefCell;
 use std::io;
@@ -13,17 +13,17 @@ use slotmap::DefaultKey;
 use tokio::time::Instant;
 
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{Claim, LivePeers, Ticket};
+use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
 use crate::engine::driver::Driver;
-use crate::engine::files::held_source::HeldSource;
 use crate::engine::files::opened::Opened;
+use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::messages::SessionMessage;
-use crate::engine::poll_loop::Switchboard;
-use crate::engine::poll_loop::tests::{BLOCKS, Line, MILLISECOND};
+use crate::engine::poll_loop::PollLoop;
+use crate::engine::poll_loop::tests::{BLOCKS, Entry, MILLISECOND};
 use crate::engine::service::Service;
 use crate::engine::test_support::{Parent, pass, service, turn_until};
 use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::lease::Lease;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
 use crate::net::{Link, Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name, Store};
@@ -32,11 +32,11 @@ use crate::transfer::Timeouts;
 use crate::wire::{Direction, Packet};
 
 /// An arbiter's board, and what its sessions share.
-pub(crate) struct Stage {
-    pub(crate) board: Rc<Switchboard>,
+pub(crate) struct Fixture {
+    pub(crate) poll_loop: Rc<PollLoop>,
     pub(crate) store: Memory,
     pub(crate) service: Arc<Service>,
-    peers: Arc<LivePeers>,
+    peers: Arc<PeerTable>,
     tell: Sender<Exit>,
     exits: Receiver<Exit>,
 }
@@ -44,11 +44,11 @@ pub(crate) struct Stage {
 /// A transfer whose client is the test.
 pub(crate) struct Transfer {
     pub(crate) client: UdpSocket,
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) _ticket: Ticket,
+    pub(crate) shared: Arc<SharedTransfer>,
+    pub(crate) _permit: Permit,
 }
 
-impl Stage {
+impl Fixture {
     /// A client that doesn't answer gets its first packet again after `ack`.
     pub(crate) fn new(ack: Duration) -> Self {
         let store = Memory::new(MemoryOptions::default());
@@ -58,7 +58,7 @@ impl Stage {
         service.timeouts = Timeouts { ack, ..service.timeouts };
         let service = Arc::new(service);
         let (tell, exits) = mpsc::channel();
-        Self { board: Switchboard::start(&service), store, service, peers: LivePeers::new(100), tell, exits }
+        Self { poll_loop: PollLoop::start(&service), store, service, peers: PeerTable::new(100), tell, exits }
     }
 
     /// What a client asks for, before there is a session.
@@ -73,7 +73,7 @@ impl Stage {
         let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
         let name = Name::from_request(request.filename().as_bytes()).unwrap();
         let local = socket.local_addr().unwrap();
-        let Claim::New(ticket) = self.peers.claim(
+        let Claim::New(permit) = self.peers.claim(
             &Received { octets: 0, from: peer, to: local, to_broadcast: false },
             &request,
             || unreachable!("it is no repeat"),
@@ -84,28 +84,30 @@ impl Stage {
         client.connect(local).unwrap();
         client.set_nonblocking(true).unwrap();
         let source = (request.direction == Direction::Read)
-            .then(|| Opened::new(HeldSource::new(self.store.open(&name).unwrap())));
+            .then(|| Opened::new(SourceHandle::new(self.store.open(&name).unwrap())));
         let assignment =
-            Assignment { id: ticket.id, peer, request, received_at: Instant::now(), to_broadcast: false };
-        let way = self.service.route(&assignment.asked(local), 0).unwrap();
-        let lease = Arc::new(Lease::new(assignment, way, socket, local, Arc::clone(&ticket.state)));
+            Assignment { id: permit.id, peer, request, received_at: Instant::now(), to_broadcast: false };
+        let routed = self.service.route(&assignment.asked(local), 0).unwrap();
+        let shared =
+            Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         if let Some(source) = source {
-            lease.hold().set_opened(source);
+            shared.lock().set_opened(source);
         }
-        Transfer { client, lease, _ticket: ticket }
+        Transfer { client, shared, _permit: permit }
     }
 
     /// Starts the next session of a transfer.
     pub(crate) fn start(&self, transfer: &Transfer) {
-        let link = UdpLink::from_socket(Arc::clone(&transfer.lease.socket)).unwrap();
+        let link = UdpLink::from_socket(Arc::clone(&transfer.shared.socket)).unwrap();
         self.start_with(transfer, Box::new(link));
     }
 
     pub(crate) fn start_with(&self, transfer: &Transfer, link: Box<dyn Link>) {
-        let (lease, service) = (Arc::clone(&transfer.lease), Arc::clone(&self.service));
-        let (life, board) = (lease.next_life(), Rc::clone(&self.board));
+        let (shared, service) = (Arc::clone(&transfer.shared), Arc::clone(&self.service));
+        let (life, poll_loop) = (shared.next_life(), Rc::clone(&self.poll_loop));
         let parent = Parent(self.tell.clone()).start().recipient();
-        let make = move |ctx: &mut Context<_>| Session::new(lease, life, service, link, board, ctx.address());
+        let make =
+            move |ctx: &mut Context<_>| Session::new(shared, life, service, link, poll_loop, ctx.address());
         start_temporary(1, limits::MAILBOX_SESSION, parent, make);
     }
 
@@ -115,23 +117,23 @@ impl Stage {
         transfer
     }
 
-    pub(crate) fn lines(&self) -> usize {
-        self.board.lines.borrow().len()
+    pub(crate) fn entries(&self) -> usize {
+        self.poll_loop.entries.borrow().len()
     }
 
     /// The only session's line and driver.
     pub(crate) fn only(&self) -> (DefaultKey, Rc<RefCell<Driver>>) {
-        let lines = self.board.lines.borrow();
-        let (line, Line { driver, .. }) = lines.iter().next().expect("a session");
+        let entries = self.poll_loop.entries.borrow();
+        let (line, Entry { driver, .. }) = entries.iter().next().expect("a session");
         (line, Rc::clone(driver))
     }
 
     pub(crate) fn attend_only(&self) {
-        self.board.tell(self.only().0, SessionMessage::Attend);
+        self.poll_loop.send(self.only().0, SessionMessage::Attend);
     }
 
     pub(crate) fn waits_for(&self, socket: &UdpSocket) -> bool {
-        waits_for(&self.board, socket)
+        waits_for(&self.poll_loop, socket)
     }
 
     pub(crate) async fn expect_exit(&self, is_so: impl Fn(&Exit) -> bool) {
@@ -139,9 +141,9 @@ impl Stage {
     }
 }
 
-/// Whether the board waits for this socket: it can be added only once.
-pub(crate) fn waits_for(board: &Switchboard, socket: &UdpSocket) -> bool {
-    let set = board.set.as_ref().unwrap();
+/// Whether the poll loop waits for this socket: it can be added only once.
+pub(crate) fn waits_for(poll_loop: &PollLoop, socket: &UdpSocket) -> bool {
+    let set = poll_loop.set.as_ref().unwrap();
     match set.add(socket, 0) {
         Ok(()) => {
             set.remove(socket).unwrap();

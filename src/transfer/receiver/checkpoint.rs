@@ -9,7 +9,7 @@ use crate::transfer::{Moment, Outcome, Tally, Terms, Timeouts};
 
 /// All that a receiver must remember to go on, but for the octets.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct Checkpoint {
     pub(super) terms: Terms,
     pub(super) phase: Phase,
     pub(super) timing: Timing,
@@ -65,7 +65,7 @@ pub(super) enum Phase {
     Dallying,
 }
 
-impl Place {
+impl Checkpoint {
     /// The beginning.
     pub(super) fn new(terms: Terms, timeouts: Timeouts, proven: bool, offering: bool) -> Self {
         Self {

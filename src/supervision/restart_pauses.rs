@@ -28,7 +28,7 @@ struct Known {
 
 /// One actor's entry, removed when dropped.
 #[derive(Debug)]
-pub(super) struct Interlude {
+pub(super) struct RestartPause {
     address: usize,
     next_life: watch::Sender<NextLife>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Interlude {
 #[derive(Debug, Clone)]
 pub(crate) struct Pauses(Option<Known>);
 
-impl Interlude {
+impl RestartPause {
     /// Enters an actor, by its address.
     pub(super) fn enter(name: &'static str, address: &impl Hash) -> Self {
         let next_life = watch::Sender::new(None);
@@ -52,7 +52,7 @@ impl Interlude {
     }
 }
 
-impl Drop for Interlude {
+impl Drop for RestartPause {
     fn drop(&mut self) {
         entries().remove(&self.address);
     }

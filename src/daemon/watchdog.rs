@@ -12,9 +12,9 @@ use crate::limits;
 
 /// Counts as long as its thread gets round to it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Heart(Arc<AtomicU64>);
+pub(super) struct Watchdog(Arc<AtomicU64>);
 
-impl Heart {
+impl Watchdog {
     /// Beats for as long as it is polled.
     pub(super) async fn beat(self) {
         loop {
@@ -23,7 +23,7 @@ impl Heart {
         }
     }
 
-    /// Runs `life` in a thread of its own until it ends, or until the heart has begun to beat and then stopped: the thread is left behind.
+    /// Runs `life` in a thread of its own until it ends, or until the watchdog has begun to beat and then stopped: the thread is left behind.
     ///
     /// What `life` returns beside its end is dropped on that thread, which is left behind too if
     /// that takes longer than [`limits::DROP_WITHIN`].

@@ -1,4 +1,4 @@
-//! A file that is read, held by all who have a part in it.
+//! A file that is read, state by all who have a part in it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,13 +11,13 @@ use crate::store::{Later, Slab, Source};
 /// A store's file. To drop it may mean to wait, which is nothing for an arbiter's thread: whoever
 /// lets go of it last, it is dropped on a thread that may.
 #[derive(Debug)]
-pub(crate) struct HeldSource {
+pub(crate) struct SourceHandle {
     /// Until this is dropped.
     source: Option<Arc<dyn Source>>,
     drops_at_once: bool,
 }
 
-impl HeldSource {
+impl SourceHandle {
     /// From here on nobody is to hold the file by itself. What it says of itself is the store's
     /// code: that may panic.
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
@@ -31,7 +31,7 @@ impl HeldSource {
     }
 }
 
-impl Source for HeldSource {
+impl Source for SourceHandle {
     fn size(&self) -> Option<u64> {
         self.source().size()
     }
@@ -61,7 +61,7 @@ impl Source for HeldSource {
     }
 }
 
-impl Drop for HeldSource {
+impl Drop for SourceHandle {
     fn drop(&mut self) {
         if !self.drops_at_once
             && let Ok(runtime) = Handle::try_current()

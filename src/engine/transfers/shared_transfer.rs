@@ -1,4 +1,4 @@
-//! What a transfer needs to outlive its session: held by the session and, beside it, by the supervisor.
+//! What a transfer needs to outlive its session: state by the session and, beside it, by the supervisor.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use tokio::time::Instant;
 
 use crate::engine::admission::peer_table::PeerState;
-use crate::engine::extensions::routing::{Destination, Way};
-use crate::engine::files::held_source::HeldSource;
+use crate::engine::extensions::routing::{Destination, Routed};
 use crate::engine::files::opened::Opened;
+use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::upload::Upload;
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
@@ -27,11 +27,11 @@ use crate::wire::Direction;
 ///
 /// No payload is copied for its sake, and no message sent: a session locks what it drives while it handles one input, and nobody else wants it then.
 ///
-/// What each packet touches comes first, together with what it touches of [`Held`]: with a thousand transfers none of it is in the processor's cache when
+/// What each packet touches comes first, together with what it touches of [`TransferState`]: with a thousand transfers none of it is in the processor's cache when
 /// it is wanted, and every line of 64 octets is waited for.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct Lease {
+pub(crate) struct SharedTransfer {
     /// Number of the session that may send.
     life: AtomicU32,
     /// Nothing is left to be done.
@@ -40,7 +40,7 @@ pub(crate) struct Lease {
     reported: AtomicBool,
     /// Something was sent to the peer.
     replied: AtomicBool,
-    held: Mutex<Held>,
+    state: Mutex<TransferState>,
     pub(crate) assignment: Assignment,
     /// The file, once that is known.
     destination: OnceLock<Destination>,
@@ -58,15 +58,15 @@ pub(crate) struct Lease {
 /// What sessions of one transfer hand on to each other.
 #[derive(Debug, Default)]
 #[repr(C)]
-pub(crate) struct Held {
+pub(crate) struct TransferState {
     /// Once the file is open. After a panic it may be in the middle of an input: [`Input::Resumed`] puts it right.
-    pub(crate) machine: Option<Transfer>,
+    pub(crate) machine: Option<TransferMachine>,
     pub(crate) summary: Summary,
     /// Memory that the window may take.
     pub(crate) window: Option<Share>,
     pub(crate) strangers_answered: u32,
     /// The file that is read: a reader that is replaced goes on with the very same.
-    pub(crate) source: Option<Arc<HeldSource>>,
+    pub(crate) source: Option<Arc<SourceHandle>>,
     pub(crate) readers_replaced: u32,
 }
 
@@ -84,29 +84,29 @@ pub(crate) struct Summary {
 
 /// Either direction of a transfer.
 #[derive(Debug)]
-pub(crate) enum Transfer {
+pub(crate) enum TransferMachine {
     Sending(Box<Sender>),
     Receiving(Box<Receiver>),
 }
 
-impl Lease {
+impl SharedTransfer {
     pub(crate) fn new(
         assignment: Assignment,
-        way: Way,
+        routed: Routed,
         socket: Arc<UdpSocket>,
         local: SocketAddr,
         peer_state: Arc<PeerState>,
     ) -> Self {
-        let (destination, ask_from) = match way {
-            Way::To(destination) => (OnceLock::from(destination), 0),
-            Way::Ask(step) => (OnceLock::new(), step),
+        let (destination, ask_from) = match routed {
+            Routed::To(destination) => (OnceLock::from(destination), 0),
+            Routed::Ask(step) => (OnceLock::new(), step),
         };
         Self {
             life: AtomicU32::new(0),
             over: AtomicBool::new(false),
             reported: AtomicBool::new(false),
             replied: AtomicBool::new(false),
-            held: Mutex::default(),
+            state: Mutex::default(),
             assignment,
             destination,
             ask_from,
@@ -183,14 +183,14 @@ impl Lease {
     }
 
     /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
-    pub(crate) fn hold(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, TransferState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same, for those who must not wait for a session that hangs.
-    fn try_hold(&self) -> Option<MutexGuard<'_, Held>> {
-        match self.held.try_lock() {
-            Ok(held) => Some(held),
+    fn try_lock(&self) -> Option<MutexGuard<'_, TransferState>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -208,12 +208,12 @@ impl Lease {
     }
 
     /// The report of a transfer that is over; once.
-    pub(crate) fn report(&self, held: &mut Held, outcome: Outcome) -> Option<Report> {
+    pub(crate) fn report(&self, state: &mut TransferState, outcome: Outcome) -> Option<Report> {
         if self.reported.swap(true, Ordering::AcqRel) {
             return None;
         }
         let mut report = self.assignment.report(self.local, outcome);
-        let summary = &mut held.summary;
+        let summary = &mut state.summary;
         report.label = self.label();
         report.path = summary.path.take();
         report.size = summary.size;
@@ -226,9 +226,9 @@ impl Lease {
             // Nothing is there that a path and a size could be of.
             (report.path, report.size) = (None, None);
         }
-        report.tally = held.machine.as_ref().map(Machine::tally).unwrap_or_default();
-        let is_heard = held.machine.as_ref().is_some_and(Machine::is_proven);
-        if report.detail.is_none() && !is_heard {
+        report.tally = state.machine.as_ref().map(Machine::tally).unwrap_or_default();
+        let is_polled = state.machine.as_ref().is_some_and(Machine::is_proven);
+        if report.detail.is_none() && !is_polled {
             report.detail = hint(&report.outcome, self.peer_state.inbox().is_some()).map(Into::into);
         }
         Some(report)
@@ -249,10 +249,10 @@ impl Lease {
         } else {
             service.refusal(self.assignment.request.direction, failure)
         };
-        let report = match self.try_hold() {
-            Some(mut held) => self.report(&mut held, outcome),
+        let report = match self.try_lock() {
+            Some(mut state) => self.report(&mut state, outcome),
             // A session that hangs keeps to itself how far it came.
-            None => self.report(&mut Held::default(), outcome),
+            None => self.report(&mut TransferState::default(), outcome),
         };
         let Some(mut report) = report else { return };
         report.detail = Some(why.into());
@@ -280,14 +280,14 @@ fn hint(outcome: &Outcome, is_single_port: bool) -> Option<&'static str> {
     }
 }
 
-impl Drop for Lease {
+impl Drop for SharedTransfer {
     /// Nobody wants the transfer any more, and a job in the pool may not know it yet.
     fn drop(&mut self) {
         self.upload.close(Failure::Cancelled.into());
     }
 }
 
-impl Held {
+impl TransferState {
     /// The file is open.
     pub(crate) fn set_opened(&mut self, opened: Opened) {
         self.summary.size = opened.size;
@@ -296,7 +296,7 @@ impl Held {
     }
 }
 
-impl Transfer {
+impl TransferMachine {
     /// Slabs whose storing the machine knows of.
     pub(crate) fn stored(&self) -> u64 {
         match self {
@@ -315,7 +315,7 @@ impl Transfer {
     }
 }
 
-impl Machine for Transfer {
+impl Machine for TransferMachine {
     fn take(&mut self, now: Moment, input: Input<'_>) {
         match self {
             Self::Sending(sender) => sender.take(now, input),

@@ -1,15 +1,15 @@
 //! When deadlines are looked at: none is forgotten that somebody needs.
 
 use super::*;
-use crate::engine::poll_loop::tests::stage::Stage;
+use crate::engine::poll_loop::tests::fixture::Fixture;
 
 #[test]
 fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time() {
     in_virtual_time(async {
         // The first look is an hour away.
-        let stage = Stage::new(SECOND * 3600);
-        let patient = stage.started(READ_EACH_SECOND);
-        let transfers: Vec<_> = (0..8).map(|_| stage.started(READ)).collect();
+        let fixture = Fixture::new(SECOND * 3600);
+        let patient = fixture.started(READ_EACH_SECOND);
+        let transfers: Vec<_> = (0..8).map(|_| fixture.started(READ)).collect();
         patient.expect(OACK).await;
         for transfer in &transfers {
             transfer.expect(&data(1)).await;
@@ -36,15 +36,15 @@ fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time
 #[test]
 fn sessions_that_come_and_go_disturb_nobody_who_stays_and_waits_for_a_repeat() {
     in_virtual_time(async {
-        let stage = Stage::new(SECOND * 3600);
-        let patient = stage.started(READ_EACH_SECOND);
+        let fixture = Fixture::new(SECOND * 3600);
+        let patient = fixture.started(READ_EACH_SECOND);
         patient.expect(OACK).await;
         for _ in 0..30 {
-            let passing = stage.started(READ);
+            let passing = fixture.started(READ);
             passing.expect(&data(1)).await;
-            assert_eq!(stage.lines(), 2);
+            assert_eq!(fixture.entries(), 2);
             passing.send(b"\0\x05\0\0enough\0");
-            stage.expect_exit(|exit| *exit == Exit::Normal).await;
+            fixture.expect_exit(|exit| *exit == Exit::Normal).await;
         }
         patient.expect_repeat(OACK, SECOND).await;
         patient.expect_repeat(OACK, SECOND).await;

@@ -7,7 +7,7 @@ use crate::transfer::{Moment, Tally};
 /// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again. It is copied for each packet, and
 /// so has nothing in it that can be done without or begun anew.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Place {
+pub(super) struct Checkpoint {
     pub(super) acked: u64,
     pub(super) highest: u64,
     pub(super) tally: Tally,
