@@ -4,7 +4,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`cli`] | what was typed: flags, verbs, exit codes |
+//! | `cli` | what was typed: flags, verbs, exit codes |
 //! | [`daemon`] | assembly: the one room that knows everybody |
 //! | [`settings`] | values that have been checked |
 //! | [`actors`] | the shell: listener, session, reader, writer, registry |
@@ -24,7 +24,7 @@
 //!
 //! | feature | by default | what needs it |
 //! |---|---|---|
-//! | `program` | on | [`cli`]; of [`daemon`] `run`, `run_extended` and `passed_sockets` |
+//! | `program` | on | `cli`; of [`daemon`] `run`, `run_extended` and `passed_sockets` |
 //! | `mimalloc` | on | the program's allocator, and nothing of the library |
 //! | `testkit` | off | `testkit` and `daemon::Builder::kit`: a server without a network, for tests of extensions |
 //! | `chaos` | off | `chaos`, and the settings' field of that name: faults that tests plan |
