@@ -71,7 +71,7 @@ fn may_use(user: &str, used: &str) -> bool {
     match (height(user), height(used)) {
         (Some(user), Some(used)) => used <= user,
         (Some(_), None) => FOR_ALL.contains(&used),
-        (None, _) => used == user || (user == "error" && used == "wire"),
+        (None, _) => used == user || (user == "error" && matches!(used, "wire" | "limits")),
     }
 }
 
