@@ -62,6 +62,8 @@ fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
         assert!(Instant::now() < until, "it never panicked");
     }
     served.still_serves();
+    // (A refusal comes from another thread than a transfer's end.)
+    wait_for(&heard, &["file", "file"]);
     served.refusal("missing", 1);
     wait_for(&heard, &["file", "file", "missing"]);
     assert_eq!(served.settle().crashed, ["audit of 0: the secret of the audit"]);

@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-#[cfg(feature = "program")]
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Recipient};
