@@ -11,6 +11,7 @@ use crate::actors::arbiters::{Worker, WorkerEnded, Workers, start_arbiter};
 use crate::actors::session_supervisor::Ping;
 use crate::chaos::Part;
 use crate::engine::service::Service;
+use crate::engine::transfers::bury::bury;
 use crate::engine::transfers::session_table::SessionTable;
 use crate::error::Failure;
 use crate::limits;
@@ -80,7 +81,7 @@ impl ArbiterSupervisor {
         let ended = children.len();
         self.service.observe(&Fact::ArbiterReplaced { arbiter: worker.number, why, moved: 0, ended });
         for child in &children {
-            child.shared.bury(&self.service, Failure::Internal, "its arbiter was blocked");
+            bury(&child.shared, &self.service, Failure::Internal, "its arbiter was blocked");
         }
         self.abandoned.push(worker.number);
         // What it has not begun is nobody's fault.

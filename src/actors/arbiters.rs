@@ -10,7 +10,8 @@ use actix_rt::ArbiterHandle;
 use crate::actors::session_supervisor::{Ping, SessionSupervisor, Wake};
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::service::Service;
-use crate::engine::transfers::session_table::{LiveSession, PendingRequest, SessionTable};
+use crate::engine::transfers::bury::bury;
+use crate::engine::transfers::session_table::{PendingRequest, SessionTable};
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
@@ -87,11 +88,6 @@ impl Workers {
         Err(serve)
     }
 
-    /// The transfers that have no outcome yet.
-    pub(super) fn live(&self) -> Vec<LiveSession> {
-        self.list().iter().flat_map(|worker| worker.sessions.live()).collect()
-    }
-
     /// Those whom to ask whether every arbiter is alive.
     #[must_use]
     pub fn alive(&self) -> Vec<Recipient<Ping>> {
@@ -150,7 +146,7 @@ impl Workers {
         for worker in self.write().drain(..) {
             let (children, _) = worker.sessions.close();
             for child in &children {
-                child.shared.bury(service, Failure::ShuttingDown, "it did not end in time");
+                bury(&child.shared, service, Failure::ShuttingDown, "it did not end in time");
             }
             worker.arbiter.stop();
         }

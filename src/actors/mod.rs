@@ -32,5 +32,5 @@ pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapsho
 pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use crate::engine::admission::peer_table::PeerTable;
 pub use crate::engine::service::Service;
-pub use crate::engine::transfers::history::History;
+pub use crate::engine::transfers::event::RegistryLink;
 pub use crate::engine::window_memory::WindowMemory;

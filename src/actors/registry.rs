@@ -1,28 +1,39 @@
-//! The actor that knows what is live, and what was.
+//! The actor that tracks the active transfers, and the last that ended.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Weak};
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Supervised};
+use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Supervised};
 
-use crate::actors::arbiters::Workers;
 use crate::chaos::Part;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::service::Service;
-use crate::engine::transfers::history::History;
-use crate::engine::transfers::session_table::LiveSession;
+use crate::engine::transfers::event::TransferEvent;
+use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
-/// Tells every live transfer and the last ones that ended, when it is asked. It never stands between a packet and its answer.
+/// Lists the live transfers and the last that ended, describes a transfer, and ends one. The registry
+/// never stands between a packet and its answer.
 ///
-/// What it tells it looks up: who is live in the session tables of the arbiters, who was in the [`History`]. Nobody has to send it a message for
-/// each transfer, and it has nothing to lose but how far those were that are at work in the moment of the question.
+/// The supervisors of sessions report each transfer that begins, and whatever ends a transfer reports
+/// the end. How far a live transfer is the registry reads in the transfer's progress, when somebody
+/// asks. A panic loses nothing: the lists outlive it.
 #[derive(Debug)]
 pub struct Registry {
-    workers: Arc<Workers>,
-    history: Arc<History>,
+    service: Arc<Service>,
+    live: BTreeMap<TransferId, Live>,
+    /// The last that ended, the oldest first.
+    history: VecDeque<Report>,
     chaos: Part,
+}
+
+/// A transfer that has begun.
+#[derive(Debug)]
+struct Live {
+    shared: Weak<SharedTransfer>,
+    session: SessionAddr,
 }
 
 /// A transfer that is under way.
@@ -60,23 +71,43 @@ pub struct Describe(pub TransferId);
 pub struct Cancel(pub TransferId);
 
 impl Registry {
-    /// A registry of what the arbiters of `workers` do.
+    /// The registry of a server's transfers.
     #[must_use]
-    pub fn new(service: &Service, workers: Arc<Workers>) -> Self {
-        let (history, chaos) = (Arc::clone(&service.history), service.chaos().part("registry", ""));
-        Self { workers, history, chaos }
+    pub fn new(service: &Arc<Service>) -> Self {
+        let chaos = service.chaos().part("registry", "");
+        Self { service: Arc::clone(service), live: BTreeMap::new(), history: VecDeque::new(), chaos }
     }
 
     /// The transfers that are live, the oldest first.
-    fn live(&self) -> Vec<(LiveTransfer, Option<SessionAddr>)> {
-        let mut found = self.workers.live();
-        found.sort_by_key(|live| live.report.id);
-        let live = found.into_iter();
-        live.map(|LiveSession { report, session }| {
-            let octets = report.tally.octets;
-            (LiveTransfer { report, octets }, session)
-        })
-        .collect()
+    fn live(&self) -> impl Iterator<Item = LiveTransfer> {
+        self.live.values().filter_map(Live::describe)
+    }
+
+    fn record(&mut self, event: TransferEvent) {
+        match event {
+            TransferEvent::Began { shared, session } => {
+                // The session of a transfer that is over still answers repeated packets.
+                if let Some(id) = shared.upgrade().filter(|shared| !shared.is_reported()).map(|it| it.id()) {
+                    self.live.insert(id, Live { shared, session });
+                }
+            }
+            TransferEvent::Ended(report) => {
+                self.live.remove(&report.id);
+                if self.history.len() >= limits::HISTORY_MAX {
+                    self.history.pop_front();
+                }
+                self.history.push_back(*report);
+            }
+        }
+    }
+}
+
+impl Live {
+    /// The transfer as it is now; `None` if it is over.
+    fn describe(&self) -> Option<LiveTransfer> {
+        let shared = self.shared.upgrade().filter(|shared| !shared.is_reported())?;
+        let report = shared.under_way();
+        Some(LiveTransfer { octets: report.tally.octets, report })
     }
 }
 
@@ -86,6 +117,7 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
+        self.service.registry.set(ctx.address().recipient());
     }
 }
 
@@ -95,13 +127,23 @@ impl Supervised for Registry {
     }
 }
 
+impl Handler<TransferEvent> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, event: TransferEvent, ctx: &mut Self::Context) {
+        // Before any planned fault: nobody repeats the event.
+        self.record(event);
+        self.chaos.at("handle", ctx);
+    }
+}
+
 impl Handler<List> for Registry {
     type Result = MessageResult<List>;
 
     fn handle(&mut self, _: List, ctx: &mut Self::Context) -> Self::Result {
         self.chaos.at("handle", ctx);
-        let live = self.live().into_iter().map(|(transfer, _)| transfer).collect();
-        MessageResult(Snapshot { live, history: self.history.all() })
+        let (live, history) = (self.live().collect(), self.history.iter().cloned().collect());
+        MessageResult(Snapshot { live, history })
     }
 }
 
@@ -110,7 +152,7 @@ impl Handler<Describe> for Registry {
 
     fn handle(&mut self, Describe(id): Describe, ctx: &mut Self::Context) -> Self::Result {
         self.chaos.at("handle", ctx);
-        self.live().into_iter().map(|(transfer, _)| transfer).find(|transfer| transfer.report.id == id)
+        self.live.get(&id)?.describe()
     }
 }
 
@@ -119,9 +161,7 @@ impl Handler<Cancel> for Registry {
 
     fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> bool {
         self.chaos.at("handle", ctx);
-        let found = self.live().into_iter().find(|(transfer, _)| transfer.report.id == id);
-        found
-            .and_then(|(_, session)| session)
-            .is_some_and(|session| session.try_send(SessionMessage::End(Failure::Cancelled)).is_ok())
+        let session = self.live.get(&id).map(|live| &live.session);
+        session.is_some_and(|it| it.try_send(SessionMessage::End(Failure::Cancelled)).is_ok())
     }
 }

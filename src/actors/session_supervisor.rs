@@ -14,6 +14,8 @@ use crate::engine::heartbeat::Heartbeat;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::{Service, limit_met};
+use crate::engine::transfers::bury::bury;
+use crate::engine::transfers::event::TransferEvent;
 use crate::engine::transfers::session_table::{Child, PendingRequest, SessionTable, SocketRequest};
 use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::error::{Failure, Fault, Limit};
@@ -124,14 +126,17 @@ impl SessionSupervisor {
     /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
     fn start_session(&self, shared: &Arc<SharedTransfer>, ctx: &Context<Self>) -> SessionAddr {
         let link = shared.link();
-        let (shared, life) = (Arc::clone(shared), shared.next_life());
+        let (driven, life) = (Arc::clone(shared), shared.next_life());
         let service = Arc::clone(&self.service);
         let (id, parent) = (shared.assignment.id.0, ctx.address().recipient());
         let poll_loop = Rc::clone(&self.poll_loop);
         let make = move |ctx: &mut Context<Session>| {
-            Session::new(shared, life, service, link, poll_loop, ctx.address())
+            Session::new(driven, life, service, link, poll_loop, ctx.address())
         };
-        SessionAddr::new(start_temporary(id, limits::MAILBOX_SESSION, parent, make))
+        let session = SessionAddr::new(start_temporary(id, limits::MAILBOX_SESSION, parent, make));
+        let began = TransferEvent::Began { shared: Arc::downgrade(shared), session: session.clone() };
+        self.service.registry.send(began);
+        session
     }
 
     fn keep(&self, child: Child) {
@@ -174,7 +179,7 @@ impl SessionSupervisor {
     /// Says what a failed session no longer can.
     fn bury(&self, child: &Child, why: &str) {
         let failure = if self.sessions.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
-        child.shared.bury(&self.service, failure, why);
+        bury(&child.shared, &self.service, failure, why);
     }
 
     fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {

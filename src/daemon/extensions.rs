@@ -7,7 +7,7 @@ use std::sync::Arc;
 use slog::{Drain, Logger};
 
 use super::Server;
-use crate::actors::Service;
+use crate::actors::{RegistryLink, Service};
 use crate::extend::{Asked, NegotiatorStep, OpcodeStep, RouteStep};
 use crate::observe::Observer;
 use crate::policy::Rules;
@@ -76,7 +76,7 @@ pub(super) fn service(
         ports: settings.ports,
         packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
         last_transfer: 0.into(),
-        history: Arc::default(),
+        registry: RegistryLink::default(),
         #[cfg(feature = "chaos")]
         chaos: settings.chaos,
     }

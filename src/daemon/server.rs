@@ -120,9 +120,9 @@ impl Server {
         let peer_table = PeerTable::bounded(transfers_max, transfers_per_client_max, service.single_port);
         let workers = Arc::new(Workers::new(capacity.restarts));
         let supervisor = root.into_supervisor(&service, &workers);
-        let (registered, of_registry) = (Arc::clone(&service), Arc::clone(&workers));
+        let registered = Arc::clone(&service);
         let registry = supervisor.start_child(
-            ChildSpec::permanent("registry", move |_| Registry::new(&registered, of_registry))
+            ChildSpec::permanent("registry", move |_| Registry::new(&registered))
                 .limit(capacity.restarts)
                 .leaving_mail()
                 .mailbox(limits::MAILBOX_BUSY),

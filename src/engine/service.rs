@@ -10,7 +10,7 @@ use slog::Logger;
 
 use crate::chaos::{Chaos, Restarts};
 use crate::engine::timed_call::timed;
-use crate::engine::transfers::history::History;
+use crate::engine::transfers::event::{RegistryLink, TransferEvent};
 use crate::engine::window_memory::WindowMemory;
 use crate::error::{Failure, Limit};
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
@@ -59,8 +59,8 @@ pub struct Service {
     pub packet_log: Option<Logger>,
     /// Number of the last transfer.
     pub last_transfer: AtomicU64,
-    /// What the registry tells of transfers that have ended.
-    pub history: Arc<History>,
+    /// Where the registry hears of transfers.
+    pub registry: RegistryLink,
     /// Faults that tests plan.
     #[cfg(feature = "chaos")]
     pub chaos: Chaos,
@@ -101,7 +101,7 @@ impl Service {
             self.observe(&Fact::LimitReached { limit, peer: report.peer });
         }
         self.observe(&Fact::Finished(&report));
-        self.history.push(report);
+        self.registry.send(TransferEvent::Ended(Box::new(report)));
     }
 
     /// Tells the observers. If they keep the thread for long, they are told of that too.

@@ -168,7 +168,7 @@ impl Engine {
             ports: None,
             packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
             last_transfer: 0.into(),
-            history: Arc::default(),
+            registry: Default::default(),
             #[cfg(feature = "chaos")]
             chaos: stagecoach::chaos::Chaos::default(),
         };

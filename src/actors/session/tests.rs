@@ -16,7 +16,7 @@ use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
 use crate::engine::test_support::{
-    Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
+    Crashes, Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
 };
 use crate::engine::transfers::assignment::Assignment;
 use crate::engine::transfers::shared_transfer::SharedTransfer;
@@ -33,6 +33,7 @@ struct Fixture {
     client: UdpSocket,
     shared: Arc<SharedTransfer>,
     service: Arc<Service>,
+    facts: Arc<Crashes>,
     tell: Sender<Exit>,
     exits: Receiver<Exit>,
     _permit: Permit,
@@ -42,7 +43,7 @@ impl Fixture {
     fn new(request: &[u8], store: Arc<dyn Store>) -> Self {
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let (service, _) = service(store);
+        let (service, facts) = service(store);
         let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
         let (request, peer) = (request.into_owned(), client.local_addr().unwrap());
         let socket = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
@@ -62,7 +63,7 @@ impl Fixture {
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         let (tell, exits) = mpsc::channel();
-        Self { client, shared, service, tell, exits, _permit: permit }
+        Self { client, shared, service, facts, tell, exits, _permit: permit }
     }
 
     /// What starts the next session where it is called.
@@ -165,8 +166,8 @@ fn a_transfer_that_gives_way_names_the_limit() {
         let arbiter = fixture.arbiter();
         fixture.expect(&data(1, b"never acknowledged"));
         fixture.shared.peer_state.give_up(limit);
-        wait_until("reported", || !fixture.service.history.all().is_empty());
-        let report = fixture.service.history.all().swap_remove(0);
+        wait_until("reported", || !fixture.facts.reports().is_empty());
+        let report = fixture.facts.reports().swap_remove(0);
         assert_eq!(report.outcome, Outcome::Unanswered);
         assert_eq!((report.limit, report.detail.as_deref()), (limit, Some(why)));
         end(arbiter);

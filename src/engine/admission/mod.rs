@@ -12,11 +12,11 @@ use actix::Recipient;
 use tokio::time::Instant;
 
 use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
-use crate::engine::extensions::routing::Routed;
 use crate::engine::files::opened::Opened;
 use crate::engine::messages::Again;
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::destination::Routed;
 use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::observe::Report;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::driver::Driver;
-use crate::engine::extensions::routing::Destination;
+use crate::engine::transfers::destination::Destination;
 use crate::error::Fault;
 use crate::extend::{Found, Grant, Grants};
 use crate::observe::Fact;

@@ -7,7 +7,6 @@ use bytes::Bytes;
 
 use crate::engine::driver::Driver;
 use crate::engine::driver::asking::Question;
-use crate::engine::extensions::routing::Destination;
 use crate::engine::files::opened::Opened;
 use crate::engine::files::reader::{Fetch, Open, Reader};
 use crate::engine::files::source_handle::SourceHandle;
@@ -16,6 +15,7 @@ use crate::engine::files::upload::{Extent, Upload};
 use crate::engine::files::writer::{Dismissed, Work, Writer};
 use crate::engine::messages::Read;
 use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::destination::Destination;
 use crate::engine::transfers::shared_transfer::TransferMachine;
 use crate::error::{Failure, Fault};
 use crate::limits;

@@ -8,27 +8,11 @@ use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::store_caller::StoreCaller;
 use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::destination::{Destination, Routed};
 use crate::error::{Failure, Fault};
 use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served, name_of};
-use crate::observe::Label;
-use crate::store::{Name, Store};
+use crate::store::Store;
 use crate::wire::Direction;
-
-/// The file that answers a request.
-#[derive(Debug, Clone)]
-pub(crate) struct Destination {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) name: Name,
-    pub(crate) label: Option<Label>,
-}
-
-/// What the routes say without waiting.
-#[derive(Debug)]
-pub(crate) enum Routed {
-    To(Destination),
-    /// The actor of this step has to be asked first.
-    Ask(usize),
-}
 
 impl Service {
     /// Where a request leads, and its file if that is to be read and can be had without waiting.

@@ -10,26 +10,39 @@ use actix::{Actor, Context, Handler, System};
 
 pub(crate) use self::stepped_store::SteppedStore;
 use crate::engine::service::Service;
-use crate::observe::{Fact, Observer};
+use crate::engine::transfers::event::RegistryLink;
+use crate::observe::{Fact, Observer, Report};
 use crate::policy::{Access, OnOutage, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{ChildExited, Exit};
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
-/// Keeps the crashes that observers are told of.
+/// Keeps the crashes and the reports that observers receive.
 #[derive(Debug, Default)]
-pub(crate) struct Crashes(Mutex<Vec<String>>);
+pub(crate) struct Crashes {
+    crashes: Mutex<Vec<String>>,
+    reports: Mutex<Vec<Report>>,
+}
 
 impl Crashes {
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+        self.crashes.lock().unwrap().clone()
+    }
+
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.reports.lock().unwrap().clone()
     }
 }
 
 impl Observer for Crashes {
     fn observe(&self, fact: &Fact<'_>) {
-        if let Fact::Crashed { actor, transfer, panic } = fact {
-            self.0.lock().unwrap().push(format!("{actor} of {}: {panic}", transfer.unwrap().0));
+        match fact {
+            Fact::Crashed { actor, transfer, panic } => {
+                let crash = format!("{actor} of {}: {panic}", transfer.unwrap().0);
+                self.crashes.lock().unwrap().push(crash);
+            }
+            Fact::Finished(report) => self.reports.lock().unwrap().push((*report).clone()),
+            _ => {}
         }
     }
 }
@@ -55,7 +68,7 @@ pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
         ports: None,
         packet_log: None,
         last_transfer: 0.into(),
-        history: Arc::default(),
+        registry: RegistryLink::default(),
         #[cfg(feature = "chaos")]
         chaos: crate::chaos::Chaos::default(),
     };

@@ -1,7 +1,9 @@
 //! A transfer as it outlives its session, and the tables of transfers.
 
 pub(crate) mod assignment;
-pub(crate) mod history;
+pub(crate) mod bury;
+pub(crate) mod destination;
+pub(crate) mod event;
 pub(crate) mod progress;
 pub(crate) mod session_table;
 pub(crate) mod shared_transfer;

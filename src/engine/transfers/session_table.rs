@@ -1,5 +1,5 @@
-//! An arbiter's sessions, and the requests that wait to become one: state outside of any actor, so that neither an actor's end nor a thread's
-//! loses them.
+//! An arbiter's sessions, and the requests that wait to become one: held outside of any actor, so that neither the end of an actor nor
+//! that of a thread loses them.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
@@ -11,7 +11,7 @@ use crate::engine::admission::peer_table::Permit;
 use crate::engine::messages::SessionAddr;
 use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
-use crate::observe::{Report, TransferId};
+use crate::observe::TransferId;
 
 /// What an arbiter has to do. Touched when a transfer begins and ends, never by its packets.
 #[derive(Debug, Default)]
@@ -72,14 +72,8 @@ pub(crate) struct Child {
     pub(crate) session: Option<SessionAddr>,
     /// How often a session that failed was replaced.
     pub(crate) resumptions: u32,
-    /// TransferState until the transfer is buried.
+    /// Held until the transfer is buried.
     pub(crate) _permit: Permit,
-}
-
-/// A live transfer, for the registry.
-pub(crate) struct LiveSession {
-    pub(crate) report: Report,
-    pub(crate) session: Option<SessionAddr>,
 }
 
 impl Child {
@@ -178,20 +172,6 @@ impl SessionTable {
 
     pub(crate) fn sessions(&self) -> Vec<SessionAddr> {
         self.lock().children.values().filter_map(|child| child.session.clone()).collect()
-    }
-
-    /// The transfers that have no outcome yet.
-    pub(crate) fn live(&self) -> Vec<LiveSession> {
-        let children: Vec<_> = {
-            let entries = self.lock();
-            entries
-                .children
-                .values()
-                .map(|child| (Arc::clone(&child.shared), child.session.clone()))
-                .collect()
-        };
-        let live = children.into_iter().filter(|(shared, _)| !shared.is_reported());
-        live.map(|(shared, session)| LiveSession { report: shared.under_way(), session }).collect()
     }
 
     /// Takes everything out; nothing more comes in.

@@ -7,20 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use tokio::time::Instant;
 
 use crate::engine::admission::peer_table::PeerState;
-use crate::engine::extensions::routing::{Destination, Routed};
 use crate::engine::files::opened::Opened;
 use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::upload::Upload;
-use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::destination::{Destination, Routed};
 use crate::engine::transfers::progress::Progress;
 use crate::engine::window_memory::Share;
-use crate::error::{Failure, Fault, Limit};
+use crate::error::{Failure, Limit};
 use crate::net::{Link, SharedLink, UdpLink};
-use crate::observe::{Label, Report};
-use crate::transfer::{
-    Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally, Transmit, error_packet,
-};
+use crate::observe::{Label, Report, TransferId};
+use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
 use crate::wire::Direction;
 
 /// A transfer, whoever drives it. It can be taken to another thread.
@@ -118,6 +115,10 @@ impl SharedTransfer {
         }
     }
 
+    pub(crate) fn id(&self) -> TransferId {
+        self.assignment.id
+    }
+
     /// The file, if it is known by now.
     pub(crate) fn destination(&self) -> Option<&Destination> {
         self.destination.get()
@@ -188,7 +189,7 @@ impl SharedTransfer {
     }
 
     /// The same, for those who must not wait for a session that hangs.
-    fn try_lock(&self) -> Option<MutexGuard<'_, TransferState>> {
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, TransferState>> {
         match self.state.try_lock() {
             Ok(state) => Some(state),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -200,7 +201,8 @@ impl SharedTransfer {
         self.destination()?.label.clone()
     }
 
-    /// The report of a transfer that is under way.
+    /// The report of a transfer that is under way: what its outcome and its end add means nothing
+    /// yet.
     pub(crate) fn under_way(&self) -> Report {
         let report = self.assignment.report(self.local, Outcome::Complete);
         let (tally, size) = (self.progress.tally(), self.progress.size());
@@ -232,39 +234,6 @@ impl SharedTransfer {
             report.detail = hint(&report.outcome, self.peer_state.inbox().is_some()).map(Into::into);
         }
         Some(report)
-    }
-
-    /// Ends the transfer in place of its session, which is dead, or hangs: the peer hears of it
-    /// from the same TID (unless it is a reader that has had no answer yet, see
-    /// [`Service::refusal`]), nothing of an upload is left, and whatever of the transfer still runs
-    /// can't send any more. One whose outcome is known already is left in peace.
-    pub(crate) fn bury(&self, service: &Service, failure: Failure, why: &str) {
-        self.next_life();
-        self.upload.close(Fault::new(failure, why));
-        self.set_over();
-        // A session that hangs for ever would hold a place for ever.
-        self.peer_state.release();
-        let outcome = if self.has_replied() {
-            Outcome::Failed(failure)
-        } else {
-            service.refusal(self.assignment.request.direction, failure)
-        };
-        let report = match self.try_lock() {
-            Some(mut state) => self.report(&mut state, outcome),
-            // A session that hangs keeps to itself how far it came.
-            None => self.report(&mut TransferState::default(), outcome),
-        };
-        let Some(mut report) = report else { return };
-        report.detail = Some(why.into());
-        // Who asked many hosts hears nothing before a first block.
-        let is_to_hear = self.has_replied() || !self.assignment.to_broadcast;
-        if is_to_hear && matches!(report.outcome, Outcome::Failed(_)) {
-            let mut link = self.link();
-            // Whether it arrives or not, there is nothing left to try.
-            let _ = link.send(report.peer, &Transmit::Packet(&error_packet(failure)));
-        }
-        service.finish(report);
-        self.peer_state.set_over();
     }
 }
 

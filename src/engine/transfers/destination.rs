@@ -1,0 +1,22 @@
+//! The file that a request leads to.
+
+use std::sync::Arc;
+
+use crate::observe::Label;
+use crate::store::{Name, Store};
+
+/// The file that answers a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) name: Name,
+    pub(crate) label: Option<Label>,
+}
+
+/// What the routes say without waiting.
+#[derive(Debug)]
+pub(crate) enum Routed {
+    To(Destination),
+    /// The actor of this step has to be asked first.
+    Ask(usize),
+}
