@@ -1,4 +1,5 @@
-//! Every promise of docs/supervision.md and docs/extending.md, and every attack in docs/security.md, names tests, and they exist.
+//! Every promise of docs/supervision.md and docs/extending.md, and every attack in
+//! docs/security.md, names tests, and they exist.
 
 use std::fs;
 use std::path::Path;
@@ -39,11 +40,13 @@ fn split(code: &str) -> (&str, &str) {
     code.split_once("::").unwrap_or_else(|| panic!("{code} names no test"))
 }
 
-/// The list items below `heading`, up to the next heading of its level.
+/// The list items below `heading`, up to the next heading of its level. An item ends at the next
+/// one, or at an empty line.
 fn promises<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
     let (_, section) = text.split_once(heading).unwrap_or_else(|| panic!("{heading} is gone"));
     let section = section.split("\n## ").next().unwrap_or_default();
-    section.lines().filter(|line| line.starts_with("- ")).collect()
+    let items = section.split("\n- ").skip(1).filter_map(|item| item.split("\n\n").next());
+    items.map(str::trim_end).collect()
 }
 
 /// Whether `source` has a test function of this name.
@@ -114,5 +117,6 @@ fn these_tests_see_what_they_look_for() {
     assert_eq!(tests_named("as `tests/a.rs::b` and `c` say"), [("tests/a.rs", "b")]);
     assert!(has_test("#[test]\nfn b() {}", "b") && has_test("#[tokio::test]\nasync fn b() {}", "b"));
     assert!(!has_test("#[test]\nfn bc() {}", "b") && !has_test("fn b() {}", "b"));
-    assert_eq!(promises("## A\n- one\n### a\n- two\n## B\n- three", "## A"), ["- one", "- two"]);
+    let page = "## A\n\n- one\n  `a`\n- two\n\n### a\n\n- three\n\n## B\n\n- four";
+    assert_eq!(promises(page, "## A"), ["one\n  `a`", "two", "three"]);
 }
