@@ -1,24 +1,26 @@
 //! `stagecoach` is a TFTP server made of actors.
 //!
-//! The crate is layered; imports point down this list only, and a test keeps it so:
+//! The crate has layers. Imports point down this list only, and a test checks that:
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
-//! | `cli` | what was typed: flags, verbs, exit codes |
-//! | [`daemon`] | assembly: the one room that knows everybody |
-//! | [`settings`] | values that have been checked |
-//! | [`actors`] | the shell: listener, session, reader, writer, registry |
-//! | [`extend`] | the seams at which developers add what we did not think of |
-//! | [`supervision`] | actors that may fail: nets that catch them, supervisors that start them again |
-//! | [`observe`] | facts that happened, and who hears them |
-//! | [`policy`] | who may do what: no sockets, no files |
-//! | [`store`] | where bytes live: a directory, memory |
-//! | [`net`] | UDP mechanics: reply address, error queue, batches |
-//! | `chaos` | faults that tests plan; empty unless the feature of that name is on |
+//! | `cli` | flags, verbs, exit codes |
+//! | [`daemon`] | puts a server together, starts and ends it |
+//! | [`settings`] | values that were checked |
+//! | `testkit` | a server without a network, for tests of extensions |
+//! | [`actors`] | listener, session, registry, the supervisors of sessions and arbiters |
+//! | `engine` | what the actors drive: admission, transfers, the poll loop, files |
+//! | [`extend`] | the seams for extensions |
+//! | [`supervision`] | nets that catch an actor's panic, supervisors that start it again |
+//! | [`observe`] | facts that happened, and their observers |
+//! | [`policy`] | which client may do what |
+//! | [`store`] | files: a directory, memory |
+//! | [`net`] | UDP: reply address, error queue, a window in one system call |
+//! | `chaos` | faults that tests plan; empty without the feature `chaos` |
 //! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
-//! [`limits`] and [`error`] serve all of them.
+//! [`limits`] and [`error`] may be used by all of them.
 //!
 //! # Features
 //!

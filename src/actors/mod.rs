@@ -1,18 +1,21 @@
-//! The actors: thin shells around the machines of [`transfer`](crate::transfer), one concern each.
+//! The actors of a server: thin shells around the machines of [`transfer`](crate::transfer).
 //!
 //! ```text
-//! daemon (owns the sockets and the table of live peers)
-//!  ├─ Registry               permanent   what is live, what was
+//! root supervisor (daemon)
+//!  ├─ Registry               permanent   lists, describes and cancels transfers
 //!  ├─ ArbiterSupervisor      permanent   replaces arbiters that stop or hang
 //!  │   └─ SessionSupervisor  permanent   one an arbiter
-//!  │       └─ Session        temporary   one a request, replaced if it fails
+//!  │       └─ Session        temporary   one a transfer, replaced if it fails
 //!  │           ├─ Reader     temporary   replaced if it fails
 //!  │           └─ Writer     temporary   the upload ends if it fails
 //!  └─ Listener               permanent   one a bound address
 //! ```
 //!
-//! A packet of a transfer is no message: the session's socket wakes the session, its machine answers, the session sends. Messages
-//! carry requests, slabs of files, deadlines and facts.
+//! A packet of a transfer is not a message. Its socket wakes the arbiter's poll loop, which lets
+//! the session's driver feed the machine and send the answer. Messages carry requests, slabs of
+//! files, deadlines and orders.
+//!
+//! What the actors drive is in `engine`, and so are the actors Reader and Writer.
 
 mod arbiter_supervisor;
 mod arbiters;

@@ -1,12 +1,13 @@
-//! Faults on demand, for tests: with the Cargo feature `chaos`, panics, stops and delays happen in any actor and at any seam, by name and
-//! by count.
+//! Faults on demand, for tests. With the Cargo feature `chaos` panics, stops and delays happen in
+//! any actor and at any seam, by name and by count. The feature is never on by default; without it
+//! only empty functions of types without a size remain.
 //!
-//! Without the feature, which is never on by default, nothing of this remains but empty functions of types without a size.
-//!
-//! A **point** is where a fault can happen: `session.handle` is in every message handler of a session, `store.open` in the pool's
-//! thread before a store opens a file. Every actor has the points `handle`, `started`, `future` (in what it spawned), `scheduled` (in
-//! what it has itself told later) and `drop`; the permanent ones have `restarting` too. A point's **subject** is the file name of the
-//! request, for a session, its reader and its writer, and for the seams that they use.
+//! A **point** is a place where a fault can happen: `session.handle` is in every message handler of
+//! a session, `store.open` in the pool's thread before a store opens a file. Every actor has the
+//! points `handle`, `started`, `future` (in a future that it spawned), `scheduled` (in a message
+//! that was scheduled for it) and `drop`. Permanent actors have `restarting` too. The **subject**
+//! of a point is the file name of the request, for a session, its reader and its writer, and for
+//! the seams that they use.
 
 #[cfg(not(feature = "chaos"))]
 mod off;

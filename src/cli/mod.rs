@@ -1,5 +1,5 @@
-//! What was typed: flags, verbs, exit codes. structopt stays in here. (It needs the feature
-//! `program`, which is on by default.)
+//! The command line: flags, verbs, exit codes. Only this module knows structopt. It needs the
+//! feature `program`, which is on by default.
 
 mod bench;
 mod client;

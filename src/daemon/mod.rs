@@ -1,4 +1,5 @@
-//! Assembly: the one room that knows everybody. What only a program needs, and no library, is behind the feature `program`.
+//! Puts a server together, starts it, serves, and ends it. What only the program needs is behind
+//! the feature `program`.
 
 mod builder;
 mod dump;

@@ -1,18 +1,18 @@
 //! What the actors drive: the state of transfers, the loop that waits for their sockets, and the
 //! files that they read and write.
 //!
-//! | module | what lives there |
+//! | module | contents |
 //! |---|---|
-//! | `admission` | what becomes of a request, and the table of the peers that are served |
-//! | `transfers` | a transfer as it outlives its session, and the tables of transfers |
-//! | `driver` | feeds datagrams to a transfer's machine, and does what the machine says |
-//! | `poll_loop` | waits for the sockets and deadlines of all sessions of a thread |
+//! | `admission` | decides what becomes of a request; the table of peers |
+//! | `transfers` | what a transfer needs to outlive its session; the tables of transfers |
+//! | `driver` | feeds datagrams to a transfer's machine, and carries out its actions |
+//! | `poll_loop` | waits for the sockets and deadlines of all sessions of an arbiter |
 //! | `files` | the actors that read and write files, and calls to stores that may wait |
-//! | `extensions` | how routes, negotiators and opcodes are asked |
+//! | `extensions` | asks routes, negotiators and opcodes |
 //! | `service` | what all actors of a server share |
-//! | `messages` | what a session is told |
+//! | `messages` | the messages of a session |
 //!
-//! Nothing here knows the actors above it: what they need to be told goes to a
+//! Nothing here knows the actors above. Messages for a session go to a
 //! [`SessionAddr`](messages::SessionAddr).
 
 pub(crate) mod admission;

@@ -1,19 +1,23 @@
-//! The seams at which developers add what we did not think of.
+//! The seams for extensions.
 //!
 //! | seam | question | asked of | default |
 //! |---|---|---|---|
 //! | [`Route`] | which store and name answer this request, or why not? | each in turn, until one doesn't [pass](Routing::Pass) | the served directory |
 //! | [`Store`](crate::store::Store) | open a file, read it, write it | the one that a route chose | [`Directory`](crate::store::Directory) |
-//! | [`Negotiator`] | what is answered to options that the server doesn't know, and what less of others, or nothing? | all, once the file is open | nothing |
-//! | [`Opcode`] | what is answered to a datagram that is not TFTP's? | who has that opcode | silence |
-//! | [`Observer`](crate::observe::Observer) | nothing: it is told what happened | all | the log, the counters |
+//! | [`Negotiator`] | what is the answer to options that the server doesn't know, and what less of others is granted? | all, once the file is open | nothing |
+//! | [`Opcode`] | what is the answer to a datagram that is not TFTP's? | the one for that opcode | silence |
+//! | [`Observer`](crate::observe::Observer) | none: it is informed of what happened | all | the log, the counters |
 //!
-//! At each of them stands either a trait, called on the thread that serves, or an actor, by the `Recipient` of one message: [`Ask`] for a route, [`Negotiate`], [`Received`] for an opcode,
-//! [`Observed`] for an observer, and a few for a store ([`ActorStore`]). What is called must not wait; who has to wait is an actor.
+//! Each seam takes either a trait, which is called on the thread that serves, or an actor, as the
+//! `Recipient` of one message: [`Ask`] for a route, [`Negotiate`], [`Received`] for an opcode,
+//! [`Observed`] for an observer, and several for a store ([`ActorStore`]). An extension that is
+//! called must not wait; an extension that waits is an actor.
 //!
-//! Whatever an extension does, the server goes on: one that panics loses the request that it was asked about, one that doesn't answer in time is treated as
-//! [`Otherwise`] says, what no client may get is left out; and every other transfer is served as if nothing were. Observers are told of it
-//! ([`Fact::Crashed`](crate::observe::Fact::Crashed), [`Fact::Misbehaved`](crate::observe::Fact::Misbehaved)).
+//! The server continues whatever an extension does. An extension that panics loses the request that
+//! it was asked about. If an actor doesn't answer in time, [`Otherwise`] says what happens. An
+//! answer that no client may get is left out. No other transfer notices, and observers are informed
+//! ([`Fact::Crashed`](crate::observe::Fact::Crashed),
+//! [`Fact::Misbehaved`](crate::observe::Fact::Misbehaved)).
 
 mod actor_store;
 mod asked;

@@ -1,7 +1,7 @@
-//! UDP mechanics: the sockets that requests arrive at, and one socket for each transfer.
+//! UDP: the sockets at which requests arrive, and one socket for each transfer.
 //!
-//! What only one kernel can do (segmented sends, the error queue, the address a datagram was sent to) is in `sys`;
-//! everything else is the same everywhere.
+//! The system calls are in `sys`. What only Linux can do (segmented sends, the error queue, the
+//! address that a datagram was sent to) has a portable substitute there.
 
 mod link;
 mod memory_link;

@@ -1,4 +1,4 @@
-//! Facts that happened, and who hears them.
+//! Facts that happened, and their observers: the log, the counters, extensions.
 
 mod counters;
 mod label;

@@ -1,4 +1,4 @@
-//! Who may do what: no sockets, no files.
+//! Which client may do what. Knows no sockets and no files.
 
 mod access;
 

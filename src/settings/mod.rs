@@ -1,4 +1,4 @@
-//! What the server is told to do, after it has been checked.
+//! The settings of a server, after they were checked.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

@@ -1,11 +1,11 @@
-//! Where bytes live. A [`Store`] opens a [`Source`] to read from or a [`Sink`] to write to, by [`Name`].
+//! Files. A [`Store`] opens a [`Source`] to read from or a [`Sink`] to write to, by [`Name`].
 //!
-//! Every call here may block (except those that end in `_cached` or `_later`) and is therefore made
-//! from a pool of threads that may, never on an arbiter's own. A store has 30 seconds to open a
-//! file, to read a slab of it ([`READ_WITHIN`](crate::limits::READ_WITHIN)), to begin an upload,
-//! and to write the octets that wait ([`WRITE_WITHIN`](crate::limits::WRITE_WITHIN)); to publish an
-//! upload it has five minutes ([`PUBLISH_WITHIN`](crate::limits::PUBLISH_WITHIN)). Then the
-//! transfer ends, and the call is left to itself.
+//! Every call of a store may block, except those that end in `_cached` or `_later`. So the calls
+//! are made from a pool of threads, never on an arbiter's own. A store has 30 seconds to open a
+//! file and to read a slab of it ([`READ_WITHIN`](crate::limits::READ_WITHIN)), and to begin an
+//! upload and to write the octets that wait ([`WRITE_WITHIN`](crate::limits::WRITE_WITHIN)). It has
+//! five minutes to publish an upload ([`PUBLISH_WITHIN`](crate::limits::PUBLISH_WITHIN)). After
+//! that time the transfer ends, and nothing waits for the call any more.
 
 mod directory;
 mod errno;

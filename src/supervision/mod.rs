@@ -1,24 +1,33 @@
-//! Supervision: an actor that panics ends nothing but itself, somebody hears of it, and somebody decides what follows.
+//! Supervision: an actor that panics ends nothing but itself, its parent is informed, and the
+//! parent decides what follows.
 //!
-//! actix's own `Supervisor` restarts an actor that *stops*, never one that panics, and a panic's unwinding runs actors' `stopped` in
-//! the middle of it: a second panic there aborts the process. So every actor of this crate runs inside a net of ours, and so should those
-//! that you add. This module knows nothing of TFTP. Its words are OTP's:
+//! actix's own `Supervisor` restarts an actor that *stops*, never one that panics. The unwinding of
+//! a panic runs the actor's `stopped`, and a second panic there aborts the process. So every actor
+//! of this crate runs inside a net, and so should the actors that you add. This module knows
+//! nothing of TFTP. It uses OTP's terms:
 //!
-//! * A **supervisor** ([`Supervisor`]) starts children, watches them, and stops them. A child may be a supervisor: that makes a tree.
-//! * A **child specification** ([`ChildSpec`]) says how: what makes the actor, on which arbiter, and the following.
-//! * A **permanent** child lives until its supervisor tells it to stop. After a panic, or a stop that nobody ordered, it starts again at
-//!   the same address, with the messages that wait for it, after a pause that doubles and has some jitter.
+//! * A **supervisor** ([`Supervisor`]) starts children, watches them, and stops them. A child may
+//!   be a supervisor: that makes a tree.
+//! * A **child specification** ([`ChildSpec`]) says how: what makes the actor, on which arbiter,
+//!   and the following.
+//! * A **permanent** child lives until its supervisor orders it to stop. After a panic, or a stop
+//!   that nobody ordered, it starts again at the same address, with the messages that wait for it,
+//!   after a pause that doubles and has some jitter.
 //! * A **temporary** child is never started again: its exit is reported, and that is all.
-//! * **One for one**: what ends one child is nothing to the others. (OTP's other strategies are not here: children that can't live without
-//!   each other belong below a supervisor of their own, with limits of no restart: it gives up with the first.)
-//! * The **restart intensity** ([`RestartLimit`]) is how often a child may start again within how long a time. It is counted for each
-//!   child.
-//! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor that stops tells its children to stop, the last one first, and one after the
-//!   other. Each has that time to finish its work; then it is terminated.
-//! * **Escalation**: a permanent child that passes its limit, or is killed with its arbiter, can't be kept alive. Its supervisor stops the
-//!   other children and ends with [`Exit::GaveUp`]; so does the supervisor above, up to the root. Whoever holds the root
-//!   [hears of it](Supervisor::ended) and decides; for a program, that mostly means to exit and be started anew.
-//! * Each **exit** ([`Exit`]) of each child is told exactly once ([`ChildReport`]), with what follows from it.
+//! * **One for one**: the end of one child doesn't affect the others. (OTP's other strategies are
+//!   not here. Children that can't live without each other belong below a supervisor of their own,
+//!   with limits of no restart: it gives up with the first.)
+//! * The **restart intensity** ([`RestartLimit`]) is how often a child may start again within how
+//!   long a time. It is counted for each child.
+//! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor that stops orders its children to
+//!   stop, the last one first, and one after the other. Each has that time to finish its work; then
+//!   it is terminated.
+//! * **Escalation**: a permanent child that passes its limit, or is killed with its arbiter, can't
+//!   be kept alive. Its supervisor stops the other children and ends with [`Exit::GaveUp`]; so does
+//!   the supervisor above, up to the root. The owner of the root [is informed](Supervisor::ended)
+//!   and decides; a program mostly exits and is started anew.
+//! * Each **exit** ([`Exit`]) of each child is reported exactly once ([`ChildReport`]), with its
+//!   consequence.
 //!
 //! ```
 //! use std::time::Duration;
@@ -75,18 +84,19 @@
 //! });
 //! ```
 //!
-//! [`start_permanent`] and [`start_temporary`] are the same nets without a supervisor, for a parent that has its own way with its
-//! children.
+//! [`start_permanent`] and [`start_temporary`] are the same nets without a supervisor, for a parent
+//! that handles exits itself.
 //!
-//! # What it asks of an actor
+//! # What an actor must do
 //!
-//! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter, nothing of it runs but that: neither
-//!   `stopping` nor `stopped`, nor any message.
-//! * `restarting` brings back the state that the factory made: the struct is the same, and a panic may have left it in the middle of
-//!   anything.
-//! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see [`start_permanent`]).
-//! * An actor that blocks its arbiter is not noticed here, and everybody there waits with it: one that
-//!   has to block gets [an arbiter of its own](ChildSpec::on_own_arbiter).
+//! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter, no
+//!   other code of it runs: neither `stopping` nor `stopped`, nor a message handler.
+//! * `restarting` restores the state that the factory made. The struct is the same, and a panic may
+//!   have left it in any state.
+//! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see
+//!   [`start_permanent`]).
+//! * An actor that blocks its arbiter is not noticed here, and every actor there waits with it. An
+//!   actor that has to block gets [an arbiter of its own](ChildSpec::on_own_arbiter).
 //! * The net depends on unwinding: `panic = "abort"` must not be set.
 
 mod apart;

@@ -1,11 +1,13 @@
 //! The protocol as state machines: no I/O, no clock, no logger, no actors.
 //!
-//! **The contract.** Feed a [`Machine`] one [`Input`] (a datagram, a deadline that passed, a slab from the reader, an answer of the
-//! writer) and the time it is; drain the [`Action`]s that it answers with; then it sleeps until the next input. Time is
-//! always an argument. A machine holds at most one deadline, told by [`Action::Arm`].
+//! **The contract.** Feed a [`Machine`] one [`Input`] (a datagram, a deadline that passed, a slab
+//! from the reader, an answer of the writer) and the time. Then drain its [`Action`]s. The machine
+//! does nothing until the next input. Time is always an argument. A machine has at most one
+//! deadline, set by [`Action::Arm`].
 //!
-//! [`Sender`] and [`Receiver`] are the two directions of RFC 1350 with RFC 2347, 2348, 2349 and 7440, for a server and, behind
-//! a [`Client`]'s request, for a client: the same code ends both ways of a transfer.
+//! [`Sender`] and [`Receiver`] are the two directions of RFC 1350 with RFC 2347, 2348, 2349 and
+//! 7440. Servers use them as they are, clients behind the request of a [`Client`]: the same code is
+//! at both ends of a transfer.
 //!
 //! ```
 //! use std::time::Duration;

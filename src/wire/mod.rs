@@ -1,8 +1,8 @@
 //! Octets to packets and back.
 //!
-//! [`Packet`] is what a TFTP datagram says (RFC 1350 §5, RFC 2347). Decoding borrows from the datagram, never copies a
-//! payload, and never panics, whatever the octets. The other way round is a law: whatever can be constructed can be
-//! encoded, and decodes to the same packet again.
+//! [`Packet`] is what a TFTP datagram says (RFC 1350 §5, RFC 2347). Decoding borrows from the
+//! datagram, never copies a payload, and never panics, whatever the octets. Every packet that can
+//! be constructed can be encoded, and decodes to the same packet again.
 //!
 //! ```
 //! use stagecoach::wire::Packet;

@@ -1,4 +1,4 @@
-//! What becomes of a request: one function for the listener, the kit for tests and the simulator.
+//! Decides what becomes of a request, for the listener, the kit for tests and the simulator.
 
 pub(crate) mod error_rate;
 pub(crate) mod peer_table;

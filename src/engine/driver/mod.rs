@@ -1,4 +1,5 @@
-//! What of a session its packets touch: it takes what comes for a transfer, and does what the machine says.
+//! The part of a session that its packets touch: takes datagrams, and carries out the machine's
+//! actions.
 
 pub(crate) mod asking;
 mod datagrams;

@@ -1,4 +1,5 @@
-//! How extensions are asked: those that are called, and those that are actors. Whatever they do, the asker gets an answer or hears that there is none.
+//! Asks extensions: those that are called, and those that are actors. The caller always gets an
+//! answer, or the reason why there is none.
 
 pub(crate) mod negotiating;
 pub(crate) mod opcodes;

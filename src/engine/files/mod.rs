@@ -1,4 +1,4 @@
-//! The files of transfers: the actors that read and write them, and calls to stores, which may wait.
+//! The files of transfers: the actors that read and write them, and calls to stores that may wait.
 
 mod job;
 pub(crate) mod opened;

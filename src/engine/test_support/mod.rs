@@ -1,4 +1,4 @@
-//! What the actors' own tests share.
+//! What the tests of actors and engine share.
 
 mod stepped_store;
 

@@ -1,4 +1,4 @@
-//! A transfer as it outlives its session, and the tables of transfers.
+//! What a transfer needs to outlive its session, and the tables of transfers.
 
 pub(crate) mod assignment;
 pub(crate) mod bury;

@@ -1,4 +1,4 @@
-//! The system calls, one to a function. All of them return at once.
+//! The system calls, one for each function. None of them waits.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,9 +1,9 @@
-//! A [`Store`] that is a directory of the file system, and what lies below it.
+//! A [`Store`] that is a directory of the file system.
 //!
-//! The root is held open; every name is resolved below that descriptor, by the kernel (`openat2`,
-//! through cap-std) rather than by comparing paths, so that no renaming while a request is looked
-//! at leads out of it. When the root's path names another directory, that one is opened and held
-//! instead. An upload stays invisible until it is whole and on the disk.
+//! The root is held open. The kernel resolves every name below that descriptor (`openat2`, through
+//! cap-std); no paths are compared, so renaming a directory during a request leads to no file
+//! outside the root. When the root's path names another directory, that directory is opened and
+//! held instead. An upload stays invisible until it is whole and on the disk.
 
 mod followed;
 mod listing;
