@@ -43,7 +43,6 @@ SERVERS = {
     "floor-many": ("{tools}/tftpfloor -a {host} -e {port} {root}/{file}", None),
     "floor-put": ("{tools}/tftpfloor -a {host} -w {root} {port} {root}/{file}", None),
     "stagecoach": (OURS, None),
-    "asleep": (OURS + " --poll-us 0", None),
     "no-fsync": (OURS + " --no-fsync", None),
     "tftpd-hpa": ("in.tftpd -L -a {host}:{port} -s {root} -u root -c", None),
     "atftpd": (
@@ -87,7 +86,7 @@ FLOORS = {
     "floor-many": {"small", "miss", "storm100", "storm1000", "storm1000w"},
     "floor-put": {"put", "putwin16"},
 }
-VARIANTS = {"asleep": {"lock512", "lock1428", "lock65464", "put"}, "no-fsync": {"put", "putwin16"}}
+VARIANTS = {"no-fsync": {"put", "putwin16"}}
 # Cases of which the transfers count and not the octets.
 BY_TRANSFERS = {"small", "miss"}
 # Of cases whose rates swing most from one start of a server to the next, so many times the rounds.
