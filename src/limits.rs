@@ -229,6 +229,11 @@ pub const SOCKET_ADDED_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// Pause after the deadlines of an arbiter's sessions have been looked at, for each of them: so it takes a few thousandths of the time, however many there
 /// are, and a thousand get their repeats one millisecond late at most.
 pub const CHECK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
+/// Octets of a short transfer's file, at most: a configuration or a boot menu.
+pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
+/// Short transfers at once on the thread of the listeners. Arbiters serve more of them, so that the
+/// listeners read requests in time.
+pub const LOCAL_TRANSFERS_MAX: usize = 64;
 /// Sockets of an arbiter that are served before timers and messages have their turn.
 pub const SOCKETS_PER_TURN: usize = 128;
 /// Sockets that have something at once, from which on nobody waits to be told that more have: it is asked for until there are none.

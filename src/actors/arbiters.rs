@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 
 use actix::{Addr, Arbiter, Recipient};
 use actix_rt::ArbiterHandle;
@@ -15,17 +15,29 @@ use crate::engine::transfers::session_table::{PendingRequest, SessionTable};
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::Fact;
-use crate::supervision::{Exit, Follows, Permanent, RestartLimit, Stopper, start_permanent};
+use crate::supervision::{
+    ChildSpec, Exit, Follows, Permanent, RestartLimit, Stopper, Supervisor, start_permanent,
+};
 
 /// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
 #[derive(Debug, Default)]
 pub struct Workers {
     /// What a supervisor of sessions gets before its arbiter is replaced with it.
     limit: RestartLimit,
+    /// The sessions on the thread of the listeners.
+    local: OnceLock<Local>,
     list: RwLock<Vec<Arc<Worker>>>,
     /// Number of the last.
     last: AtomicU64,
     stopping: AtomicBool,
+}
+
+/// A supervisor of sessions on the thread of the listeners. For a short transfer the way to another
+/// thread would cost more than the transfer.
+#[derive(Debug)]
+struct Local {
+    supervisor: Addr<SessionSupervisor>,
+    sessions: Arc<SessionTable>,
 }
 
 /// An arbiter, the supervisor on it, and what the two have to do.
@@ -71,11 +83,37 @@ impl Workers {
         })
     }
 
-    /// Hands a request to the least busy.
+    /// Starts the supervisor of short transfers on this thread, as a child of `supervisor`.
+    pub(crate) fn start_local(&self, service: &Arc<Service>, supervisor: &Supervisor) {
+        let (sessions, heartbeat) = (Arc::<SessionTable>::default(), Arc::default());
+        let (service, table) = (Arc::clone(service), Arc::clone(&sessions));
+        let make = move |_: &mut _| SessionSupervisor::new(service, table, heartbeat);
+        let supervisor = supervisor.start_child(
+            ChildSpec::permanent("session supervisor", make)
+                .leaving_mail()
+                .limit(self.limit)
+                .mailbox(limits::MAILBOX_BUSY)
+                .stop_within(limits::STOP_WITHIN),
+        );
+        // A second supervisor would have nothing to do.
+        let _ = self.local.set(Local { supervisor, sessions });
+    }
+
+    /// Assigns a request to the least busy arbiter; a short transfer to this thread, as long as
+    /// there are few of them.
     ///
     /// # Errors
     /// The request, if nobody has room for it.
     pub(super) fn assign(&self, mut serve: Box<PendingRequest>) -> Result<(), Box<PendingRequest>> {
+        if serve.is_short()
+            && let Some(local) = self.local.get()
+            && local.sessions.load() < limits::LOCAL_TRANSFERS_MAX
+        {
+            match push(&local.sessions, &local.supervisor, serve) {
+                Ok(()) => return Ok(()),
+                Err(refused) => serve = refused,
+            }
+        }
         let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let least_busy = workers.iter().min_by_key(|worker| worker.sessions.load());
         // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
@@ -129,6 +167,9 @@ impl Workers {
     /// From now on an end of an arbiter is meant.
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
+        if let Some(local) = self.local.get() {
+            local.sessions.set_stopping();
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -143,13 +184,17 @@ impl Workers {
 
     /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
     pub(crate) fn end(&self, service: &Service) {
-        for worker in self.write().drain(..) {
-            let (children, _) = worker.sessions.close();
+        let bury_all = |sessions: &SessionTable| {
+            let (children, _) = sessions.close();
             for child in &children {
                 bury(&child.shared, service, Failure::ShuttingDown, "it did not end in time");
             }
+        };
+        for worker in self.write().drain(..) {
+            bury_all(&worker.sessions);
             worker.arbiter.stop();
         }
+        self.local.get().into_iter().for_each(|local| bury_all(&local.sessions));
     }
 
     /// Ends the arbiters, which nobody expects.

@@ -139,6 +139,7 @@ impl Server {
             .leaving_mail()
             .stop_within(limits::STOP_WITHIN),
         );
+        workers.start_local(&service, &supervisor);
         let count = capacity.arbiters.max(1);
         if let Err(error) = workers.start_all(count, &service, &arbiter_supervisor.recipient()) {
             workers.end(&service);

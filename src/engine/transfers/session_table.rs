@@ -54,6 +54,12 @@ pub(crate) struct SocketRequest {
 }
 
 impl PendingRequest {
+    /// Whether the transfer takes a few packets, and waits for nothing on the way.
+    pub(crate) fn is_short(&self) -> bool {
+        let size = self.admitted.opened.as_ref().and_then(|opened| opened.size);
+        size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
+    }
+
     fn wanted(&self) -> SocketRequest {
         let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
         SocketRequest {
