@@ -135,7 +135,7 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["get"], "<REMOTE>", "required"),
         (&["get", "::1", "a/"], "a/", "-o LOCAL"),
         (&["get", "[::1]69", "a"], "[::1]69", "HOST:PORT"),
-        (&["get", "tftp://S/f", "f"], "is a URL", "\"S\", and the name of the file, \"f\""),
+        (&["get", "tftp://S/f", "f"], "is a URL", "host \"S\" and the name of the file \"f\""),
         (&["put", "tftp://S", "f"], "is a URL", "\"S\""),
         (&["get", "S/f", "f"], "S/f", "HOST:PORT"),
         (&["--create"], "--create", "--read-only"),

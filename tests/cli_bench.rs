@@ -49,7 +49,7 @@ fn every_transfer_and_octet_of_a_read_is_counted() {
     assert!(times.is_sorted() && times[0] > 0, "{report}");
     assert!(report["first_answer_us"]["p50"].as_u64() <= report["latency_us"]["p50"].as_u64(), "{report}");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.starts_with("stagecoach: get: 60 went well") && said.lines().count() == 1, "{said}");
+    assert!(said.starts_with("stagecoach: get: 60 succeeded") && said.lines().count() == 1, "{said}");
     let ended = served.daemon.stop();
     let lines = ended.log.lines().filter(|line| line.contains("INFO read complete"));
     assert_eq!(lines.count(), 60, "the server has seen as many: {}", ended.log);

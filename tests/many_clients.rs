@@ -113,7 +113,7 @@ fn six_thousand_clients_of_one_address_ask_in_the_same_moment() {
         let output = bench.args(["--to", &daemon.addr().to_string()]).output().expect("the binary");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{flags:?}: {said}");
-        assert!(said.starts_with("stagecoach: get: 6000 went well"), "{flags:?}: {said}");
+        assert!(said.starts_with("stagecoach: get: 6000 succeeded"), "{flags:?}: {said}");
         assert!(daemon.stop().status.success());
     }
 }

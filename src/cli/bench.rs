@@ -21,17 +21,17 @@ use super::{Exit, complain, refuse_pointless, usage_error, with_default};
 use crate::daemon::raise_open_files;
 use crate::wire::{Direction, Request};
 
-/// Octets of an upload, unless told otherwise: a boot loader's.
+/// Size of an upload unless `--size` says otherwise: about that of a boot loader.
 const SIZE_DEFAULT: u64 = 1 << 20;
 
-/// What stands for the transfer's number in `--name`.
+/// Replaced by the transfer's number in `--name`.
 const NUMBER: &str = "{}";
 
 const AFTER_HELP: &str = "\
-The report is one JSON object on stdout: rates over the whole run, percentiles over the transfers
-that went well, failures by reason. Where nobody listens, each transfer fails at once: unlike get
-and put, bench doesn't wait for a server. Each transfer has a socket of its own, one thread drives all.
-Uploads stay on the server. Point it only at servers that you may put load on.
+The report is one JSON object on stdout: rates over the whole run, percentiles of the transfers
+that succeeded, and failures by reason. Unlike get and put, bench doesn't wait for a server: if
+nobody listens, each transfer fails at once. Each transfer has its own socket, and one thread
+drives all of them. Uploads stay on the server. Use it only on servers that you may put load on.
 
     stagecoach bench get --to 127.0.0.1:9069 --name boot/vmlinuz -n 1000 -c 100
     stagecoach bench put --to 127.0.0.1:9069 -n 100 -c 10 --size 4M
@@ -41,10 +41,11 @@ Uploads stay on the server. Point it only at servers that you may put load on.
 #[derive(Debug, StructOpt)]
 #[structopt(after_help = AFTER_HELP)]
 pub(super) struct Bench {
-    /// get (read a file), put (write files), or miss (ask for files that are not there: ERROR 1 is the right answer)
+    /// get (read a file), put (write files), or miss (ask for files that don't exist: ERROR 1 is
+    /// the expected answer)
     #[structopt(value_name = "WHAT")]
     work: Work,
-    /// Server, with the port if it isn't 69; of a name's addresses, the first is used
+    /// Server, with its port unless that is 69; if a name has several addresses, the first is used
     #[structopt(long, value_name = "HOST[:PORT]")]
     to: Server,
     #[structopt(short = "n", long, value_name = "NUMBER", parse(try_from_str = values::load),
@@ -53,13 +54,14 @@ pub(super) struct Bench {
     #[structopt(short = "c", long, value_name = "NUMBER", parse(try_from_str = values::load),
         help = with_default("Transfers at once", 1))]
     concurrency: Option<usize>,
-    /// Name of the file on the server, {} in it being the transfer's number; put and miss have defaults, with the process id in them
+    /// Name of the file on the server; {} in it stands for the transfer's number [default for put
+    /// and miss: a new name with the process id]
     #[structopt(long, value_name = "NAME", parse(from_os_str))]
     name: Option<OsString>,
     #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size),
         help = with_default("put: octets of each file", values::show_size(SIZE_DEFAULT)))]
     size: Option<u64>,
-    /// get: compare all that comes with this file
+    /// get: compare each file received with this one
     #[structopt(long, value_name = "FILE", parse(try_from_os_str = values::path))]
     check: Option<PathBuf>,
     #[structopt(flatten)]
@@ -72,7 +74,7 @@ impl Bench {
             Ok(name) => name,
             Err(sentence) => return usage_error(&sentence),
         };
-        // Whether the name makes a request is the same for all numbers.
+        // The number makes no difference to whether the name is valid.
         if let Err(sentence) = self.request(&name, 0) {
             return usage_error(&sentence);
         }
@@ -97,7 +99,7 @@ impl Bench {
         let id = std::process::id();
         match (&self.name, self.work) {
             (Some(name), _) => Ok(name.clone().into_vec()),
-            (None, Work::Get) => Err("which file is to be read? Write --name NAME".to_owned()),
+            (None, Work::Get) => Err("the file to read is missing: write --name NAME".to_owned()),
             (None, Work::Put) => Ok(format!("stagecoach-bench-{id}-{NUMBER}").into()),
             (None, Work::Miss) => Ok(format!("stagecoach-bench-{id}-absent-{NUMBER}").into()),
         }
@@ -127,7 +129,7 @@ impl Bench {
             }
             _ => Payload::any(),
         };
-        // With fewer, some transfers fail, and the report says why.
+        // With fewer open files some transfers fail, and the report says why.
         let _ = raise_open_files();
         let request = |number| self.request(name, number);
         let transfers = self.transfers.unwrap_or(1);
@@ -143,7 +145,7 @@ impl Bench {
     }
 
     fn tell(&self, report: &Report) -> Exit {
-        // If nobody reads it, the exit code remains.
+        // If nobody reads it, the exit code still tells.
         let _ = writeln!(io::stdout(), "{}", report.json());
         if !self.client.quiet || report.exit() != Exit::Done {
             complain(&report.sentence());
@@ -152,7 +154,7 @@ impl Bench {
     }
 }
 
-/// `name` with the number in the place of each `{}`.
+/// `name` with each `{}` replaced by the number.
 fn numbered(name: &[u8], number: usize) -> Vec<u8> {
     let mut numbered = Vec::with_capacity(name.len() + NUMBER.len());
     let mut rest = name;

@@ -1,4 +1,4 @@
-//! What `get` and `put` share: their flags, and how they end.
+//! Flags of `get`, `put` and `bench`, and how a transfer is run and reported.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::limits;
 use crate::transfer::{Outcome, Terms, Timeouts};
 use crate::wire::{Direction, Mode, Options, Request, Text};
 
-// No doc comment: structopt would make it the description of the verb.
+// No doc comment here: structopt would use it as the description of the verb.
 #[derive(Debug, StructOpt)]
 pub(super) struct ClientFlags {
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
@@ -22,7 +22,7 @@ pub(super) struct ClientFlags {
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
         help = with_default("Window to ask for (RFC 7440)", limits::CLIENT_WINDOWSIZE_DEFAULT))]
     windowsize: Option<u16>,
-    /// Interval to ask for, after which both ends repeat (RFC 2349 timeout) [default: none is asked for]
+    /// Retransmission interval to ask for (the timeout option of RFC 2349) [default: none]
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::interval))]
     interval: Option<u64>,
     /// Ask for no options: blocks of 512 octets, one at a time (RFC 1350)
@@ -47,7 +47,7 @@ pub(super) struct ClientFlags {
             ),
         ))]
     timeout: Option<Duration>,
-    /// Say nothing unless something goes wrong
+    /// Print only errors
     #[structopt(short, long)]
     pub(super) quiet: bool,
 }
@@ -56,10 +56,11 @@ pub(super) struct ClientFlags {
 pub(super) const SWITCHES: [&str; 2] = ["no-options", "quiet"];
 
 impl ClientFlags {
-    /// The request for `filename`. `tsize` is what to say of the size, if anything (RFC 2349).
+    /// The request for `filename`. `tsize` is the value of that option, if it is to be sent (RFC
+    /// 2349).
     ///
     /// # Errors
-    /// A sentence for the one who typed it.
+    /// A message for the user.
     pub(super) fn request(
         &self,
         direction: Direction,
@@ -75,7 +76,8 @@ impl ClientFlags {
             super::refuse_pointless(true, "--no-options asks for nothing", &typed)?;
         }
         let mode = self.mode.clone().unwrap_or(Mode::Octet);
-        // In netascii the octets on the wire are not those of the file, and servers differ in which of them they mean.
+        // In netascii the octets on the wire differ from those of the file, and servers disagree on
+        // which of the two `tsize` counts.
         let tsize = tsize.filter(|_| mode == Mode::Octet);
         let options = if self.no_options { Options::new() } else { self.options(tsize) };
         Text::new(filename.to_vec())
@@ -83,7 +85,7 @@ impl ClientFlags {
             .ok_or_else(|| "the name of the remote file is empty: write one".to_owned())
     }
 
-    /// Values that hold without being asked for are not: some servers stumble over every option.
+    /// Asks for no value that is the default anyway: some servers fail when any option is present.
     fn options(&self, tsize: Option<u64>) -> Options<'static> {
         let Terms { blksize, windowsize, .. } = Terms::default();
         let asked_blksize = self.blksize.unwrap_or(limits::CLIENT_BLKSIZE_DEFAULT);
@@ -107,14 +109,15 @@ impl ClientFlags {
             ack: self.ack_timeout.unwrap_or(limits::ACK_TIMEOUT_DEFAULT),
             unproven: self.timeout.unwrap_or(limits::CLIENT_REQUEST_TIMEOUT_DEFAULT),
             idle: self.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
-            // Whoever typed `get` waits for its end. If the last ACK is lost, the server repeats the last block to a
-            // port that is closed by then, and is told so: it only can't know that the file has arrived.
+            // The user waits for the program to exit. If the last ACK is lost, the server repeats
+            // its last block to a port that is closed by then, and the network reports that to it.
+            // The server only can't know that the file has arrived.
             dally: Duration::ZERO,
             fixed: false,
         }
     }
 
-    /// Makes the transfer, and says how it went. `what` happened if all goes well: "got", "put".
+    /// Runs the transfer and reports the result. `what` is the verb of the report: "got", "put".
     pub(super) fn run(
         &self,
         what: &str,
@@ -138,12 +141,12 @@ impl ClientFlags {
         }
     }
 
-    /// Makes the transfer with the first of a server's addresses where somebody listens. Where
-    /// nobody does, the server may not have started yet: they are asked again until time is up, as
-    /// often as a single address is.
+    /// Runs the transfer with the first address where a server listens. If nobody listens on any of
+    /// them, the server may not have started yet, so all addresses are tried again until the
+    /// timeout, as often as a single address is.
     ///
     /// # Errors
-    /// When no packet can be sent to any of them: the last, and why.
+    /// When no packet can be sent to any address: the last address, and why.
     fn exchange_patiently(
         &self,
         addresses: &[SocketAddr],
@@ -167,8 +170,8 @@ impl ClientFlags {
         }
     }
 
-    /// Asks each address in turn until one doesn't refuse. (A name may stand for an address where
-    /// nobody listens, and one where somebody does.)
+    /// Tries each address in turn until one doesn't refuse. A name may resolve to one address where
+    /// nobody listens and to another where the server does.
     fn exchange_once(
         &self,
         addresses: &[SocketAddr],
@@ -176,7 +179,7 @@ impl ClientFlags {
         local: &mut dyn Local,
     ) -> Result<Finished, (SocketAddr, io::Error)> {
         let on_refusal = if addresses.len() == 1 { OnRefusal::Repeat } else { OnRefusal::End };
-        // (There is an address at least.)
+        // There is at least one address.
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let mut ended = Err((nowhere, io::ErrorKind::AddrNotAvailable.into()));
         for &address in addresses {

@@ -1,4 +1,4 @@
-//! One transfer as its client: the machine on one side, a socket and a file of this machine on the other.
+//! One transfer as a client: the client's state machine, with a socket and a local file.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,63 +19,63 @@ use crate::transfer::{
 };
 use crate::wire::{Direction, Packet, Request, decimal};
 
-/// The file at this end. A [`Fault`]'s detail names it.
+/// The local file. The detail of a [`Fault`] names it.
 pub(super) trait Local {
-    /// Its next octets, as many as asked for unless it ends.
+    /// Reads the next octets: as many as requested, fewer only at the end of the file.
     fn fetch(&mut self, octets: usize) -> Result<Slab, Fault> {
         let _ = octets;
         Err(Failure::Internal.into())
     }
 
-    /// Appends to it.
+    /// Appends octets.
     fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
         let _ = octets;
         Err(Failure::Internal.into())
     }
 
-    /// All of it is there.
+    /// The transfer is complete: publishes the file.
     fn publish(&mut self) -> Result<(), Fault> {
         Err(Failure::Internal.into())
     }
 }
 
-/// What it means that the network says, before the first answer, that nobody listens at the
-/// server's port.
+/// What to do if the network reports, before the first answer, that nobody listens on the server's
+/// port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnRefusal {
-    /// The server may not have started yet: the request is repeated until its time is up.
+    /// Repeat the request until the timeout: the server may not have started yet.
     Repeat,
-    /// The transfer ends.
+    /// End the transfer.
     End,
 }
 
-/// How a transfer went.
+/// The result of a transfer.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) outcome: Outcome,
-    /// What the server agreed to; `None` if it never answered.
+    /// The terms that the server agreed to; `None` if it never answered.
     pub(super) terms: Option<Terms>,
     pub(super) tally: Tally,
-    /// `tsize` of the server's answer, in octets.
+    /// The `tsize` that the server answered, in octets.
     pub(super) announced: Option<u64>,
     pub(super) took: Duration,
-    /// Until the first packet of the server came.
+    /// Time until the first packet from the server.
     pub(super) answered_after: Option<Duration>,
-    /// How often the network said, before the first answer, that nobody listens.
+    /// How often the network reported, before the first answer, that nobody listens.
     pub(super) refusals: u64,
-    /// What went wrong at this end.
+    /// The local failure, if there was one.
     fault: Option<Fault>,
     server: SocketAddr,
 }
 
 impl Finished {
-    /// Why it isn't complete, for the one who typed it.
+    /// Why the transfer isn't complete, as a message for the user.
     pub(super) fn sentence(&self) -> String {
         let server = self.server;
         match (&self.outcome, &self.fault) {
             (Outcome::Failed(_), Some(Fault { detail: Some(detail), .. })) => detail.to_string(),
             (Outcome::Failed(Failure::Negotiation), _) => format!(
-                "{server} answered with options that were not asked for, or with values that can't be: try --no-options"
+                "{server} answered with options that were not asked for, or with invalid values: try --no-options"
             ),
             (Outcome::Failed(failure), _) => format!("the transfer with {server} failed: {failure}"),
             (Outcome::PeerAborted { code, message } | Outcome::Declined { code, message }, _) => {
@@ -101,7 +101,7 @@ impl Finished {
         }
     }
 
-    /// The same in words that don't differ from one transfer to the next, for those who count them.
+    /// The same without details that differ between transfers, so that failures can be counted.
     pub(super) fn reason(&self) -> String {
         match (&self.outcome, &self.fault) {
             (Outcome::Failed(_), Some(Fault { detail: Some(detail), .. })) => detail.to_string(),
@@ -113,7 +113,7 @@ impl Finished {
         }
     }
 
-    /// Whether nobody listens at the server's port.
+    /// Whether nobody listens on the server's port.
     pub(super) fn is_refused(&self) -> bool {
         self.outcome == Outcome::PeerGone && self.terms.is_none()
     }
@@ -132,10 +132,10 @@ impl Finished {
     }
 }
 
-/// Sends `request` to `server`, and carries the file until either end is done.
+/// Sends `request` to `server`, and runs the transfer until it ends.
 ///
-/// A [`UdpLink`] in a runtime of one thread, rather than a blocking socket: it tells of a server that isn't there, and
-/// sends a window in one call.
+/// It uses a [`UdpLink`] in a single-threaded runtime rather than a blocking socket: the link
+/// reports that nobody listens on the server's port, and sends a window in one system call.
 ///
 /// # Errors
 /// When no packet can be sent at all: no route, no socket.
@@ -150,7 +150,7 @@ pub(super) fn exchange(
     runtime.block_on(exchange_with(server, request, timeouts, on_refusal, local, &Scratch::default()))
 }
 
-/// As [`exchange`], inside a runtime, beside others that share the `scratch`.
+/// As [`exchange`], inside an existing runtime and with a `scratch` that other exchanges share.
 pub(super) async fn exchange_with(
     server: SocketAddr,
     request: Request<'static>,
@@ -182,7 +182,8 @@ pub(super) async fn exchange_with(
     exchange.run(server, scratch).await
 }
 
-/// Room for the datagram at hand: nobody waits while one lies in it, so that all exchanges of a thread can do with one.
+/// The buffer for one datagram. No exchange waits while it holds one, so all exchanges of a thread
+/// share one buffer.
 pub(super) struct Scratch(RefCell<Vec<u8>>);
 
 impl Default for Scratch {
@@ -197,11 +198,11 @@ struct Exchange<'a> {
     tid: Tid<SocketAddr>,
     local: &'a mut dyn Local,
     reads: bool,
-    /// Something was sent to the server since it was last heard.
+    /// Something was sent to the server since its last packet.
     awaits_answer: bool,
     began: Instant,
     deadline: Option<Moment>,
-    /// What the file said to the machine's wishes, and the machine hasn't heard yet.
+    /// Answers of the file that the state machine has not processed yet.
     answers: VecDeque<Answer>,
     announced: Option<u64>,
     answered_after: Option<Duration>,
@@ -235,7 +236,7 @@ impl Exchange<'_> {
             }
         }
         Ok(Finished {
-            // A machine tells its outcome before it closes.
+            // A state machine reports its outcome before it closes.
             outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Internal)),
             terms: self.client.terms().copied(),
             tally: self.client.tally(),
@@ -248,7 +249,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The network says that nobody listens at the server's port.
+    /// Handles the network's report that nobody listens on the server's port.
     fn on_gone(&mut self) -> io::Result<()> {
         if self.client.terms().is_none() {
             self.refusals += 1;
@@ -264,7 +265,7 @@ impl Exchange<'_> {
         Moment::new(self.began.elapsed())
     }
 
-    /// Sleeps until something comes or the deadline passes.
+    /// Waits for a packet or the deadline.
     async fn wait(&mut self) -> io::Result<()> {
         let now = self.now();
         let event = poll_fn(|cx| self.link.poll_event(cx));
@@ -274,8 +275,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// Takes what has come, up to what gets the transfer on and is answered: the server has nothing to add before it sees our answer. What lies there
-    /// all the same is taken with what comes next, or before a deadline is.
+    /// Receives packets until one advances the transfer and is answered: the server sends nothing
+    /// new until it gets our answer. Any packets left are received with the next ones, or before
+    /// the next deadline.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         let blocks = self.client.tally().blocks;
         while !self.closed {
@@ -297,7 +299,7 @@ impl Exchange<'_> {
     fn on_datagram(&mut self, from: SocketAddr, octets: &[u8]) -> io::Result<()> {
         if !self.tid.admit(from, |server, from| server.ip() == from.ip()) {
             if let Some(answer) = stranger_answer(octets) {
-                // What becomes of it is the stranger's concern.
+                // The stranger may never get it, and that is no failure of this transfer.
                 let _ = self.link.send(from, &Transmit::Packet(&answer));
             }
             return Ok(());
@@ -317,7 +319,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Gives the machine one input, and then what the file answers to its wishes.
+    /// Passes one input to the state machine, then the file's answers to its actions.
     fn feed(&mut self, input: Input<'_>) -> io::Result<()> {
         self.step(input)?;
         while let Some(answer) = self.answers.pop_front() {
@@ -359,7 +361,7 @@ impl Exchange<'_> {
                 }
                 Action::Want { octets, .. } => self.local.fetch(octets).map(Answer::Slab),
                 Action::Store(bytes) => self.local.store(&bytes).map(|()| Answer::Stored),
-                // (A client keeps nothing that isn't whole: `OnAbort::Discard`.)
+                // A client keeps no partial file: `OnAbort::Discard`.
                 Action::PublishPartial => continue,
                 Action::Publish if self.fault.is_some() => continue,
                 Action::Publish => self.local.publish().map(|()| Answer::Published),
@@ -373,7 +375,7 @@ impl Exchange<'_> {
     }
 }
 
-/// The size that an OACK tells.
+/// The `tsize` of an OACK.
 fn announced(datagram: &[u8]) -> Option<u64> {
     match Packet::decode(datagram) {
         Ok(Packet::Oack(options)) => options.get("tsize").and_then(|value| decimal(value.as_bytes())),
@@ -381,7 +383,7 @@ fn announced(datagram: &[u8]) -> Option<u64> {
     }
 }
 
-/// Octets of a stream, as many as asked for unless it ends.
+/// Reads from a stream: as many octets as requested, fewer only at its end.
 pub(super) fn fill(stream: &mut dyn io::Read, octets: usize) -> io::Result<Slab> {
     let mut bytes = Vec::with_capacity(octets);
     let read = io::Read::read_to_end(&mut io::Read::take(stream, octets as u64), &mut bytes)?;

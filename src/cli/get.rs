@@ -17,14 +17,14 @@ use crate::store::{Directory, DirectoryOptions, Name, Sink, Store, io_fault};
 use crate::wire::Direction;
 
 const AFTER_HELP: &str = "\
-The local file is written when the whole transfer has succeeded, and replaces a file of the same
-name then. If the transfer fails, nothing is left behind and nothing is replaced.";
+The local file is written when the whole transfer has succeeded. It may then replace a file of the
+same name. If the transfer fails, nothing is left behind and nothing is replaced.";
 
 /// Read a file from a TFTP server
 #[derive(Debug, StructOpt)]
 #[structopt(after_help = AFTER_HELP)]
 pub(super) struct Get {
-    /// Server, with the port if it isn't 69: an IPv6 address with a port is written in brackets
+    /// Server, with its port unless that is 69; write an IPv6 address with a port in brackets
     #[structopt(value_name = "HOST[:PORT]")]
     server: Server,
     /// Name of the file on the server
@@ -68,11 +68,11 @@ impl Get {
     }
 }
 
-/// Where the octets go.
+/// Where the octets are written.
 enum Target {
-    /// A file that appears when it is whole.
+    /// A file that appears under its name once it is complete.
     Whole(Option<Box<dyn Sink>>),
-    /// Stdout, a device, a pipe: written to as it comes.
+    /// Stdout, a device or a pipe: octets are written as they arrive.
     Stream(Box<dyn Write>, String),
 }
 
@@ -81,7 +81,7 @@ impl Target {
         if output.as_os_str() == "-" {
             return Ok(Self::Stream(Box::new(io::stdout()), "stdout".into()));
         }
-        // Through a link that is there, to what it stands for.
+        // An existing symbolic link is followed.
         let path = std::fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
         let failed =
             |error: &dyn std::fmt::Display| format!("{} can't be written: {error}", output.display());
@@ -97,7 +97,8 @@ impl Target {
         }
     }
 
-    /// The store knows how a file appears whole or not at all, also when the process is killed.
+    /// Uses the store, which publishes a file completely or not at all, even if the process is
+    /// killed.
     fn whole(path: &Path) -> Result<Self, String> {
         let directory = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,

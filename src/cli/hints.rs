@@ -1,22 +1,29 @@
-//! What is typed wrong most often, and what was meant: flags of other servers, a missing value, a
+//! Hints for common mistakes on the command line: flags of other servers, a missing value, a
 //! directory without its flag.
 
 use std::path::Path;
 
-/// Flags that other TFTP servers have (tftpd-hpa, atftpd, dnsmasq), and what to do here. The flag
-/// that is spelt most like one of them may mean something else.
+/// Flags of other TFTP servers (tftpd-hpa, atftpd, dnsmasq), and what to use here. Without this
+/// table, clap would suggest the flag with the most similar spelling, which may mean something
+/// else.
 pub(super) const FLAGS_OF_OTHERS: [(&[&str], &str); 26] = [
     (
         &["--create", "-c"],
-        "uploads make new files anyway, unless --read-only is typed; --create-dirs has them make directories too",
+        "uploads make new files anyway, unless --read-only is typed; with --create-dirs they make directories too",
     ),
     (&["--secure", "-s", "--directory", "--tftp-root"], "--root DIR names the directory that is served"),
-    (&["--tftp-secure", "--permissive"], "the rights of the user who starts the server decide"),
+    (
+        &["--tftp-secure", "--permissive"],
+        "the server reads and writes what the user who starts it may read and write",
+    ),
     (
         &["--user", "-u", "--group"],
-        "start the server as the user who is to read the files, and give it CAP_NET_BIND_SERVICE for port 69",
+        "start the server as a user who may read the files, and give it CAP_NET_BIND_SERVICE for port 69",
     ),
-    (&["--address", "-a", "--bind-address"], "--host ADDR and --port PORT say where it listens"),
+    (
+        &["--address", "-a", "--bind-address"],
+        "--host ADDR and --port PORT set the address and the port to listen on",
+    ),
     (
         &["--listen", "--foreground", "-L", "--daemon"],
         "the server always listens by itself, in the foreground: leave the flag out",
@@ -25,42 +32,42 @@ pub(super) const FLAGS_OF_OTHERS: [(&[&str], &str); 26] = [
     (&["--retransmit", "-T"], "--ack-timeout SECONDS is the interval between repeats"),
     (
         &["--map-file", "-m", "--mapfile"],
-        "names are not mapped: a symbolic link below the root gives a file a second name",
+        "names are not mapped: make a symbolic link below the root for another name",
     ),
     (&["-R"], "--port-range LO:HI names the ports that transfers use"),
     (&["--refuse", "-r"], "--refuse-option NAME leaves an option out"),
     (&["--blocksize", "-B"], "--blksize-max OCTETS bounds the size of a block"),
     (&["--ipv4", "-4"], "--host 0.0.0.0 listens to IPv4 alone"),
     (&["--ipv6", "-6"], "--host :: listens to IPv6, and to IPv4 too"),
-    (&["-t"], "the server doesn't end when nobody asks; --timeout SECONDS says when a client is given up"),
-    (&["--umask", "-U"], "the umask of the process that starts the server holds for uploads"),
+    (&["-t"], "the server doesn't exit when it is idle; --timeout SECONDS says when it gives up a client"),
+    (&["--umask", "-U"], "uploads get the umask of the process that starts the server"),
     (
         &["--pidfile", "-P", "--pid-file"],
         "the server stays in the foreground: its service manager knows the process",
     ),
-    (&["--enable-tftp"], "that is all it does: leave the flag out"),
+    (&["--enable-tftp"], "stagecoach always serves TFTP: leave the flag out"),
     (
         &["--tftp-unique-root"],
-        "--root DIR is the same for all clients; a route in a few lines of Rust is not",
+        "all clients share one --root DIR; a route in Rust can serve each client other files",
     ),
     (&["--tftp-mtu"], "--mtu OCTETS bounds the length of packets"),
     (&["--tftp-no-blocksize"], "--refuse-option blksize leaves that option out"),
     (&["--tftp-single-port"], "--single-port does the same"),
     (&["--tftp-max"], "--max-transfers NUMBER bounds the transfers at once"),
     (&["--tftp-port-range"], "--port-range LO:HI names the ports that transfers use"),
-    (&["--config", "--conf-file", "-C"], "there is no file of settings: all of them are flags"),
+    (&["--config", "--conf-file", "-C"], "there is no configuration file: all settings are flags"),
     (
         &["--syslog", "--logfile", "--log-file"],
-        "the log goes to stderr, which systemd keeps, or to the file of --file-log FILE",
+        "the log goes to stderr, which systemd keeps, or to a file with --file-log FILE",
     ),
 ];
 
-/// What to do in place of a flag of another server, if it is one.
+/// The hint for a flag of another server.
 pub(super) fn instead_of(flag: &str) -> Option<&'static str> {
     FLAGS_OF_OTHERS.iter().find(|(flags, _)| flags.contains(&flag)).map(|(_, instead)| *instead)
 }
 
-/// What a word was to be that stands where no word is expected.
+/// The error for an unexpected word.
 pub(super) fn stray(word: &str) -> String {
     if word.contains('/') || word.starts_with('.') || Path::new(word).is_dir() {
         return format!("{word:?} is one argument too many: write --root {word}");
@@ -70,7 +77,7 @@ pub(super) fn stray(word: &str) -> String {
     )
 }
 
-/// Values as they may be typed, by the names that they have in the help.
+/// Example values, by the value names that `--help` shows.
 const EXAMPLES: [(&str, &str); 17] = [
     ("ADDR", "192.0.2.1"),
     ("PORT", "69"),
@@ -91,11 +98,11 @@ const EXAMPLES: [(&str, &str); 17] = [
     ("REMOTE", "boot/vmlinuz"),
 ];
 
-/// Values of flags that take one of a few words.
+/// Example values of flags that take one of a few words.
 const WORDS: [(&str, &str); 4] =
     [("--symlinks", "inside"), ("--on-abort", "keep"), ("--over-limit", "error"), ("--on-outage", "error")];
 
-/// An example for clap's `--flag <VALUE>`, as it is typed.
+/// An example for clap's `--flag <VALUE>`, ready to type.
 pub(super) fn example(usage: &str) -> Option<String> {
     let (flag, value) = usage.split_once(" <")?;
     let value = value.split_once('>')?.0;

@@ -1,6 +1,6 @@
-//! The log: slog-term's lines on stderr or in a file, written by a thread of their own.
+//! The log: slog-term's lines on stderr or in a file, written by their own thread.
 //!
-//! A record is always one line, whatever text a client or a panic puts into it:
+//! A record is always one line, whatever a client's text or a panic message contains:
 //! `2026-11-22T18:00:00.123Z INFO message, key: value, key: "another value"`.
 
 mod line;
@@ -31,7 +31,7 @@ use crate::supervision::is_told;
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// A log that is being written. [`close`](Self::close) writes what is still queued.
+/// An open log. [`close`](Self::close) writes the lines that are still queued.
 pub(super) struct Log {
     logger: Logger,
     queue: Arc<Queue>,
@@ -40,10 +40,11 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// A log to `file`, which is appended to or made, or else to stderr. `verbose` shows every packet.
+    /// Opens a log that appends to `file`, creating it if necessary, or else writes to stderr.
+    /// `verbose` logs every packet.
     ///
     /// # Errors
-    /// That of opening the file, or of starting the thread.
+    /// The file can't be opened, or the thread can't be started.
     pub(super) fn open(file: Option<&Path>, verbose: bool) -> io::Result<Self> {
         let file = file.map(LogFile::open).transpose()?;
         let (queue, closing) = match &file {
@@ -56,28 +57,27 @@ impl Log {
         Ok(Self { logger: Logger::root(drain, o!()), queue, file, closing })
     }
 
-    /// What the server logs to.
     pub(super) fn logger(&self) -> &Logger {
         &self.logger
     }
 
-    /// Whether lines go to a file, and so not to where the operator may be looking.
+    /// Whether the log is a file, which the operator may not be watching.
     pub(super) fn is_file(&self) -> bool {
         self.file.is_some()
     }
 
-    /// Opens the file anew, for whoever renames it (logrotate). The old one stays in use if that fails. On stderr there is
-    /// nothing to do.
+    /// Opens the file again, after logrotate has renamed it. If that fails, the old file stays in
+    /// use. A log on stderr needs no action.
     ///
-    /// It may wait, as for a reader of a FIFO, and is not to be called where anybody is served.
+    /// It may block, for example on a FIFO without a reader. Do not call it on a thread that serves
+    /// clients.
     pub(super) fn reopener(&self) -> Box<dyn Fn() -> io::Result<()> + Send> {
         let file = self.file.clone();
         Box::new(move || file.as_ref().map_or(Ok(()), LogFile::reopen))
     }
 
-    /// Panics become lines of the log, where no supervisor tells of them. A backtrace follows when
-    /// `RUST_BACKTRACE` asks for one, in the log too: whoever panicked serves, and waits for no
-    /// pipe.
+    /// Logs panics that no supervisor reports. If `RUST_BACKTRACE` asks for a backtrace, the log
+    /// gets that too: the panicking thread serves clients, and must not block on stderr.
     pub(super) fn take_panics(&self) {
         let (log, queue) = (self.logger.clone(), Arc::clone(&self.queue));
         std::panic::set_hook(Box::new(move |info| {
@@ -97,14 +97,14 @@ impl Log {
         }));
     }
 
-    /// Writes what is queued, and ends. Whoever still logs then is late, not wrong.
+    /// Writes the queued lines, and ends. Later lines are discarded.
     pub(super) fn close(self) {
         drop(self.closing);
     }
 }
 
-/// What follows the line of a panic. The panic's own text is in that line alone: it may quote a
-/// client, and would be several lines here.
+/// The backtrace after the line of a panic. The panic's message is only in that line: it may quote
+/// a client, and would be several lines here.
 fn backtrace_lines(info: &PanicHookInfo<'_>) -> String {
     let at = info.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::force_capture().to_string();
@@ -116,30 +116,29 @@ fn timestamp(out: &mut dyn Write) -> io::Result<()> {
     OffsetDateTime::now_utc().format_into(out, TIMESTAMP).map(drop).map_err(io::Error::other)
 }
 
-/// A file that can be opened anew while it is written to.
+/// A file that can be reopened while it is written to.
 #[derive(Clone)]
 struct LogFile {
     path: PathBuf,
-    /// `None` of a FIFO that nobody has read yet.
+    /// `None` for a FIFO that has had no reader yet.
     file: Arc<Mutex<Option<File>>>,
 }
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
-        // It must be found again, wherever the process is then.
+        // Absolute, so that the path still works if the process changes its directory.
         let path = std::path::absolute(path)?;
         Ok(Self { file: Arc::new(Mutex::new(append_at_once(&path)?)), path })
     }
 
     fn reopen(&self) -> io::Result<()> {
-        // (Opened before the lock is taken: the log goes on meanwhile.)
+        // The file is opened before the lock is taken, so the log goes on meanwhile.
         let file = append(&self.path)?;
         *self.lock() = Some(file);
         Ok(())
     }
 
-    /// Opens what could not be opened at the start. The log's thread waits here for a FIFO's
-    /// reader.
+    /// Opens a FIFO that had no reader at the start. The log's thread waits here for its reader.
     fn open_late(&self) -> io::Result<()> {
         if self.lock().is_none() {
             let file = append(&self.path)?;
@@ -148,7 +147,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// What is appended to a regular file stays together, however long it is; only a pipe would take it in parts.
+    /// A write to a regular file stays together whatever its length. A pipe may split writes above
+    /// `PIPE_BUF`.
     fn octets_at_once(&self) -> io::Result<usize> {
         let metadata = self.lock().as_ref().map(File::metadata).transpose()?;
         let is_file = metadata.is_some_and(|metadata| metadata.is_file());
@@ -156,7 +156,7 @@ impl LogFile {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<File>> {
-        // A panic between two lines leaves a file that is as good as before.
+        // A panic between two lines leaves the file in a valid state.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,18 +165,18 @@ fn append(path: &Path) -> io::Result<File> {
     File::options().append(true).create(true).open(path).map_err(|error| not_opened(path, &error))
 }
 
-/// The same without waiting: `None` of a FIFO that nobody reads.
+/// Opens the file without blocking; `None` for a FIFO without a reader.
 fn append_at_once(path: &Path) -> io::Result<Option<File>> {
     let mut options = File::options();
     options.append(true).create(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
     match options.open(path) {
         Ok(file) => {
-            // From now on the log's own thread waits, and loses no line.
+            // From now on, only the log's own thread blocks, and no line is lost.
             let flags = fcntl_getfl(&file)?;
             fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
             Ok(Some(file))
         }
-        // (ENXIO, or of a socket.)
+        // ENXIO is the error for a FIFO without a reader, and also for a socket.
         Err(error)
             if error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
                 && path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) =>
@@ -202,13 +202,14 @@ impl Write for LogFile {
     }
 }
 
-/// Passes lines on, never a part of one in a write, so that lines of several processes don't mix. Counts those that were lost to a full disk.
+/// Writes lines. No write has a part of a line, so that lines of several processes don't mix. Lines
+/// that a full disk refused are counted.
 struct Lines<W: Write> {
     out: W,
-    /// Octets of several lines that may go in one write.
+    /// The most octets of several lines that go in one write.
     at_once: usize,
     lost: usize,
-    /// What was written last is a part of a line.
+    /// Whether the last write ended within a line.
     torn: bool,
 }
 
@@ -217,7 +218,7 @@ impl<W: Write> Lines<W> {
         Self { out, at_once, lost: 0, torn: false }
     }
 
-    /// Writes `text`, which is whole lines.
+    /// Writes `text`, which is made of whole lines.
     fn pass_on(&mut self, mut text: &[u8]) -> io::Result<()> {
         let mut result = Ok(());
         while !text.is_empty() {
@@ -246,13 +247,13 @@ impl<W: Write> Lines<W> {
         Ok(())
     }
 
-    /// Writes that `count` lines never came.
+    /// Reports that `count` lines were lost.
     fn tell_of(&mut self, what: &str, count: usize) -> io::Result<()> {
         self.pass_on(&loss(what, count, false)?)
     }
 }
 
-/// A line that says what became of others, and ends a torn one.
+/// The line that reports lost lines. It first ends a torn line.
 fn loss(what: &str, count: usize, torn: bool) -> io::Result<Vec<u8>> {
     let mut line = if torn { b"\n".to_vec() } else { Vec::new() };
     timestamp(&mut line)?;
@@ -260,7 +261,8 @@ fn loss(what: &str, count: usize, torn: bool) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// How many octets of `text` are whole lines and no more than `octets_max`; or the first line, if that alone is more.
+/// The number of octets of the whole lines in `text` that fit in `octets_max`; at least the first
+/// line.
 fn lines_within(text: &[u8], octets_max: usize) -> usize {
     if text.len() <= octets_max {
         return text.len();
@@ -270,7 +272,7 @@ fn lines_within(text: &[u8], octets_max: usize) -> usize {
     last.map_or(text.len(), |end| end + 1)
 }
 
-/// Writes all of `text`, or as much of it as `written` says then.
+/// Writes all of `text`. After an error, `written` has the number of octets that were written.
 fn write_counting(out: &mut impl Write, text: &[u8], written: &mut usize) -> io::Result<()> {
     while *written < text.len() {
         match out.write(&text[*written..]) {

@@ -27,24 +27,24 @@ use self::put::Put;
 use self::serve::Serve;
 use crate::daemon::Builder;
 
-/// Columns of `--help`, whatever the terminal: what is pasted looks the same everywhere.
+/// Width of `--help` on every terminal, so that pasted text looks the same everywhere.
 const HELP_COLUMNS: usize = 100;
 
 const AFTER_HELP: &str = "\
 EXIT CODES:
-    0    done: the server was told to stop, or the file arrived, or all transfers of bench went well
+    0    done: the server was stopped, or the file arrived, or all transfers of bench succeeded
     1    could not start, or something on this machine or on the network failed
     2    the command line is wrong
-    3    the server gave itself up: a part of it failed again and again
+    3    the server gave up: a part of it failed again and again
     4    get, put, bench: the server refused, or ended the transfer
     5    get, put, bench: the server didn't answer, or stopped answering
 
 Try it from another terminal:
     curl -o /tmp/README.md tftp://127.0.0.1:9069/README.md";
 
-/// A TFTP server. Without any flag it serves the current directory, to read and to write, on port
-/// 9069 of every address; it never overwrites a file, never makes a directory, and never leaves
-/// the directory.
+/// A TFTP server. Without flags it serves the current directory for reading and writing, on port
+/// 9069 of every address. It never replaces a file, never makes a directory and never leaves the
+/// served directory.
 #[derive(Debug, StructOpt)]
 #[structopt(
     name = "stagecoach",
@@ -74,44 +74,42 @@ enum Verb {
     Bench(Bench),
 }
 
-/// The names of the verbs.
 const VERBS: [&str; 3] = ["get", "put", "bench"];
 
-/// How the program ends. The numbers are documented in `--help` and in the README.
+/// Exit codes, which `--help` and the README document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Exit {
-    /// All is well.
     Done = 0,
-    /// It could not start, or failed on the way.
+    /// The program could not start, or a transfer failed on this machine.
     Failed = 1,
-    /// What was typed is wrong.
+    /// The command line is wrong.
     Usage = 2,
-    /// The server gave itself up.
+    /// The server gave up after repeated failures.
     Escalated = 3,
-    /// The server that `get` or `put` talked to sent an ERROR.
+    /// The server of `get`, `put` or `bench` sent an ERROR.
     Refused = 4,
-    /// That server didn't answer, or no longer.
+    /// That server didn't answer, or stopped answering.
     Unanswered = 5,
 }
 
-/// Runs the program. It needs the feature `program`, which is on by default.
+/// Runs the program. This needs the Cargo feature `program`, which is on by default.
 #[must_use]
 pub fn main() -> ExitCode {
     main_extended(std::env::args_os(), |builder| builder)
 }
 
-/// Runs the program with `args` (its own name first), extended: with all of its flags, verbs, log,
-/// signals and exit codes. A server is put together as the flags say; what `extend` adds to it is
-/// asked too. A program with flags of its own takes them out of `args`; [`Program`] has them in
-/// `--help`, and the program's own name and version.
+/// Runs the program with `args` (the first is its own name) and with additions: it keeps all of its
+/// flags, verbs, log, signals and exit codes. `extend` adds to the server that the flags describe.
+/// A program with flags of its own removes them from `args` first; [`Program`] shows them in
+/// `--help`, with the program's own name and version.
 ///
-/// `extend` is called inside of the server's actix `System`, on a thread of the server's: actors
-/// may be started there. The builder has the settings that the flags say
-/// ([`settings_mut`](Builder::settings_mut)) and the program's log ([`logger`](Builder::logger)); what
-/// wants the running server has it by [`on_start`](Builder::on_start).
+/// `extend` runs inside the server's actix `System`, on a thread of the server, so it may start
+/// actors. The builder has the settings from the flags ([`settings_mut`](Builder::settings_mut))
+/// and the program's log ([`logger`](Builder::logger)). Code that needs the running server goes
+/// into [`on_start`](Builder::on_start).
 ///
-/// It needs the feature `program`, which is on by default.
+/// This needs the Cargo feature `program`, which is on by default.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -145,7 +143,7 @@ fn run(
         Ok(Cli { verb: Some(Verb::Bench(bench)), .. }) => bench.run(),
         Ok(Cli { serve, verb: None }) => serve.run(extend),
         Err(Refusal::Shown(text)) => {
-            // Nothing is left to be done if nobody reads it.
+            // If nobody reads it, nothing is left to do.
             let _ = writeln!(io::stdout(), "{}", text.trim_end());
             Exit::Done
         }
@@ -156,16 +154,16 @@ fn run(
 /// Why a command line leads to no work.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// It asked for this text.
+    /// The user asked for this text.
     Shown(String),
-    /// One sentence says what is wrong.
+    /// The command line is wrong, for this reason.
     Wrong(String),
 }
 
 fn parse(program: &Program, args: &[OsString]) -> Result<Cli, Refusal> {
     let verb = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| VERBS.contains(arg));
     let matches = program.matches(args).map_err(|error| match error.kind {
-        // (clap has written the version itself.)
+        // clap prints the version itself.
         ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
         _ => Refusal::Wrong(sentence(&error, verb)),
     })?;
@@ -179,18 +177,20 @@ fn parse(program: &Program, args: &[OsString]) -> Result<Cli, Refusal> {
     }
 }
 
-/// The switch in `--switch=value`. clap 2 forgets the value, and `--read-only=no` should not mean yes.
+/// The name of the switch in `--switch=value`. clap 2 ignores the value, and `--read-only=no` must
+/// not mean yes.
 fn switch_with_value(arg: &OsStr) -> Option<&str> {
     let (name, _) = arg.to_str()?.strip_prefix("--")?.split_once('=')?;
     [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
 }
 
-/// The one sentence in clap's message, without the usage that follows it; better ones for what is typed wrong most often.
+/// The one sentence in clap's message, without the usage that follows it. The most common mistakes
+/// get better sentences.
 fn sentence(error: &clap::Error, verb: Option<&str>) -> String {
     let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
     match error.kind {
         ErrorKind::UnknownArgument if VERBS.contains(&wrong) => {
-            return format!("{wrong} comes first, and only its own flags behind it");
+            return format!("{wrong} comes first, followed only by its own flags");
         }
         ErrorKind::UnknownArgument if !wrong.starts_with('-') => {
             return match verb {
@@ -228,12 +228,13 @@ fn sentence(error: &clap::Error, verb: Option<&str>) -> String {
     }
 }
 
-/// A flag's help, with what holds if it isn't typed. clap 2 wants texts that live as long as the program, and asks once.
+/// A flag's help with its default. clap 2 needs `&'static str`, and this is called only once for
+/// each flag.
 fn with_default(help: &str, default: impl Display) -> &'static str {
     format!("{help} [default: {default}]").leak()
 }
 
-/// An error if one of `others` was typed where `clause` leaves it without meaning.
+/// An error if one of `others` was typed although `clause` makes it meaningless.
 fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Result<(), String> {
     match others.iter().find(|(_, typed)| holds && *typed) {
         Some((other, _)) => Err(format!("{clause}, so {other} has nothing to act on: leave one of them out")),
@@ -241,13 +242,13 @@ fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Resul
     }
 }
 
-/// Says what is wrong with the command line.
+/// Reports a wrong command line.
 fn usage_error(sentence: &str) -> Exit {
     complain(&format!("{} (see {} --help)", sentence.trim_end_matches('.'), program::name()));
     Exit::Usage
 }
 
-/// Says on stderr why the program ends. If nobody reads it, the exit code remains.
+/// Reports on stderr why the program ends. If nobody reads it, the exit code still tells.
 fn complain(sentence: &str) {
     let _ = writeln!(io::stderr(), "{}: {sentence}", program::name());
 }

@@ -1,4 +1,4 @@
-//! The program as its command line shows it: `stagecoach`, or one that was made of it.
+//! The program as the command line shows it: `stagecoach`, or a program built on it.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,16 +10,15 @@ use structopt::clap::{App, ArgMatches, Error};
 use super::{AFTER_HELP, Cli, run};
 use crate::daemon::Builder;
 
-/// What this process is called on stderr.
 static NAME: OnceLock<String> = OnceLock::new();
 
-/// What this process is called on stderr: `stagecoach`, unless it is a [`Program`] of another name.
+/// The name of this process in its messages: `stagecoach`, or that of another [`Program`].
 pub(super) fn name() -> &'static str {
     NAME.get().map_or("stagecoach", String::as_str)
 }
 
-/// A program that is `stagecoach` with something added, under a name of its own: its help, its
-/// version and its errors show that name. It has all of stagecoach's flags, verbs and exit codes.
+/// `stagecoach` with additions, under its own name and version, which its help and errors show. It
+/// has all of stagecoach's flags, verbs and exit codes.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -27,7 +26,7 @@ pub(super) fn name() -> &'static str {
 /// use stagecoach::extend::Routing;
 ///
 /// fn main() -> ExitCode {
-///     // A flag of its own is taken out of the arguments before stagecoach reads them.
+///     // Its own flag is removed from the arguments before stagecoach reads them.
 ///     let mut args: Vec<_> = std::env::args_os().collect();
 ///     let is_polite = args.iter().position(|arg| arg == "--polite").map(|at| args.remove(at)).is_some();
 ///     let program = Program::new("greeter", env!("CARGO_PKG_VERSION"))
@@ -52,44 +51,42 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program of this name and version.
+    /// Creates a program with this name and version.
     #[must_use]
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self { name: name.into(), version: version.into(), about: None, help: None }
     }
 
-    /// `stagecoach` itself.
     pub(super) fn stagecoach() -> Self {
         Self::new("stagecoach", env!("CARGO_PKG_VERSION"))
     }
 
-    /// What the program is, which `--help` begins with.
+    /// Sets the description at the beginning of `--help`.
     #[must_use]
     pub fn about(self, text: impl Into<String>) -> Self {
         Self { about: Some(text.into()), ..self }
     }
 
-    /// What `--help` says behind stagecoach's flags, such as the program's own. The program itself
-    /// reads these: it takes them out of the arguments.
+    /// Adds text to `--help` after stagecoach's flags, for example on the program's own flags. The
+    /// program must remove its own flags from the arguments before it calls [`main`](Self::main).
     #[must_use]
     pub fn help(self, text: impl Into<String>) -> Self {
         Self { help: Some(text.into()), ..self }
     }
 
-    /// Runs the program, as [`main_extended`](super::main_extended). The first program of a process
-    /// has its name in all errors.
+    /// Runs the program, as [`main_extended`](super::main_extended) does. The first program that a
+    /// process runs gives its name to all errors.
     #[must_use]
     pub fn main(
         &self,
         args: impl IntoIterator<Item = OsString>,
         extend: impl FnOnce(Builder) -> Builder + Send + 'static,
     ) -> ExitCode {
-        // (There is one already.)
+        // The name is already set if the process has run a program before.
         let _ = NAME.set(self.name.clone());
         ExitCode::from(run(self, &args.into_iter().collect::<Vec<_>>(), extend) as u8)
     }
 
-    /// Reads the arguments.
     pub(super) fn matches(&self, args: &[OsString]) -> Result<ArgMatches<'_>, Error> {
         let after = self.help.as_ref().map(|help| format!("{}\n\n{AFTER_HELP}", help.trim_end()));
         let mut app: App<'_, '_> = Cli::clap().name(&self.name).version(&*self.version);

@@ -19,7 +19,7 @@ use crate::wire::Direction;
 /// Write a file to a TFTP server
 #[derive(Debug, StructOpt)]
 pub(super) struct Put {
-    /// Server, with the port if it isn't 69: an IPv6 address with a port is written in brackets
+    /// Server, with its port unless that is 69; write an IPv6 address with a port in brackets
     #[structopt(value_name = "HOST[:PORT]")]
     server: Server,
     /// File to read, - for stdin
@@ -53,15 +53,15 @@ impl Put {
 
     fn remote(&self) -> Result<OsString, String> {
         let last = || self.local.file_name().filter(|name| *name != "-").map(ToOwned::to_owned);
-        let missing = || format!("{:?} says no name for the server: write -r REMOTE", self.local);
+        let missing = || format!("{:?} has no file name for the server: write -r REMOTE", self.local);
         self.remote.clone().or_else(last).ok_or_else(missing)
     }
 }
 
-/// Where the octets come from.
+/// The source of the octets.
 struct Source {
     stream: Box<dyn Read>,
-    /// In octets, if it is known: what is announced as `tsize`.
+    /// In octets, if known. It is announced as `tsize`.
     size: Option<u64>,
     name: String,
 }

@@ -1,4 +1,4 @@
-//! `stagecoach` without a verb: serve.
+//! `stagecoach` without a verb: the server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,25 +22,25 @@ use crate::transfer::{OnAbort, Rollover};
 
 static DEFAULT: LazyLock<Settings> = LazyLock::new(Settings::default);
 
-// The server's flags, as typed; `None` is what wasn't. `--help` shows them in this order.
+// The flags of the server, in the order of `--help`; a flag that wasn't typed is `None`.
 //
-// No doc comment here: structopt would make it the program's description. And no `default_value`: with one, clap 2 takes a
-// flag whose value is missing for one that wasn't typed.
+// No doc comment here: structopt would use it as the program's description. No `default_value`
+// either: with one, clap 2 treats a flag without its value as a flag that wasn't typed.
 #[derive(Debug, StructOpt)]
 pub(super) struct Serve {
-    /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0);
-    /// may be repeated; a single :: means IPv4 too. --host and --port have no effect where
-    /// systemd passes the sockets [default: every address]
+    /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0); may
+    /// be repeated; a single :: includes IPv4. --host and --port have no effect if systemd passes
+    /// the sockets [default: every address]
     #[structopt(long, value_name = "ADDR", number_of_values = 1)]
     host: Vec<Host>,
-    /// Start though no interface has an address of --host yet, and serve once one has (Linux)
+    /// Start even if no interface has an address of --host yet, and serve once one has (Linux)
     #[structopt(long)]
     wait_for_address: bool,
     #[structopt(short, long, value_name = "PORT", parse(try_from_str = values::port),
         help = with_default("Port to listen on; 0 lets the kernel choose", DEFAULT.listen.port))]
     port: Option<u16>,
-    /// Serve transfers from the port that requests are sent to: for NAT, containers and firewalls that
-    /// let nothing else through
+    /// Serve transfers from the port that requests are sent to: for NAT, containers and firewalls
+    /// that allow only that port
     #[structopt(long)]
     single_port: bool,
     /// Ports that transfers use, for firewalls, such as 50000:50999 [default: any]
@@ -48,39 +48,40 @@ pub(super) struct Serve {
     port_range: Option<PortRange>,
 
     #[structopt(long, value_name = "DIR", parse(try_from_os_str = values::path),
-        help = with_default("Directory to serve; nothing outside of it is ever touched", DEFAULT.root.display()))]
+        help = with_default("Directory to serve; the server touches nothing outside of it", DEFAULT.root.display()))]
     root: Option<PathBuf>,
-    /// Take no uploads
+    /// Refuse all uploads
     #[structopt(long)]
     read_only: bool,
     /// Let uploads replace files
     #[structopt(long)]
     overwrite: bool,
-    /// Let uploads make the directories that their names need
+    /// Let uploads create the directories in their names
     #[structopt(long)]
     create_dirs: bool,
     #[structopt(long, value_name = "WHICH", parse(try_from_str = values::symlinks),
         help = with_default(
-            "Symbolic links that are followed: inside (those that stay below the root), deny (none), follow (all)",
+            "Symbolic links to follow: inside (those that stay below the root), deny (none), follow (all)",
             values::show_symlinks(DEFAULT.directory.symlinks),
         ))]
     symlinks: Option<Symlinks>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_abort),
         help = with_default(
-            "What becomes of an upload whose client stops in the middle: discard it, or keep what came as NAME.partial",
+            "What to do with an upload whose client stops in the middle: discard it, or keep the received part as NAME.partial",
             values::show_on_abort(DEFAULT.on_abort),
         ))]
     on_abort: Option<OnAbort>,
     #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size_above_zero),
         help = with_default(
-            "Largest upload, in octets or with K, M, G or T behind the number",
+            "Largest upload, in octets or with K, M, G or T after the number",
             values::show_size(DEFAULT.directory.upload_octets_max),
         ))]
     max_upload_size: Option<u64>,
     #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size),
         help = with_default("Disk space that uploads must leave free", values::show_size(DEFAULT.directory.min_free_octets)))]
     min_free: Option<u64>,
-    /// Acknowledge uploads before they are safely on the disk: faster, and a power failure may lose them
+    /// Acknowledge uploads before they are safely on the disk: faster, but a power failure may lose
+    /// them
     #[structopt(long)]
     no_fsync: bool,
 
@@ -91,12 +92,12 @@ pub(super) struct Serve {
         ))]
     ack_timeout: Option<Duration>,
     /// Always wait for --ack-timeout, or for the timeout that the client asked for, whatever the
-    /// round trip and the losses: for firmware that can't cope with an interval that changes
+    /// round trip and the losses: for firmware that can't handle a changing interval
     #[structopt(long)]
     fixed_timeout: bool,
     #[structopt(long, alias = "conn-timeout", value_name = "SECONDS", parse(try_from_str = values::seconds),
         help = with_default(
-            "Seconds after which a client is given up that hasn't answered at all, or, after its first answer, whose transfer hasn't advanced",
+            "Seconds after which the server gives up a client that hasn't answered at all, or, after its first answer, whose transfer hasn't advanced",
             format_args!(
                 "{} before the first answer, {} after it",
                 DEFAULT.timeouts.unproven.as_secs_f64(),
@@ -104,15 +105,15 @@ pub(super) struct Serve {
             ),
         ))]
     timeout: Option<Duration>,
-    /// Negotiate no options
+    /// Ignore all options of clients
     #[structopt(long)]
     no_options: bool,
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::blksize),
         help = with_default("Largest block granted to a client that asks (RFC 2348)", DEFAULT.offer.blksize_max))]
     blksize_max: Option<u16>,
     /// Grant no block that makes an IP packet longer than OCTETS, or than the MTU of the interface
-    /// (auto): for firmware and networks that lose fragments [default: blocks are as large as
-    /// --blksize-max]
+    /// (auto): for firmware and networks that lose fragments [default: only --blksize-max limits
+    /// the block]
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::mtu))]
     mtu: Option<Mtu>,
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
@@ -125,51 +126,50 @@ pub(super) struct Serve {
         ))]
     rollover: Option<Rollover>,
     /// Follow the RFCs to the letter: an option value out of range gets ERROR 8, an unknown mode
-    /// gets ERROR 4, no block is sent beyond a client's window, and a negotiated timeout stays in
-    /// force for the whole transfer
+    /// gets ERROR 4, no block is sent beyond a client's window, and a negotiated timeout applies to
+    /// the whole transfer
     #[structopt(long)]
     strict: bool,
 
-    /// Answer a read request that was sent to a broadcast address, if the file is there: for
-    /// workstations that boot that way (RFC 906); needs an address that broadcasts reach, such as
-    /// 0.0.0.0
+    /// Answer a read request that was sent to a broadcast address, if the file exists: for
+    /// workstations that boot that way (RFC 906). --host must be left out or be 0.0.0.0
     #[structopt(long)]
     answer_broadcast: bool,
 
-    /// Let in clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. Of all --allow and
-    /// --deny rules the first that matches decides. A client that none matches is let in, unless
-    /// there is an --allow rule for what it wants to do [default: everybody]
+    /// Allow clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. The first --allow or
+    /// --deny rule that matches decides. A client that no rule matches is allowed, unless there is
+    /// an --allow rule for the same kind of request [default: everybody]
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     allow: Vec<Clients>,
-    /// Refuse clients of a network, or their reads or writes
+    /// Refuse clients of a network, or only their reads or writes
     #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
     deny: Vec<Clients>,
-    /// Don't grant an option (to clients of a network, or to all): for firmware that asks for an
-    /// option and then fails with it; may be repeated
+    /// Never grant an option, to all clients or to those of a network: for firmware that asks for
+    /// an option and then fails with it; may be repeated
     #[structopt(long, value_name = "NAME[=NETWORK]", number_of_values = 1, parse(try_from_str = values::refused_option))]
     refuse_option: Vec<RefusedOption>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers),
         help = with_default("Transfers at once; further requests are not answered until one ends", DEFAULT.transfers_max))]
     max_transfers: Option<usize>,
-    /// Transfers of one client at once, by its address [default: as many as there is place for]
+    /// Transfers of one client at once, by its address [default: no limit of its own]
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers))]
     max_transfers_per_client: Option<usize>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::over_limit),
         help = with_default(
-            "What a request beyond those limits gets: silence (the client repeats it, and there may be a place then), or an error",
+            "Answer to a request beyond those limits: silence (the client repeats it, and may be served then), or an error",
             values::show_over_limit(DEFAULT.over_limit),
         ))]
     over_limit: Option<OverLimit>,
     #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_outage),
         help = with_default(
-            "What a read gets when the disk, or another store, can't say whether the file is there: silence (the client repeats it, and is served once the store answers), or an error (which boot loaders take for a missing file)",
+            "Answer to a read when the disk, or another store, can't say whether the file exists: silence (the client repeats it, and is served once the store answers), or an error (which boot loaders treat as a missing file)",
             values::show_on_outage(DEFAULT.on_outage),
         ))]
     on_outage: Option<OnOutage>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
         help = with_default(
-            "Threads that transfers are spread over",
-            format_args!("one fewer than there are processors, here {}", DEFAULT.arbiters),
+            "Threads that share the transfers",
+            format_args!("one less than the number of processors, here {}", DEFAULT.arbiters),
         ))]
     arbiters: Option<usize>,
     #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),
@@ -182,15 +182,15 @@ pub(super) struct Serve {
         ))]
     drain_timeout: Option<Duration>,
 
-    /// Append the log to FILE instead of writing it to stderr, which is also what - means; SIGHUP
-    /// opens the file anew
+    /// Append the log to FILE instead of writing it to stderr; - is stderr; SIGHUP opens the file
+    /// again
     #[structopt(short = "l", long, value_name = "FILE", parse(try_from_os_str = values::path))]
     file_log: Option<PathBuf>,
     /// Log every packet
     #[structopt(short, long)]
     verbose: bool,
 
-    /// Where on the command line each of `allow` and each of `deny` was typed.
+    /// Positions of each `--allow` and each `--deny` on the command line.
     #[structopt(skip)]
     typed_at: [Vec<usize>; 2],
 }
@@ -211,13 +211,13 @@ pub(super) const SWITCHES: [&str; 11] = [
 ];
 
 impl Serve {
-    /// Notes the order of flags, where it matters.
+    /// Notes the order of `--allow` and `--deny` rules.
     pub(super) fn note_order(&mut self, matches: &ArgMatches<'_>) {
         self.typed_at =
             ["allow", "deny"].map(|name| matches.indices_of(name).into_iter().flatten().collect());
     }
 
-    /// The rules of `--allow` and `--deny`, as they were typed.
+    /// The `--allow` and `--deny` rules, in the order in which they were typed.
     fn access(&self) -> Access {
         let [allowed_at, denied_at] = &self.typed_at;
         let allowed = allowed_at.iter().zip(&self.allow).map(|(at, clients)| (at, true, clients));
@@ -238,7 +238,8 @@ impl Serve {
             Ok(settings) => settings,
             Err(sentence) => return super::usage_error(&sentence),
         };
-        // First of all: it must come before the log's thread.
+        // This must come first: reading the passed sockets must happen before the log's thread
+        // starts.
         let passed = daemon::passed_sockets();
         let file = self.file_log.as_deref().filter(|file| file.as_os_str() != "-");
         let log = match Log::open(file, self.verbose) {
@@ -268,7 +269,7 @@ impl Serve {
         {
             crit!(log.logger(), "{error}");
         }
-        // Before the last word on stderr, so that it is the last.
+        // The message below is the last on stderr, so the log ends first.
         log.close();
         let Err(error) = ended else { return Exit::Done };
         complain(&error.to_string());
@@ -278,7 +279,7 @@ impl Serve {
         }
     }
 
-    /// What the flags mean.
+    /// The settings that the flags describe.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         self.check()?;
         let mut settings = Settings::default();
@@ -341,7 +342,7 @@ impl Serve {
         Ok(hosts)
     }
 
-    /// Finds flags that make no sense together.
+    /// Rejects flags that contradict each other.
     fn check(&self) -> Result<(), String> {
         let uploads = [
             ("--overwrite", self.overwrite),
@@ -383,9 +384,8 @@ impl Serve {
     }
 }
 
-/// Opens the log anew, and reports that in the log. A failure is reported on stderr too: the old
-/// file, in which the log goes on, is not where the operator looks. A log on stderr has nothing to
-/// be opened.
+/// Opens the log file again, and logs that. A failure is also reported on stderr, since the
+/// operator does not look at the old file, in which the log goes on. A log on stderr has no file.
 fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
     let (reopen, is_file, logger) = (log.reopener(), log.is_file(), log.logger().clone());
     move || match reopen() {
@@ -401,11 +401,10 @@ fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
     }
 }
 
-/// Where the program is told which faults to cause.
+/// The environment variable that plans faults.
 #[cfg(feature = "chaos")]
 const CHAOS_VARIABLE: &str = "STAGECOACH_CHAOS";
 
-/// The faults that the environment plans.
 #[cfg(feature = "chaos")]
 fn chaos() -> Result<crate::chaos::Chaos, String> {
     let Some(text) = std::env::var_os(CHAOS_VARIABLE) else { return Ok(crate::chaos::Chaos::default()) };
@@ -413,13 +412,13 @@ fn chaos() -> Result<crate::chaos::Chaos, String> {
     text.parse().map_err(|why| format!("{CHAOS_VARIABLE}: {why}"))
 }
 
-/// No operator should have such a program without knowing.
+/// An operator must notice such a program.
 #[cfg(feature = "chaos")]
 fn announce(chaos: &crate::chaos::Chaos, log: &slog::Logger) {
     warn!(log, "built with chaos, for tests only"; "plans" => chaos.planned(), "seed" => chaos.seed());
 }
 
-/// Replaces a default by what was typed.
+/// Replaces a default by the typed value.
 fn set<T: Clone>(value: &mut T, typed: &Option<T>) {
     if let Some(typed) = typed {
         value.clone_from(typed);

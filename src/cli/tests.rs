@@ -36,7 +36,7 @@ fn every_flag_that_takes_a_value_has_an_example() {
         let flags = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
         for usage in flags.filter_map(|line| Some(&line[line.find("--")?..])).filter(|it| it.contains(" <")) {
             let flag = usage.split(' ').next().unwrap();
-            // (`--name <NAME>` of bench speaks for itself.)
+            // `--name <NAME>` of bench needs no example.
             assert!(hints::example(usage).is_some() || flag == "--name", "{usage}");
         }
     }
@@ -121,7 +121,7 @@ fn a_flag_of_other_servers_is_none_of_ours() {
     }
 }
 
-/// Also where it has a long name and a short one.
+/// Also if one of the two is the long name and the other the short one.
 #[test]
 fn of_a_flag_that_is_typed_twice_the_last_counts() {
     for (flags, port) in [("--port 0 -p 1", 1), ("-p 1 --port 0", 0), ("-p=7 -p8 --port=9", 9)] {

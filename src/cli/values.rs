@@ -1,5 +1,5 @@
-//! Values of flags: text in, a type that can't be wrong out. clap puts the flag's name before each error; the
-//! error says what was wrong with the value and what would be right.
+//! Parsers of flag values: text in, a valid type out. clap puts the flag's name before each error.
+//! The error says what is wrong with the value and gives a right one.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::store::Symlinks;
 use crate::transfer::{self, OnAbort, Rollover};
 use crate::wire::{Direction, Mode};
 
-/// A number within `range`; `noun` says what it is ("a port").
+/// A number within `range`; `noun` names it in errors ("a port").
 pub(super) fn number<T>(text: &str, noun: &str, range: &RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + fmt::Display,
@@ -30,17 +30,14 @@ where
     })
 }
 
-/// A port, or 0 for one that the kernel chooses.
 pub(super) fn port(text: &str) -> Result<u16, String> {
     number(text, "a port", &(0..=u16::MAX))
 }
 
-/// Octets of a block (RFC 2348).
 pub(super) fn blksize(text: &str) -> Result<u16, String> {
     number(text, "a block size", &(limits::BLKSIZE_MIN..=limits::BLKSIZE_MAX))
 }
 
-/// `auto`, or octets of an IP packet.
 pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
     match text {
         "auto" => Ok(Mtu::OfInterface),
@@ -50,22 +47,20 @@ pub(super) fn mtu(text: &str) -> Result<Mtu, String> {
     }
 }
 
-/// Blocks of a window (RFC 7440).
 pub(super) fn windowsize(text: &str) -> Result<u16, String> {
     number(text, "a window size", &(1..=limits::WINDOWSIZE_MAX))
 }
 
-/// Live transfers at once.
 pub(super) fn transfers(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::TRANSFERS_MAX))
 }
 
-/// Transfers of one load, in all or at once.
 pub(super) fn load(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::BENCH_TRANSFERS_MAX))
 }
 
-/// A network, with what is said of its clients: `10.0.0.0/8`, `2001:db8::/32:write`, `192.0.2.7:read`.
+/// A network, optionally limited to reads or writes: `10.0.0.0/8`, `2001:db8::/32:write`,
+/// `192.0.2.7:read`.
 pub(super) fn clients(text: &str) -> Result<Clients, String> {
     let (network, direction) = match text.rsplit_once(':') {
         Some((network, "read")) => (network, Some(Direction::Read)),
@@ -73,11 +68,11 @@ pub(super) fn clients(text: &str) -> Result<Clients, String> {
         _ => (text, None),
     };
     let network = self::network(network)
-        .map_err(|why| format!("{why}, with :read or :write behind it if it is for one of them"))?;
+        .map_err(|why| format!("{why}, followed by :read or :write if the rule is for one of them"))?;
     Ok(Clients { network, direction })
 }
 
-/// An option, and whose: `blksize`, `blksize=10.0.0.0/8`.
+/// An option, optionally limited to a network: `blksize`, `blksize=10.0.0.0/8`.
 pub(super) fn refused_option(text: &str) -> Result<RefusedOption, String> {
     let (name, network) = match text.split_once('=') {
         Some((name, network)) => (name, Some(self::network(network)?)),
@@ -86,32 +81,30 @@ pub(super) fn refused_option(text: &str) -> Result<RefusedOption, String> {
     let is_known = transfer::OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
     if !is_known {
         return Err(format!(
-            "{name:?} is no option that is ever granted: write one of {}",
+            "{name:?} is not an option that the server grants: write one of {}",
             transfer::OPTIONS.join(", ")
         ));
     }
     Ok(RefusedOption { name: name.to_ascii_lowercase(), network })
 }
 
-/// A network, or a single address.
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
     let wrong = || {
         format!(
-            "{text:?} is no network: write an address and the length of its prefix, such as 10.0.0.0/8 or 2001:db8::/32"
+            "{text:?} is not a network: write an address and the length of its prefix, such as 10.0.0.0/8 or 2001:db8::/32"
         )
     };
     let network: IpNet = network.ok_or_else(wrong)?;
     if network.addr() != network.network() {
         return Err(format!(
-            "{text:?} has bits behind its prefix: write {} if you mean the network",
+            "{text:?} has bits set after its prefix: write {} if you mean the network",
             network.trunc()
         ));
     }
     Ok(network)
 }
 
-/// `silence` or `error`.
 pub(super) fn over_limit(text: &str) -> Result<OverLimit, String> {
     match text {
         "silence" => Ok(OverLimit::Silence),
@@ -120,7 +113,6 @@ pub(super) fn over_limit(text: &str) -> Result<OverLimit, String> {
     }
 }
 
-/// The text that [`over_limit`] reads.
 pub(super) fn show_over_limit(over_limit: OverLimit) -> &'static str {
     match over_limit {
         OverLimit::Silence => "silence",
@@ -128,7 +120,6 @@ pub(super) fn show_over_limit(over_limit: OverLimit) -> &'static str {
     }
 }
 
-/// `silence` or `error`.
 pub(super) fn on_outage(text: &str) -> Result<OnOutage, String> {
     match text {
         "silence" => Ok(OnOutage::Silence),
@@ -137,7 +128,6 @@ pub(super) fn on_outage(text: &str) -> Result<OnOutage, String> {
     }
 }
 
-/// The text that [`on_outage`] reads.
 pub(super) fn show_on_outage(on_outage: OnOutage) -> &'static str {
     match on_outage {
         OnOutage::Silence => "silence",
@@ -145,25 +135,24 @@ pub(super) fn show_on_outage(on_outage: OnOutage) -> &'static str {
     }
 }
 
-/// Clients of whom something is said.
+/// Clients that a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clients {
     pub(super) network: IpNet,
-    /// What they want to do; anything, if `None`.
+    /// The direction of their requests; `None` means both.
     pub(super) direction: Option<Direction>,
 }
 
-/// Threads.
 pub(super) fn arbiters(text: &str) -> Result<usize, String> {
     number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))
 }
 
-/// Microseconds, of which nothing depends.
+/// Microseconds. The value has no effect.
 pub(super) fn poll_us(text: &str) -> Result<Duration, String> {
     number(text, "a number of microseconds", &(0..=limits::POLL_US_MAX)).map(Duration::from_micros)
 }
 
-/// Seconds, with a fraction if need be: `0.5`, `15`.
+/// Seconds, optionally with a fraction: `0.5`, `15`.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let decimal = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
     let number = if decimal { text.parse::<f64>().ok() } else { None };
@@ -174,7 +163,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// Seconds as [`seconds`] takes them, or none at all: `0`.
+/// Seconds as [`seconds`] reads them, or `0`.
 pub(super) fn seconds_or_zero(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(0u32) => Ok(Duration::ZERO),
@@ -185,7 +174,8 @@ pub(super) fn seconds_or_zero(text: &str) -> Result<Duration, String> {
 /// Suffixes of sizes, largest first.
 const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 
-/// Octets: a plain number, or one with K, M, G or T (powers of 1024) behind it; `4GiB` is as good as `4G`.
+/// Octets: a plain number, or one followed by K, M, G or T (powers of 1024). `4GiB` is accepted as
+/// `4G`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let plain = text.strip_suffix("iB").unwrap_or(text);
     let unit = UNITS.into_iter().find(|(letter, _)| plain.ends_with([*letter, letter.to_ascii_lowercase()]));
@@ -196,11 +186,11 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     let well_formed = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
     let octets = digits.parse::<u64>().ok().filter(|_| well_formed);
     octets.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| {
-        format!("{text:?} is not a size: write octets, or a number with K, M, G or T behind it, such as 256M")
+        format!("{text:?} is not a size: write octets, or a number followed by K, M, G or T, such as 256M")
     })
 }
 
-/// A [`size`] that is more than nothing.
+/// A [`size`] above zero.
 pub(super) fn size_above_zero(text: &str) -> Result<u64, String> {
     match size(text)? {
         0 => Err("0 would allow no upload at all: write a larger size, or --read-only instead".into()),
@@ -216,7 +206,6 @@ pub(super) fn show_size(octets: u64) -> String {
     }
 }
 
-/// `discard` or `keep`.
 pub(super) fn on_abort(text: &str) -> Result<OnAbort, String> {
     match text {
         "discard" => Ok(OnAbort::Discard),
@@ -225,7 +214,6 @@ pub(super) fn on_abort(text: &str) -> Result<OnAbort, String> {
     }
 }
 
-/// The text that [`on_abort`] reads.
 pub(super) fn show_on_abort(on_abort: OnAbort) -> &'static str {
     match on_abort {
         OnAbort::Discard => "discard",
@@ -233,7 +221,6 @@ pub(super) fn show_on_abort(on_abort: OnAbort) -> &'static str {
     }
 }
 
-/// `inside`, `deny` or `follow`.
 pub(super) fn symlinks(text: &str) -> Result<Symlinks, String> {
     match text {
         "inside" => Ok(Symlinks::Inside),
@@ -243,7 +230,6 @@ pub(super) fn symlinks(text: &str) -> Result<Symlinks, String> {
     }
 }
 
-/// The text that [`symlinks`] reads.
 pub(super) fn show_symlinks(symlinks: Symlinks) -> &'static str {
     match symlinks {
         Symlinks::Inside => "inside",
@@ -252,7 +238,6 @@ pub(super) fn show_symlinks(symlinks: Symlinks) -> &'static str {
     }
 }
 
-/// `0` or `1`.
 pub(super) fn rollover(text: &str) -> Result<Rollover, String> {
     match text {
         "0" => Ok(Rollover::Zero),
@@ -261,7 +246,6 @@ pub(super) fn rollover(text: &str) -> Result<Rollover, String> {
     }
 }
 
-/// The text that [`rollover`] reads.
 pub(super) fn show_rollover(rollover: Rollover) -> &'static str {
     match rollover {
         Rollover::Zero => "0",
@@ -269,29 +253,27 @@ pub(super) fn show_rollover(rollover: Rollover) -> &'static str {
     }
 }
 
-/// A path that isn't empty.
 pub(super) fn path(text: &OsStr) -> Result<PathBuf, OsString> {
     if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
 }
 
-/// An address of this machine as it is typed: `192.0.2.1`, `2001:db8::1`, `[::1]`, `fe80::1%eth0`.
+/// A local address as typed: `192.0.2.1`, `2001:db8::1`, `[::1]`, `fe80::1%eth0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
     address: IpAddr,
-    /// Interface of a link-local address: its name or its index.
+    /// The interface of a link-local address: name or index.
     scope: Option<String>,
 }
 
 impl Host {
-    /// Whether it stands for every address.
     pub(super) fn is_unspecified(&self) -> bool {
         self.address.is_unspecified()
     }
 
-    /// The socket address of `port` there. The interface is looked up now.
+    /// The socket address with this `port`. The interface is looked up by this call.
     ///
     /// # Errors
-    /// A sentence, if there is no such interface.
+    /// A message, if there is no such interface.
     pub(super) fn with_port(&self, port: u16) -> Result<SocketAddr, String> {
         match self.address {
             IpAddr::V6(address) => {
@@ -320,7 +302,7 @@ impl FromStr for Host {
         let link_local = matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
         match scope {
             None if link_local => Err(format!(
-                "{text:?} is link-local, and could be on any interface: write which, such as {address}%eth0"
+                "{text:?} is link-local, and may be on any interface: write which one, such as {address}%eth0"
             )),
             Some(_) if !link_local => {
                 Err(format!("{text:?} is not link-local and takes no interface: write {address}"))
@@ -343,7 +325,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// A server as it is typed: `boot.example`, `192.0.2.1:6969`, `[2001:db8::1]:69`, `fe80::1%eth0`.
+/// A server as typed: `boot.example`, `192.0.2.1:6969`, `[2001:db8::1]:69`, `fe80::1%eth0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
     host: String,
@@ -351,10 +333,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Where it may be, in the order of preference. Asks the resolver.
+    /// Resolves the name. The addresses are in the order of preference.
     ///
     /// # Errors
-    /// A sentence, if nobody knows.
+    /// A message, if the name has no address.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
         let found = (self.host.as_str(), self.port).to_socket_addrs();
         let addresses: Vec<SocketAddr> =
@@ -373,7 +355,7 @@ impl FromStr for Server {
         if let Some((_, rest)) = text.split_once("://") {
             let (host, name) = rest.split_once('/').unwrap_or((rest, "NAME"));
             return Err(format!(
-                "{text:?} is a URL: write the host alone, {host:?}, and the name of the file, {name:?}, apart from it"
+                "{text:?} is a URL: write the host {host:?} and the name of the file {name:?} as separate arguments"
             ));
         }
         let (host, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -385,7 +367,7 @@ impl FromStr for Server {
         let port = rest.strip_prefix(':');
         if host.is_empty() || host.contains(['[', ']', '/']) || (port.is_none() && !rest.is_empty()) {
             return Err(format!(
-                "{text:?} is not a server: write HOST or HOST:PORT, such as [2001:db8::1]:69, and the name of a file apart from it"
+                "{text:?} is not a server: write HOST or HOST:PORT, such as [2001:db8::1]:69, and the name of the file as a separate argument"
             ));
         }
         let port = port.map_or(Ok(TFTP_PORT), |port| number(port, "a port", &(1..=u16::MAX)))?;
@@ -393,8 +375,8 @@ impl FromStr for Server {
     }
 }
 
-/// Port that TFTP servers listen on (RFC 1350 §4): what `get` and `put` ask when none is typed, as all clients do. It is not
-/// the one that we listen on by default, which needs no privilege.
+/// The port of TFTP servers (RFC 1350 §4), which `get` and `put` use unless another is typed, as
+/// all clients do. Our server listens on 9069 by default, which needs no privilege.
 pub(super) const TFTP_PORT: u16 = 69;
 
 /// Seconds of the `timeout` option (RFC 2349).
@@ -402,7 +384,6 @@ pub(super) fn interval(text: &str) -> Result<u64, String> {
     number(text, "an interval in seconds", &limits::TIMEOUT_OPTION_S)
 }
 
-/// `octet` or `netascii`.
 pub(super) fn mode(text: &str) -> Result<Mode<'static>, String> {
     match text {
         "octet" => Ok(Mode::Octet),
@@ -411,7 +392,7 @@ pub(super) fn mode(text: &str) -> Result<Mode<'static>, String> {
     }
 }
 
-/// Octets for people, in powers of ten: `1.2 MB`.
+/// Octets in powers of ten, for people: `1.2 MB`.
 pub(super) fn show_octets(octets: u64) -> String {
     let mut number = octets as f64;
     for unit in ["B", "kB", "MB", "GB"] {
@@ -423,7 +404,7 @@ pub(super) fn show_octets(octets: u64) -> String {
     format!("{number:.1} TB")
 }
 
-/// The index of an interface, from its name or from the index itself.
+/// The index of an interface, from its name or from the index as text.
 pub(super) fn interface_index(scope: &str) -> Result<u32, String> {
     if let Ok(index @ 1..) = scope.parse() {
         return Ok(index);

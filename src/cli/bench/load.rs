@@ -1,4 +1,4 @@
-//! Many transfers at once on one thread, each a machine and a socket.
+//! Many transfers at once on one thread, each with a state machine and a socket.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -18,7 +18,7 @@ use crate::store::Slab;
 use crate::transfer::Timeouts;
 use crate::wire::Request;
 
-/// What all transfers have in common.
+/// What all transfers share.
 pub(super) struct Load<'a> {
     pub(super) server: SocketAddr,
     pub(super) work: Work,
@@ -29,16 +29,17 @@ pub(super) struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Makes all transfers, `at_once` of them beside each other.
+    /// Runs all transfers, `at_once` of them at the same time.
     ///
     /// # Errors
-    /// When there is no runtime to be had. What befalls a transfer is in the report.
+    /// No runtime can be made. Failures of transfers are in the report.
     pub(super) fn run(&self, transfers: usize, at_once: usize) -> io::Result<Report> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (next, scratch) = (Cell::new(0), Scratch::default());
         let record = RefCell::new(Record::default());
         let began = Instant::now();
-        // Unconstrained, for all lanes are one task to tokio: that may do 128 things in its turn, and of ten thousand lanes all others would be asked in vain.
+        // Unconstrained: all lanes are one task to tokio, whose budget is 128 operations a turn.
+        // With ten thousand lanes, most polls would be wasted.
         runtime.block_on(tokio::task::unconstrained(async {
             let lanes: FuturesUnordered<_> = (0..at_once)
                 .map(|_| async {
@@ -54,10 +55,10 @@ impl Load<'_> {
         Ok(Report::new(self.work, self.server, at_once, began.elapsed(), record.into_inner()))
     }
 
-    /// One transfer, or the reason why it couldn't begin.
+    /// Runs one transfer. The error is the reason why it could not begin.
     async fn transfer(&self, number: usize, scratch: &Scratch) -> Result<Finished, String> {
         let (request, mut payload) = ((self.request)(number)?, self.payload.clone());
-        // A load is for a server that is there: a refusal is one of its failures.
+        // A load is for a server that is running: a refusal counts as a failure.
         let on_refusal = OnRefusal::End;
         let finished =
             exchange_with(self.server, request, self.timeouts, on_refusal, &mut payload, scratch).await;
@@ -65,21 +66,21 @@ impl Load<'_> {
     }
 }
 
-/// The file at this end of one transfer.
+/// The local file of one transfer.
 #[derive(Debug, Clone)]
 pub(super) struct Payload {
     what: What,
-    /// Octets that have come, or have gone.
+    /// Octets received or sent so far.
     done: u64,
 }
 
 #[derive(Debug, Clone)]
 enum What {
-    /// Whatever comes is right.
+    /// Any octets are right.
     Any,
-    /// This must come.
+    /// Exactly these octets are expected.
     Expected(Rc<[u8]>),
-    /// A file of this size, made of repetitions of these octets.
+    /// A file of this size that repeats these octets.
     Generated { size: u64, pattern: Bytes },
 }
 
@@ -92,7 +93,7 @@ impl Payload {
         Self { what: What::Expected(octets.into()), done: 0 }
     }
 
-    /// The same octets in every run, which no disk can squeeze.
+    /// The same octets in every run, which no disk can compress.
     pub(super) fn generated(size: u64) -> Self {
         let mut pattern = vec![0; limits::SLAB_OCTETS];
         fastrand::Rng::with_seed(0).fill(&mut pattern);

@@ -1,4 +1,4 @@
-//! What a load has shown.
+//! The report of a load.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use super::work::Work;
 use crate::limits;
 use crate::transfer::Outcome;
 
-/// Gathers what becomes of transfers.
+/// Collects the results of transfers.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     ok: u64,
     octets: u64,
     repeats: u64,
-    /// Of the transfers that went well.
+    /// Of the transfers that succeeded.
     latencies: Vec<Duration>,
     first_answers: Vec<Duration>,
     failures: BTreeMap<String, u64>,
-    /// The least exit code of those that failures have.
+    /// The lowest exit code among the failures.
     exit: Option<Exit>,
 }
 
@@ -58,7 +58,7 @@ impl Record {
     }
 }
 
-/// What is told of a load. Its fields are those of the JSON.
+/// The report of a load. The fields are those of the JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     what: &'static str,
@@ -68,23 +68,23 @@ pub(super) struct Report {
     failed: u64,
     failures: BTreeMap<String, u64>,
     octets: u64,
-    /// Packets that this end sent again.
+    /// Packets that this end repeated.
     repeats: u64,
     seconds: f64,
     transfers_per_s: f64,
-    /// Of 1000000 octets.
+    /// Megabytes of 1000000 octets.
     mb_per_s: f64,
-    /// From the request until the transfer was over.
+    /// From the request to the end of the transfer.
     latency_us: Percentiles,
-    /// From the request until the server's first packet.
+    /// From the request to the server's first packet.
     first_answer_us: Percentiles,
-    /// What this program itself used: near `seconds`, it is the limit, and not the server.
+    /// Processor time of this program. If it is close to `seconds`, the client was the limit.
     client_cpu_seconds: f64,
     #[serde(skip)]
     exit: Exit,
 }
 
-/// In microseconds; 0 where there is none.
+/// In microseconds; 0 without any value.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Percentiles {
     p50: u64,
@@ -101,7 +101,7 @@ impl Report {
         took: Duration,
         record: Record,
     ) -> Self {
-        // A clock that stood still is no reason to divide by zero.
+        // The clock may not have advanced: avoids a division by zero.
         let seconds = took.as_secs_f64().max(1e-6);
         Self {
             what: work.as_str(),
@@ -127,17 +127,17 @@ impl Report {
     }
 
     pub(super) fn json(&self) -> String {
-        // No map in it has keys but strings, which is all that could fail.
+        // Serialization fails only for map keys that are not strings, and there are none.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// The same in short, for people.
+    /// A one-line summary.
     pub(super) fn sentence(&self) -> String {
         let Self { what, ok, failed, seconds, transfers_per_s, latency_us, .. } = self;
         let rate = values::show_octets((self.mb_per_s * 1e6) as u64);
         let [p50, p99] = [latency_us.p50, latency_us.p99].map(|us| us as f64 / 1e3);
         let mut sentence = format!(
-            "{what}: {ok} went well in {seconds:.2} s, {transfers_per_s:.1}/s, {rate}/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {failed} failed"
+            "{what}: {ok} succeeded in {seconds:.2} s, {transfers_per_s:.1}/s, {rate}/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {failed} failed"
         );
         if let Some((reason, number)) = self.failures.iter().max_by_key(|(_, number)| **number) {
             sentence.push_str(&format!(", {number} of them: {reason}"));
@@ -157,7 +157,7 @@ impl Percentiles {
     }
 }
 
-/// Of this process, so far; 0 where the kernel doesn't tell.
+/// Processor time of this process so far; 0 if the kernel doesn't report it.
 fn cpu_seconds() -> f64 {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
     [usage.user_time(), usage.system_time()]

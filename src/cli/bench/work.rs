@@ -1,11 +1,11 @@
-//! What the transfers of a load do.
+//! The kinds of load: read, write, or ask for missing files.
 
 use std::str::FromStr;
 
 use crate::transfer::Outcome;
 use crate::wire::ErrorCode;
 
-/// What the transfers do.
+/// What the transfers of a load do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     Get,
@@ -22,7 +22,7 @@ impl Work {
         }
     }
 
-    /// Whether a transfer that ended so did what was wanted of it.
+    /// Whether `outcome` is the expected one for this kind of transfer.
     pub(super) fn is_done_by(self, outcome: &Outcome) -> bool {
         match (self, outcome) {
             (Self::Get | Self::Put, Outcome::Complete) => true,

@@ -36,7 +36,7 @@ fn asking_for_nothing_and_something_is_refused() {
     assert!(error.contains("--no-options") && error.contains("--interval"), "{error}");
 }
 
-/// Takes a file, and keeps its octets.
+/// Keeps the octets of the transfer in memory.
 #[derive(Default)]
 struct Kept(Vec<u8>);
 
@@ -55,8 +55,8 @@ fn flags(typed: &[&str]) -> ClientFlags {
     ClientFlags::from_iter_safe([&["get", "--no-options"], typed].concat()).expect("flags")
 }
 
-/// Two addresses where nobody listens: that of a test alone, with ports that the kernel gives to
-/// nobody unasked.
+/// Two addresses where nobody listens. Each test has an IP address of its own, and the kernel gives
+/// these ports to no other socket unless asked.
 fn free_addresses(test: u8) -> [SocketAddr; 2] {
     [1, 2].map(|number| {
         let bound = (10_000..20_000)
@@ -71,7 +71,7 @@ fn each_address_of_a_name_is_asked_until_somebody_listens() {
     for late in [0, 1] {
         let addresses = free_addresses(1);
         let server = std::thread::spawn(move || {
-            // Some requests are refused before.
+            // Some requests are refused before the server starts.
             std::thread::sleep(Duration::from_millis(500));
             let server = UdpSocket::bind(addresses[late]).expect("still free");
             server.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
@@ -95,7 +95,7 @@ fn addresses_where_nobody_listens_are_asked_until_time_is_up() {
     let flags = flags(&["--ack-timeout", "0.4", "--timeout", "2"]);
     let request = flags.request(Direction::Read, b"f", None).expect("one");
     let finished = flags.exchange_patiently(&addresses, &request, &mut Kept::default()).expect("sent");
-    // Both after 0, 0.4 and 1.2 s; the next would be later than 2 s.
+    // Both addresses after 0, 0.4 and 1.2 s; the next attempt would be later than 2 s.
     assert!(finished.is_refused());
     assert_eq!(finished.refusals, 6);
     assert!((Duration::from_millis(1200)..Duration::from_secs(10)).contains(&began.elapsed()));

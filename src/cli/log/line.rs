@@ -1,4 +1,5 @@
-//! A record as a line of text, put into words by whoever logs it: nothing of it has to outlive the call.
+//! Formats a record as a line of text on the calling thread, so that its values need not outlive
+//! the call.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,17 +15,19 @@ use super::quoting::quote;
 use super::timestamp;
 use crate::limits;
 
-/// Formats records, and appends them to `queue`; with `colours` for a terminal.
+/// Formats records and appends them to `queue`, with `colours` for a terminal.
 pub(super) fn formatter(
     queue: Arc<Queue>,
     colours: bool,
 ) -> impl Drain<Ok = (), Err = Never> + Send + Sync + std::panic::RefUnwindSafe {
-    // slog hands fields over with the last first. slog-term's own way to turn them round makes two strings of each; `Line` needs none.
+    // slog passes fields in reverse order. slog-term reverses them by making two strings of each,
+    // which [`Line`] avoids.
     let format = FullFormat::new(Queued { queue, colours }).use_custom_timestamp(timestamp);
     format.build().ignore_res()
 }
 
-/// Colours for a terminal that knows them and an operator who doesn't mind (<https://no-color.org/>).
+/// Whether stderr is a terminal with colours, and the operator has not disabled them
+/// (<https://no-color.org/>).
 pub(super) fn wants_colours() -> bool {
     let value = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     value("TERM").is_some_and(|term| term != "dumb") && value("NO_COLOR").is_none()
@@ -36,7 +39,8 @@ struct Queued {
 }
 
 thread_local! {
-    /// Taken while a line is formatted: a value that logs or panics meanwhile finds, and leaves, another.
+    /// Taken out while a line is formatted: a value that logs or panics meanwhile finds another
+    /// line, and leaves one.
     static LINE: Cell<Line> = const { Cell::new(Line::new()) };
 }
 
@@ -50,29 +54,29 @@ impl Decorator for Queued {
         format(&mut line)?;
         self.queue.push(line.in_order());
         if line.text.capacity() <= limits::LOG_OCTETS_AT_ONCE {
-            // A thread that is ending has no place for it any more.
+            // A thread that is ending has no thread-local storage any more.
             let _ = LINE.try_with(|kept| kept.set(line));
         }
         Ok(())
     }
 }
 
-/// A record that is being formatted, on one line: control characters in messages are escaped, and
-/// values are [quoted](super::quoting) where they have to be.
+/// A record while it is formatted on one line: control characters in messages are escaped, and
+/// values are [quoted](super::quoting) where necessary.
 #[derive(Default)]
 struct Line {
     text: Vec<u8>,
-    /// Where its fields are, the last of them first.
+    /// Ranges of the fields, in slog's reverse order.
     fields: Vec<Range<usize>>,
-    /// Fields in their order, or a value in quotes.
+    /// Scratch memory: the fields in order, or a quoted value.
     ordered: Vec<u8>,
-    /// What comes now is a message.
+    /// Whether the text being written is a message.
     escape: bool,
-    /// Where the key begins that was begun last.
+    /// Start of the current key.
     key_at: usize,
-    /// Where the value begins that comes now.
+    /// Start of the current value.
     value_at: Option<usize>,
-    /// The record's level, if there are to be colours.
+    /// The record's level, if the line gets colours.
     colours: Option<Level>,
     coloured: bool,
 }
@@ -97,7 +101,7 @@ impl Line {
         (self.escape, self.value_at, self.colours, self.coloured) = (false, None, colours, false);
     }
 
-    /// The finished line, with its fields as they were written in the code.
+    /// The finished line, with its fields in the order of the source code.
     fn in_order(&mut self) -> &[u8] {
         if let [first, .., last] = &*self.fields {
             let all = first.start..last.end;
@@ -121,7 +125,7 @@ impl Line {
         Ok(())
     }
 
-    /// The value that comes now, if one does, is complete.
+    /// Ends the current value, if there is one.
     fn end_value(&mut self) {
         let Some(start) = self.value_at.take() else { return };
         let is_of_key = |octet: &&u8| octet.is_ascii_alphanumeric() || **octet == b'_';
@@ -130,7 +134,7 @@ impl Line {
         quote(&mut self.text, key, start, &mut self.ordered);
     }
 
-    /// What came until now was a field.
+    /// Ends the current field.
     fn end_field(&mut self) {
         if let Some(field) = self.fields.last_mut() {
             field.end = self.text.len();
@@ -138,7 +142,8 @@ impl Line {
     }
 }
 
-/// Each method that slog-term calls is here, since those that come with the trait go a longer way: a line is made of some hundred pieces.
+/// Overrides every method that slog-term calls: a line is made of about a hundred pieces, and the
+/// trait's default methods are slower.
 impl Write for Line {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         if !self.escape || is_plain(octets) {
@@ -173,12 +178,13 @@ impl Write for Line {
     }
 }
 
-/// Whether there is nothing to escape. (No early end: so it is done for many octets at once.)
+/// Whether there is nothing to escape. It has no early return, so the compiler can vectorise the
+/// loop.
 fn is_plain(octets: &[u8]) -> bool {
     octets.iter().fold(true, |plain, octet| plain & matches!(octet, b' '..=b'~'))
 }
 
-/// A line as it is written to by what formats itself.
+/// The target for the values' `fmt` methods.
 struct Pieces<'a>(&'a mut Line);
 
 impl fmt::Write for Pieces<'_> {
@@ -197,7 +203,7 @@ impl RecordDecorator for Line {
         Ok(())
     }
 
-    /// Comes after a colon too, where the value is still to come, and before the end of the line.
+    /// slog-term also calls this after a colon, before the value, and before the end of the line.
     fn start_whitespace(&mut self) -> io::Result<()> {
         self.reset()?;
         self.end_field();

@@ -1,4 +1,4 @@
-//! Lines that wait for the thread that writes the log, and that thread's pace.
+//! The queue of log lines, and the thread that writes them.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -9,8 +9,8 @@ use std::thread;
 use super::Lines;
 use crate::limits;
 
-/// Lines that wait to be written by a thread of their own: whoever logs waits for no file, terminal or pipe. What finds no room is dropped,
-/// and counted in a line.
+/// Log lines that wait for the writing thread, so that logging never blocks on a file, a terminal
+/// or a pipe. Lines that do not fit are dropped and counted; one line then reports the count.
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     come: Condvar,
@@ -19,25 +19,25 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     text: Vec<u8>,
-    /// Lines that would have come after it.
+    /// Lines that were dropped after `text`.
     lost: usize,
-    /// The thread must be woken.
+    /// Whether the thread sleeps and must be woken.
     asleep: bool,
     closed: bool,
 }
 
-/// Ends the log when it is dropped: waits until all is written, or the thread gets no further.
+/// Closes the log when dropped: waits until every line is written or the thread is stuck.
 pub(super) struct Closing {
     queue: Arc<Queue>,
-    /// Nothing comes, but it ends with the thread.
+    /// Carries no message; it is disconnected when the thread ends.
     ended: Receiver<Infallible>,
 }
 
 impl Queue {
-    /// A queue before `lines`, and the thread that empties it.
+    /// Creates the queue and starts the thread that writes its lines to `lines`.
     ///
     /// # Errors
-    /// There can be no further thread.
+    /// The thread can't be started.
     pub(super) fn start<W>(mut lines: Lines<W>) -> io::Result<(Arc<Self>, Closing)>
     where
         W: Write + Send + 'static,
@@ -52,13 +52,14 @@ impl Queue {
         Ok((Arc::clone(&queue), Closing { queue, ended }))
     }
 
-    /// Appends a whole line, if there is room. After the end it is for nobody.
+    /// Appends a whole line if there is room. Once the log is closed, the line is discarded.
     pub(super) fn push(&self, line: &[u8]) {
         let mut waiting = self.lock();
         if waiting.closed {
             return;
         }
-        // After one that is lost all are, until the thread comes: then their number stands where they would.
+        // Once a line is dropped, every later one is too until the thread has caught up. The report
+        // of the count then stands where the lines would be.
         if waiting.lost > 0 || waiting.text.len() + line.len() > limits::LOG_OCTETS_QUEUED {
             waiting.lost += 1;
         } else {
@@ -70,14 +71,16 @@ impl Queue {
         }
     }
 
-    /// Writes the lines that wait, all of them together, and rests before it looks again.
+    /// Writes all waiting lines together, then rests before it looks for more.
     ///
-    /// A thread that waits for each line must be woken for each, which costs those who serve more than the line itself; and on a small
-    /// machine it takes their processor at once. While it rests, lines come together that it then writes without being woken.
+    /// A thread that waits for each line must be woken for each line. That costs the logging thread
+    /// more than the line itself, and on a small machine the writer then takes its processor.
+    /// During the rest, lines collect without waking the thread.
     fn write_all_to<W: Write>(&self, lines: &mut Lines<W>) {
         let mut text = Vec::new();
         while let Some(lost) = self.take(&mut text) {
-            // What can't be written is counted there, and told of when there is room again.
+            // `lines` counts the lines that it can't write, and reports them when there is room
+            // again.
             let _ = lines.pass_on(&text);
             if lost > 0 {
                 let _ = lines.tell_of("found no room in its queue", lost);
@@ -86,7 +89,8 @@ impl Queue {
         }
     }
 
-    /// Waits for lines, and puts them in the place of what is in `text`. Returns how many were lost after them; nothing at the end.
+    /// Waits for lines and moves them into `text`. Returns how many lines were dropped after them,
+    /// or `None` when the log is closed.
     fn take(&self, text: &mut Vec<u8>) -> Option<usize> {
         text.clear();
         text.shrink_to(limits::LOG_OCTETS_KEPT);
@@ -102,15 +106,15 @@ impl Queue {
         Some(std::mem::take(&mut waiting.lost))
     }
 
-    /// Until the end of the rest, or of the log.
+    /// Waits for `LOG_REST`, or until the log is closed.
     fn rest(&self) {
         let not_closed = |waiting: &mut Waiting| !waiting.closed;
-        // Nobody is asleep here, so that no line wakes it.
+        // `asleep` is false here, so that no line wakes the thread.
         let _ = self.come.wait_timeout_while(self.lock(), limits::LOG_REST, not_closed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // A panic meanwhile, for want of memory, leaves lines as good as before.
+        // A panic under the lock can only be a failed allocation, which leaves the lines intact.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

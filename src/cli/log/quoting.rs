@@ -1,22 +1,22 @@
-//! How a value stands in a line: as it is, or in quotes.
+//! Values of log fields, in quotes where they need them.
 //!
-//! A value of letters, digits and `._/+-` stands as it is; an address may have `:`, `[`, `]` and
-//! `%` too. Any other value is in quotes, with escapes as in Rust and C: `\n \r \t \' \" \\ \xNN`
-//! and `\u{N}`. Within quotes a space after a comma is `\x20`. So after the message `, ` is nowhere
-//! but before a field, and what a client sends looks like a field neither to a parser nor to `grep
-//! ', name: x'`.
+//! A value of letters, digits and `._/+-` is written without quotes. An address may also contain
+//! `:`, `[`, `]` and `%`. Any other value is quoted, with escapes as in Rust and C:
+//! `\n \r \t \' \" \\ \xNN` and `\u{N}`. Within quotes, a space after a comma is written `\x20`, so
+//! `, ` occurs only before a field. Text from a client therefore looks like a field neither to a
+//! parser nor to `grep ', name: x'`.
 
 use std::io::Write;
 use std::ops::Range;
 
-/// Fields that hold, or quote, what [`Text`](crate::wire::Text) and [`Name`](crate::store::Name)
-/// display: it is escaped already, and once is enough.
+/// Fields with text that [`Text`](crate::wire::Text) or [`Name`](crate::store::Name) has already
+/// escaped. It is not escaped again.
 const ESCAPED: [&[u8]; 7] = [b"name", b"mode", b"asked", b"options", b"path", b"root", b"why"];
-/// Fields that hold an address and a port.
+/// Fields with an address and a port.
 const ADDRESSES: [&[u8]; 5] = [b"peer", b"local", b"address", b"from", b"to"];
 
-/// Puts what `text` has from `start` on in quotes if it needs them: the value of the key that is at
-/// `key`. `scratch` is memory to work in.
+/// Quotes the value in `text` that begins at `start`, if it needs quotes. `key` is the range of its
+/// key. `scratch` is reusable memory.
 pub(super) fn quote(text: &mut Vec<u8>, key: Range<usize>, start: usize, scratch: &mut Vec<u8>) {
     let (key, value) = (&text[key], &text[start..]);
     if is_plain(value) || (ADDRESSES.contains(&key) && is_address(value)) {
@@ -47,7 +47,7 @@ fn is_address(value: &[u8]) -> bool {
     !value.is_empty() && value.iter().copied().all(is_octet)
 }
 
-/// Whether quotes around it make a quoted value.
+/// Whether `value` is correctly escaped, so that quotes can be put around it unchanged.
 fn is_escaped(value: &[u8]) -> bool {
     let mut rest = value;
     loop {
@@ -76,7 +76,7 @@ fn push_escaped(to: &mut Vec<u8>, value: &[u8]) {
 fn push_raw(to: &mut Vec<u8>, value: &[u8]) {
     let mut before = '\0';
     for c in String::from_utf8_lossy(value).chars() {
-        // (Writing to memory doesn't fail.)
+        // Writing to memory does not fail.
         let _ = match c {
             ' ' if before == ',' => write!(to, "\\x20"),
             '\'' => write!(to, "'"),

@@ -61,7 +61,7 @@ fn logrotate_gets_a_new_file_and_loses_no_line() {
     let log = Log::open(Some(&path), false).expect("a log");
     fs::rename(&path, &rotated).expect("rotated");
     let reopen = log.reopener();
-    // What can't be opened leaves the old file in use.
+    // If the new file can't be opened, the old one stays in use.
     fs::create_dir(&path).expect("in the way");
     assert!(reopen().expect_err("a directory").to_string().contains("log can't be opened"));
     info!(log.logger(), "old");
@@ -107,7 +107,7 @@ fn lines_lost_to_a_full_disk_are_counted() {
 
 #[test]
 fn a_line_that_a_full_disk_tore_spoils_no_other() {
-    /// Has room for so many octets, then for none, once; and then for all.
+    /// Has room for this many octets, then fails once, then has room for everything.
     struct Disk(usize, bool, Vec<u8>);
     impl Write for Disk {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {

@@ -16,7 +16,7 @@ fn settings(flags: &[&str]) -> Result<Settings, String> {
 fn no_flags_are_the_default_settings() {
     let typed = settings(&[]).expect("no flags");
     let usual = Settings {
-        // (Of its own each has a seed of its own.)
+        // Each `Chaos` has a seed of its own.
         #[cfg(feature = "chaos")]
         chaos: typed.chaos.clone(),
         ..Settings::default()

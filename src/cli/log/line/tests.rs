@@ -7,7 +7,7 @@ use super::super::Lines;
 use super::super::queue::Closing;
 use super::*;
 
-/// What is written can be read by others.
+/// A buffer that the test can read while the logger writes.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -27,7 +27,7 @@ fn log(colours: bool) -> (Logger, Closing, Shared) {
     (Logger::root(formatter(queue, colours), o!("from" => "logger")), closing, out)
 }
 
-/// The lines that `write` leaves, without their times.
+/// The lines that `write` logs, without their times.
 fn logged(colours: bool, write: impl FnOnce(&Logger)) -> Vec<String> {
     let (log, closing, out) = log(colours);
     write(&log);
@@ -65,7 +65,7 @@ fn a_terminal_gets_the_level_in_its_colour_and_names_in_bold() {
     );
 }
 
-/// A value that does something else first.
+/// A value that calls a function while it is formatted.
 struct Doing<F>(F);
 
 impl<F: Fn()> fmt::Display for Doing<F> {

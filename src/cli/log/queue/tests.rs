@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// Passes on what is written, once it may begin.
+/// Blocks until it may begin, then passes on what is written.
 struct Out {
     begin: Option<Receiver<()>>,
     written: Sender<String>,
@@ -23,7 +23,7 @@ impl Write for Out {
     }
 }
 
-/// A queue, what ends it, and what is written. It begins to write when `begin` says so.
+/// A queue, its closing guard, and what is written. Writing starts when `begin` says so.
 fn queue(begin: Option<Receiver<()>>) -> (Arc<Queue>, Closing, Receiver<String>) {
     let (to, written) = channel();
     let (queue, closing) = Queue::start(Lines::new(Out { begin, written: to }, usize::MAX)).unwrap();
@@ -78,7 +78,7 @@ fn a_pager_that_stops_costs_lines_that_are_counted_and_holds_nobody_up() {
     let (queue, closing, written) = queue(Some(begun));
     let line = [&*vec![b'x'; 1023], b"\n"].concat();
     queue.push(&line);
-    // It is in the thread's hands now, and goes no further.
+    // The thread has taken the line, and is now stuck.
     while !queue.lock().text.is_empty() {
         thread::yield_now();
     }
@@ -130,7 +130,8 @@ fn nobody_is_woken_for_a_line_while_it_rests_nor_without_one() {
     let (queue, closing, written) = queue(None);
     queue.push(b"first\n");
     written.recv_timeout(Duration::from_secs(5)).unwrap();
-    // It goes to sleep when nothing came during its rest, and no sooner than it wrote what did.
+    // The thread sleeps only after a rest during which nothing came, and it has written the lines
+    // before.
     while !queue.lock().asleep {
         thread::yield_now();
     }

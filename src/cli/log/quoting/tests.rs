@@ -16,10 +16,10 @@ use crate::observe::{Fact, Label, LogObserver, Observer, Report};
 use crate::transfer::Outcome;
 use crate::wire::{Direction, ErrorCode, Mode, Options, Request, Text};
 
-/// What a request may be called to have a field of its own: the name that fooled `grep`.
+/// A file name that would add a field to the line: it fooled `grep` once.
 const FORGED: &str = "x, peer: 192.0.2.66:7, name: boot/vmlinuz, why: complete";
 
-/// The lines that `write` leaves.
+/// The lines that `write` logs.
 fn logged(write: impl FnOnce(&Logger)) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
@@ -29,7 +29,7 @@ fn logged(write: impl FnOnce(&Logger)) -> Vec<String> {
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// The value of a field as it stands in the line.
+/// The value of a field as it is written in the line.
 fn value(text: &str, key: &'static str) -> String {
     let [line] = &*logged(|log| match key {
         "name" => info!(log, "m"; "name" => text),
@@ -58,18 +58,19 @@ fn what_is_no_plain_word_is_quoted() {
         assert_eq!(value(text, "why"), quoted);
         assert_eq!(value(text, "label"), quoted);
     }
-    // Addresses are what they were; what only claims to be one is not.
+    // Addresses are not quoted. Text that only starts like an address is.
     assert_eq!(value("[fe80::1%eth0]:69", "peer"), "[fe80::1%eth0]:69");
     assert_eq!(value("192.0.2.1:7 x", "peer"), r#""192.0.2.1:7 x""#);
-    // Names come escaped, and are not escaped again.
+    // Names are already escaped, and are not escaped again.
     assert_eq!(value(r#"M\xc3\xbc "ller"#, "name"), r#""M\\xc3\\xbc \"ller""#);
     assert_eq!(value(r"M\xc3\xbcller", "name"), r#""M\xc3\xbcller""#);
-    // Nor where they stand in a sentence.
+    // The same holds within a sentence.
     assert_eq!(value(r"/srv/a\xff: gone", "why"), r#""/srv/a\xff: gone""#);
     assert_eq!(value(r"/srv/a\xff: gone", "label"), r#""/srv/a\\xff: gone""#);
 }
 
-/// Octets as attackers choose them: any, or text with the marks that a line is made of.
+/// Octets as attackers choose them: arbitrary ones, or text with the characters that structure a
+/// line.
 fn octets() -> impl Strategy<Value = Vec<u8>> {
     let any = vec(1..=255_u8, 1..40);
     let marks = prop::sample::select(vec![
@@ -105,7 +106,7 @@ fn request<'a>(name: &'a [u8], mode: &'a [u8], option: &'a [u8]) -> Request<'a> 
     Request::new(Direction::Write, text(name), Mode::from_text(text(mode)).unwrap(), options).unwrap()
 }
 
-/// What is read of a text in `path` or `why`: escapes that are in it already are not escaped again.
+/// The text that a reader gets from `path` or `why`: existing escapes are not doubled.
 fn read_back(text: &str) -> Vec<u8> {
     if !super::is_escaped(text.as_bytes()) {
         return text.as_bytes().to_vec();
