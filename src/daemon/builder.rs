@@ -1,4 +1,4 @@
-//! How a program puts a server together.
+//! Assembles a server from settings and extensions.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -26,12 +26,13 @@ use crate::supervision::ChildSpec;
 #[cfg(feature = "testkit")]
 use crate::testkit::Kit;
 
-/// The way in: [`Stagecoach::builder`].
+/// The entry point: [`Stagecoach::builder`].
 #[derive(Debug, Clone, Copy)]
 pub struct Stagecoach;
 
 impl Stagecoach {
-    /// A server that isn't started yet: it serves the current directory on port 9069, and tells nobody what it does.
+    /// Begins a server that isn't started yet. By default it serves the current directory on port
+    /// 9069, and logs nothing.
     ///
     /// ```
     /// use std::time::Duration;
@@ -49,9 +50,9 @@ impl Stagecoach {
     ///     })
     ///     .start()?;
     /// let handle = server.handle();
-    /// // Whenever it is time, on any thread: live transfers get ten seconds to end.
+    /// // At any time, on any thread: live transfers get ten seconds to end.
     /// std::thread::spawn(move || handle.drain(Duration::from_secs(10)));
-    /// // Obeys the handle, and returns when the server has ended.
+    /// // Carries out the handle's orders, and returns when the server has ended.
     /// server.serve(|| Ok(())).await?;
     /// # Ok::<(), stagecoach::daemon::RunError>(())
     /// # })?;
@@ -62,12 +63,12 @@ impl Stagecoach {
     }
 }
 
-/// A server that isn't started yet. Nothing of it is shared with other servers of the process.
+/// A server that isn't started yet. It shares nothing with other servers of the process.
 #[derive(Debug)]
 #[must_use = "nothing is served before it is started"]
 pub struct Builder {
     settings: Settings,
-    /// What was said beside the settings, whichever came first.
+    /// Values that replace those in the settings, whether set before or after them.
     root_path: Option<PathBuf>,
     listen: Vec<SocketAddr>,
     sockets: Vec<UdpSocket>,
@@ -79,10 +80,10 @@ pub struct Builder {
     log: Logger,
 }
 
-/// Where files are.
+/// The opened store.
 struct Opened {
     store: Arc<dyn Store>,
-    /// The same, if it is a directory.
+    /// The same store, if it is a directory.
     directory: Option<Arc<Directory>>,
 }
 
@@ -102,13 +103,13 @@ impl Builder {
         }
     }
 
-    /// Everything that the program `stagecoach` has a flag for.
+    /// Replaces all settings: they have everything that the flags of `stagecoach` can say.
     pub fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// The settings, to be read and changed before the start. An extension of the program finds
-    /// there what its flags say.
+    /// The settings, which can be read and changed before the start. An extension of the program
+    /// finds the values of the flags here.
     ///
     /// ```
     /// use stagecoach::daemon::Builder;
@@ -124,38 +125,40 @@ impl Builder {
         &mut self.settings
     }
 
-    /// The directory that is served.
+    /// Sets the directory to serve.
     pub fn root(self, root: impl Into<PathBuf>) -> Self {
         Self { root_path: Some(root.into()), ..self }
     }
 
-    /// Listens here too, beside where the settings say; if they say nothing, instead of everywhere on port 9069.
+    /// Adds an address to listen on. If the settings name no address, these replace the default,
+    /// which is every address on port 9069.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen.push(address);
         self
     }
 
-    /// Sockets that are bound already: where there are any, no other address is listened on.
+    /// Takes requests from sockets that are bound already. If there are any, the server binds no
+    /// address.
     pub fn sockets(mut self, sockets: impl IntoIterator<Item = UdpSocket>) -> Self {
         self.sockets.extend(sockets);
         self
     }
 
-    /// Files come from here instead of from a directory.
+    /// Serves files from this store instead of a directory.
     pub fn store(self, store: impl Store) -> Self {
         Self { store: Some(Arc::new(store)), ..self }
     }
 
-    /// Has `wrap` put something in front of the store: in front of the directory, or of what
-    /// [`store`](Self::store) said. It is asked for each request that no [route](Self::route) has
-    /// answered, and what it makes serves that request: it knows the client. A store itself never
-    /// learns its client. A store that a route serves isn't wrapped: put
-    /// [`Layered::new`](crate::store::Layered::new) around it there. A
-    /// [`Layer`](crate::store::Layer) is the shortest way to make it. If this is called several
-    /// times, each `wrap` gets the store that the one before has made.
+    /// Puts a store in front of the store: in front of the directory, or of the one set with
+    /// [`store`](Self::store). A [`Layer`](crate::store::Layer) is the shortest way to write one.
+    /// If this is called several times, each `wrap` gets the store that the previous one returned.
     ///
-    /// `wrap` is called by the listener, as a [`Route`] is: it must not wait, and if it panics, a
-    /// reader is left without an answer.
+    /// `wrap` is called for each request that no [route](Self::route) has answered, and the store
+    /// that it returns serves that request. `wrap` knows the client of the request; a store itself
+    /// does not. A store that a route serves isn't wrapped: wrap it in the route with
+    /// [`Layered::new`](crate::store::Layered::new).
+    /// The listener calls `wrap`, as it calls a [`Route`]: it must not block, and if it panics, a
+    /// read gets no answer.
     pub fn wrap_store<S: Store>(
         mut self,
         wrap: impl Fn(&Asked<'_>, Arc<dyn Store>) -> S + Send + Sync + 'static,
@@ -164,34 +167,35 @@ impl Builder {
         self
     }
 
-    /// Asks this closure what answers a request, after the routes that were added before.
+    /// Adds this closure as a route. It is asked after the routes that were added before.
     pub fn route(self, route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
         self.route_step(RouteStep::from_fn(route))
     }
 
-    /// Asks this [`Route`], after the routes that were added before.
+    /// Adds this [`Route`]. It is asked after the routes that were added before.
     pub fn route_by(self, route: impl Route) -> Self {
         self.route_step(RouteStep::new(route))
     }
 
-    /// Asks this step, after the routes that were added before: an actor, by [`RouteStep::asking`].
+    /// Adds this step as a route, for example an actor with [`RouteStep::asking`]. It is asked
+    /// after the routes that were added before.
     pub fn route_step(mut self, step: RouteStep) -> Self {
         self.extensions.routes.push(step);
         self
     }
 
-    /// Has this [`Negotiator`] answer options.
+    /// Adds this [`Negotiator`] of options.
     pub fn negotiator(self, negotiator: impl Negotiator) -> Self {
         self.negotiator_step(NegotiatorStep::new(negotiator))
     }
 
-    /// The same by a step: an actor, by [`NegotiatorStep::asking`].
+    /// Adds this step as a negotiator, for example an actor with [`NegotiatorStep::asking`].
     pub fn negotiator_step(mut self, step: NegotiatorStep) -> Self {
         self.extensions.negotiators.push(step);
         self
     }
 
-    /// Has `answers` take the datagrams with this opcode, in place of whoever took them before.
+    /// Answers datagrams with this opcode by `answers`. An earlier step for the opcode is replaced.
     ///
     /// # Panics
     /// If the opcode is one of TFTP's own, 1 to 6.
@@ -201,67 +205,67 @@ impl Builder {
         self
     }
 
-    /// Tells this observer what happens. It is called, and must not wait: one that waits is an actor
-    /// ([`tell`](Self::tell)).
+    /// Adds an observer. It is called directly, and must not block; an observer that needs to block
+    /// is an actor ([`tell`](Self::tell)).
     pub fn observer(self, observer: impl Observer) -> Self {
         self.shared_observer(Arc::new(observer))
     }
 
-    /// Tells this closure what happens.
+    /// Adds this closure as an observer.
     pub fn on_fact(self, hear: impl Fn(&Fact<'_>) + Send + Sync + 'static) -> Self {
         self.observer(Closure(hear))
     }
 
-    /// Tells an observer that the caller keeps a hold of.
+    /// Adds an observer that the caller keeps a reference to.
     pub fn shared_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.extensions.observers.push(observer);
         self
     }
 
-    /// Tells this actor what happens. A handler that waits returns
-    /// [`AtomicResponse`](actix::AtomicResponse): it takes one message after the other, and all are
-    /// waited for. What `ResponseFuture`, `ResponseActFuture` or `ctx.spawn` have begun is dropped at
-    /// the end, and not counted (unless the future owns the [`Observed`]).
+    /// Adds this actor as an observer. A handler that awaits something should return
+    /// [`AtomicResponse`](actix::AtomicResponse): the actor then handles one message at a time, and
+    /// the server waits for all of them at its end. Futures of `ResponseFuture`,
+    /// `ResponseActFuture` or `ctx.spawn` are dropped at the end, and their facts are not counted
+    /// as lost (unless the future owns the [`Observed`]).
     pub fn tell(self, actor: Recipient<Observed>) -> Self {
         self.observer(Tell::new(actor))
     }
 
-    /// Starts an actor of your own in the server's tree, at once, on [a thread of its
-    /// own](ChildSpec::on_own_arbiter): it may block that thread, as for a disk or another server,
-    /// and keeps nobody else waiting. One that never blocks may share the thread of the listeners
-    /// ([`with_supervisor`](ChildSpec::with_supervisor)), which spares a thread, and the way there.
-    ///
-    /// Its panics are told to observers; a [permanent](ChildSpec::permanent) one is started again,
-    /// and ends the server if it can't be kept alive (within its [limit](ChildSpec::limit): one
-    /// that a client's request may make panic had better have an
-    /// [endless](crate::supervision::RestartLimit::endless) one). It is stopped after the server's
-    /// own actors, so that it is there for as long as transfers may need it. (It is there too if
-    /// the server is not started after all.)
+    /// Starts an actor in the server's tree at once, on [a thread of its
+    /// own](ChildSpec::on_own_arbiter). It may block that thread, for example on a disk or another
+    /// server, without delaying anything else. An actor that never blocks can share the thread of
+    /// the listeners ([`with_supervisor`](ChildSpec::with_supervisor)), which saves a thread and
+    /// makes messages to it cheaper.
+    /// Its panics are reported to observers. A [permanent](ChildSpec::permanent) actor is
+    /// restarted; if it fails more often than its [limit](ChildSpec::limit) allows, the server
+    /// ends. If a client's request can make the actor panic, give it an
+    /// [endless](crate::supervision::RestartLimit::endless) limit. It is stopped after the server's
+    /// own actors, so that transfers can use it until they end. It also runs if the server is never
+    /// started.
     ///
     /// # Panics
-    /// Outside of an actix `System`.
+    /// If called outside of an actix `System`.
     pub fn start_child<A: Actor<Context = Context<A>>>(&mut self, spec: ChildSpec<A>) -> Addr<A> {
         let supervisor = &self.root.get_or_insert_with(Root::start).supervisor;
         #[cfg(feature = "testkit")]
         if Kit::is_in_virtual_time() {
-            // (Another thread would have another time.)
+            // An arbiter of its own would have another clock than the test's virtual time.
             return supervisor.start_child(spec);
         }
         supervisor.starting_apart().start_child(spec)
     }
 
-    /// How long transfers have to end when a signal ends the server.
     #[cfg(feature = "program")]
     pub(super) fn drain_timeout(&self) -> Duration {
         self.settings.drain_timeout
     }
 
-    /// Calls this when the server has started, before [`start`](Self::start) returns it: with it, an
-    /// extension of the program has the server's [handle](Server::handle), its
-    /// [registry](Server::registry) and its [addresses](Server::addresses). (Counters that it can
-    /// keep are an [`Arc<Counters>`](crate::observe::Counters), which is an
-    /// [observer](Self::shared_observer).) It is called on the thread of the listeners: it must not
-    /// wait. In a [kit](Self::kit) there is no server, and nothing is called.
+    /// Calls `hear` when the server has started, before [`start`](Self::start) returns the server.
+    /// With it, an extension of the program gets the server's [handle](Server::handle),
+    /// [registry](Server::registry) and [addresses](Server::addresses). To keep counters, add an
+    /// [`Arc<Counters>`](crate::observe::Counters) as an [observer](Self::shared_observer). `hear`
+    /// runs on the thread of the listeners and must not block. A [kit](Self::kit) has no server,
+    /// and doesn't call it.
     ///
     /// ```
     /// use stagecoach::Stagecoach;
@@ -274,20 +278,21 @@ impl Builder {
         self
     }
 
-    /// Where the server's log goes; nowhere, unless it was said.
+    /// The server's log. By default it discards all lines.
     pub fn logger(&self) -> &Logger {
         &self.log
     }
 
-    /// Where the server's log goes.
+    /// Sets the server's log.
     pub fn log(self, log: Logger) -> Self {
         Self { log, ..self }
     }
 
-    /// Opens the root, unless there is a [store](Self::store), binds every address, and starts to serve. To be called inside an actix `System`.
+    /// Opens the root unless there is a [store](Self::store), binds every address, and starts to
+    /// serve. Call it inside an actix `System`.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running then.
+    /// [`StartError`]; in that case nothing is left running.
     pub fn start(mut self) -> Result<Server, StartError> {
         self.settings.listen.hosts.append(&mut self.listen);
         let Opened { store, directory } = self.open_store()?;
@@ -296,7 +301,7 @@ impl Builder {
         if directory.is_some() && rustix::process::geteuid().is_root() {
             warn_of_root(&self.settings, &self.log);
         }
-        // (From here on whatever fails ends what was started.)
+        // From here on, every failure ends what was started.
         self.add_built_in_negotiators();
         self.add_wraps(&store);
         let Self { settings, mut extensions, hear_start, root, log, .. } = self;
@@ -314,9 +319,9 @@ impl Builder {
         Ok(server)
     }
 
-    /// The same without a network, for tests: no address is listened on. It needs the feature
-    /// `testkit`, which is off by default. To be called inside an actix `System`, as
-    /// [`Kit::in_virtual_time`] makes it.
+    /// Makes a [`Kit`] for tests instead of a server: it has no network and listens on no address.
+    /// This needs the Cargo feature `testkit`, which is off by default. Call it inside an actix
+    /// `System`, as [`Kit::in_virtual_time`] makes it.
     ///
     /// # Errors
     /// [`StartError::Root`].
@@ -327,20 +332,19 @@ impl Builder {
         self.add_wraps(&store);
         let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
         if let Some(root) = self.root {
-            // Its children live on; and of their ends the kit's observers hear.
+            // The kit's observers hear when children end.
             root.into_supervisor(kit.service(), &Arc::default());
         }
         Ok(kit)
     }
 
-    /// What of the settings says something about options is asked like any other negotiator, and
-    /// before them.
+    /// The settings about options become negotiators, which are asked before all others.
     fn add_built_in_negotiators(&mut self) {
         let mtu = match self.settings.mtu {
             Mtu::Unbounded => None,
             Mtu::OfInterface => {
                 let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
-                // (It has nothing to finish.)
+                // It has no work to finish at its end.
                 let spec = spec.leaving_mail().stop_within(Duration::ZERO);
                 let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
                 let asking = NegotiatorStep::asking(actor.recipient());
@@ -352,7 +356,7 @@ impl Builder {
         self.extensions.negotiators.splice(0..0, refused.chain(mtu));
     }
 
-    /// What stands in front of the store is asked as a route is, after all others.
+    /// A wrapped store is the last route.
     fn add_wraps(&mut self, store: &Arc<dyn Store>) {
         let wraps = std::mem::take(&mut self.wraps.0);
         if wraps.is_empty() {
@@ -365,7 +369,6 @@ impl Builder {
         }));
     }
 
-    /// Opens the root, unless there is a store.
     fn open_store(&mut self) -> Result<Opened, StartError> {
         if let Some(store) = self.store.take() {
             return Ok(Opened { store, directory: None });
@@ -378,17 +381,18 @@ impl Builder {
     }
 }
 
-/// Without extensions.
 impl Server {
-    /// Opens the root, binds every address, and starts to serve. A [`Builder`](super::Builder) does the same with extensions.
+    /// Opens the root, binds every address, and starts to serve. A [`Builder`](super::Builder) does
+    /// the same with extensions.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running then.
+    /// [`StartError`]; in that case nothing is left running.
     pub fn start(settings: &Settings, log: &Logger) -> Result<Self, StartError> {
         Self::start_on(settings, Vec::new(), log)
     }
 
-    /// The same on `sockets` that are bound already; where there are any, the settings' addresses are left alone.
+    /// The same on `sockets` that are bound already. If there are any, the addresses of the
+    /// settings are not bound.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -1,4 +1,4 @@
-//! What is live, as lines of the log.
+//! Logs live transfers and counters.
 
 use slog::{Logger, info, o};
 use tokio::time::sleep;
@@ -7,9 +7,9 @@ use crate::actors::LiveTransfer;
 use crate::limits;
 use crate::observe::{Label, Tallied, TalliedReason};
 
-/// Writes a line for each transfer, one with the counters, and one for each reason why something
-/// didn't go well. So many lines at a time, so that the log has room for them, and so that whatever
-/// is served on this thread has a turn between.
+/// Logs a line for each live transfer, one with the counters, and one for each reason of a failure.
+/// The lines come in batches, so that the log's queue has room for them and other tasks on this
+/// thread run in between.
 pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied, reasons: &[TalliedReason]) {
     for (number, lines) in live.chunks(limits::DUMP_LINES_AT_ONCE).enumerate() {
         if number > 0 {
@@ -17,7 +17,8 @@ pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied, r
         }
         lines.iter().for_each(|transfer| log_transfer(log, transfer));
     }
-    // What live transfers have is there, though they are counted when they end.
+    // The octets of live transfers are added here, since counters get them only when a transfer
+    // ends.
     let octets = live.iter().fold(counts.octets, |sum, transfer| sum.saturating_add(transfer.octets));
     info!(log, "counters"; "live" => live.len(), "complete" => counts.complete, "failed" => counts.failed,
         "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,

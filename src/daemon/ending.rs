@@ -1,4 +1,4 @@
-//! A server's end.
+//! How a server ends.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use super::handle::{Order, Stage};
 use super::server::Server;
 use crate::limits;
 
-/// An actor that takes longer than this to stop is named in the log.
+/// The log names an actor that takes longer than this to stop.
 const AWAITED_NAMED_AFTER: Duration = Duration::from_secs(1);
 
-/// What becomes of the actors that were added to a server that ends.
+/// What to do with the extensions' actors when the server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guests {
-    /// Each has the time that its specification gives it.
+    /// Each has the time to stop that its specification gives it.
     Awaited,
     Terminated,
 }
@@ -36,7 +36,7 @@ impl Server {
             Guests::Terminated => self.supervisor.stop_now(),
         }
         self.tree_ended().await;
-        // (An actor on this thread may still hear the last facts.)
+        // An actor on this thread may still handle the last facts.
         yield_now().await;
         self.passed.clear();
         self.service.flush();
@@ -49,9 +49,9 @@ impl Server {
         self.stage.send_replace(Stage::Ended(how));
     }
 
-    /// Waits until the tree has come down. The server's own actors have a time for it together:
-    /// those that are left end with their arbiters. Actors that were added have the time that their
-    /// specifications give them, unless an order ends the waiting.
+    /// Waits until all actors have stopped. The server's own actors share a time limit, after which
+    /// they end with their arbiters. Each actor of an extension has the time in its specification,
+    /// unless an order ends the waiting.
     async fn tree_ended(&mut self) {
         let mut ended = pin!(self.supervisor.ended());
         let mut own_overdue = pin!(sleep(limits::SERVER_STOP_WITHIN));
@@ -65,9 +65,9 @@ impl Server {
                     own_ended = true;
                     self.workers.end(&self.service);
                 }
-                // (What else is ordered comes too late.)
+                // Other orders have no effect any more.
                 order = self.orders.recv() => if order == Some(Order::StopNow) {
-                    info!(self.log, "actors that were added are not waited for any longer");
+                    info!(self.log, "the server no longer waits for actors of extensions");
                     self.supervisor.stop_now();
                 },
                 _ = looks.tick() => self.name_awaited(&mut named),
@@ -78,7 +78,7 @@ impl Server {
         }
     }
 
-    /// Names the actor that is waited for in the log, once, if it takes long.
+    /// If the wait for an actor takes long, logs its name, once.
     fn name_awaited(&self, named: &mut Option<Instant>) {
         let Some(awaited) = self.supervisor.awaited() else { return };
         let is_named = *named == Some(awaited.since);
@@ -91,7 +91,7 @@ impl Server {
     pub(super) fn tell_of_lost_facts(&self) {
         let lost = self.lost_facts();
         if lost > 0 {
-            warn!(self.log, "observers did not hear all facts: an actor that hears them needs a larger mailbox, or more time to stop";
+            warn!(self.log, "observers did not hear all facts: the observing actor needs a larger mailbox, or more time to stop";
                 "lost" => lost, "by" => self.service.losers());
         }
     }

@@ -1,4 +1,4 @@
-//! What a builder was given beside its settings.
+//! What a builder was given besides its settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(super) struct Extensions {
     pub(super) observers: Vec<Arc<dyn Observer>>,
 }
 
-/// What stands in front of the store.
+/// Stores in front of the store.
 #[derive(Default)]
 pub(super) struct Wraps(pub(super) Vec<Wrap>);
 
@@ -34,7 +34,7 @@ impl fmt::Debug for Wraps {
     }
 }
 
-/// What is called when the server has started.
+/// Functions to call when the server has started.
 #[derive(Default)]
 pub(super) struct HearStart(pub(super) Vec<OnStart>);
 
@@ -46,7 +46,7 @@ impl fmt::Debug for HearStart {
     }
 }
 
-/// What a server asks, and how it serves.
+/// The service that the server's actors share.
 pub(super) fn service(
     settings: Settings,
     store: Arc<dyn Store>,

@@ -1,4 +1,4 @@
-//! What steers a running server from elsewhere.
+//! Controls a running server from other threads.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunError;
 
-/// Steers a [`Server`](super::Server) that [serves](super::Server::serve), from any thread. What is
-/// asked for happens soon, not before the call returns: wait for the end with
-/// [`ended`](Self::ended). Orders that are given before `serve` is called wait for it: a server
-/// that nobody `serve`s obeys none.
+/// Controls a [`Server`](super::Server) that [serves](super::Server::serve), from any thread.
+/// Orders are carried out soon, not before the call returns: wait for the end with
+/// [`ended`](Self::ended). Orders that are given before `serve` is called wait for that call;
+/// without it, no order is carried out.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
     orders: mpsc::UnboundedSender<Order>,
     stage: watch::Receiver<Stage>,
 }
 
-/// What a server is asked to do.
+/// An order to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Drain(Duration),
@@ -26,22 +26,22 @@ pub(super) enum Order {
     Dump,
 }
 
-/// How far a server's life is.
+/// The stage of the server's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
     Serving,
-    /// No new requests; so many transfers have so long to end.
+    /// The server takes no new requests; this many transfers have this long to end.
     Draining {
         transfers: usize,
         within: Duration,
-        /// What actors that were added may take afterwards.
+        /// How long the actors of extensions may take afterwards.
         guests: Duration,
     },
-    /// The rest is told to end.
+    /// Everything else is being stopped.
     Stopping {
         guests: Duration,
     },
-    /// Nothing runs any more; as it was told to, or why not.
+    /// The server has ended: as ordered, or for this reason.
     Ended(Result<(), String>),
 }
 
@@ -50,46 +50,50 @@ impl ServerHandle {
         Self { orders, stage }
     }
 
-    /// Takes no further request, and ends when the live transfers have, or after `deadline`: then their peers get ERROR 0. A transfer that is
-    /// done and only answers repeats is not waited for. Zero stops at once; of several deadlines the first to come counts.
+    /// Takes no further requests, and ends when the live transfers have ended, or after `deadline`:
+    /// then their peers get ERROR 0. A complete transfer that only answers repeats is not waited
+    /// for. A deadline of zero stops the server at once. If this is called several times, the
+    /// earliest deadline counts.
     ///
-    /// The sockets that the server bound are closed first, so that another server can take its
-    /// place while the transfers end; those that it was given stay open and unread until the end.
-    /// In single-port mode the transfers need the sockets: they are closed at the end.
+    /// The sockets that the server bound are closed first, so that another server can bind them
+    /// while the transfers end. Sockets that were passed to the server stay open and unread until
+    /// the end. In single-port mode the transfers need the sockets, which are closed at the end.
     pub fn drain(&self, deadline: Duration) {
         self.order(Order::Drain(deadline));
     }
 
-    /// Takes no further request, and ends every live transfer with ERROR 0 to its peer. Actors that
-    /// were added have the time that their [specifications](crate::supervision::ChildSpec::stop_within)
-    /// give them, one after the other.
+    /// Takes no further requests, and ends every live transfer with ERROR 0 to its peer. Actors of
+    /// extensions stop one after the other, each within the time of its
+    /// [specification](crate::supervision::ChildSpec::stop_within).
     pub fn stop(&self) {
         self.order(Order::Stop);
     }
 
-    /// As [`stop`](Self::stop), and actors that were added are terminated, the one that is waited
-    /// for and those that follow. What an observer has not heard by then is counted
-    /// ([`lost_facts`](super::Server::lost_facts)). It shortens an end that has begun, too: the
-    /// program does it at the second SIGTERM or SIGINT.
+    /// As [`stop`](Self::stop), but terminates the actors of extensions: the one that the server is
+    /// waiting for, and all after it. Facts that an observer has not handled by then are counted as
+    /// [lost](super::Server::lost_facts). This also shortens an end that has already begun: the
+    /// program calls it at the second SIGTERM or SIGINT.
     pub fn stop_now(&self) {
         self.order(Order::StopNow);
     }
 
-    /// Calls what [`serve`](super::Server::serve) was given for it: opens the log anew. And looks
-    /// whether the root's path names another directory, which is served then.
+    /// Calls the `reload` function of [`serve`](super::Server::serve), which reopens the log in the
+    /// program. Also checks whether the root's path names another directory, and serves that
+    /// directory then.
     pub fn reload(&self) {
         self.order(Order::Reload);
     }
 
-    /// Writes a line to the log for each live transfer, and one with the counters.
+    /// Logs a line for each live transfer, and one with the counters.
     pub fn dump(&self) {
         self.order(Order::Dump);
     }
 
-    /// Waits for the server's end.
+    /// Waits until the server has ended.
     ///
     /// # Errors
-    /// [`RunError::Escalated`] if it was not told to end: a part of it could not be kept alive, or its owner dropped it.
+    /// [`RunError::Escalated`] if the server ended without an order: a part of it failed too often,
+    /// or its owner dropped it.
     pub async fn ended(&self) -> Result<(), RunError> {
         let mut stage = self.stage.clone();
         let ended = match stage.wait_for(|stage| matches!(stage, Stage::Ended(_))).await {
@@ -108,7 +112,7 @@ impl ServerHandle {
     }
 
     fn order(&self, order: Order) {
-        // A server that is gone has ended already.
+        // If the server is gone, it has ended already.
         let _ = self.orders.send(order);
     }
 }

@@ -1,4 +1,4 @@
-//! A server's life after its start: serving, draining, the end.
+//! A server's life after its start: serve, drain, end.
 
 use std::future::{Future, pending};
 use std::io;
@@ -24,25 +24,23 @@ use crate::limits;
 use crate::supervision::{Exit, Supervisor};
 
 impl Server {
-    /// What steers it while it [serves](Self::serve).
+    /// The handle that controls the server while it [serves](Self::serve).
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Serves until its [handle](Self::handle) is told to drain or to stop, or until a part of it
-    /// can't be kept alive; nothing is left running then. `reload` is called for
-    /// [`ServerHandle::reload`], on a thread that serves nobody: it may wait. What it returns is
-    /// logged if it is an error.
+    /// Serves until its [handle](Self::handle) orders a drain or a stop, or until a part of the
+    /// server fails too often. Nothing is left running afterwards. [`ServerHandle::reload`] calls
+    /// `reload` on a thread that serves no client, so it may block; its error is logged.
     ///
-    /// The end takes 4 seconds ([`limits::SERVER_STOP_WITHIN`]) at most, and what the
-    /// specifications of actors that were added
-    /// [allow these](crate::supervision::ChildSpec::stop_within), one after the other. The log
-    /// names an actor that takes longer than a second. [`ServerHandle::stop_now`] ends the waiting
-    /// for them.
+    /// The end takes at most 4 seconds ([`limits::SERVER_STOP_WITHIN`]), plus the time that the
+    /// [specifications](crate::supervision::ChildSpec::stop_within) of extensions' actors allow,
+    /// one after the other. The log names an actor that takes longer than a second.
+    /// [`ServerHandle::stop_now`] ends the wait for these actors.
     ///
     /// # Errors
-    /// [`RunError::Escalated`] says which part, and why.
+    /// [`RunError::Escalated`] says which part failed, and why.
     pub async fn serve(
         &mut self,
         reload: impl Fn() -> io::Result<()> + Send + 'static,
@@ -56,8 +54,8 @@ impl Server {
                     break (Err(failure), Guests::Awaited);
                 }
                 () = drained(&mut draining) => break (Ok(()), Guests::Awaited),
-                // (Nothing is awaited where an order is carried out: the next one may be to stop at
-                // once.)
+                // Orders are carried out without awaiting anything: the next order may be to stop
+                // at once.
                 order = self.orders.recv() => match order {
                     Some(Order::Drain(within)) => self.drain(within, &mut draining),
                     Some(Order::Reload) => {
@@ -65,7 +63,7 @@ impl Server {
                         log_reloads.order();
                     }
                     Some(Order::Dump) => self.dump(&mut dumping),
-                    // (The server holds a sender itself: there is an order.)
+                    // `None` can't happen: the server holds a sender itself.
                     Some(Order::Stop) | None => break (Ok(()), Guests::Awaited),
                     Some(Order::StopNow) => break (Ok(()), Guests::Terminated),
                 },
@@ -78,17 +76,18 @@ impl Server {
         ended.map_err(RunError::Escalated)
     }
 
-    /// Waits until a part of the server can't be kept alive, and says which and why.
+    /// Waits until a part of the server has failed too often. Returns which part, and why.
     pub async fn failed(&mut self) -> String {
         next_failure(&self.supervisor, &mut self.failures).await
     }
 
-    /// Takes no further request, ends every live transfer with an ERROR to its peer, then everything else.
+    /// Takes no further requests, ends every live transfer with an ERROR to its peer, then ends
+    /// everything else.
     pub async fn stop(&mut self) {
         self.end(Ok(()), Guests::Awaited).await;
     }
 
-    /// Begins to drain, or lets it take no longer than this.
+    /// Begins to drain, or shortens a drain that has begun.
     fn drain(&self, within: Duration, draining: &mut Option<Draining>) {
         let within = within.min(limits::DRAIN_TIMEOUT_MAX);
         let deadline = Instant::now() + within;
@@ -98,7 +97,7 @@ impl Server {
         }
     }
 
-    /// Takes no further request, and waits until no transfer is live.
+    /// Takes no further requests, and waits until no transfer is live.
     fn all_over(&self, within: Duration) -> impl Future<Output = ()> + use<> {
         let (listeners, peer_table) = (self.listeners.clone(), Arc::clone(&self.peer_table));
         let (log, stage, supervisor) = (self.log.clone(), self.stage.clone(), self.supervisor.clone());
@@ -117,8 +116,8 @@ impl Server {
         }
     }
 
-    /// Logs what is live, beside the serving. While a list is being written, it is the answer to
-    /// further orders too.
+    /// Logs live transfers in a task of its own. If a list is already being written, that list
+    /// answers this order too.
     fn dump(&self, dumping: &mut Option<JoinHandle<()>>) {
         if dumping.as_ref().is_some_and(|dumping| !dumping.is_finished()) {
             return;
@@ -130,13 +129,13 @@ impl Server {
         *dumping = Some(actix::spawn(async move {
             match timeout(limits::LIST_WITHIN, registry.send(List)).await {
                 Ok(Ok(snapshot)) => dump(&log, &snapshot.live, counters, &reasons).await,
-                _ => warn!(log, "the registry does not answer: there is no list of live transfers"),
+                _ => warn!(log, "the registry does not answer: live transfers can't be listed"),
             }
         }));
     }
 }
 
-/// Waits until the tree has come down by itself, or the arbiters can't be kept alive.
+/// Waits until the supervisor has ended by itself, or the arbiters fail too often.
 async fn next_failure(supervisor: &Supervisor, failures: &mut mpsc::UnboundedReceiver<String>) -> String {
     tokio::select! {
         exit = supervisor.ended() => match exit {
@@ -147,31 +146,33 @@ async fn next_failure(supervisor: &Supervisor, failures: &mut mpsc::UnboundedRec
     }
 }
 
-/// A server that takes no further request.
+/// The state of a server that takes no further requests.
 struct Draining {
-    /// Every transfer is done.
+    /// Resolves when every transfer has ended.
     all_over: Pin<Box<dyn Future<Output = ()>>>,
     deadline: Instant,
 }
 
-/// Waits until every transfer is done, or the deadline has passed; for ever if nobody drains.
+/// Waits until every transfer has ended or the deadline has passed; forever if the server doesn't
+/// drain.
 async fn drained(draining: &mut Option<Draining>) {
     match draining {
         Some(Draining { all_over, deadline }) => {
-            // Both mean that nothing is waited for any longer.
+            // Both results mean that the wait is over.
             let _ = timeout_at(*deadline, all_over.as_mut()).await;
         }
         None => pending().await,
     }
 }
 
-/// Has a listener read no more. A socket that the server bound is closed then, so that another
-/// server can bind the address; one that a service manager passed keeps what arrives for the next
-/// server. `false` if the listener doesn't hear it in time: it ends with the process.
+/// Stops a listener from reading. A socket that the server bound is then closed, so that another
+/// server can bind the address; a socket that a service manager passed keeps arriving requests for
+/// the next server. Returns `false` if the listener does not answer in time: it then ends with the
+/// process.
 async fn pause(listener: &Addr<Listener>) -> bool {
     let paused = async {
         loop {
-            // A listener that panics at it is started again, and asked again.
+            // A listener that panics in its handler is restarted, and asked again.
             match listener.send(Pause).await {
                 Err(_) if listener.connected() => {}
                 answer => return answer.is_ok(),

@@ -37,14 +37,14 @@ pub use self::run::{run, run_extended};
 pub use self::server::{Capacity, Server};
 pub use self::start_error::StartError;
 
-/// Why a server could not start, or ended otherwise than it was told to.
+/// Why a server could not start, or ended without an order.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// It can't start: one sentence says why, and what would be right.
+    /// The server can't start. The message says why, and how to fix that.
     #[error("{0}")]
     Start(#[from] StartError),
-    /// A part of it failed more often than its supervisor puts up with.
+    /// A part of the server failed more often than its restart limit allows.
     #[error("gave up after repeated failures: {0}")]
     Escalated(String),
 }

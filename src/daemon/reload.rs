@@ -1,4 +1,4 @@
-//! Reloading, on a thread that serves nobody.
+//! Reloading, on a thread that serves no client.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,23 +11,22 @@ use tokio::sync::watch;
 use crate::store::Directory;
 use crate::supervision::caught;
 
-/// What is called for a reload, and what is reported of it. It may wait for as long as a file
-/// makes it wait: a FIFO opens when somebody reads it, and a dead network file system never
-/// answers.
+/// A function to call for a reload, and the result of its last call. The function may block for any
+/// time: opening a FIFO waits for a reader, and a dead network file system never answers.
 pub(super) struct Reloads(Arc<Shared>);
 
 struct Shared {
     reload: Mutex<Box<dyn Fn() -> io::Result<()> + Send>>,
     log: Logger,
     failed: &'static str,
-    /// Why the last call failed; `None` if it didn't.
+    /// Why the last call failed; `None` if it succeeded.
     failure: watch::Sender<Option<String>>,
-    /// Orders that no call has answered yet; there is a thread while there are any.
+    /// Orders without a call yet. While there are any, a thread runs.
     ordered: AtomicU64,
 }
 
 impl Reloads {
-    /// Opens the log anew.
+    /// Reopens the log.
     pub(super) fn of_log(
         reload: impl Fn() -> io::Result<()> + Send + 'static,
         log: &Logger,
@@ -36,13 +35,14 @@ impl Reloads {
         Self::new(reload, log, "can't reopen the log file: going on with the old one", failure)
     }
 
-    /// Looks whether the root's path names another directory. What comes of it the directory tells.
+    /// Checks whether the root's path names another directory. The directory itself reports a
+    /// change.
     pub(super) fn of_root(directory: Option<Arc<Directory>>, log: &Logger) -> Self {
         let look = move || {
             directory.iter().for_each(|directory| directory.follow());
             Ok(())
         };
-        let failed = "can't look whether the root was replaced";
+        let failed = "can't check whether the root was replaced";
         Self::new(look, log, failed, watch::Sender::new(None))
     }
 
@@ -57,7 +57,7 @@ impl Reloads {
         Self(Arc::new(Shared { reload, log, failed, failure, ordered }))
     }
 
-    /// Has it called soon. However many orders come while a call waits, one more call follows.
+    /// Calls the function soon. However many orders arrive during a call, one more call follows.
     pub(super) fn order(&self) {
         let shared = Arc::clone(&self.0);
         if shared.ordered.fetch_add(1, Ordering::AcqRel) > 0 {
@@ -83,7 +83,7 @@ impl Shared {
     }
 
     fn call(&self) {
-        // (There is one caller at a time.)
+        // Only one thread calls it at a time.
         let reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
         match caught(&*reload).unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok(()) => drop(self.failure.send_if_modified(|failure| failure.take().is_some())),

@@ -1,4 +1,4 @@
-//! The root of the tree of supervisors.
+//! The root of the supervision tree.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,7 +6,8 @@ use crate::actors::{Service, Workers};
 use crate::observe::Fact;
 use crate::supervision::{Exit, Follows, Supervisor};
 
-/// The root. It tells the observers of what ends, once there are any: extensions' actors may stand below it before there is a server.
+/// The root supervisor. It reports ended children to the observers once there is a server;
+/// extensions' actors may run below it before that.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) supervisor: Supervisor,
@@ -23,16 +24,16 @@ impl Root {
                 service.observe(&Fact::Crashed { actor: report.child, transfer: None, panic });
             }
             if report.follows == Follows::GiveUp {
-                // What comes down now is meant to.
+                // From now on, ends are intended.
                 workers.set_stopping();
             }
         });
         Self { supervisor, server }
     }
 
-    /// There is a server.
+    /// Sets the server whose observers get reports.
     pub(super) fn into_supervisor(self, service: &Arc<Service>, workers: &Arc<Workers>) -> Supervisor {
-        // (It is new, and has none yet.)
+        // The cell is new and empty.
         let _ = self.server.set((Arc::clone(service), Arc::clone(workers)));
         self.supervisor
     }

@@ -1,4 +1,4 @@
-//! The life of the program that serves.
+//! The life of the serving program.
 
 use std::io;
 use std::net::UdpSocket;
@@ -15,25 +15,26 @@ use crate::actors::arbiter_runtime;
 use crate::limits;
 use crate::settings::Settings;
 
-/// Serves until a signal ends it: SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second one [stops at
-/// once](super::ServerHandle::stop_now), SIGHUP calls `reopen_log`, SIGUSR1
-/// [dumps](super::ServerHandle::dump) the live transfers to the log. A service manager is kept informed (sd_notify). `sockets` are those that it has
-/// [passed](super::passed_sockets): if there are any, no other is bound.
+/// Serves until a signal ends it. SIGTERM or SIGINT [drains](super::ServerHandle::drain), a second
+/// one [stops at once](super::ServerHandle::stop_now). SIGHUP calls `reopen_log`. SIGUSR1
+/// [dumps](super::ServerHandle::dump) the live transfers to the log. The service manager is kept
+/// informed (sd_notify). `sockets` are those that it has [passed](super::passed_sockets): if there
+/// are any, the server binds no other.
 ///
-/// `reopen_log` is called on a thread that serves nobody, and may wait. If it fails, the log and
-/// the service manager's status say so.
+/// `reopen_log` runs on a thread that serves no client, so it may block. The log and the service
+/// manager's status report its failure.
 ///
-/// The end takes the time to drain and 9 seconds ([`limits::END_WITHIN`]) at most, and what the actors
-/// of an extension may take. They stop one after the other, and each has the time that its
-/// [specification](crate::supervision::ChildSpec::stop_within) gives it (5 seconds unless it says
-/// otherwise), and a second more if it blocks its thread. The service manager is asked for the sum.
+/// The end takes at most the time to drain and 9 seconds ([`limits::END_WITHIN`]), plus the time of
+/// the extensions' actors. These stop one after the other: each has the time of its
+/// [specification](crate::supervision::ChildSpec::stop_within) (5 seconds by default), and one more
+/// second if it blocks its thread. The service manager is asked for the sum.
 ///
-/// A thread that hangs in a call to the disk, or to the service manager, is not waited for: it is left behind.
+/// The end does not wait for a thread that hangs in a call to the disk or to the service manager.
 ///
-/// The server has threads of its own: if the one that its listeners share is blocked for 10 seconds
-/// ([`limits::SERVER_SILENCE_MAX`]), it is given up, and left behind.
+/// The server has threads of its own. If the thread of its listeners is blocked for 10 seconds
+/// ([`limits::SERVER_SILENCE_MAX`]), the call returns an error without waiting for that thread.
 ///
-/// It needs the feature `program`, which is on by default.
+/// This needs the Cargo feature `program`, which is on by default.
 ///
 /// # Errors
 /// [`RunError`].
@@ -46,12 +47,11 @@ pub fn run(
     run_extended(settings, sockets, log, reopen_log, |builder| builder)
 }
 
-/// The same for an extended server: the [`Builder`] has the settings, the sockets and the log, and
-/// `extend` adds what the server is to ask. It is called inside of the server's actix `System`,
-/// where actors may be started. ([`cli::main_extended`](crate::cli::main_extended) does this with
-/// the program's flags.)
+/// The same with extensions: the [`Builder`] has the settings, the sockets and the log, and
+/// `extend` adds to it. `extend` runs inside the server's actix `System`, so it may start actors.
+/// [`cli::main_extended`](crate::cli::main_extended) does the same with the program's flags.
 ///
-/// It needs the feature `program`, which is on by default.
+/// This needs the Cargo feature `program`, which is on by default.
 ///
 /// # Errors
 /// [`RunError`].
@@ -103,13 +103,13 @@ fn serve(
             ended = server.serve(reopen_log) => ended,
             never = signals.steer(&handle, drain_timeout) => match never {},
         };
-        // A manager that doesn't listen holds nothing up.
+        // A service manager that does not read must not delay the end.
         let _ = timeout(limits::NOTIFY_WITHIN, informed).await;
         ended
     })
 }
 
-/// Each transfer has a socket and a file: lets the process have as many as its hard limit allows.
+/// Raises the limit of open files to the hard limit: each transfer has a socket and a file.
 pub(crate) fn raise_open_files() -> io::Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

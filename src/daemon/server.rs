@@ -17,47 +17,47 @@ use crate::observe::{Counters, Fact};
 use crate::store::Directory;
 use crate::supervision::{ChildSpec, RestartLimit, Supervisor};
 
-/// A running server. It must be made, and stopped, inside an actix `System`.
+/// A running server. It must be created and stopped inside an actix `System`.
 ///
-/// It serves from its start on; [`serve`](Self::serve) listens to its [handle](Self::handle)
-/// meanwhile, and returns when it has ended. One that is dropped before serves nobody any more:
-/// live transfers end with ERROR 0, and the address is free again soon.
+/// It serves from its start. [`serve`](Self::serve) carries out the orders of its
+/// [handle](Self::handle), and returns when the server has ended. A server that is dropped before
+/// that stops serving: live transfers end with ERROR 0, and the address is free again soon.
 #[derive(Debug)]
 pub struct Server {
     pub(super) log: Logger,
     addresses: Vec<SocketAddr>,
-    /// Those where requests arrive that others bound: open until the end. The server's own are
-    /// closed by their listeners.
+    /// Request sockets that were bound elsewhere: they stay open until the end. Listeners close the
+    /// server's own sockets.
     pub(super) passed: Vec<Arc<UdpSocket>>,
     pub(super) service: Arc<Service>,
-    /// What is served, if the settings named it.
+    /// The served directory, if the settings named it.
     pub(super) directory: Option<Arc<Directory>>,
     pub(super) counters: Arc<Counters>,
     pub(super) peer_table: Arc<PeerTable>,
     pub(super) workers: Arc<Workers>,
-    /// The root of the tree; what is added by this handle lives apart.
+    /// The root of the tree. Actors that are added through this handle are kept apart.
     pub(super) supervisor: Supervisor,
     pub(super) registry: Addr<Registry>,
     pub(super) listeners: Vec<Addr<Listener>>,
-    /// Why the arbiters can't be kept alive.
+    /// Why the arbiters fail too often.
     pub(super) failures: mpsc::UnboundedReceiver<String>,
     pub(super) handle: ServerHandle,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) stage: watch::Sender<Stage>,
-    /// Why the last reload failed; `None` if it didn't.
+    /// Why the last reload failed; `None` if it succeeded.
     pub(super) reload_failure: watch::Sender<Option<String>>,
 }
 
-/// How much of a machine a server takes.
+/// The capacity of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Capacity {
-    /// Threads that sessions run on.
+    /// Threads that run sessions.
     pub arbiters: usize,
-    /// Transfers at once.
+    /// Concurrent transfers.
     pub transfers_max: usize,
-    /// Those of one client, by its address; no bound of its own, if `None`.
+    /// Concurrent transfers of one client, by its address; `None` for no limit per client.
     pub transfers_per_client_max: Option<usize>,
-    /// What each permanent actor gets.
+    /// The restart limit of each permanent actor.
     pub restarts: RestartLimit,
 }
 
@@ -73,12 +73,13 @@ impl Default for Capacity {
 }
 
 impl Server {
-    /// Serves with a store, observers and rules of one's own, on sockets that are bound already. Counters are added to the observers.
+    /// Starts a server with its own store, observers and rules, on sockets that are bound already.
+    /// Counters are added to the observers.
     ///
     /// While the server drains, these sockets stay open and unread.
     ///
     /// # Errors
-    /// [`StartError::Runtime`]; nothing is left running then.
+    /// [`StartError::Runtime`]; in that case nothing is left running.
     pub fn start_service(
         service: Service,
         sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
@@ -108,7 +109,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Everything but the listeners.
+    /// Starts everything but the listeners.
     fn assemble(
         root: Root,
         service: Arc<Service>,
@@ -132,7 +133,7 @@ impl Server {
         let arbiter_supervisor = supervisor.start_child(
             ChildSpec::permanent("arbiter supervisor", move |_| {
                 let (service, workers) = parts;
-                // Nobody listens any more once the server is gone.
+                // If the server is gone, nobody receives this.
                 ArbiterSupervisor::new(service, workers, move |why| drop(gave_up.send(why)))
             })
             .limit(capacity.restarts)
@@ -184,35 +185,36 @@ impl Server {
         self.service.observe(&Fact::Listening { address });
     }
 
-    /// The addresses that it listens on, with the ports that were really bound.
+    /// The addresses that the server listens on, with the actual ports.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The actor that knows every transfer: ask it with [`List`](crate::actors::List), [`Describe`](crate::actors::Describe),
-    /// [`Cancel`](crate::actors::Cancel).
+    /// The actor that knows every transfer. Send it [`List`](crate::actors::List),
+    /// [`Describe`](crate::actors::Describe) or [`Cancel`](crate::actors::Cancel).
     #[must_use]
     pub fn registry(&self) -> &Addr<Registry> {
         &self.registry
     }
 
-    /// How often what happened.
+    /// The counters of events.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Facts that observers did not hear: an actor that hears them by [`Tell`](crate::extend::Tell)
-    /// had no room for them, or ended before it got to them.
+    /// The number of facts that observers did not get: an actor that observes by
+    /// [`Tell`](crate::extend::Tell) had no room for them, or ended before it handled them.
     #[must_use]
     pub fn lost_facts(&self) -> u64 {
         self.service.lost_facts()
     }
 
-    /// The root of the server's tree, for actors of your own: they are stopped before the server's, and a permanent one that can't be kept
-    /// alive ends the server. Observers hear of their panics. Each has [a thread of its
-    /// own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
+    /// The root of the server's tree, for actors of your own. They are stopped before the server's
+    /// actors, and a permanent one that fails too often ends the server. Observers hear of their
+    /// panics. Each runs on [a thread of its own](ChildSpec::on_own_arbiter), unless its
+    /// specification says otherwise.
     #[must_use]
     pub fn supervisor(&self) -> &Supervisor {
         &self.supervisor
@@ -224,13 +226,13 @@ impl Server {
         &self.peer_table
     }
 
-    /// Transfers under way, and those that are done but still answer repeats.
+    /// The number of transfers that are running, or that are complete and still answer repeats.
     #[must_use]
     pub fn live_transfers(&self) -> usize {
         self.peer_table.live()
     }
 
-    /// What it does, for people.
+    /// A status text for people.
     #[cfg(feature = "program")]
     pub(super) fn status(&self) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
@@ -247,7 +249,7 @@ impl Drop for Server {
         warn!(self.log, "the server was dropped while it served: it ends at once"; "transfers" => transfers);
         self.workers.set_stopping();
         self.supervisor.stop();
-        // (Nobody waits for the sessions to say it themselves.)
+        // Sessions have no time to report this themselves.
         self.workers.end(&self.service);
         self.service.flush();
     }

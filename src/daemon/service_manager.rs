@@ -1,4 +1,4 @@
-//! What systemd is told, in the words of sd_notify(3): that the server is ready, what it does, that it is alive.
+//! Messages to systemd (sd_notify(3)): ready, status, watchdog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::handle::Stage;
 use crate::actors::{Ping, Workers};
 use crate::limits;
 
-/// Tells the service manager, if there is one, how far the server's life is, until it has ended; and feeds its watchdog while every arbiter
-/// of `workers` answers. `status` is what people read while it serves, with the reason why the last
-/// reload failed.
+/// Reports the server's stages to the service manager, if there is one, until the server has ended.
+/// Feeds its watchdog while every arbiter of `workers` answers. `status` is a text for people while
+/// the server serves; the reason of a failed reload is appended to it.
 pub(super) async fn keep_informed(
     mut stages: watch::Receiver<Stage>,
     mut reload_failure: watch::Receiver<Option<String>>,
@@ -65,8 +65,8 @@ fn words_for(stage: &Stage) -> Option<String> {
     }
 }
 
-/// Asks for time to end: the manager's own limit may be shorter than what the operator allows the
-/// transfers, and extensions their actors, and what the end takes beside these.
+/// Asks for time to end. The manager's own limit may be shorter than the drain timeout, the time of
+/// extensions' actors and the rest of the end together.
 fn allowed_us(others: Duration) -> String {
     format!("EXTEND_TIMEOUT_USEC={}", others.saturating_add(limits::END_WITHIN).as_micros())
 }
@@ -76,7 +76,8 @@ fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// Sends one message. The manager's socket may be full: the wait for it is no arbiter's.
+/// Sends one message. The manager's socket may be full, so this blocks a pool thread and no
+/// arbiter.
 async fn tell(words: String, log: &Logger) {
     let told =
         actix_rt::task::spawn_blocking(move || sd_notify::notify(&[sd_notify::NotifyState::Custom(&words)]));
@@ -86,7 +87,7 @@ async fn tell(words: String, log: &Logger) {
     }
 }
 
-/// Says `every` so often that the server is alive, unless an arbiter doesn't answer; until the server stops.
+/// Feeds the watchdog every `every` unless an arbiter doesn't answer, until the server stops.
 async fn feed_watchdog(
     every: Duration,
     mut stages: watch::Receiver<Stage>,
@@ -98,7 +99,7 @@ async fn feed_watchdog(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // What takes longer than this could come too late for the manager.
+            // A longer wait could exceed the manager's limit.
             let arbiters = workers.alive();
             let silent = silent(&arbiters, every / 2).await;
             if silent == 0 {
@@ -114,7 +115,7 @@ async fn feed_watchdog(
     }
 }
 
-/// How many of `arbiters` do not answer within `patience`.
+/// The number of `arbiters` that do not answer within `patience`.
 async fn silent(arbiters: &[Recipient<Ping>], patience: Duration) -> usize {
     let answers = arbiters.iter().map(|arbiter| timeout(patience, arbiter.send(Ping)));
     join_all(answers).await.iter().filter(|answer| !matches!(answer, Ok(Ok(())))).count()

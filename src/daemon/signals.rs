@@ -1,4 +1,4 @@
-//! What the operating system tells the daemon.
+//! Signals to the daemon.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::ServerHandle;
 
-/// The signals that the daemon listens to.
+/// The signals that the daemon handles.
 #[derive(Debug)]
 pub(super) struct Signals {
     terminate: Stream,
@@ -27,8 +27,8 @@ impl Signals {
         })
     }
 
-    /// Passes them on for ever. The first SIGTERM or SIGINT gives the
-    /// transfers time to end, and then the actors that were added; the second does not.
+    /// Turns signals into orders, forever. The first SIGTERM or SIGINT gives transfers, and then
+    /// extensions' actors, time to end; the second does not.
     pub(super) async fn steer(&mut self, server: &ServerHandle, drain_timeout: Duration) -> Infallible {
         let mut draining = false;
         loop {

@@ -1,4 +1,4 @@
-//! The sockets that requests arrive at: bound here, or passed by the service manager.
+//! The request sockets: bound here, or passed by the service manager.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -9,16 +9,17 @@ use super::StartError;
 use crate::net::{BindError, RequestSocket};
 use crate::settings::{Required, Settings};
 
-/// A socket, and the address that it is bound to.
+/// A socket and its address.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) socket: Arc<UdpSocket>,
     pub(super) address: SocketAddr,
-    /// Bound by this process, which closes it when it takes no further request.
+    /// Whether this process bound the socket. It is then closed when the server takes no further
+    /// requests.
     pub(super) is_own: bool,
 }
 
-/// Those that were passed, or else one for each address that the settings name.
+/// Returns the passed sockets, or else binds one for each address of the settings.
 pub(super) fn open(
     settings: &Settings,
     passed: Vec<UdpSocket>,
@@ -36,12 +37,12 @@ pub(super) fn open(
     passed.into_iter().map(with_address).collect()
 }
 
-/// Binds every address that the settings name.
+/// Binds every address of the settings.
 fn bind(settings: &Settings, log: &Logger) -> Result<Vec<Bound>, StartError> {
     let mut sockets: Vec<Bound> = Vec::new();
     for (mut address, required) in settings.listen.addresses() {
         if address.port() == 0 {
-            // A port of the kernel's choice is the same for all addresses.
+            // All addresses use the port that the kernel chose for the first.
             address.set_port(sockets.first().map_or(0, |bound| bound.address.port()));
         }
         let socket = match (RequestSocket::open(address), required) {

@@ -1,4 +1,4 @@
-//! What a start does beside the serving: the lines that say what is served, and the sweep.
+//! What a start does besides serving: it logs what is served, and removes leftover uploads.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use slog::{Logger, info, warn};
 use crate::settings::Settings;
 use crate::store::{Directory, RootChange};
 
-/// What the operator compares with what was meant.
+/// Logs the settings that an operator may want to check.
 pub(super) fn log_serving(settings: &Settings, directory: Option<&Directory>, log: &Logger) {
     let uploads = match (settings.read_only, settings.directory.overwrite) {
         (true, _) => "read-only",
         (false, false) => "new files",
         (false, true) => "overwrite",
     };
-    // (A store of the extender's has rules of its own.)
+    // An extension's store has its own rules for uploads.
     let (root, uploads) = match directory {
         Some(directory) => (directory.path(), uploads),
         None => ("-".to_owned(), if settings.read_only { uploads } else { "-" }),
@@ -24,20 +24,21 @@ pub(super) fn log_serving(settings: &Settings, directory: Option<&Directory>, lo
     info!(log, "serving"; "root" => root, "uploads" => uploads, "version" => env!("CARGO_PKG_VERSION"));
 }
 
-/// What becomes of the root while it is served.
+/// Logs a change of the root while it is served.
 pub(super) fn log_root(log: &Logger, change: &RootChange<'_>) {
     match change {
         RootChange::Replaced { path } => {
             info!(log, "the root was replaced: serving the new one"; "root" => path);
         }
         RootChange::Unavailable { path, why } => {
-            warn!(log, "the root's path names nothing that can be served: going on with what is open";
+            warn!(log, "the root's path names nothing that can be served: going on with the open directory";
                 "root" => %path.display(), "why" => %why);
         }
     }
 }
 
-/// Other servers change to a user without rights before they serve. This one doesn't yet.
+/// Warns of running as root. Other servers change to an unprivileged user before they serve; this
+/// one can't yet.
 pub(super) fn warn_of_root(settings: &Settings, log: &Logger) {
     let uploads = if settings.read_only { "" } else { ", and uploads may go where only root may write" };
     warn!(
@@ -47,23 +48,23 @@ pub(super) fn warn_of_root(settings: &Settings, log: &Logger) {
     );
 }
 
-/// Removes what a crash has left of uploads, beside the serving.
+/// Removes leftover uploads of a crash, while the server runs.
 ///
-/// The thread is its own: one of the runtime's pool would be waited for when the `System` is
-/// dropped, however long a huge tree takes.
+/// This has a thread of its own: dropping the `System` waits for threads of the runtime's pool, and
+/// a huge tree may take long.
 pub(super) fn sweep(directory: Arc<Directory>, log: Logger) {
     let failed = log.clone();
     let failed = move |why: &dyn Display| {
-        warn!(failed, "can't look for what was left of uploads"; "why" => %why);
+        warn!(failed, "can't look for leftover uploads"; "why" => %why);
     };
     let told = failed.clone();
     let work = move || match directory.sweep_stale() {
         Ok(sweep) => {
             if sweep.removed > 0 {
-                info!(log, "removed what was left of uploads"; "files" => sweep.removed);
+                info!(log, "removed leftover uploads"; "files" => sweep.removed);
             }
             if let Some(missed) = sweep.missed {
-                warn!(log, "could not look everywhere for what was left of uploads"; "why" => missed);
+                warn!(log, "could not look everywhere for leftover uploads"; "why" => missed);
             }
         }
         Err(fault) => told(&fault),

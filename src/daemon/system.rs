@@ -5,10 +5,10 @@ use std::sync::Arc;
 use actix::{System, SystemRunner};
 use tokio::runtime::Runtime;
 
-/// A `System` that can be dropped while a thread of its pool hangs: tokio's runtime would wait for
-/// that thread without a limit. The thread is left behind, and ends with the process.
+/// A `System` that can be dropped while a thread of its pool hangs. Dropping tokio's runtime would
+/// wait for that thread without a limit; here the thread keeps running until the process ends.
 pub(super) struct ProgramSystem {
-    // Dropped in this order: the last hold of the runtime is the one that doesn't wait.
+    // Dropped in this order: the last reference to the runtime is the one that doesn't wait.
     pub(super) runner: SystemRunner,
     _runtime: Unwaited,
 }

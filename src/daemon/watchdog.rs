@@ -1,4 +1,5 @@
-//! A sign of life from the thread that listeners, registry and supervisors share: nobody inside the server could tell that it is blocked.
+//! Detects that the thread of listeners, registry and supervisors is blocked. Nothing on that
+//! thread could detect it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +11,12 @@ use tokio::time::sleep;
 use super::{RunError, StartError};
 use crate::limits;
 
-/// Counts as long as its thread gets round to it.
+/// Counts as long as its thread runs tasks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watchdog(Arc<AtomicU64>);
 
 impl Watchdog {
-    /// Beats for as long as it is polled.
+    /// Counts up as long as it is polled.
     pub(super) async fn beat(self) {
         loop {
             self.0.fetch_add(1, Ordering::Relaxed);
@@ -23,13 +24,14 @@ impl Watchdog {
         }
     }
 
-    /// Runs `life` in a thread of its own until it ends, or until the watchdog has begun to beat and then stopped: the thread is left behind.
+    /// Runs `life` on a thread of its own until it ends, or until the watchdog has begun to count
+    /// and then stopped. In that case the thread is left running.
     ///
-    /// What `life` returns beside its end is dropped on that thread, which is left behind too if
-    /// that takes longer than [`limits::DROP_WITHIN`].
+    /// What `life` returns besides its result is dropped on that thread. If that takes longer than
+    /// [`limits::DROP_WITHIN`], the thread is left running too.
     ///
     /// # Errors
-    /// Those of `life`; [`RunError::Escalated`] if it panicked, or is blocked.
+    /// Those of `life`; [`RunError::Escalated`] if it panicked or is blocked.
     pub(super) fn watch<T>(
         self,
         life: impl FnOnce() -> (Result<(), RunError>, T) + Send + 'static,
@@ -37,7 +39,7 @@ impl Watchdog {
         let (end, ended) = mpsc::channel();
         let lived = move || {
             let (how, remains) = life();
-            // Nobody waits any more if it was given up.
+            // If the server was given up, nobody receives this.
             let _ = end.send(how);
             drop(remains);
             drop(end);
@@ -47,7 +49,7 @@ impl Watchdog {
         loop {
             match ended.recv_timeout(limits::ARBITER_ASKED_EVERY) {
                 Ok(how) => {
-                    // (Nothing more comes: the channel is closed when all is dropped.)
+                    // No message comes: the channel closes when everything is dropped.
                     let _ = ended.recv_timeout(limits::DROP_WITHIN);
                     return how;
                 }
@@ -57,7 +59,8 @@ impl Watchdog {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let beats = self.0.load(Ordering::Relaxed);
-            // (Before the first beat it opens files and sockets, which takes the time that it takes.)
+            // Before the first count the server opens files and sockets, which has no time limit
+            // here.
             silent = if beats == heard && beats > 0 { silent + 1 } else { 0 };
             heard = beats;
             if silent >= limits::SERVER_SILENCE_MAX {

@@ -1,4 +1,4 @@
-//! Which clients may read and write, and what they may ask for, by their address.
+//! Rules by a client's address: who may read and write, and which options are granted.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,9 +7,11 @@ use ipnet::IpNet;
 
 use crate::wire::Direction;
 
-/// Who is admitted. The first rule that names the client's network, and what it wants to do, decides.
+/// Which clients are allowed. The first rule that matches the client's network and the direction of
+/// its request decides.
 ///
-/// Where none does, whoever is not named is let in, unless some rule allows others to do the same: then only those.
+/// A client that no rule matches is allowed, unless some rule allows others in the same direction:
+/// then only those are.
 ///
 /// ```
 /// use stagecoach::policy::{Access, AccessRule};
@@ -28,34 +30,34 @@ use crate::wire::Direction;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Access(Vec<AccessRule>);
 
-/// Lets in a network, or keeps it out.
+/// Allows or refuses the clients of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessRule {
-    /// Whether it lets in.
+    /// Whether the rule allows.
     pub allow: bool,
-    /// Whom.
+    /// The network of the clients.
     pub network: IpNet,
-    /// To do what; anything, if `None`.
+    /// The direction of the request; `None` means both.
     pub direction: Option<Direction>,
 }
 
 impl Access {
-    /// These rules, in this order.
+    /// Creates access rules, in this order.
     #[must_use]
     pub fn new(rules: Vec<AccessRule>) -> Self {
         Self(rules)
     }
 
-    /// Whether a client at `address` may do this.
+    /// Whether a client at `address` may make a request in this `direction`.
     #[must_use]
     pub fn allows(&self, address: IpAddr, direction: Direction) -> bool {
         self.check(address, direction).is_ok()
     }
 
-    /// Whether a client at `address` may do this.
+    /// Checks a request like [`allows`](Self::allows).
     ///
     /// # Errors
-    /// The rule that keeps it out; `None` if no rule matches, and others are allowed.
+    /// The rule that refuses the client; `None` if no rule matches, and others are allowed.
     pub fn check(&self, address: IpAddr, direction: Direction) -> Result<(), Option<&AccessRule>> {
         let address = address.to_canonical();
         let mut concerned = self.0.iter().filter(|rule| rule.direction.is_none_or(|it| it == direction));
@@ -67,7 +69,7 @@ impl Access {
     }
 }
 
-/// As its flag is typed: `--deny 10.77.0.4`, `--allow 10.0.0.0/8:write`.
+/// As the flag is typed: `--deny 10.77.0.4`, `--allow 10.0.0.0/8:write`.
 impl fmt::Display for AccessRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.allow { "--allow " } else { "--deny " })?;
@@ -83,17 +85,18 @@ impl fmt::Display for AccessRule {
     }
 }
 
-/// An option that clients of a network ask for, and had better not be granted: some firmware asks for what it can't do with.
+/// An option that is not granted to clients of a network: some firmware asks for options that it
+/// can't handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedOption {
     /// Its name, in any case.
     pub name: String,
-    /// Whose; everybody's, if `None`.
+    /// The network; `None` for all clients.
     pub network: Option<IpNet>,
 }
 
 impl RefusedOption {
-    /// Whether a client at `address` had better not be granted it.
+    /// Whether the option must not be granted to a client at `address`.
     #[must_use]
     pub fn concerns(&self, address: IpAddr) -> bool {
         self.network.is_none_or(|network| network.contains(&address.to_canonical()))

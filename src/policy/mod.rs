@@ -8,42 +8,41 @@ pub use self::access::{Access, AccessRule, RefusedOption};
 use crate::error::Failure;
 use crate::wire::{Direction, Mode, Request};
 
-/// What requests are let through.
+/// Rules for requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rules {
-    /// No uploads.
+    /// Uploads are refused.
     pub read_only: bool,
-    /// Modes that no RFC knows are refused; else they count as `octet`.
+    /// Modes that no RFC defines are refused; otherwise they count as `octet`.
     pub strict: bool,
-    /// A read that was sent to a broadcast address is answered if its file is there (RFC 906); else
-    /// never (RFC 1123 §4.2.3.5).
+    /// A read that was sent to a broadcast address is answered if its file exists (RFC 906);
+    /// otherwise it never is (RFC 1123 §4.2.3.5).
     pub answer_broadcast: bool,
 }
 
-/// What becomes of a request when there is no place for one more transfer.
+/// What a request gets when the server has reached its limit of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OverLimit {
-    /// It gets no answer: the client repeats it, and there may be a place then.
+    /// No answer: the client repeats the request, and may be served then.
     #[default]
     Silence,
-    /// It gets ERROR 0: the client gives up, or asks another server.
+    /// ERROR 0: the client gives up, or asks another server.
     Error,
 }
 
-/// What a read gets when the store can't say whether the file is there, before anything else was
-/// sent.
+/// What a read gets when the store can't say whether the file exists, before any other answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnOutage {
-    /// It gets no answer: the client repeats it, and the store may answer then. PXELINUX takes any
-    /// ERROR for "no such file".
+    /// No answer: the client repeats the request, and the store may be available then. PXELINUX
+    /// takes any ERROR for "no such file".
     #[default]
     Silence,
-    /// It gets ERROR 0.
+    /// ERROR 0.
     Error,
 }
 
 impl OnOutage {
-    /// Whether a request that has had no answer yet is left without one because of `failure`.
+    /// Whether a request that has had no answer yet gets none because of `failure`.
     #[must_use]
     pub fn is_silent(self, direction: Direction, failure: Failure) -> bool {
         self == Self::Silence && direction == Direction::Read && failure.is_outage()
@@ -51,10 +50,10 @@ impl OnOutage {
 }
 
 impl Rules {
-    /// Whether a request may be served, whatever file it is for.
+    /// Whether a request is allowed, regardless of its file.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// Why the request is refused.
     pub fn admit(&self, request: &Request<'_>) -> Result<(), Failure> {
         match request.mode {
             Mode::Octet | Mode::Netascii => {}
@@ -69,9 +68,10 @@ impl Rules {
     }
 }
 
-/// Why a datagram's sender gets no answer at all, whatever it sent: nobody can be reached there, or it is this server itself.
+/// Why a datagram gets no answer whatever it contains: its source address can't be reached, or is
+/// the server's own port.
 ///
-/// `to` is the address that it was sent to, with the listening port.
+/// `to` is the address that the datagram was sent to, with the listening port.
 #[must_use]
 pub fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static str> {
     let nobody = match from.ip() {

@@ -53,7 +53,7 @@ fn lore_17_senders_that_cannot_be_answered_get_silence() {
     ] {
         assert!(unanswerable(from.parse().unwrap(), to).is_some(), "{from}");
     }
-    // A boot ROM may well use port 69 itself, and the server's host may be a client.
+    // A boot ROM may use port 69 itself, and the server's host may be a client.
     for from in ["192.0.2.9:69", "192.0.2.1:1069", "127.0.0.1:1069"] {
         assert_eq!(unanswerable(from.parse().unwrap(), to), None, "{from}");
     }

@@ -10,57 +10,58 @@ use crate::policy::{Access, OnOutage, OverLimit, RefusedOption};
 use crate::store::DirectoryOptions;
 use crate::transfer::{Offer, OnAbort, Timeouts};
 
-/// Port that the server listens on by default: unprivileged, as py3tftp's.
+/// The port that the server listens on by default: unprivileged, and the same as py3tftp's.
 pub const PORT_DEFAULT: u16 = 9069;
 
-/// Everything a server needs to know to start. The default is what `stagecoach` without arguments does.
+/// Everything that a server needs to start. The default is that of `stagecoach` without arguments.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where to listen.
+    /// The addresses and the port to listen on.
     pub listen: Listen,
-    /// Addresses that no interface has yet are listened on all the same: requests arrive once one
-    /// has them. Without it the server doesn't start.
+    /// Listen also on addresses that no interface has yet: requests arrive once one has them.
+    /// Otherwise such an address is a start error.
     pub wait_for_address: bool,
-    /// The directory that is served.
+    /// The directory to serve.
     pub root: PathBuf,
-    /// What uploads and links may do there.
+    /// The rules for uploads and links in that directory.
     pub directory: DirectoryOptions,
-    /// No uploads at all.
+    /// Refuse all uploads.
     pub read_only: bool,
-    /// The RFCs' letter: ERROR 8 for option values out of range, ERROR 4 for unknown modes and for packets that no transfer has.
+    /// Follow the RFCs to the letter: ERROR 8 for option values out of range, ERROR 4 for unknown
+    /// modes and for packets that belong to no transfer.
     pub strict: bool,
-    /// Reads that are sent to a broadcast address are answered, where their file is there.
+    /// Answer reads that are sent to a broadcast address, if the file exists.
     pub answer_broadcast: bool,
-    /// What becomes of an upload whose sender stopped.
+    /// What to do with an upload whose client stopped.
     pub on_abort: OnAbort,
-    /// What is granted of the options that clients ask for.
+    /// Limits of the options that are granted.
     pub offer: Offer,
-    /// What bounds blocks beside that.
+    /// A further limit on the block size.
     pub mtu: Mtu,
     /// When packets are repeated, and when a peer is given up.
     pub timeouts: Timeouts,
-    /// Transfers are served from the port that requests are sent to.
+    /// Serve transfers from the port that requests are sent to.
     pub single_port: bool,
-    /// Ports that transfers use; any, if `None`.
+    /// Ports for transfers; `None` for any.
     pub ports: Option<PortRange>,
-    /// Who may read and write.
+    /// Which clients may read and write.
     pub access: Access,
-    /// Options that are granted to nobody, or not to all.
+    /// Options that are not granted, to some clients or to all.
     pub refused_options: Vec<RefusedOption>,
-    /// Live transfers at once.
+    /// Concurrent transfers.
     pub transfers_max: usize,
-    /// Those of one client, by its address; no bound of its own, if `None`.
+    /// Concurrent transfers of one client, by its address; `None` for no limit per client.
     pub transfers_per_client_max: Option<usize>,
-    /// What becomes of requests beyond those.
+    /// What requests beyond these limits get.
     pub over_limit: OverLimit,
-    /// What a read gets when the store can't say whether the file is there.
+    /// What a read gets when the store can't say whether the file exists.
     pub on_outage: OnOutage,
-    /// Threads that transfers are spread over.
+    /// Threads that share the transfers.
     pub arbiters: usize,
-    /// Time that live transfers get to end by themselves when a signal ends the server; none if zero.
+    /// How long live transfers may take to end after a signal; zero ends them at once.
     pub drain_timeout: Duration,
-    /// Faults that tests plan. It needs the feature `chaos`, which is off by default.
+    /// Faults that tests plan. This needs the Cargo feature `chaos`, which is off by default.
     #[cfg(feature = "chaos")]
     pub chaos: crate::chaos::Chaos,
 }
@@ -88,7 +89,8 @@ impl Default for Settings {
             transfers_per_client_max: None,
             over_limit: OverLimit::default(),
             on_outage: OnOutage::default(),
-            // One is for the listeners, the log, the pool and the kernel's own work, which else take turns with a transfer's thread.
+            // One processor is left for the listeners, the log, the thread pool and the kernel,
+            // which would otherwise share one with transfers.
             arbiters: processors.saturating_sub(1).max(1),
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
             #[cfg(feature = "chaos")]
@@ -97,12 +99,13 @@ impl Default for Settings {
     }
 }
 
-/// Where to listen.
+/// Where the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// Addresses, each with a socket of its own. None: every address of the machine, by IPv4 and, where the machine has it, IPv6.
+    /// Addresses, each with a socket of its own. If empty: every address of the machine, over IPv4
+    /// and, if available, IPv6.
     pub hosts: Vec<SocketAddr>,
-    /// Port for the addresses that are not named in [`hosts`](Self::hosts): 0 lets the kernel choose.
+    /// The port if [`hosts`](Self::hosts) is empty; 0 lets the kernel choose.
     pub port: u16,
 }
 
@@ -113,8 +116,8 @@ impl Default for Listen {
 }
 
 impl Listen {
-    /// The addresses to bind, and whether each must succeed: `::` stands for both families, but a machine without IPv6 still
-    /// serves IPv4 when nobody asked for IPv6 by name.
+    /// The addresses to bind, and whether each is required. By default, and for a single `::`,
+    /// these are both families. Only the default also allows a machine without IPv6.
     #[must_use]
     pub fn addresses(&self) -> Vec<(SocketAddr, Required)> {
         let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.port);
@@ -132,11 +135,11 @@ impl Listen {
     }
 }
 
-/// Whether the server may start without an address.
+/// Whether the server needs an address to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Required {
-    /// It must be bound.
+    /// The address must be bound.
     Yes,
-    /// It is left out where the machine doesn't have it.
+    /// The address is skipped if the machine doesn't have it.
     IfPossible,
 }

@@ -7,7 +7,7 @@ use tokio::time::interval;
 use super::*;
 use crate::observe::test_support::report;
 
-/// A log that is emptied from time to time.
+/// A log queue that is emptied from time to time.
 #[derive(Clone, Default)]
 struct Queue {
     waiting: Arc<AtomicUsize>,
@@ -27,7 +27,7 @@ impl Drain for Queue {
     }
 }
 
-/// The longest line that is usual: a name of 1024 octets, escaped in part.
+/// A long but realistic line: a name of 1024 octets, partly escaped.
 const LINE_OCTETS: usize = 2048;
 
 #[test]
@@ -40,7 +40,7 @@ fn as_many_transfers_as_there_may_be_find_room_in_the_queue_of_the_log() {
     let emptied = queue.clone();
     runtime.block_on(async {
         tokio::spawn(async move {
-            // (The thread of the log is slower on a busy machine.)
+            // The log's thread is slower on a busy machine.
             let mut ticks = interval(limits::LOG_REST * 2);
             loop {
                 ticks.tick().await;

@@ -19,7 +19,7 @@ fn settings(root: &std::path::Path) -> Settings {
     settings
 }
 
-/// A server of an empty directory, and what `life` makes of it.
+/// Starts a server of an empty directory, and runs `life` with it.
 fn with_server<T>(life: impl AsyncFnOnce(Server) -> T) -> T {
     let root = tempfile::tempdir().unwrap();
     actix::System::new().block_on(async {
@@ -41,7 +41,7 @@ fn a_server_is_drained_from_another_thread() {
         server.serve(|| Ok(())).await.unwrap();
         steering.join().unwrap();
         handle.ended().await.unwrap();
-        // Who comes late does no harm.
+        // An order after the end does no harm.
         handle.stop();
         drop(server);
         handle.ended().await.unwrap();
@@ -65,7 +65,7 @@ fn a_log_that_cannot_be_reopened_ends_nothing() {
         let calls = Arc::<AtomicU32>::default();
         let (counted, orders) = (Arc::clone(&calls), handle.clone());
         let reopen = move || {
-            // (The order that comes during the first call has another one follow.)
+            // The order that is given during the first call causes one more call.
             match counted.fetch_add(1, Ordering::Relaxed) {
                 0 => orders.reload(),
                 _ => orders.stop(),
@@ -78,7 +78,7 @@ fn a_log_that_cannot_be_reopened_ends_nothing() {
     });
 }
 
-/// Ends the arbiters of a server whenever it has any, until it gives up.
+/// Ends the arbiters of a server again and again, until the server gives up.
 async fn harass(workers: Arc<Workers>) {
     loop {
         workers.stop_all();
@@ -179,7 +179,7 @@ fn of_several_deadlines_the_first_to_come_counts() {
     });
 }
 
-/// Whoever waits for ten of them, two seconds each or together, does not hear the second order.
+/// Waiting for ten listeners, two seconds each or together, would delay the second order.
 #[test]
 fn a_second_order_is_obeyed_while_listeners_that_do_not_answer_are_paused() {
     with_server(async |mut server| {
@@ -194,11 +194,11 @@ fn a_second_order_is_obeyed_while_listeners_that_do_not_answer_are_paused() {
     });
 }
 
-/// An actor that was added, and takes its time to end.
+/// An added actor that is slow to end.
 struct Slow(Arc<AtomicU32>);
 
 impl Slow {
-    /// Longer than the server's own actors have, and less than its specification gives it.
+    /// Longer than the limit of the server's own actors, and shorter than the actor's own.
     const TAKES: Duration = limits::SERVER_STOP_WITHIN.saturating_add(Duration::from_millis(300));
 }
 
@@ -222,8 +222,8 @@ impl actix::Actor for Slow {
 
 impl actix::Supervised for Slow {}
 
-/// (It takes four seconds because that is what the server's own actors have: the clock of its
-/// arbiters can't be put forward.)
+/// This takes four seconds, the limit of the server's own actors: the clock of its arbiters can't
+/// be advanced.
 #[test]
 fn an_added_actor_has_the_time_to_end_that_its_specification_gives_it() {
     assert!(Slow::TAKES < limits::CHILD_STOP_WITHIN_DEFAULT);
@@ -237,7 +237,7 @@ fn an_added_actor_has_the_time_to_end_that_its_specification_gives_it() {
     });
 }
 
-/// An actor that was added, and is of no use.
+/// An added actor that always panics.
 struct Useless;
 
 impl actix::Actor for Useless {
@@ -262,7 +262,7 @@ fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die
     });
 }
 
-/// Keeps what is logged.
+/// Collects the lines of the log.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -282,7 +282,7 @@ impl slog::Drain for Lines {
     }
 }
 
-/// An actor that is told what happens.
+/// An actor that observes.
 struct Listens;
 
 impl actix::Actor for Listens {
@@ -310,11 +310,11 @@ fn facts_for_which_an_observer_has_no_room_are_told_to_the_operator() {
         lines.iter().filter(|line| line.contains("did not hear all facts")).count()
     };
     assert_eq!(lost_by(|| actix::Actor::start(Listens)), 0);
-    // (It is gone before it begins.)
+    // The actor is gone before the server starts.
     assert_eq!(lost_by(|| actix::Context::new().address()), 1);
 }
 
-/// An actor that hears one fact for ever.
+/// An actor that handles one fact forever.
 struct Stuck;
 
 impl actix::Actor for Stuck {
@@ -335,8 +335,8 @@ impl actix::Handler<Observed> for Stuck {
     }
 }
 
-/// (The second that passes before an actor is named can't be put forward: it lives on an arbiter of
-/// its own.)
+/// The second that passes before an actor is named can't be skipped: the actor lives on an arbiter
+/// of its own, with a real clock.
 #[test]
 fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting() {
     const LONG: Duration = Duration::from_secs(600);

@@ -7,7 +7,7 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Reloads of which each tells that it has begun, and waits to be released.
+/// A reload that reports when a call begins, and waits for its release.
 fn reloads() -> (Reloads, Receiver<()>, std::sync::mpsc::Sender<()>) {
     let (tell, begun) = channel();
     let (release, released) = channel();
@@ -33,7 +33,7 @@ fn whoever_orders_waits_for_nothing_and_many_orders_are_two_calls_at_most() {
         thread::yield_now();
     }
     assert!(begun.try_recv().is_err());
-    // An order that comes later is carried out like the first.
+    // A later order is carried out like the first.
     reloads.order();
     begun.recv_timeout(PATIENCE).unwrap();
     release.send(()).unwrap();

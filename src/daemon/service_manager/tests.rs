@@ -27,7 +27,7 @@ fn an_arbiter_that_is_blocked_or_gone_is_told_from_those_that_answer() {
         assert_eq!(silent(&actors, Duration::from_secs(30)).await, 0);
         let (release, released) = mpsc::channel::<()>();
         let (tell, is_blocked) = mpsc::channel();
-        // Until the sender is dropped.
+        // Blocks until the sender is dropped.
         arbiters[0].spawn_fn(move || {
             tell.send(()).unwrap();
             assert!(released.recv().is_err());
@@ -63,7 +63,7 @@ fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
     assert!(allowed > 600_000_000, "{words}");
 }
 
-/// What the manager is asked for is what the parts of the end may take, one after the other.
+/// The manager is asked for the sum of the times that the parts of the end may take.
 #[test]
 fn the_manager_is_asked_for_all_the_time_that_the_end_may_take() {
     let allowed = |stage| {

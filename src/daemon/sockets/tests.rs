@@ -3,14 +3,14 @@ use slog::o;
 use super::*;
 use crate::daemon::Stagecoach;
 
-/// An address of no machine's own (RFC 5737).
+/// An address that no machine has (RFC 5737).
 const NOWHERE: &str = "192.0.2.1:0";
 
 fn settings(wait_for_address: bool) -> Settings {
     Settings { wait_for_address, read_only: true, ..Settings::default() }
 }
 
-/// As a program says it that embeds the server.
+/// As an embedding program would set it.
 #[test]
 fn a_builder_waits_for_an_address_if_its_settings_say_so() {
     actix::System::new().block_on(async {

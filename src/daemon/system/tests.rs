@@ -14,7 +14,7 @@ fn a_thread_that_hangs_in_the_pool_is_left_behind() {
     let how = Watchdog::default().watch(move || {
         let system = ProgramSystem::new(arbiter_runtime().unwrap());
         system.runner.block_on(async {
-            // Until the sender is dropped.
+            // Blocks until the sender is dropped.
             actix_rt::task::spawn_blocking(move || {
                 tell.send(()).unwrap();
                 assert!(released.recv().is_err());
@@ -24,7 +24,7 @@ fn a_thread_that_hangs_in_the_pool_is_left_behind() {
         (Ok(()), system)
     });
     how.unwrap();
-    // (It used to be ten seconds and an error, had the watchdog been beating.)
+    // This once took ten seconds and ended in an error of the watchdog.
     assert!(begun.elapsed() < limits::DROP_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
     drop(release);
 }

@@ -10,7 +10,7 @@ fn a_server_whose_own_thread_is_blocked_is_given_up() {
         actix::System::new().block_on(async {
             actix::spawn(beating.beat());
             sleep(limits::ARBITER_ASKED_EVERY).await;
-            // Until the sender is dropped.
+            // Blocks until the sender is dropped.
             assert!(released.recv().is_err());
         });
         (Ok(()), ())
