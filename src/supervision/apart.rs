@@ -19,7 +19,7 @@ pub(super) fn start_apart<A: Actor<Context = Context<A>>>(lives: Lives<A>, witne
     }
 }
 
-/// Ends the arbiter after the witness has heard of the last exit.
+/// Reports the last exit, then ends the arbiter.
 struct Apart<W> {
     witness: W,
     arbiter: ArbiterHandle,
@@ -32,7 +32,7 @@ impl<W: Witness> Witness for Apart<W> {
 
     fn ended(self, exit: Exit) {
         self.witness.ended(exit);
-        // (Unless it has ended already.)
+        // This has no effect if the arbiter has already ended.
         self.arbiter.stop();
     }
 }

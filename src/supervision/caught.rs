@@ -1,18 +1,19 @@
-//! Panics that are caught, and told of by whoever catches them.
+//! Catches panics that the caller reports.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 thread_local! {
-    /// Somebody on this thread will tell of a panic.
+    /// Whether code on this thread catches panics and reports them.
     static IS_TOLD: Cell<bool> = const { Cell::new(false) };
-    /// Where the last of them happened.
+    /// Where the last caught panic happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// For a program's panic hook: whether a supervisor catches this panic and tells of it, as an [`Exit`](super::Exit) or a
-/// [`Fact::Crashed`](crate::observe::Fact::Crashed). Its text will say then where it happened, so that the hook has nothing to add.
+/// For a program's panic hook: whether a supervisor catches this panic and reports it, as an
+/// [`Exit`](super::Exit) or a [`Fact::Crashed`](crate::observe::Fact::Crashed). That report says
+/// where the panic happened, so the hook has nothing to add.
 ///
 /// ```
 /// let others = std::panic::take_hook();
@@ -24,7 +25,7 @@ thread_local! {
 /// ```
 #[must_use]
 pub fn is_told(panic: &PanicHookInfo<'_>) -> bool {
-    // (A thread that is ending has neither.)
+    // A thread that is ending has no thread-local storage any more.
     let is_told = IS_TOLD.try_with(Cell::get).unwrap_or(false);
     if is_told {
         let place = panic.location().map(ToString::to_string);
@@ -33,7 +34,7 @@ pub fn is_told(panic: &PanicHookInfo<'_>) -> bool {
     is_told
 }
 
-/// Runs `step`. A panic in it is returned as its text; the caller tells of it.
+/// Runs `step`, and returns a panic as its message, which the caller must report.
 pub(crate) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     run(true, step).map_err(|payload| {
         let text = panic_text(&*payload);
@@ -44,7 +45,7 @@ pub(crate) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Runs `step`, and ends a panic in it. Only the program's panic hook hears of that.
+/// Runs `step`, and stops a panic in it. Only the program's panic hook reports the panic.
 pub(crate) fn contained(step: impl FnOnce()) {
     let _ = run(false, step);
 }

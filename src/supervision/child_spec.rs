@@ -12,11 +12,11 @@ use super::mail::Mail;
 use super::net::Restart;
 use crate::limits;
 
-/// How a supervisor starts an actor, how often it starts it again, and how it stops it (OTP's child specification).
+/// How a supervisor starts, restarts and stops an actor (OTP's child specification).
 pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) name: &'static str,
     pub(super) factory: Factory<A>,
-    /// Set for a permanent one.
+    /// `None` for a temporary child.
     pub(super) restart: Option<Restart<A>>,
     pub(super) limit: RestartLimit,
     pub(super) mailbox: usize,
@@ -26,22 +26,23 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) mail: Mail,
 }
 
-/// Where a child lives.
+/// The arbiter of a child.
 pub(super) enum Place {
-    /// On its supervisor's arbiter.
+    /// Its supervisor's arbiter.
     WithSupervisor,
-    /// On an arbiter that is started for it, and ends with it.
+    /// An arbiter that is started for the child, and ends with it.
     Own,
-    /// On this one.
+    /// An existing arbiter.
     On(ArbiterHandle),
 }
 
 impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
-    /// A child that is started again whatever ends it, except an order of its supervisor. `name` is for people: a few words that a
-    /// sentence can begin with after "the".
+    /// A child that is restarted whenever it ends, unless its supervisor stops it. `name` is for
+    /// people: reports use it after "the", as in "the listener panicked".
     ///
-    /// Each further life begins with [`restarting`](Supervised::restarting), at the same address, with the mail that waits; see
-    /// [`start_permanent`](super::start_permanent) for what that asks of the actor. The factory makes the actor once.
+    /// A restart calls [`restarting`](Supervised::restarting) and keeps the address and the waiting
+    /// messages; [`start_permanent`](super::start_permanent) says what that requires of the actor.
+    /// The factory runs only once.
     #[must_use]
     pub fn permanent(name: &'static str, factory: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Self
     where
@@ -50,8 +51,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { restart: Some(ContextFut::restart), ..Self::temporary(name, factory) }
     }
 
-    /// A child that is never started again: its end is reported, and that is all. As always in actix, it ends too when nobody has its
-    /// address and it waits for nothing.
+    /// A child that is never restarted: its end is only reported. As always in actix, it also ends
+    /// when nobody has its address and it has nothing to do.
     #[must_use]
     pub fn temporary(
         name: &'static str,
@@ -69,62 +70,63 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         }
     }
 
-    /// Restarts that a permanent child gets before its supervisor gives up (OTP's restart
-    /// intensity, here for each child): five in ten seconds unless this says otherwise.
+    /// Sets the restart limit of a permanent child. If the child exceeds it, the supervisor gives
+    /// up (OTP's restart intensity, here for each child). The default is five restarts in ten
+    /// seconds.
     #[must_use]
     pub fn limit(self, limit: RestartLimit) -> Self {
         Self { limit, ..self }
     }
 
-    /// Messages that `try_send` may leave waiting for it; 16 ([`limits::MAILBOX_CHILD_DEFAULT`])
-    /// unless this says otherwise.
+    /// Sets the capacity of the mailbox for `try_send`, by default 16
+    /// ([`limits::MAILBOX_CHILD_DEFAULT`]).
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
         Self { mailbox: messages, ..self }
     }
 
-    /// Time that it gets to stop when it is told to, before it is terminated (OTP's shutdown): 5
-    /// seconds ([`limits::CHILD_STOP_WITHIN_DEFAULT`]) unless this says otherwise, a day
-    /// ([`limits::STOP_WITHIN_MAX`]) at most.
+    /// Sets how long the child may take to stop before it is terminated (OTP's shutdown). The
+    /// default is 5 seconds ([`limits::CHILD_STOP_WITHIN_DEFAULT`]), the maximum is a day
+    /// ([`limits::STOP_WITHIN_MAX`]).
     ///
-    /// Children stop one after the other: the end of all takes the sum of their times at most.
+    /// Children stop one after the other, so a supervisor takes at most the sum of their times.
     ///
-    /// In this time it handles the messages that wait for it, those that still arrive included;
-    /// then its [`stopping`](Actor::stopping) runs. (What a message has begun beside the mailbox,
-    /// by `ctx.spawn`, a `ResponseFuture` or a `ResponseActFuture`, is not waited for: an
-    /// [`AtomicResponse`](actix::AtomicResponse) is. An actor that wants the others to be answers
-    /// [`Running::Continue`](actix::Running::Continue), and calls `ctx.stop()` when it has
-    /// finished.) An order that arrives in a restart pause ends the pause; a panic after the order
-    /// is not followed by another life.
+    /// During this time the child handles its waiting messages and those that still arrive. Then
+    /// its [`stopping`](Actor::stopping) runs. The child finishes an
+    /// [`AtomicResponse`](actix::AtomicResponse), but drops other futures of messages (`ctx.spawn`,
+    /// `ResponseFuture`, `ResponseActFuture`). To finish these too, return
+    /// [`Running::Continue`](actix::Running::Continue) from `stopping`, and call `ctx.stop()` once
+    /// they are done. An order to stop ends a restart pause. A panic after the order is not
+    /// followed by a restart.
     #[must_use]
     pub fn stop_within(self, time: Duration) -> Self {
         Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }
     }
 
-    /// When it is told to stop, it stops at once, and the messages that wait are dropped.
+    /// Stops the child at once when it is told to stop; its waiting messages are dropped.
     #[must_use]
     pub fn leaving_mail(self) -> Self {
         Self { mail: Mail::Left, ..self }
     }
 
-    /// It lives on this arbiter. Unless told otherwise a child lives [with its
-    /// supervisor](Self::with_supervisor), and one that is added to a server on [an arbiter of its
+    /// Starts the child on this arbiter. By default a child runs [with its
+    /// supervisor](Self::with_supervisor), and a child of a server [on an arbiter of its
     /// own](Self::on_own_arbiter).
     #[must_use]
     pub fn on(self, arbiter: &ArbiterHandle) -> Self {
         Self { place: Some(Place::On(arbiter.clone())), ..self }
     }
 
-    /// It lives on an arbiter (a thread) that is started for it, and ends when it has ended for
-    /// good. It may block that thread: nobody else waits. If the operating system has no thread to
-    /// give, the child has panicked at its start.
+    /// Starts the child on its own arbiter (a thread), which ends when the child has ended for
+    /// good. The child may block this thread without delaying anything else. If the operating
+    /// system has no thread to give, this counts as a panic of the child at its start.
     #[must_use]
     pub fn on_own_arbiter(self) -> Self {
         Self { place: Some(Place::Own), ..self }
     }
 
-    /// It lives on the arbiter of its supervisor: a child that blocks this thread blocks everybody
-    /// there, and of a server that is every listener.
+    /// Starts the child on the arbiter of its supervisor. If it blocks this thread, all actors
+    /// there wait; in a server these include every listener.
     #[must_use]
     pub fn with_supervisor(self) -> Self {
         Self { place: Some(Place::WithSupervisor), ..self }

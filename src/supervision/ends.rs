@@ -8,15 +8,14 @@ use tokio::time::Instant;
 
 use crate::limits;
 
-/// The children of a supervisor, as far as its end depends on them. The tree keeps it; its handles
-/// look.
+/// The children of a supervisor, with their times to end. The tree updates it; handles read it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ends(Arc<Mutex<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
     children: BTreeMap<u64, Ending>,
-    /// The child whose end is waited for, and since when.
+    /// The child that the supervisor waits for, and since when.
     awaited: Option<(u64, Instant)>,
 }
 
@@ -29,11 +28,11 @@ pub(super) struct Ending {
 
 #[derive(Debug, Clone)]
 pub(super) enum Takes {
-    /// A guest, for as long as its specification says.
+    /// A guest: as long as its specification says.
     Guest(Duration),
-    /// One of those that the owner of the supervisor has a time of its own for.
+    /// A child of the supervisor's owner, who limits the time for all of these together.
     Own,
-    /// As long as the children of this one.
+    /// A supervisor: as long as its own children take.
     Supervisor(Ends),
 }
 
@@ -57,10 +56,10 @@ impl Ends {
         self.table().awaited = Some((id, Instant::now()));
     }
 
-    /// How long the guests may take to end, if each has this time at most: they end one after the
-    /// other, and one whose arbiter is blocked is waited for a little longer.
+    /// How long the guests may take to end, with at most `each_max` for each. They end one after
+    /// the other, and a guest with a blocked arbiter takes a little longer.
     pub(super) fn allowed(&self, each_max: Duration) -> Duration {
-        // (A supervisor never has itself for a child: no table is locked twice.)
+        // A supervisor is never its own child, so no table is locked twice.
         let takes = |child: &Ending| match &child.takes {
             Takes::Guest(within) => each_max.min(*within).saturating_add(limits::TERMINATED_WITHIN),
             Takes::Own => Duration::ZERO,
@@ -69,7 +68,7 @@ impl Ends {
         self.table().children.values().map(takes).fold(Duration::ZERO, Duration::saturating_add)
     }
 
-    /// Who is waited for: of a supervisor, its child.
+    /// The child that is waited for. If that is a supervisor, the child that it waits for.
     pub(super) fn awaited(&self) -> Option<Awaited> {
         let table = self.table();
         let (id, since) = table.awaited?;

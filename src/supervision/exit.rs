@@ -1,19 +1,20 @@
-//! How an actor's life ended, and who hears of it.
+//! How an actor's life ended, and the report to its parent.
 
 use std::fmt;
 
 use actix::Message;
 
-/// How an actor's life ended. Its text goes on from the actor's name: "the listener panicked: ...".
+/// How an actor's life ended. The text continues a sentence that begins with the actor's name: "the
+/// listener panicked: ...".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// It stopped, by itself or as it was told.
+    /// The actor stopped, by itself or by order.
     Normal,
-    /// It panicked, with this text.
+    /// The actor panicked, with this message.
     Panicked(String),
-    /// Its arbiter ended under it, or it did not stop in the time that it was given.
+    /// Its arbiter ended, or the actor did not stop in time.
     Killed,
-    /// It was a supervisor, and ended because one of its children can't be kept alive: which, and its exit, in one sentence.
+    /// A supervisor gave up because of a child: which child and its exit, in one sentence.
     GaveUp(String),
 }
 
@@ -28,12 +29,13 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A child's life has ended; its parent hears of it exactly once. (From [`start_temporary`](super::start_temporary).)
+/// A child has ended. Its parent gets this exactly once, from
+/// [`start_temporary`](super::start_temporary).
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub struct ChildExited {
-    /// What the parent called it.
+    /// The number that the parent gave the child.
     pub id: u64,
-    /// How.
+    /// How the child ended.
     pub exit: Exit,
 }

@@ -1,4 +1,4 @@
-//! The lives of one actor, from its making to its end for good.
+//! The lives of one actor, from its creation to its final end.
 
 use std::time::Duration;
 
@@ -14,32 +14,33 @@ use super::restart_pauses::RestartPause;
 use super::stopper::Orders;
 use super::{Exit, RestartLimit};
 
-/// What makes an actor, on the arbiter where it will live.
+/// Creates an actor on the arbiter where it will run.
 pub(super) type Factory<A> = Box<dyn FnOnce(&mut Context<A>) -> A + Send>;
 
-/// What an actor's lives depend on.
+/// Everything that the lives of an actor need.
 pub(super) struct Lives<A: Actor<Context = Context<A>>> {
-    /// Where it says that it pauses between two lives. (First: its address is another's as soon as
-    /// the mailbox is dropped.)
+    /// Publishes the actor's restart pauses. This is the first field, so that it is dropped before
+    /// the mailbox: after that, another actor may get the same address.
     pub(super) restart_pause: Option<RestartPause>,
     pub(super) mailbox: (AddressSender<A>, AddressReceiver<A>),
     pub(super) factory: Factory<A>,
-    /// `None` for one that is not started again.
+    /// `None` for an actor that is not restarted.
     pub(super) restart: Option<(RestartLimit, Restart<A>)>,
     pub(super) orders: Orders,
     pub(super) mail: Mail,
 }
 
-/// Hears of an actor's exits.
+/// Receives an actor's exits.
 pub(super) trait Witness: Send + 'static {
-    /// Another life follows, after this pause.
+    /// The actor will be restarted after this pause.
     fn restarts(&mut self, exit: Exit, after: Duration);
-    /// That was the last one. Called once.
+    /// The actor has ended for good. Called once.
     fn ended(self, exit: Exit);
 }
 
 impl<A: Actor<Context = Context<A>>> Lives<A> {
-    /// Starts the actor on `arbiter`; its address is good at once. The witness is told also if the arbiter is gone, or ends.
+    /// Starts the actor on `arbiter`. Its address can be used at once. The witness also hears if
+    /// the arbiter has ended or ends.
     pub(super) fn start(self, arbiter: &ArbiterHandle, witness: impl Witness) -> Addr<A> {
         let address = Addr::new(self.mailbox.0.clone());
         let witness = Sworn(Some(witness));
@@ -62,14 +63,15 @@ impl<A: Actor<Context = Context<A>>> Lives<A> {
     }
 }
 
-/// An actor that has been made. If its arbiter ends, this is dropped, field by field: the witness hears last.
+/// A running actor. If its arbiter ends, this is dropped field by field, the witness last.
 struct Living<A: Actor<Context = Context<A>>, W: Witness> {
     net: Net<A>,
     orders: Orders,
     mail: Mail,
     restart_pause: Option<RestartPause>,
     restart: Option<(Restarts, Restart<A>)>,
-    /// actix ends an actor whose address nobody has, and doesn't start it again: a permanent one has its own.
+    /// actix ends an actor whose address nobody has, and does not restart it, so a permanent actor
+    /// keeps its own.
     _known: Option<Addr<A>>,
     witness: Sworn<W>,
 }
@@ -123,7 +125,7 @@ impl<A: Actor<Context = Context<A>>, W: Witness> Living<A, W> {
     }
 }
 
-/// A witness that tells in any case: if nothing else is known, that the actor was killed.
+/// A witness that always reports the end: dropped without a report, it reports the actor as killed.
 struct Sworn<W: Witness>(Option<W>);
 
 impl<W: Witness> Sworn<W> {

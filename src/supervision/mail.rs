@@ -1,4 +1,4 @@
-//! What becomes of the mail of an actor that is told to stop.
+//! What an actor does with waiting messages when it is told to stop.
 
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
@@ -6,17 +6,17 @@ use std::task::{Context as TaskContext, Poll};
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
-/// What an actor that is told to stop does with the messages that wait for it.
+/// What an actor does with waiting messages when it is told to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mail {
     /// It handles them before it stops.
     Finished,
-    /// It stops at once.
+    /// It drops them and stops at once.
     Left,
 }
 
-/// Stops its actor once no message waits and none is being handled. (actix polls an actor's futures
-/// when its mailbox is empty, or when a message that was handled has the others wait.)
+/// Stops its actor once no message waits and none is being handled. actix polls an actor's futures
+/// when its mailbox is empty, or when a message that is being handled makes the others wait.
 pub(super) struct StopWhenRead;
 
 impl<A: Actor<Context = Context<A>>> ActorFuture<A> for StopWhenRead {

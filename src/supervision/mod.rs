@@ -1,40 +1,40 @@
-//! Supervision: an actor that panics ends nothing but itself, its parent is informed, and the
-//! parent decides what follows.
+//! Supervision: a panic ends only the actor that panicked. It is reported, and a supervisor decides
+//! what follows.
 //!
-//! actix's own `Supervisor` restarts an actor that *stops*, never one that panics. The unwinding of
-//! a panic runs the actor's `stopped`, and a second panic there aborts the process. So every actor
-//! of this crate runs inside a net, and so should the actors that you add. This module knows
-//! nothing of TFTP. It uses OTP's terms:
+//! actix's own `Supervisor` restarts an actor that *stops*, but not one that panics. While a panic
+//! unwinds, actix runs actors' `stopped`, and a second panic there aborts the process. Therefore
+//! every actor of this crate runs inside a net that catches panics, and so should those that you
+//! add. This module doesn't depend on TFTP. Its terms are OTP's:
 //!
 //! * A **supervisor** ([`Supervisor`]) starts children, watches them, and stops them. A child may
-//!   be a supervisor: that makes a tree.
-//! * A **child specification** ([`ChildSpec`]) says how: what makes the actor, on which arbiter,
-//!   and the following.
-//! * A **permanent** child lives until its supervisor orders it to stop. After a panic, or a stop
-//!   that nobody ordered, it starts again at the same address, with the messages that wait for it,
-//!   after a pause that doubles and has some jitter.
-//! * A **temporary** child is never started again: its exit is reported, and that is all.
-//! * **One for one**: the end of one child doesn't affect the others. (OTP's other strategies are
-//!   not here. Children that can't live without each other belong below a supervisor of their own,
-//!   with limits of no restart: it gives up with the first.)
-//! * The **restart intensity** ([`RestartLimit`]) is how often a child may start again within how
-//!   long a time. It is counted for each child.
-//! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor that stops orders its children to
-//!   stop, the last one first, and one after the other. Each has that time to finish its work; then
-//!   it is terminated.
-//! * **Escalation**: a permanent child that passes its limit, or is killed with its arbiter, can't
-//!   be kept alive. Its supervisor stops the other children and ends with [`Exit::GaveUp`]; so does
-//!   the supervisor above, up to the root. The owner of the root [is informed](Supervisor::ended)
-//!   and decides; a program mostly exits and is started anew.
-//! * Each **exit** ([`Exit`]) of each child is reported exactly once ([`ChildReport`]), with its
-//!   consequence.
+//!   itself be a supervisor, which makes a tree.
+//! * A **child specification** ([`ChildSpec`]) says how a child is created and on which arbiter it
+//!   runs. It also has the settings below.
+//! * A **permanent** child runs until its supervisor stops it. After a panic, or a stop without an
+//!   order, it is restarted at the same address, with its waiting messages. Before that it pauses;
+//!   the pause doubles each time and has some jitter.
+//! * A **temporary** child is never restarted: its exit is only reported.
+//! * **One for one**: the end of one child does not affect the others. OTP's other strategies are
+//!   missing: put children that need each other below a supervisor of their own with a limit of no
+//!   restarts, which gives up at the first failure.
+//! * The **restart intensity** ([`RestartLimit`]) is how often a child may be restarted within a
+//!   time. It is counted for each child.
+//! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor stops its children one after the
+//!   other, in reverse order of their start. Each child has its time to finish its work; then it is
+//!   terminated.
+//! * **Escalation**: if a permanent child exceeds its limit, or is killed with its arbiter, its
+//!   supervisor stops the other children and ends with [`Exit::GaveUp`]. So does the supervisor
+//!   above, up to the root. The owner of the root [gets the reason](Supervisor::ended) and decides;
+//!   most programs exit and are started again.
+//! * Each **exit** ([`Exit`]) of each child is reported exactly once ([`ChildReport`]), with what
+//!   follows.
 //!
 //! ```
 //! use std::time::Duration;
 //! use actix::prelude::*;
 //! use stagecoach::supervision::{ChildSpec, Exit, Follows, RestartLimit, Supervisor};
 //!
-//! /// Divides 100 by what it is sent, and remembers how often.
+//! /// Divides 100 by each number, and counts the divisions.
 //! struct Divider { divisions: u32 }
 //!
 //! impl Actor for Divider {
@@ -42,7 +42,7 @@
 //! }
 //!
 //! impl Supervised for Divider {
-//!     // Another life begins in the same struct: it must forget what the last one left.
+//!     // The struct is the same after a restart, so its state must be reset.
 //!     fn restarting(&mut self, _: &mut Context<Self>) {
 //!         self.divisions = 0;
 //!     }
@@ -84,20 +84,20 @@
 //! });
 //! ```
 //!
-//! [`start_permanent`] and [`start_temporary`] are the same nets without a supervisor, for a parent
-//! that handles exits itself.
+//! [`start_permanent`] and [`start_temporary`] provide the same nets without a supervisor, for a
+//! parent that manages its children itself.
 //!
 //! # What an actor must do
 //!
-//! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter, no
-//!   other code of it runs: neither `stopping` nor `stopped`, nor a message handler.
-//! * `restarting` restores the state that the factory made. The struct is the same, and a panic may
-//!   have left it in any state.
+//! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter,
+//!   nothing else of the actor runs: neither `stopping` nor `stopped`, nor any message.
+//! * `restarting` must restore the state that the factory made: the struct is the same, and a panic
+//!   may have left it in any state.
 //! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see
 //!   [`start_permanent`]).
-//! * An actor that blocks its arbiter is not noticed here, and every actor there waits with it. An
-//!   actor that has to block gets [an arbiter of its own](ChildSpec::on_own_arbiter).
-//! * The net depends on unwinding: `panic = "abort"` must not be set.
+//! * An actor that blocks its arbiter is not detected here, and all actors there wait for it. Give
+//!   an actor that has to block [an arbiter of its own](ChildSpec::on_own_arbiter).
+//! * Panics must unwind: do not set `panic = "abort"`.
 
 mod apart;
 mod caught;

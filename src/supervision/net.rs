@@ -1,4 +1,4 @@
-//! The net under one actor: catches what panics, and lets nothing of the actor run that shouldn't.
+//! The net around one actor: it catches panics, and runs nothing of the actor after one.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,13 +14,14 @@ use super::mail::StopWhenRead;
 
 type Life<A> = ContextFut<A, Context<A>>;
 
-/// [`ContextFut::restart`], which only those actors have that can be started again.
+/// [`ContextFut::restart`], which exists only for actors that can be restarted.
 pub(super) type Restart<A> = fn(&mut Life<A>) -> bool;
 
-/// An actor, its context and its mailbox. As a future it is one life of the actor, and ends with its exit.
+/// An actor, its context and its mailbox. As a future it is one life of the actor, and resolves to
+/// its exit.
 pub(super) struct Net<A: Actor<Context = Context<A>>> {
-    /// `None` once it is buried. It stays outside of what is caught: dropped while unwinding, a second panic in what the actor owns would
-    /// abort the process.
+    /// `None` after [`bury`](Self::bury). This must be dropped outside of unwinding: a second panic
+    /// in what the actor owns would abort the process.
     life: Option<Box<Life<A>>>,
 }
 
@@ -37,30 +38,31 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
         made.map(|life| Self { life: Some(Box::new(life)) })
     }
 
-    /// The actor's `stopping` runs when it is polled next.
+    /// Runs the actor's `stopping` at the next poll.
     pub(super) fn stop(&mut self) {
         if let Some(life) = &mut self.life {
             life.ctx().stop();
         }
     }
 
-    /// The same, once the actor has handled the messages that wait.
+    /// The same, after the actor has handled its waiting messages.
     pub(super) fn stop_when_read(&mut self) {
         if let Some(life) = &mut self.life {
             life.ctx().spawn(StopWhenRead);
         }
     }
 
-    /// Begins another life, at the same address and with the same mail.
+    /// Begins another life, at the same address and with the same messages.
     pub(super) fn restart(&mut self, restart: Restart<A>) -> Result<(), Exit> {
         match self.in_life(restart) {
             Some(Err(panic)) => Err(panic),
-            // (actix refuses only if nobody has the address; whoever restarts it has.)
+            // actix refuses only if nobody has the address, and the restarting code has it.
             Some(Ok(_)) | None => Ok(()),
         }
     }
 
-    /// Drops the actor after its last `exit`. The exit that is to be told of: dropping it may panic too.
+    /// Drops the actor after its last `exit`. Returns the exit to report: dropping the actor may
+    /// panic too.
     pub(super) fn bury(&mut self, exit: Exit) -> Exit {
         let Some(life) = self.ended_life() else { return exit };
         if exit == Exit::Normal {
@@ -72,13 +74,14 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
 
     fn ended_life(&mut self) -> Option<Box<Life<A>>> {
         let mut life = self.life.take()?;
-        // Dropped as it is, one that looks alive would be polled by actix once more, outside of the net and perhaps of the runtime.
+        // If a context that is not terminated were dropped, actix would poll it once more, outside
+        // of the net and perhaps of the runtime.
         life.ctx().terminate();
         Some(life)
     }
 
-    /// Runs a step of the life, if there is one. After a panic nothing of it must run any more but another life, or what drops it: it is
-    /// in a state that nobody knows, and actix would ask it whether to stop.
+    /// Runs a step of the life, if there is one. After a panic the actor's state is unknown, and
+    /// actix would still ask it whether to stop. Only a restart or the drop may follow.
     fn in_life<T>(&mut self, step: impl FnOnce(&mut Life<A>) -> T) -> Option<Result<T, Exit>> {
         let life = self.life.as_mut()?;
         let done = in_net(|| step(life));
@@ -102,7 +105,7 @@ impl<A: Actor<Context = Context<A>>> Future for Net<A> {
 }
 
 impl<A: Actor<Context = Context<A>>> Drop for Net<A> {
-    /// The arbiter ended under the actor. Whoever waits for its exit hears that, and of no further panic.
+    /// The arbiter ended under the actor, which is reported as its exit; no later panic is.
     fn drop(&mut self) {
         if let Some(life) = self.ended_life() {
             contained(|| drop(life));

@@ -13,22 +13,26 @@ use super::{Exit, Follows, RestartLimit, Stopper};
 /// A permanent actor.
 #[derive(Debug)]
 pub struct Permanent<A: Actor> {
-    /// Good for all its lives.
+    /// Its address, which stays the same after restarts.
     pub addr: Addr<A>,
-    /// Ends it for good.
+    /// Ends the actor for good.
     pub stopper: Stopper,
 }
 
-/// Starts an actor on `arbiter` that lives until its [`Stopper`] ends it. After a panic (also in `started` or `restarting`), and
-/// after a stop that nobody ordered, it pauses, then its [`restarting`](Supervised::restarting) and [`started`](Actor::started) run again:
-/// `restarting` must bring every field back to how the factory made it. Its address stays good meanwhile, and it lives on when nobody
-/// else has it; only the message that panicked is lost. Neither `stopping` nor `stopped` runs for a life that panicked.
+/// Starts an actor on `arbiter` that runs until its [`Stopper`] ends it. After a panic (also in
+/// `started` or `restarting`), and after a stop without an order, it pauses. Then its
+/// [`restarting`](Supervised::restarting) and [`started`](Actor::started) run: `restarting` must
+/// restore every field to the state that the factory made. The address stays valid, and the actor
+/// runs even if nobody has its address. Only the message that panicked is lost. After a panic
+/// neither `stopping` nor `stopped` runs.
 ///
-/// Such an actor must not call [`cancel_future`](actix::AsyncContext::cancel_future): a cancellation that a panic leaves pending would hit
-/// whatever the next life spawns under the same handle, for actix counts handles anew.
+/// Such an actor must not call [`cancel_future`](actix::AsyncContext::cancel_future). A panic may
+/// leave a cancellation pending, and actix reuses its handles after a restart: the cancellation
+/// would then end a future of the next life.
 ///
-/// `mailbox` is how many messages `try_send` may leave waiting for it. `on_exit` hears of each life that ends, and of what follows: another, or
-/// once, and last, [`Follows::End`], when it ended for good: as it was told, past its `limit`, by a panic of the factory, or with its arbiter.
+/// `mailbox` is the capacity for `try_send`. `on_exit` gets the exit of each life, and what
+/// follows. [`Follows::End`] is reported once, as the last: the actor ended by order, exceeded its
+/// `limit`, panicked in its factory, or ended with its arbiter.
 pub fn start_permanent<A, F, E>(
     arbiter: &ArbiterHandle,
     limit: RestartLimit,

@@ -1,30 +1,30 @@
-//! What a supervisor tells of its children.
+//! Reports of a supervisor about its children.
 
 use std::time::Duration;
 
 use super::Exit;
 
-/// One exit of a supervisor's child: of a life that is followed by another, or of its last.
+/// One exit of a supervisor's child, before a restart or at its final end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildReport {
     /// The name in its specification.
     pub child: &'static str,
     /// How that life ended.
     pub exit: Exit,
-    /// What comes of it.
+    /// What follows.
     pub follows: Follows,
 }
 
-/// What comes of a child's exit.
+/// What follows a child's exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Follows {
-    /// The child starts again.
+    /// The child is restarted.
     Restart {
-        /// The pause before that.
+        /// The pause before the restart.
         after: Duration,
     },
-    /// Nothing: it is temporary, or was told to stop.
+    /// Nothing: the child is temporary, or was told to stop.
     End,
-    /// Its supervisor gives up.
+    /// The child's supervisor gives up.
     GiveUp,
 }

@@ -1,4 +1,4 @@
-//! How often, and how soon, an actor is started again.
+//! How often an actor is restarted, and after which pause.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,18 +7,19 @@ use tokio::time::Instant;
 
 use crate::limits;
 
-/// How many restarts a permanent actor gets in how long a time (OTP's restart intensity), and how long it pauses before each.
+/// How often a permanent actor may be restarted (OTP's restart intensity), and how long it pauses
+/// before each restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartLimit {
-    /// Restarts that are put up with (5 by default, [`limits::RESTARTS_MAX`])...
+    /// The most restarts (5 by default, [`limits::RESTARTS_MAX`])...
     pub restarts_max: usize,
     /// ...within this time (10 seconds by default, [`limits::RESTARTS_WITHIN`]).
     pub within: Duration,
-    /// Pause before the first (10 ms by default, [`limits::RESTART_PAUSE`]); it doubles with each
-    /// further one within that time.
+    /// The pause before the first restart (10 ms by default, [`limits::RESTART_PAUSE`]). It doubles
+    /// with each further restart within that time.
     pub pause: Duration,
-    /// What it doubles up to (one second by default, [`limits::RESTART_PAUSE_MAX`]). Each pause is
-    /// then made shorter or longer by up to its half, so that what broke together doesn't start
+    /// The longest pause (one second by default, [`limits::RESTART_PAUSE_MAX`]). Each pause is made
+    /// shorter or longer by up to half of it, so that actors that failed together don't restart
     /// together.
     pub pause_max: Duration,
 }
@@ -35,9 +36,9 @@ impl Default for RestartLimit {
 }
 
 impl RestartLimit {
-    /// As often as it ends, after pauses that grow to one second ([`limits::RESTART_PAUSE_MAX`]):
-    /// for an actor that a client's request may make panic, lest whoever repeats that request end
-    /// the server.
+    /// No limit on restarts, with pauses of up to one second ([`limits::RESTART_PAUSE_MAX`]). Use
+    /// it for an actor that a client's request can make panic: otherwise the client could end the
+    /// server by repeating the request.
     #[must_use]
     pub fn endless() -> Self {
         Self { restarts_max: usize::MAX, ..Self::default() }
@@ -48,7 +49,7 @@ impl RestartLimit {
 #[derive(Debug)]
 pub(super) struct Restarts {
     limit: RestartLimit,
-    /// When it ended lately.
+    /// Recent exits.
     exits: VecDeque<Instant>,
 }
 
@@ -57,7 +58,7 @@ impl Restarts {
         Self { limit, exits: VecDeque::new() }
     }
 
-    /// Counts an exit: the pause before the next life, or `None` if that was the last.
+    /// Counts an exit. Returns the pause before the restart, or `None` if there is none.
     pub(super) fn after_exit(&mut self) -> Option<Duration> {
         let now = Instant::now();
         self.exits.push_back(now);
@@ -72,7 +73,7 @@ impl Restarts {
     }
 }
 
-/// From half of it to half as much again.
+/// A random pause from half to one and a half times `pause`.
 fn jittered(pause: Duration) -> Duration {
     (pause / 2).saturating_add(pause.mul_f64(fastrand::f64()))
 }

@@ -1,4 +1,4 @@
-//! Which actors pause between two lives.
+//! Tracks which actors are in a restart pause.
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -11,15 +11,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::limits;
 
-/// When the next life of an actor begins that is in its restart pause; `None` while it lives.
+/// When an actor's pause ends; `None` while it runs.
 type NextLife = Option<Instant>;
 
-/// The permanent actors of all trees, by their addresses, and what is known of their restart
-/// pauses. (Of the process, not of a tree: a store or a step is made of an actor's address alone.
-/// No two actors that live have the same.)
+/// The permanent actors of all trees, by address, with their restart pauses. This is global: a
+/// store or a step has nothing but an actor's address. No two running actors share an address.
 static ENTRIES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
 
-/// What is known of an actor.
+/// The name and the pauses of an actor.
 #[derive(Debug, Clone)]
 struct Known {
     name: &'static str,
@@ -33,12 +32,12 @@ pub(super) struct RestartPause {
     next_life: watch::Sender<NextLife>,
 }
 
-/// The restart pauses of an actor that is asked; none, if it is no permanent actor of a tree.
+/// The restart pauses of an actor; empty if it is not a permanent actor of a tree.
 #[derive(Debug, Clone)]
 pub(crate) struct Pauses(Option<Known>);
 
 impl RestartPause {
-    /// Enters an actor, by its address.
+    /// Adds an actor, by its address.
     pub(super) fn enter(name: &'static str, address: &impl Hash) -> Self {
         let next_life = watch::Sender::new(None);
         let address = channel_of(address);
@@ -46,7 +45,7 @@ impl RestartPause {
         Self { address, next_life }
     }
 
-    /// The actor pauses, or lives again.
+    /// Sets when the pause ends, or that the actor runs again.
     pub(super) fn set(&self, next_life: NextLife) {
         self.next_life.send_replace(next_life);
     }
@@ -59,7 +58,7 @@ impl Drop for RestartPause {
 }
 
 impl Pauses {
-    /// Those of the actor behind `recipient`, now and later.
+    /// The pauses of the actor behind `recipient`, now and later.
     pub(crate) fn of<M>(recipient: &Recipient<M>) -> Self
     where
         M: Message<Result: Send> + Send,
@@ -67,16 +66,16 @@ impl Pauses {
         Self(entries().get(&channel_of(recipient)).cloned())
     }
 
-    /// What the actor is called, if it is a permanent actor of a tree.
+    /// The actor's name, if it is a permanent actor of a tree.
     pub(crate) fn name(&self) -> Option<&'static str> {
         self.0.as_ref().map(|known| known.name)
     }
 
-    /// Waits until the actor is in a restart pause that is too long to be waited for
-    /// ([`limits::EXTENSION_RESTART_WITHIN`]); for ever if its pauses aren't known.
+    /// Waits until the actor is in a restart pause too long to wait for
+    /// ([`limits::EXTENSION_RESTART_WITHIN`]). If the actor is unknown, it waits forever.
     pub(crate) async fn one_is_long(self) {
         let Some(Known { next_life: mut pausing, .. }) = self.0 else { return pending().await };
-        // (An actor that has ended for good answers the question: there is nobody.)
+        // If the actor has ended for good, sending the question fails by itself.
         while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
             let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
             let is_long = next_life.is_some_and(|next_life| next_life > by);
@@ -92,8 +91,8 @@ fn entries() -> MutexGuard<'static, HashMap<usize, Known>> {
     ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the channel is that an address, or a recipient, sends into: all those of one actor have
-/// the same. (actix hashes that, and offers it in no other way.)
+/// The channel of an address or a recipient, which is the same for all those of one actor. actix
+/// offers it only through its `Hash`.
 fn channel_of(address: &impl Hash) -> usize {
     let mut pointer = Pointer::default();
     address.hash(&mut pointer);

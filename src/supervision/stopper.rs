@@ -1,4 +1,4 @@
-//! Ordered stops.
+//! Orders to stop.
 
 use std::future::pending;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::limits;
 
-/// Orders one actor to stop for good. It may be called on any thread, and its clones order the same actor. Dropping it orders nothing.
+/// Stops one actor for good. It may be used on any thread, and its clones stop the same actor.
+/// Dropping it does nothing.
 #[derive(Debug, Clone)]
 pub struct Stopper(watch::Sender<Option<Instant>>);
 
@@ -19,13 +20,13 @@ impl Stopper {
     }
 
     /// Orders the stop, and returns at once. The actor's [`stopping`](actix::Actor::stopping) runs
-    /// before any message that waits (a supervisor's child [handles those
-    /// first](super::ChildSpec::stop_within)); it may answer
-    /// [`Running::Continue`](actix::Running::Continue), finish its work, and then call
-    /// `ctx.stop()`. After `within` (a day at most, [`limits::STOP_WITHIN_MAX`]) it is terminated:
-    /// nothing of it runs any more but what drops it.
+    /// before any waiting message (a supervisor's child [handles those
+    /// first](super::ChildSpec::stop_within)). To finish its work, the actor may return
+    /// [`Running::Continue`](actix::Running::Continue), and call `ctx.stop()` later. After `within`
+    /// (a day at most, [`limits::STOP_WITHIN_MAX`]) it is terminated: nothing of it runs any more
+    /// except its drop.
     ///
-    /// An order can't be taken back; a further one can only bring the end nearer.
+    /// An order can't be withdrawn. A further order can only make the time shorter.
     pub fn stop(&self, within: Duration) {
         let by = Instant::now() + within.min(limits::STOP_WITHIN_MAX);
         self.0.send_if_modified(|order| {
@@ -38,7 +39,7 @@ impl Stopper {
     }
 }
 
-/// What an actor's net hears of its stopper: by when it must end, if it must.
+/// The receiving end of a [`Stopper`]: when the actor must have stopped, if at all.
 #[derive(Debug, Clone)]
 pub(super) struct Orders(watch::Receiver<Option<Instant>>);
 
@@ -50,7 +51,7 @@ impl Orders {
     /// Waits for an order.
     pub(super) async fn ordered(&mut self) {
         if self.0.wait_for(Option::is_some).await.is_err() {
-            // Nobody is left who could give one.
+            // No order can come any more.
             pending::<()>().await;
         }
     }

@@ -20,27 +20,29 @@ use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, StopNow, Tree
 use super::{ChildReport, ChildSpec, Exit, Stopper};
 use crate::limits;
 
-/// A supervisor: starts children, stops them in order, and gives up when one of them can't be kept alive. This is its handle: it may be
-/// used on any thread, and its clones mean the same supervisor. A supervisor with children lives on when all of them are dropped.
+/// A supervisor: it starts children, stops them in order, and gives up if a permanent child fails
+/// too often. This is its handle, which can be used on any thread; clones refer to the same
+/// supervisor. A supervisor with children goes on when all handles are dropped.
 #[derive(Debug, Clone)]
 pub struct Supervisor {
     name: &'static str,
     tree: Addr<Tree>,
     ended: watch::Receiver<Option<Exit>>,
     ends: Ends,
-    /// Children that this handle starts are guests: they have arbiters of their own, unless told
-    /// otherwise, and the end waits for them as long as their specifications say.
+    /// Whether children that this handle starts are guests: they have arbiters of their own by
+    /// default, and the end waits for each as long as its specification says.
     starts_apart: bool,
 }
 
 impl Supervisor {
     /// Starts a supervisor without a parent, the root of a tree, on the current arbiter.
     ///
-    /// `on_exit` hears of every exit in the tree exactly once, nested supervisors' children included, on the arbiter where it happened and
-    /// before anything comes of it. It should be quick, as the arbiter waits for it. If it panics, that report is lost and nothing else.
+    /// `on_exit` gets every exit in the tree exactly once, including those of nested supervisors'
+    /// children. It runs on the arbiter of the exit, before anything follows. It should be quick,
+    /// as the arbiter waits for it. If it panics, only that report is lost.
     ///
     /// # Panics
-    /// Outside of an actix [`System`](actix::System).
+    /// If called outside of an actix [`System`](actix::System).
     #[must_use]
     pub fn start(name: &'static str, on_exit: impl Fn(&ChildReport) + Send + Sync + 'static) -> Self {
         let (supervisor, seed) = Self::sow(name);
@@ -49,21 +51,22 @@ impl Supervisor {
         supervisor
     }
 
-    /// The same supervisor; of the children that this handle starts each lives [on an arbiter of
-    /// its own](ChildSpec::on_own_arbiter), unless its specification says otherwise.
+    /// A handle to the same supervisor. Children that it starts run [on an arbiter of their
+    /// own](ChildSpec::on_own_arbiter), unless their specification says otherwise.
     #[must_use]
     pub fn starting_apart(&self) -> Self {
         Self { starts_apart: true, ..self.clone() }
     }
 
-    /// The same supervisor, for its owner: of the children that this handle starts none is a guest.
+    /// A handle to the same supervisor, for its owner: children that it starts are not guests.
     pub(crate) fn for_owner(&self) -> Self {
         Self { starts_apart: false, ..self.clone() }
     }
 
-    /// Starts a child. Its address is good at once, and messages wait for it. The children of one arbiter start in the order of the calls.
+    /// Starts a child. Messages can be sent to its address at once. Children of one arbiter start
+    /// in the order of the calls.
     ///
-    /// A supervisor that is stopping, or has ended, starts nothing: the address is closed then.
+    /// If the supervisor is stopping or has ended, nothing starts, and the address is closed.
     pub fn start_child<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Addr<A> {
         let (stopper, orders) = Stopper::new();
         let kind = if spec.restart.is_some() { Kind::Permanent } else { Kind::Temporary };
@@ -88,8 +91,8 @@ impl Supervisor {
         address
     }
 
-    /// Starts a supervisor as a child, on the same arbiter. It is stopped like any child, and given as long as its own children take. If
-    /// it gives up, so does its parent.
+    /// Starts a supervisor as a child, on the same arbiter. It is stopped like any child, and may
+    /// take as long as its own children. If it gives up, so does its parent.
     #[must_use]
     pub fn start_supervisor(&self, name: &'static str) -> Self {
         let (mut supervisor, seed) = Self::sow(name);
@@ -109,29 +112,32 @@ impl Supervisor {
         supervisor
     }
 
-    /// Orders it to stop: its children end one after the other, the one that was started last first. Each is waited for until it has
-    /// ended, or the time in its specification is over and it is terminated. Then the supervisor ends. The call returns at once.
+    /// Orders the supervisor to stop, and returns at once. Its children end one after the other, in
+    /// reverse order of their start. Each has the time of its specification, after which it is
+    /// terminated. Then the supervisor ends.
     pub fn stop(&self) {
         self.tree.do_send(Stop);
     }
 
-    /// The same, and guests are terminated at once, also the one that is waited for.
+    /// The same, but guests are terminated at once, including the one that is waited for.
     pub(crate) fn stop_now(&self) {
         self.tree.do_send(StopNow);
     }
 
-    /// How long the guests may take to end, one after the other, if each has this time at most.
+    /// How long the guests may take to end, one after the other, with at most `each_max` for each.
     pub(crate) fn guests_allowed(&self, each_max: Duration) -> Duration {
         self.ends.allowed(each_max)
     }
 
-    /// The child that it waits for while it stops.
+    /// The child that the stopping supervisor waits for.
     pub(crate) fn awaited(&self) -> Option<Awaited> {
         self.ends.awaited()
     }
 
-    /// Waits until it has ended, and its children before it: [`Exit::Normal`] if it was told to stop, [`Exit::GaveUp`] with the reason if
-    /// it gave up, [`Exit::Killed`] if its arbiter ended, or if its parent was stopping when it should have started. Any number may wait.
+    /// Waits until the supervisor and its children have ended. The result is [`Exit::Normal`] after
+    /// an order to stop, [`Exit::GaveUp`] with the reason if it gave up, and [`Exit::Killed`] if
+    /// its arbiter ended, or if its parent was already stopping at its start. Any number of callers
+    /// may wait.
     pub fn ended(&self) -> impl Future<Output = Exit> + Send + use<> {
         let mut ended = self.ended.clone();
         async move {
@@ -142,7 +148,7 @@ impl Supervisor {
         }
     }
 
-    /// What it is called.
+    /// The name of the supervisor.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
@@ -158,7 +164,7 @@ impl Supervisor {
     }
 }
 
-/// A supervisor that has a handle already, and is to be started.
+/// A supervisor that has a handle, but is not started yet.
 struct Seed {
     mailbox: (AddressSender<Tree>, AddressReceiver<Tree>),
     end: watch::Sender<Option<Exit>>,
@@ -172,7 +178,7 @@ impl Seed {
         let lives = Lives {
             mailbox: self.mailbox,
             factory: Box::new(|_| tree),
-            // Its children are known to it alone: another life could not answer for them.
+            // Only the supervisor knows its children, so a restart would lose them.
             restart: None,
             orders,
             mail: Mail::Left,

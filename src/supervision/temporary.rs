@@ -6,13 +6,14 @@ use actix::{Actor, Addr, Context, Recipient};
 use super::net::Net;
 use super::{ChildExited, Exit};
 
-/// Starts an actor on the current arbiter. `parent` gets one [`ChildExited`] with `id`, whatever ends the actor: its own stop, a panic
-/// anywhere in it (the factory's included), or the end of the arbiter.
+/// Starts an actor on the current arbiter. `parent` gets one [`ChildExited`] with `id`, whatever
+/// ends the actor: its own stop, a panic anywhere in it (also in the factory), or the end of the
+/// arbiter.
 ///
-/// After a panic nothing of the actor runs but what drops it: neither `stopping` nor `stopped`. Cleaning up belongs in the `Drop` of what
-/// it owns.
+/// After a panic nothing of the actor runs except its drop: neither `stopping` nor `stopped`. Clean
+/// up in the `Drop` of what the actor owns.
 ///
-/// `mailbox` is how many messages `try_send` may leave waiting for it.
+/// `mailbox` is the capacity for `try_send`.
 pub fn start_temporary<A, F>(id: u64, mailbox: usize, parent: Recipient<ChildExited>, factory: F) -> Addr<A>
 where
     A: Actor<Context = Context<A>>,
@@ -33,7 +34,7 @@ where
     Addr::new(sender)
 }
 
-/// Tells the parent, also when the task is dropped with its arbiter.
+/// Reports the end to the parent, even if the task is dropped with its arbiter.
 struct Obituary {
     id: u64,
     parent: Option<Recipient<ChildExited>>,
@@ -42,7 +43,8 @@ struct Obituary {
 impl Obituary {
     fn send(&mut self, exit: Exit) {
         if let Some(parent) = self.parent.take() {
-            // Not `try_send`: a death must not be lost, and there are no more of them than children.
+            // Not `try_send`: no end may be lost, and there are no more of these messages than
+            // children.
             parent.do_send(ChildExited { id: self.id, exit });
         }
     }

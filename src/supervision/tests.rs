@@ -1,4 +1,4 @@
-//! What is left standing when an actor falls.
+//! Actors that panic, and what goes on afterwards.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::{ChildExited, Exit, start_temporary};
 mod permanent;
 mod supervisor;
 
-/// Says at which steps an actor panics, and how often; and keeps a record of the steps that it took.
+/// Says at which steps an actor panics, and how often; records the steps that it took.
 #[derive(Clone, Default)]
 struct Script(Arc<Mutex<State>>);
 
@@ -24,7 +24,7 @@ struct Script(Arc<Mutex<State>>);
 struct State {
     panics_left: HashMap<&'static str, usize>,
     steps: Vec<(&'static str, Instant)>,
-    /// Asked to stop, the actor refuses.
+    /// Whether the actor refuses to stop.
     stays: bool,
 }
 
@@ -52,7 +52,7 @@ impl Script {
         self.0.lock().unwrap().steps.iter().map(|(step, _)| *step).collect()
     }
 
-    /// Waits until it takes a step of that name.
+    /// Waits until the actor takes a step of that name.
     async fn reaches(&self, step: &str) {
         let reached = async {
             while !self.steps().contains(&step) {
@@ -64,7 +64,7 @@ impl Script {
             .unwrap_or_else(|_| panic!("{step} of {:?}", self.steps()));
     }
 
-    /// Milliseconds from each step of that name to the next.
+    /// Milliseconds between successive steps of that name.
     fn pauses_ms(&self, step: &str) -> Vec<u128> {
         let state = self.0.lock().unwrap();
         let at: Vec<Instant> =
@@ -80,12 +80,12 @@ struct Fragile(Script);
 #[rtype(result = "()")]
 enum Order {
     Step(&'static str),
-    /// The messages behind it wait for so long.
+    /// Later messages wait this long.
     Wait(Duration),
     SpawnFuture,
     ScheduleMessage,
     Stop,
-    /// Stay no longer.
+    /// Stop refusing to stop.
     Finish,
 }
 
@@ -114,7 +114,7 @@ impl Supervised for Fragile {
 
 impl Drop for Fragile {
     fn drop(&mut self) {
-        // A second panic in the middle of unwinding would abort the process.
+        // A second panic during unwinding would abort the process.
         self.0.step(if std::thread::panicking() { "dropped while unwinding" } else { "dropped" });
     }
 }
@@ -141,7 +141,7 @@ impl Handler<Order> for Fragile {
     }
 }
 
-/// Hands on the deaths that it is told of.
+/// Passes on the reports that it gets.
 struct Parent(mpsc::UnboundedSender<ChildExited>);
 
 impl Actor for Parent {
@@ -161,7 +161,7 @@ fn parent() -> (Recipient<ChildExited>, mpsc::UnboundedReceiver<ChildExited>) {
     (Parent(sender).start().recipient(), exits)
 }
 
-/// The one report that comes; fails if there is none, or another.
+/// The only report; fails if there is none, or another.
 async fn only<T: std::fmt::Debug>(mut reports: mpsc::UnboundedReceiver<T>) -> T {
     let report = timeout(Duration::from_secs(60), reports.recv()).await.expect("a report").expect("a report");
     let further = timeout(Duration::from_millis(300), reports.recv()).await;
@@ -181,7 +181,7 @@ fn temporary(script: &Script, parent: Recipient<ChildExited>) -> Addr<Fragile> {
     })
 }
 
-/// Starts a temporary actor, sends it orders, and waits for what its parent is told.
+/// Starts a temporary actor, sends it orders, and returns what its parent gets.
 async fn exit_after(script: &Script, orders: &[Order]) -> Exit {
     let (parent, exits) = parent();
     let actor = temporary(script, parent);
@@ -274,6 +274,6 @@ async fn a_parent_hears_once_of_a_child_whose_arbiter_ends() {
     arbiter.stop();
     assert_eq!(only(exits).await, ChildExited { id: 7, exit: Exit::Killed });
     assert_eq!(actor.send(Order::Step("late")).await, Err(MailboxError::Closed));
-    // Nothing of it ran on a runtime that is gone, but what dropped it.
+    // After the runtime has ended, nothing of the actor ran except its drop.
     assert_eq!(script.steps(), ["factory", "started", "message", "dropped"]);
 }

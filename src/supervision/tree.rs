@@ -16,17 +16,17 @@ use crate::limits;
 
 pub(super) type OnExit = Arc<dyn Fn(&ChildReport) + Send + Sync>;
 
-/// Knows the children, and stops them one after the other.
+/// Keeps the children, and stops them one after the other.
 pub(super) struct Tree {
     on_exit: OnExit,
     /// In the order of their start.
     children: BTreeMap<u64, Child>,
     last_id: u64,
     stopping: bool,
-    /// Guests are not waited for.
+    /// Whether guests are terminated at once.
     at_once: bool,
     ends: Ends,
-    /// Whose end is waited for.
+    /// The child whose end is waited for.
     awaited: Option<u64>,
     gave_up: Arc<OnceLock<String>>,
 }
@@ -36,9 +36,10 @@ pub(super) struct Child {
     pub(super) kind: Kind,
     pub(super) stopper: Stopper,
     pub(super) stop_within: Duration,
-    /// A guest doesn't belong to the owner of the supervisor, such as a server.
+    /// Whether the child belongs to an extension, not to the owner of the supervisor, such as a
+    /// server.
     pub(super) is_guest: bool,
-    /// What is below it, if it is a supervisor. (Weak: one that nobody needs any more ends.)
+    /// For a supervisor: its tree. Weak, so that an unused supervisor ends.
     pub(super) below: Option<(WeakAddr<Tree>, Ends)>,
 }
 
@@ -53,17 +54,17 @@ pub(super) enum Kind {
 #[rtype(result = "()")]
 pub(super) struct StartChild {
     pub(super) child: Child,
-    /// What the child's stopper says.
+    /// The orders of the child's stopper.
     pub(super) orders: Orders,
     pub(super) start: Box<dyn FnOnce(Reporter) + Send>,
 }
 
-/// Stop the children, and end.
+/// Stops the children, then the supervisor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Stop;
 
-/// The same, and guests get no time for it.
+/// The same, but guests get no time for it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopNow;
@@ -73,11 +74,11 @@ pub(super) struct StopNow;
 #[rtype(result = "()")]
 struct Ended {
     id: u64,
-    /// Why its supervisor can't go on without it.
+    /// Why its supervisor can't go on without the child.
     gives_up: Option<String>,
 }
 
-/// A child was terminated, and its net should have said so.
+/// A child was terminated, and its net should have reported that by now.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Overdue(u64);
@@ -88,7 +89,7 @@ impl Tree {
         Self { on_exit, children, last_id: 0, stopping: false, at_once: false, ends, awaited: None, gave_up }
     }
 
-    /// Stops the child that was started last, or the supervisor itself when there is none.
+    /// Stops the child that was started last, or the supervisor itself if there is none.
     fn stop_next(&mut self, ctx: &mut Context<Self>) {
         let Some((&id, child)) = self.children.last_key_value() else { return ctx.stop() };
         if self.awaited == Some(id) {
@@ -99,7 +100,7 @@ impl Tree {
         self.order(id, child, ctx);
     }
 
-    /// Tells a child to stop. A second order can only shorten its time.
+    /// Orders a child to stop. A second order can only shorten its time.
     fn order(&self, id: u64, child: &Child, ctx: &mut Context<Self>) {
         let ends_now = self.at_once && child.is_guest && child.kind != Kind::Supervisor;
         let within = if ends_now { Duration::ZERO } else { child.stop_within };
@@ -139,7 +140,7 @@ impl Actor for Tree {
 }
 
 impl Drop for Tree {
-    /// Its arbiter ended: children elsewhere shall not go on without it.
+    /// The arbiter ended: children on other arbiters must not go on alone.
     fn drop(&mut self) {
         for child in self.children.values().rev() {
             child.stopper.stop(child.stop_within);
@@ -196,7 +197,7 @@ impl Handler<Ended> for Tree {
         if let Some(why) = gives_up
             && !self.stopping
         {
-            // (Nobody has set it: a supervisor gives up once.)
+            // The cell is empty: a supervisor gives up once.
             let _ = self.gave_up.set(why);
             ctx.stop();
         }
@@ -206,13 +207,14 @@ impl Handler<Ended> for Tree {
 impl Handler<Overdue> for Tree {
     type Result = ();
 
-    /// Its arbiter is blocked: whether it ever ends is not known, and the others are not to wait for it.
+    /// The child's arbiter is blocked. It may never end, and the other children must not wait for
+    /// it.
     fn handle(&mut self, Overdue(id): Overdue, ctx: &mut Self::Context) {
         self.forget(id, ctx);
     }
 }
 
-/// Tells of one child's exits.
+/// Reports the exits of one child.
 pub(super) struct Reporter {
     id: u64,
     name: &'static str,
@@ -229,16 +231,16 @@ impl Reporter {
 
     fn report(&self, exit: Exit, follows: Follows) {
         let report = ChildReport { child: self.name, exit, follows };
-        // It isn't ours, and what follows doesn't depend on it.
+        // The hook is the program's code; a panic in it must not change what follows.
         contained(|| (self.on_exit)(&report));
     }
 
-    /// Whether the supervisor can't go on after this exit.
+    /// Whether the supervisor must give up after this exit.
     fn gives_up(&self, exit: &Exit) -> bool {
         let failed = match self.kind {
             Kind::Permanent => true,
             Kind::Temporary => false,
-            // Its own handle may have told it to stop.
+            // The supervisor's own handle may have stopped it.
             Kind::Supervisor => *exit != Exit::Normal,
         };
         failed && !self.orders.given()
@@ -253,12 +255,13 @@ impl Witness for Reporter {
     fn ended(self, exit: Exit) {
         let gives_up = self.gives_up(&exit).then(|| format!("the {} {exit}", self.name));
         self.report(exit, if gives_up.is_some() { Follows::GiveUp } else { Follows::End });
-        // Not `try_send`: an end must not be lost, and there are no more of them than children.
+        // Not `try_send`: no end may be lost, and there are no more of these messages than
+        // children.
         self.tree.do_send(Ended { id: self.id, gives_up });
     }
 }
 
-/// Tells of a supervisor's own end: its parent, then those who wait for it.
+/// Reports a supervisor's own end, to its parent and to callers that wait for it.
 pub(super) struct TreeEnd {
     pub(super) gave_up: Arc<OnceLock<String>>,
     pub(super) parent: Option<Reporter>,
@@ -266,7 +269,7 @@ pub(super) struct TreeEnd {
 }
 
 impl Witness for TreeEnd {
-    /// (It is temporary.)
+    /// A supervisor is temporary.
     fn restarts(&mut self, _: Exit, _: Duration) {}
 
     fn ended(self, exit: Exit) {

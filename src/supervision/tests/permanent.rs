@@ -1,4 +1,4 @@
-//! Permanent actors: what starts them again, and what ends them.
+//! Permanent actors: what restarts them, and what ends them.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LIMIT: RestartLimit = RestartLimit {
 /// Longer than any actor here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A permanent actor, and how it ends.
+/// A permanent actor, its stopper and its exits.
 struct Subject {
     actor: Addr<Fragile>,
     stopper: Stopper,
@@ -89,7 +89,7 @@ async fn the_pause_doubles_with_every_panic_in_a_row() {
     let pauses = script.pauses_ms("started");
     let due = [10, 20, 40, 80];
     assert_eq!(pauses.len(), due.len());
-    // Half as much jitter either way; and tokio's timers come up to a millisecond late.
+    // Up to half as much jitter either way; and tokio's timers fire up to a millisecond late.
     let in_range = |(&paused, due): (&u128, u128)| (due / 2..due * 3 / 2 + 3).contains(&paused);
     assert!(pauses.iter().zip(due).all(in_range), "{pauses:?} ms");
 }
@@ -108,7 +108,7 @@ fn pauses_are_jittered_by_half_and_bounded() {
         assert_eq!(restarts.after_exit(), None);
     }
     assert!(seen.len() > 400, "only {} different pauses of 800", seen.len());
-    // The longest there is overflows nothing.
+    // The longest pause does not overflow.
     let forever = RestartLimit { pause: Duration::MAX, pause_max: Duration::MAX, ..LIMIT };
     assert!(Restarts::new(forever).after_exit().unwrap() >= Duration::MAX / 2);
 }
@@ -140,7 +140,7 @@ async fn one_that_can_not_be_kept_alive_is_reported_once_and_nobody_else_suffers
         let steps = script.steps();
         let restarts = steps.iter().filter(|step| **step == "restarting").count();
         assert_eq!(restarts, LIMIT.restarts_max, "{steps:?}");
-        // It broke last where it broke for good: nothing of it ran again but what dropped it.
+        // After the last panic, nothing of the actor ran except its drop.
         assert_eq!(steps[steps.len() - 2..], [step, "dropped"], "{steps:?}");
         assert_eq!(neighbour.send(Order::Step("undisturbed")).await, Ok(()), "after {step}");
     }
@@ -229,7 +229,7 @@ async fn an_actor_that_takes_too_long_to_stop_is_terminated() {
     assert_eq!(actor.send(Order::Step("alive")).await, Ok(()));
     let told = Instant::now();
     stopper.stop(LONG);
-    // A longer time given later changes nothing, a shorter one does.
+    // A second order with a longer time changes nothing, one with a shorter time does.
     stopper.stop(LONG * 2);
     script.reaches("stopping").await;
     stopper.stop(LONG / 4);
@@ -298,7 +298,7 @@ async fn an_arbiter_that_ends_is_reported_by_its_permanent_actors() {
     arbiter.stop();
     assert_eq!(only(ends).await, Exit::Killed);
     assert_eq!(only(broken_ends).await, Exit::Killed);
-    // Nothing ran but what dropped them.
+    // Nothing ran except their drop.
     assert_eq!(alive.steps(), ["factory", "started", "message", "dropped"]);
     assert_eq!(breaking.steps(), ["factory", "started", "message", "dropped"]);
 }

@@ -39,7 +39,7 @@ impl Reports {
         self.0.lock().unwrap().clone()
     }
 
-    /// Those of ends for good, as (child, exit, gives up).
+    /// The final ends, as (child, exit, gives up).
     fn ends(&self) -> Vec<(&'static str, Exit, bool)> {
         let reports = self.all().into_iter();
         let ends = reports.filter(|report| !matches!(report.follows, Follows::Restart { .. }));
@@ -97,7 +97,7 @@ async fn children_end_one_after_the_other_the_last_one_first() {
     root.stop();
     scripts[2].reaches("stopping").await;
     sleep(LONG / 2).await;
-    // It isn't done yet, so the others work on.
+    // It has not ended yet, so the others go on.
     assert!(is_alive(&children[2]).await && is_alive(&children[1]).await && is_alive(&children[0]).await);
     assert!(!scripts[1].steps().contains(&"stopping"));
     children[2].do_send(Order::Finish);
@@ -228,7 +228,7 @@ async fn a_nested_supervisor_that_is_told_to_stop_ends_alone() {
     nested.stop();
     assert_eq!(end_of(&nested).await, Exit::Normal);
     assert_eq!(reports.ends(), [stopped("inner"), stopped("nested")]);
-    // One that nobody needs any more does too.
+    // An unused supervisor ends too.
     drop(root.start_supervisor("unused"));
     sleep(LONG).await;
     assert!(is_alive(&first).await);
@@ -305,7 +305,7 @@ async fn children_are_started_and_stopped_from_another_thread() {
         let nested = handle.start_supervisor("nested");
         let first = nested.start_child(permanent("first", &Script::default()));
         let child = nested.start_child(permanent("second", &Script::default()));
-        // Nothing of them lives yet, perhaps, but both have mail already.
+        // Their lives may not have begun, but both already have messages.
         first.do_send(Order::Step("early"));
         child.do_send(Order::Step("early"));
         (first, child, nested)

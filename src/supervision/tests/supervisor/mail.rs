@@ -1,4 +1,4 @@
-//! What children do with the mail that waits for them when they are told to stop.
+//! What children do with waiting messages when they are told to stop.
 
 use actix::MailboxError;
 use tokio::time::{Instant, pause};
