@@ -1,4 +1,4 @@
-//! A store that is an actor.
+//! A store behind an actor.
 
 mod waiting;
 
@@ -16,56 +16,57 @@ use crate::limits;
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 use crate::supervision::Pauses;
 
-/// The number of a file that an actor has open, chosen by the server: no two files of a process have the same.
+/// The number of an open file, chosen by the server. No two files of a process share a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u64);
 
 impl FileId {
-    /// (Of the process, not of the store: stores may share an actor.)
+    /// Unique in the process, not only in the store: stores may share an actor.
     fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
-/// Opens a file to be read. Unless that is refused, a [`CloseFile`] follows in any case.
+/// Opens a file for reading. Unless the actor refuses, a [`CloseFile`] always follows.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<OpenedFile, Fault>")]
 pub struct OpenFile {
-    /// What it will be called.
+    /// The file's number from now on.
     pub file: FileId,
     /// The name.
     pub name: Name,
 }
 
-/// A file that is open.
+/// An open file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedFile {
-    /// Octets, if that is known.
+    /// Its size in octets, if known.
     pub size: Option<u64>,
-    /// What the log calls it.
+    /// The path that the log shows.
     pub path: String,
 }
 
-/// Reads up to `length` octets at `offset`: fewer only at the end, which [`Slab::end`] tells.
+/// Reads up to `length` octets at `offset`. Fewer are allowed only at the end of the file, which
+/// [`Slab::end`] marks.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Slab, Fault>")]
 pub struct FetchSlab {
     /// The file.
     pub file: FileId,
-    /// From where on.
+    /// The offset of the first octet.
     pub offset: u64,
-    /// How many at most.
+    /// The most octets to return.
     pub length: usize,
 }
 
-/// Prepares an upload, as [`Store::create`]. Unless that is refused, a [`PublishFile`] or a
-/// [`CloseFile`] follows. After a [`PublishFile`] that succeeded no [`CloseFile`] follows; after one
-/// that failed it does.
+/// Prepares an upload, as [`Store::create`] does. Unless the actor refuses, a [`PublishFile`] or a
+/// [`CloseFile`] follows. A [`CloseFile`] also follows a failed [`PublishFile`], but not a
+/// successful one.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<CreatedFile, Fault>")]
 pub struct CreateFile {
-    /// What it will be called.
+    /// The file's number from now on.
     pub file: FileId,
     /// The name.
     pub name: Name,
@@ -76,11 +77,11 @@ pub struct CreateFile {
 /// A file that is being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreatedFile {
-    /// What the log calls it.
+    /// The path that the log shows.
     pub path: String,
 }
 
-/// Appends octets to it.
+/// Appends octets to a file.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct AppendSlab {
@@ -90,45 +91,49 @@ pub struct AppendSlab {
     pub octets: Bytes,
 }
 
-/// Makes the file appear, as [`Sink::publish`]. After a [`PublishFile`] that succeeded no
-/// [`CloseFile`] follows; after one that failed, or was not answered in time, it does.
-/// Of an upload that isn't whole the actor keeps nothing, also with
-/// [`OnAbort::Keep`](crate::transfer::OnAbort::Keep): it is sent a [`CloseFile`].
+/// Publishes the file, as [`Sink::publish`] does. If it fails or is not answered in time, a
+/// [`CloseFile`] follows; after a success none does. The actor keeps no incomplete upload, even
+/// with [`OnAbort::Keep`](crate::transfer::OnAbort::Keep): it gets a [`CloseFile`].
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct PublishFile(pub FileId);
 
-/// Nobody reads the file any more; or nobody writes it, and nothing of it is to be left. After a
-/// [`PublishFile`] that succeeded no [`CloseFile`] follows; after one that failed it does.
+/// Closes a file. A file that was being written must leave nothing behind. No [`CloseFile`] follows
+/// a successful [`PublishFile`]; one does follow a failed one.
 ///
-/// It may be one that the actor doesn't know: its client has given up while the actor was opening it. Who takes its time to open a file remembers its number before, and looks
-/// afterwards whether it is still wanted.
+/// The actor may not know the number yet: a client can give up while the actor opens the file. An
+/// actor that opens files asynchronously should note the number first, and check afterwards whether
+/// the file is still wanted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct CloseFile {
     /// The file.
     pub file: FileId,
-    /// Another may be opened once this has been read.
+    /// Released once this message has been handled: another file may then be opened.
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl CloseFile {
-    /// For tests of an actor.
+    /// Creates the message in a test of an actor.
     #[must_use]
     pub fn new(file: FileId) -> Self {
         Self { file, _place: None }
     }
 }
 
-/// A [`Store`] that asks an actor. No thread waits for what it reads. A client whose question isn't
-/// answered [in time](Self::within), because the actor is slow, full, stopped or panicked, is left
-/// without an answer, and its next request asks again; an upload, and a transfer that has begun,
-/// gets ERROR 0. Nobody else notices. A permanent actor of a tree
-/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) that has panicked is not waited
-/// for while it [pauses](limits::RESTART_PAUSE) before it starts again, unless that takes less than
-/// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]). Of one store an actor has 65,536 files
-/// ([`limits::ACTOR_FILES_MAX`]) to care for at most, those included whose [`CloseFile`] it hasn't
-/// read: beyond that there is none for a client either, since the server is busy.
+/// A [`Store`] whose files an actor provides. Waiting for the actor blocks no thread.
+///
+/// A client whose question is not answered [in time](Self::within), because the actor is slow,
+/// full, stopped or has panicked, gets no answer, and its next request asks the actor again. An
+/// upload, and a transfer that has begun, get ERROR 0. Other clients are not affected.
+///
+/// After a panic, a permanent actor of a tree
+/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) [pauses](limits::RESTART_PAUSE)
+/// before it restarts. Questions do not wait for a pause of 50 ms
+/// ([`limits::EXTENSION_RESTART_WITHIN`]) or more.
+///
+/// An actor has at most 65,536 open files of one store ([`limits::ACTOR_FILES_MAX`]), including
+/// those whose [`CloseFile`] it has not handled. Beyond that the store refuses clients as busy.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -199,7 +204,7 @@ struct Writing {
 }
 
 impl ActorStore {
-    /// A store that takes no uploads.
+    /// Creates a store that refuses uploads.
     #[must_use]
     pub fn for_reading<A>(actor: &Addr<A>) -> Self
     where
@@ -217,7 +222,7 @@ impl ActorStore {
         }
     }
 
-    /// A store that takes them too.
+    /// Creates a store that accepts uploads.
     #[must_use]
     pub fn new<A>(actor: &Addr<A>) -> Self
     where
@@ -237,9 +242,9 @@ impl ActorStore {
         Self { writing: Some(writing), ..Self::for_reading(actor) }
     }
 
-    /// The actor may take so long for an answer; 30 seconds ([`limits::READ_WITHIN`]) at most,
-    /// which is also what it has unless this says otherwise. (To publish a file it has five
-    /// minutes, [`limits::PUBLISH_WITHIN`].)
+    /// Sets how long the actor may take to answer. The default of 30 seconds
+    /// ([`limits::READ_WITHIN`]) is also the maximum. Publishing a file may always take five
+    /// minutes ([`limits::PUBLISH_WITHIN`]).
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         let waiting = Waiting { within: time.min(limits::READ_WITHIN), ..self.waiting };
@@ -253,7 +258,7 @@ impl ActorStore {
         Ok(Arc::new(ActorSource { entry, size, path, fetch: self.fetch, waiting: self.waiting }))
     }
 
-    /// A file that is to be opened.
+    /// Reserves a place for a file.
     fn enter(&self) -> Result<Entry, Fault> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| {
@@ -283,17 +288,17 @@ impl Store for ActorStore {
     }
 }
 
-/// A file that the actor has been asked for. It is told when nobody wants it any more.
+/// A file that the actor was asked for. When it is dropped, the actor gets a [`CloseFile`].
 #[derive(Debug)]
 struct Entry {
     file: FileId,
     close: Recipient<CloseFile>,
-    /// `None`: there is nothing to be closed.
+    /// `None` if there is nothing to close.
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Entry {
-    /// The actor's answer whether there is to be such a file.
+    /// The actor's answer to a request for the file.
     async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M, waiting: Waiting) -> Result<T, Fault>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
@@ -310,7 +315,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            // Whatever its mailbox: an actor that isn't told would keep the file for ever.
+            // This ignores the mailbox's capacity: without the message, the actor would keep the
+            // file forever.
             self.close.do_send(CloseFile { file: self.file, _place: Some(place) });
         }
     }
@@ -344,7 +350,7 @@ impl Source for ActorSource {
         Some(Box::pin(async move { waiting.answer(asking).await? }))
     }
 
-    /// The actor is sent a message.
+    /// Dropping only sends a message.
     fn drops_at_once(&self) -> bool {
         true
     }
@@ -371,7 +377,7 @@ impl Sink for ActorSink {
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
         let waiting = Waiting { within: limits::PUBLISH_WITHIN, ..self.waiting };
         waiting.wait(&self.writing.publish, PublishFile(self.entry.file))?;
-        // What is published is not to be taken back.
+        // A published file must not be closed.
         self.entry.place = None;
         Ok(())
     }

@@ -10,13 +10,13 @@ use crate::wire::{Direction, Request, Text};
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Asked<'a> {
-    /// Number of the transfer that it is to become.
+    /// The number of the transfer that the request is for.
     pub transfer: TransferId,
-    /// Who asks.
+    /// The client.
     pub peer: SocketAddr,
-    /// The address that it was sent to.
+    /// The address that the request was sent to.
     pub local: SocketAddr,
-    /// What was asked: direction, name, mode and options, as they came.
+    /// The request as received: direction, name, mode and options.
     pub request: Cow<'a, Request<'static>>,
 }
 
@@ -30,31 +30,31 @@ impl<'a> Asked<'a> {
         Self { transfer, peer, local, request: Cow::Borrowed(request) }
     }
 
-    /// The name's octets, as they came.
+    /// The octets of the name, as received.
     #[must_use]
     pub fn name_bytes(&self) -> &[u8] {
         self.request.filename().as_bytes()
     }
 
-    /// The name as text; what isn't UTF-8 is replaced by U+FFFD.
+    /// The name as text. Octets that are not UTF-8 become U+FFFD.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.name_bytes())
     }
 
-    /// Whether the client reads: the other thing that it may want is to write.
+    /// Whether the request is a read. Otherwise it is a write.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.request.direction == Direction::Read
     }
 
-    /// The value of an option that the client asks for, in any spelling of its name.
+    /// The value of an option that the client asks for. The case of `name` doesn't matter.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&[u8]> {
         self.request.options.get(name).map(Text::as_bytes)
     }
 
-    /// The same, borrowing nothing.
+    /// A copy that borrows nothing.
     #[must_use]
     pub fn into_owned(self) -> Asked<'static> {
         let Self { transfer, peer, local, request } = self;

@@ -1,4 +1,4 @@
-//! Negotiators that come with the server: what of its settings is said about options is said at the same seam.
+//! Built-in negotiators: they apply the server's settings for options.
 
 use actix::{Actor, Context, Handler, MessageResult, Supervised};
 
@@ -8,7 +8,7 @@ use crate::net::Mtu;
 use crate::policy::RefusedOption;
 use crate::wire::decimal;
 
-/// Has clients that it concerns not be granted the option.
+/// Leaves the option out for the clients that the rule is about.
 impl Negotiator for RefusedOption {
     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
         let concerned = asked.option(&self.name).filter(|_| self.concerns(asked.peer.ip()));
@@ -16,13 +16,13 @@ impl Negotiator for RefusedOption {
     }
 }
 
-/// Grants no block that would go in fragments. ([`Mtu::OfInterface`] asks the operating system,
-/// which may wait: the server has an actor ask.)
+/// Limits blocks to what fits into one packet. [`Mtu::OfInterface`] asks the operating system,
+/// which may block, so the server lets an actor ask.
 impl Negotiator for Mtu {
     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
         let sizes = ["blksize", "blksize2"].map(|name| Some((name, decimal(asked.option(name)?)?)));
         let mut sizes = sizes.into_iter().flatten().peekable();
-        // (To look up an interface costs more than a comparison.)
+        // Looking up an interface costs more than a comparison.
         let most = sizes.peek().and_then(|_| self.blksize_max(asked.local));
         let Some(most) = most else { return Vec::new() };
         let too_large = sizes.filter(|(_, octets)| *octets > most.into());

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::observe::{Fact, Observer};
 
-/// A closure that stands where a trait is wanted.
+/// A closure used as an implementation of a trait.
 pub(crate) struct Closure<F>(pub(crate) F);
 
 impl<F> fmt::Debug for Closure<F> {

@@ -1,4 +1,4 @@
-//! What of negotiators' answers a client may get.
+//! Checks the answers of negotiators.
 
 use std::borrow::Cow;
 
@@ -7,17 +7,17 @@ use crate::limits;
 use crate::transfer::{OPTIONS, Offer};
 use crate::wire::{Options, Request, Text, decimal};
 
-/// Answers that have been checked.
+/// Checked answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Grants {
-    /// The least that was granted of known options.
+    /// The smallest grant of each known option.
     blksize_max: Option<u16>,
     windowsize_max: Option<u16>,
-    /// Options that are as if the client had not asked for them.
+    /// Options that are treated as if the client had not asked for them.
     left_out: Vec<Text<'static>>,
-    /// Others: the name as the client spelled it, and the answer.
+    /// Other options: the name as the client spelled it, and the answer.
     answers: Vec<(Text<'static>, Text<'static>)>,
-    /// What was wrong with those that nobody gets.
+    /// What was wrong with the discarded answers.
     pub(crate) wrong: Vec<&'static str>,
 }
 
@@ -72,13 +72,13 @@ impl Grants {
         Ok(())
     }
 
-    /// Makes the server's offer no greater than what is granted.
+    /// Limits the server's offer to what is granted.
     pub(crate) fn bound(&self, offer: &mut Offer) {
         offer.blksize_max = offer.blksize_max.min(self.blksize_max.unwrap_or(u16::MAX));
         offer.windowsize_max = offer.windowsize_max.min(self.windowsize_max.unwrap_or(u16::MAX));
     }
 
-    /// The request as it is to be negotiated: without the options that are left out.
+    /// The request to negotiate: without the options that are left out.
     pub(crate) fn heed<'r>(&self, request: &'r Request<'static>) -> Cow<'r, Request<'static>> {
         if self.left_out.is_empty() {
             return Cow::Borrowed(request);
@@ -91,7 +91,8 @@ impl Grants {
         Cow::Owned(heeded)
     }
 
-    /// Appends the answers to what is `accepted` by the rules. `false` if not all of them found room.
+    /// Appends the answers to the options that the server `accepted`. Returns `false` if not all of
+    /// them fit.
     pub(crate) fn answer(&self, accepted: &mut Options<'static>) -> bool {
         let mut fits = true;
         for (name, value) in &self.answers {

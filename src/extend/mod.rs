@@ -1,22 +1,21 @@
-//! The seams for extensions.
+//! The seams for extensions: the places where the server asks code that stagecoach doesn't have.
 //!
 //! | seam | question | asked of | default |
 //! |---|---|---|---|
-//! | [`Route`] | which store and name answer this request, or why not? | each in turn, until one doesn't [pass](Routing::Pass) | the served directory |
-//! | [`Store`](crate::store::Store) | open a file, read it, write it | the one that a route chose | [`Directory`](crate::store::Directory) |
-//! | [`Negotiator`] | what is the answer to options that the server doesn't know, and what less of others is granted? | all, once the file is open | nothing |
-//! | [`Opcode`] | what is the answer to a datagram that is not TFTP's? | the one for that opcode | silence |
-//! | [`Observer`](crate::observe::Observer) | none: it is informed of what happened | all | the log, the counters |
+//! | [`Route`] | which store and file serve this request, or why is it refused? | each in turn, until one doesn't [pass](Routing::Pass) | the served directory |
+//! | [`Store`](crate::store::Store) | open, read or write a file | the one that a route chose | [`Directory`](crate::store::Directory) |
+//! | [`Negotiator`] | what is the answer to an unknown option, and which known options are limited or left out? | all, once the file is open | no answer |
+//! | [`Opcode`] | what is the answer to a datagram with an unknown opcode? | the owner of the opcode | no answer |
+//! | [`Observer`](crate::observe::Observer) | none: it gets each fact | all | the log, the counters |
 //!
-//! Each seam takes either a trait, which is called on the thread that serves, or an actor, as the
-//! `Recipient` of one message: [`Ask`] for a route, [`Negotiate`], [`Received`] for an opcode,
-//! [`Observed`] for an observer, and several for a store ([`ActorStore`]). An extension that is
-//! called must not wait; an extension that waits is an actor.
+//! Each seam accepts a trait object, which is called on the serving thread, or an actor, given by the `Recipient` of one message: [`Ask`] for a route, [`Negotiate`] for a negotiator,
+//! [`Received`] for an opcode, [`Observed`] for an observer, and several messages for a store
+//! ([`ActorStore`]). Code that is called must not block; code that needs to block is an actor.
 //!
-//! The server continues whatever an extension does. An extension that panics loses the request that
-//! it was asked about. If an actor doesn't answer in time, [`Otherwise`] says what happens. An
-//! answer that no client may get is left out. No other transfer notices, and observers are informed
-//! ([`Fact::Crashed`](crate::observe::Fact::Crashed),
+//! The server survives every fault of an extension. A panic costs only the request that the
+//! extension was asked about. [`Otherwise`] says what happens if an actor doesn't answer in time.
+//! Answers that no client may get are left out. All other transfers go on undisturbed. Observers
+//! get a report ([`Fact::Crashed`](crate::observe::Fact::Crashed),
 //! [`Fact::Misbehaved`](crate::observe::Fact::Misbehaved)).
 
 mod actor_store;
@@ -46,7 +45,7 @@ pub(crate) use self::step::{Answerer, Asking};
 pub use self::step::{Otherwise, Question, Step};
 pub use self::tell::{Observed, Tell};
 
-/// The code in the manual is compiled.
+/// Compiles the code in the manual.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/extending.md")]
 struct Manual;

@@ -1,4 +1,4 @@
-//! Who answers options that the server doesn't know, or grants less of those that it does.
+//! Negotiators: answers to options that the server doesn't know, and limits for those it knows.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,20 @@ use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
 use crate::store::{Name, Source, Store};
 
-/// Answers options of a request, once its file is open. All negotiators are asked, in the order in which they were added; what they may answer is checked, see [`Grant`].
+/// Answers options of a request once its file is open. All negotiators are asked, in the order in
+/// which they were added. Their answers are checked, see [`Grant`].
 ///
-/// It is called on the thread that serves the transfer: whoever has to wait for something, or reads the file, is an actor that takes [`Negotiate`]. It is not called for requests
-/// without options.
+/// It is called on the thread that serves the transfer, and only for requests with options. A
+/// negotiator that needs to block, or to read the file, is an actor that handles [`Negotiate`].
 ///
-/// No client is answered an option that it didn't ask for (RFC 2347), and less of one may be granted where its RFC lets a server do so (RFC 2348, RFC 7440 §3).
+/// A client never gets an answer to an option that it didn't ask for (RFC 2347). A lower value than
+/// the requested one is allowed where the option's RFC allows it (RFC 2348, RFC 7440 §3).
 ///
 /// ```
 /// use stagecoach::Stagecoach;
 /// use stagecoach::extend::{Asked, Found, Grant, Negotiator};
 ///
-/// /// Boards of 10.0.9.0/24 ask for blocks that their driver can't take.
+/// /// Boards in 10.0.9.0/24 ask for larger blocks than their driver supports.
 /// #[derive(Debug)]
 /// struct SmallBlocks;
 ///
@@ -35,25 +37,26 @@ use crate::store::{Name, Source, Store};
 /// let builder = Stagecoach::builder().negotiator(SmallBlocks);
 /// ```
 pub trait Negotiator: fmt::Debug + Send + Sync + 'static {
-    /// The options that it has an answer to. If it panics, that is none. A call of more than 500 ms
+    /// The answers to options. After a panic there are none. A call of more than 500 ms
     /// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;
 }
 
 /// An answer to an option.
 ///
-/// What no client may get is left out, and observers are told of it: an option that wasn't asked
-/// for, or is answered by another already; a value that is empty, has a NUL in it, or finds no room
-/// in the OACK (512 octets, [`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options
-/// that the server knows, `blksize`, `blksize2` and `windowsize` may be answered with less than was
-/// asked for: it grants that then, or less. The others it answers itself. Any of them may be
-/// [left out](Self::leave_out).
+/// The server discards an invalid answer and reports it to observers: an answer to an option that
+/// the client didn't ask for or that another negotiator has answered; a value that is empty,
+/// contains a NUL or doesn't fit in the OACK (512 octets,
+/// [`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options that the server knows,
+/// `blksize`, `blksize2` and `windowsize` may be answered with a lower value than the client asked
+/// for; the server then grants that value or a lower one. The server itself answers the other
+/// options that it knows. Any option may be [left out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
-    /// The option's name, in any spelling.
+    /// The option's name, in any case.
     pub name: String,
-    /// What is answered; nothing, if `None`.
+    /// The answer; `None` leaves the option out.
     pub value: Option<String>,
 }
 
@@ -64,26 +67,27 @@ impl Grant {
         Self { name: name.into(), value: Some(value.into()) }
     }
 
-    /// Has the option `name` be as if it had not been asked for, whatever others answer to it: some firmware asks for what it can't do with.
+    /// Treats the option `name` as if the client had not asked for it, whatever other negotiators
+    /// answer: some firmware asks for options that it can't handle.
     #[must_use]
     pub fn leave_out(name: impl Into<String>) -> Self {
         Self { name: name.into(), value: None }
     }
 }
 
-/// The file that a request is about.
+/// The file of a request.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Found {
-    /// Where it is: the server's own store, with what
-    /// [`wrap_store`](crate::daemon::Builder::wrap_store) has put in front of it for this request, or
-    /// the one that a route chose, as it is.
+    /// The store of the file: the server's own store with the layers that
+    /// [`wrap_store`](crate::daemon::Builder::wrap_store) added for this request, or the unchanged
+    /// store that a route chose.
     pub store: Arc<dyn Store>,
-    /// Its name there.
+    /// The name of the file in that store.
     pub name: Name,
-    /// Its octets, if that is known; of an upload it isn't.
+    /// Its size in octets, if known; never for an upload.
     pub size: Option<u64>,
-    /// What is read; `None` of an upload.
+    /// The opened file; `None` for an upload.
     pub source: Option<Arc<dyn Source>>,
 }
 
@@ -93,11 +97,11 @@ pub struct Found {
 pub struct Negotiate {
     /// The request.
     pub asked: Asked<'static>,
-    /// Its file.
+    /// The file of the request.
     pub file: Found,
 }
 
-/// Asks negotiators.
+/// A negotiator that is called, or an actor that negotiates.
 pub type NegotiatorStep = Step<Negotiate>;
 
 impl sealed::Sealed for Negotiate {}
@@ -117,16 +121,17 @@ where
 }
 
 impl NegotiatorStep {
-    /// It is asked if the client asks for this option, in any spelling, and not otherwise: an actor
-    /// that is slow, or pauses after a panic, keeps no other client waiting. Called several times,
-    /// it is asked about each of the options.
+    /// Asks the negotiator only if the client asks for this option. The case of `name` doesn't
+    /// matter. Other clients then never wait for an actor that is slow, or that pauses after a
+    /// panic. If this is called several times, the negotiator is asked about each of the options.
     #[must_use]
     pub fn for_option(self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.concerned_by(move |asked| asked.option(&name).is_some())
     }
 
-    /// What becomes of the transfer if the actor doesn't answer. No difference to a negotiator that is called.
+    /// What happens to the transfer if the actor doesn't answer. This has no effect on a negotiator
+    /// that is called.
     #[must_use]
     pub fn or(self, what: Otherwise) -> Self {
         self.but(|asking| asking.otherwise = what)

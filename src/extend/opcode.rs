@@ -1,4 +1,4 @@
-//! Who answers a datagram with an opcode that TFTP doesn't have.
+//! Opcodes that TFTP doesn't have.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,20 +11,21 @@ use bytes::Bytes;
 use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
 
-/// Answers datagrams that arrive at the well-known port with an opcode that isn't TFTP's: those are 1 to 5 (RFC 1350 §5) and 6 (RFC 2347).
+/// Answers datagrams to the listening port with an opcode that TFTP doesn't use. TFTP's own are 1
+/// to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
-/// It is called by the listener between two requests: whoever has to wait for something is an actor
-/// that takes [`Received`]. A call of more than 500 ms
-/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Of
-/// datagrams for actors 64 ([`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)) wait for an
-/// answer at once; the others are dropped.
+/// The listener calls it between two requests. A call of more than 500 ms
+/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Code
+/// that needs to block is an actor that handles [`Received`]. At most 64 datagrams
+/// ([`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)) wait for answers of actors; the server
+/// drops further ones.
 ///
 /// ```
 /// use bytes::Bytes;
 /// use stagecoach::Stagecoach;
 /// use stagecoach::extend::{Datagram, Opcode, OpcodeStep};
 ///
-/// /// Says whether there is a server, to whoever sends opcode 0x7069.
+/// /// Echoes datagrams with opcode 0x7069, to show that the server is running.
 /// #[derive(Debug)]
 /// struct Ping;
 ///
@@ -37,23 +38,22 @@ use super::step::{Otherwise, Question, Step, sealed};
 /// let builder = Stagecoach::builder().opcode(0x7069, OpcodeStep::new(Ping));
 /// ```
 pub trait Opcode: fmt::Debug + Send + Sync + 'static {
-    /// The answer; `None` for silence. An answer of more than three times
-    /// ([`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO)) the octets that arrived is
-    /// not sent, for the sender's address may be forged; and there are 4096
-    /// ([`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)) in a second to one
-    /// network, ERRORs included.
+    /// The answer; `None` for silence. The server drops an answer of more than three times the
+    /// received octets ([`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO)), since the
+    /// sender's address may be forged. One network gets at most 4096 answers and ERRORs a second
+    /// ([`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)).
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes>;
 }
 
-/// A datagram.
+/// A received datagram.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Datagram<'a> {
-    /// Who sent it.
+    /// The sender.
     pub peer: SocketAddr,
-    /// The address that it was sent to.
+    /// The address that the datagram was sent to.
     pub local: SocketAddr,
-    /// All of it: the opcode is the first two octets.
+    /// The whole datagram; the first two octets are the opcode.
     pub octets: Cow<'a, [u8]>,
 }
 
@@ -62,7 +62,7 @@ impl<'a> Datagram<'a> {
         Self { peer, local, octets: Cow::Borrowed(octets) }
     }
 
-    /// The same, borrowing nothing.
+    /// A copy that borrows nothing.
     #[must_use]
     pub fn into_owned(self) -> Datagram<'static> {
         Datagram { octets: Cow::Owned(self.octets.into_owned()), ..self }
@@ -74,7 +74,7 @@ impl<'a> Datagram<'a> {
 #[rtype(result = "Option<Bytes>")]
 pub struct Received(pub Datagram<'static>);
 
-/// Asks the owner of an opcode.
+/// An opcode that is called, or an actor that answers.
 pub type OpcodeStep = Step<Received>;
 
 impl sealed::Sealed for Received {}
@@ -94,7 +94,7 @@ where
 }
 
 impl OpcodeStep {
-    /// One that is called.
+    /// An implementation that is called.
     #[must_use]
     pub fn new(opcode: impl Opcode) -> Self {
         Self::calling(Arc::new(opcode))

@@ -1,4 +1,4 @@
-//! Who answers a request.
+//! Routes: which file serves a request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::observe::Label;
 use crate::store::{Fixed, Name, Store};
 use crate::wire::ErrorCode;
 
-/// Decides what answers a request. Routes are asked in the order in which they were added, until one doesn't [pass](Routing::Pass); what all of them pass on is served from the
-/// server's own store.
+/// Decides what serves a request. Routes are asked in the order in which they were added, until one
+/// doesn't [pass](Routing::Pass). If all of them pass, the server's own store serves the request.
 ///
-/// It is called by the listener between two requests: whoever has to wait for something is an actor
-/// that takes [`Ask`]. A call of more than 500 ms
-/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
+/// The listener calls it between two requests. A call of more than 500 ms
+/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Code
+/// that needs to block is an actor that handles [`Ask`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::wire::ErrorCode;
 /// use stagecoach::extend::{Asked, Route, Routing, Served};
 /// use stagecoach::store::{Memory, Name};
 ///
-/// /// Every board finds its own configuration under the same name.
+/// /// Every board reads its own configuration under the same name.
 /// #[derive(Debug)]
 /// struct ByAddress(Arc<Memory>);
 ///
@@ -46,33 +46,33 @@ use crate::wire::ErrorCode;
 /// let builder = Stagecoach::builder().route_by(ByAddress(Arc::default()));
 /// ```
 pub trait Route: fmt::Debug + Send + Sync + 'static {
-    /// What becomes of this request. If it panics, a reader is left without an answer, and an
-    /// upload gets ERROR 0, "Internal error".
+    /// Decides about a request. After a panic a read gets no answer, and an upload gets ERROR 0,
+    /// "Internal error".
     fn route(&self, asked: &Asked<'_>) -> Routing;
 }
 
 /// A route's answer.
 #[derive(Debug, MessageResponse)]
 pub enum Routing {
-    /// This is what answers.
+    /// This file serves the request.
     Serve(Served),
-    /// The client gets one ERROR.
+    /// The client gets an ERROR.
     Refuse(Fault),
-    /// The next one may decide.
+    /// The next route decides.
     Pass,
 }
 
 impl Routing {
-    /// Refuses, with a code and a text for the client: what of it isn't printable ASCII is left
-    /// out, and so is what is beyond 128 octets
-    /// ([`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)). Remember that U-Boot
-    /// stops on codes 1 and 2, and begins anew on every other.
+    /// Refuses the request, with an error code and a text for the client. The text is limited to
+    /// printable ASCII and to 128 octets
+    /// ([`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)). Note that U-Boot stops on
+    /// codes 1 and 2, and starts again on every other.
     #[must_use]
     pub fn refuse(code: ErrorCode, text: &str) -> Self {
         Self::Refuse(Fault::refusal(code, text))
     }
 
-    /// Serves these octets, under whatever name.
+    /// Serves these octets, whatever the name of the file.
     #[must_use]
     pub fn octets(octets: impl Into<Bytes>) -> Self {
         Self::Serve(Served::from_store(Arc::new(Fixed::new(octets))))
@@ -85,44 +85,44 @@ impl From<Served> for Routing {
     }
 }
 
-/// What answers a request: a file of a store.
+/// What serves a request: a file of a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Served {
-    /// Where the file is.
+    /// The store of the file.
     pub store: Arc<dyn Store>,
-    /// Its name there; the one that was asked for, if `None`.
+    /// The file's name in that store; `None` for the requested one.
     pub name: Option<Name>,
-    /// What the log says of the transfer.
+    /// A label for the log.
     pub label: Option<Label>,
 }
 
 impl Served {
-    /// The file of `store` that was asked for.
+    /// Serves the requested file from `store`.
     #[must_use]
     pub fn from_store(store: Arc<dyn Store>) -> Self {
         Self { store, name: None, label: None }
     }
 
-    /// Another file.
+    /// Serves another file of the store.
     #[must_use]
     pub fn named(self, name: Name) -> Self {
         Self { name: Some(name), ..self }
     }
 
-    /// With a word for the log.
+    /// Adds a label for the log.
     #[must_use]
     pub fn labelled(self, label: &str) -> Self {
         Self { label: Some(Label::new(label)), ..self }
     }
 }
 
-/// Asks an actor what becomes of a request.
+/// Asks an actor about a request.
 #[derive(Debug, Message)]
 #[rtype(result = "Routing")]
 pub struct Ask(pub Asked<'static>);
 
-/// Asks routes.
+/// A route that is called, or an actor that routes.
 pub type RouteStep = Step<Ask>;
 
 impl sealed::Sealed for Ask {}
@@ -142,18 +142,19 @@ where
 }
 
 impl RouteStep {
-    /// What becomes of the request if the actor doesn't answer. No difference to a route that is called.
+    /// What happens to the request if the actor doesn't answer. This has no effect on a route that
+    /// is called.
     #[must_use]
     pub fn or(self, what: Otherwise) -> Self {
         self.but(|asking| asking.otherwise = what)
     }
 
-    /// It is asked about requests for which `concerns` answers `true`, and no others: an actor that
-    /// is slow, or pauses after a panic, keeps no other client waiting. If [`only`](Self::only),
+    /// Asks the route only about requests for which `concerns` returns `true`. Other clients then
+    /// never wait for an actor that is slow, or that pauses after a panic. If [`only`](Self::only),
     /// [`only_named`](Self::only_named) and [`only_below`](Self::only_below) are called several
-    /// times, one that answers `true` is enough.
+    /// times, one match is enough.
     ///
-    /// `concerns` is called as a [`Route`] is: it must not wait.
+    /// `concerns` is called like a [`Route`]: it must not block.
     ///
     /// ```
     /// use stagecoach::extend::{RouteStep, Routing};
@@ -165,16 +166,16 @@ impl RouteStep {
         self.concerned_by(concerns)
     }
 
-    /// It is asked about files of these names, and no others; see [`only`](Self::only). A name is
-    /// compared as the client sends it.
+    /// Asks the route only about files with these names; see [`only`](Self::only). Names are
+    /// compared as the client sends them.
     #[must_use]
     pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
         let names: Vec<String> = names.into_iter().map(Into::into).collect();
         self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
     }
 
-    /// It is asked about files whose names begin so, as `config/`, and no others; see
-    /// [`only`](Self::only). A name is compared as the client sends it.
+    /// Asks the route only about files whose names begin with `prefix`, such as `config/`; see
+    /// [`only`](Self::only). Names are compared as the client sends them.
     #[must_use]
     pub fn only_below(self, prefix: impl Into<String>) -> Self {
         let prefix = prefix.into();
@@ -196,10 +197,10 @@ impl RouteStep {
     }
 }
 
-/// The name that is looked up: the route's, or the one that was asked for.
+/// The name to look up: the one from the route, or the requested one.
 ///
 /// # Errors
-/// If that is none of a file.
+/// If that is not a valid file name.
 pub(crate) fn name_of(served: &Served, asked: &Asked<'_>) -> Result<Name, Fault> {
     served.name.clone().map_or_else(|| Name::from_request(asked.name_bytes()), Ok)
 }

@@ -1,4 +1,4 @@
-//! One of those who are asked: something that is called, or an actor.
+//! A step of an extension point: code that is called, or an actor.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,38 +10,37 @@ use super::Asked;
 use crate::limits;
 use crate::supervision::Pauses;
 
-/// One of those who are asked: something that is called at once, or an actor that has a deadline to answer.
+/// One step: code that is called, or an actor that must answer within a deadline.
 pub struct Step<Q: Question> {
     pub(crate) answerer: Answerer<Q>,
-    /// What it is asked about; everything, if this is empty.
+    /// Conditions, of which one must hold; if empty, the step is asked about everything.
     only: Vec<Concern>,
 }
 
 /// Whether a step is asked about a request.
 type Concern = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 
-/// What actors are asked at a seam: [`Ask`](super::Ask), [`Negotiate`](super::Negotiate) or [`Received`](super::Received).
+/// The messages that ask actors: [`Ask`](super::Ask), [`Negotiate`](super::Negotiate) and
+/// [`Received`](super::Received).
 pub trait Question: Message<Result: Send> + Send + sealed::Sealed + 'static {
-    /// The trait of what is called in their stead.
+    /// The trait to call instead of asking an actor.
     type Called: fmt::Debug + ?Sized;
 
-    /// What becomes of the client if an actor doesn't answer, unless it is said.
+    /// The default for an actor that doesn't answer.
     const OTHERWISE: Otherwise;
 }
 
-/// The questions are those of the seams, and no others.
+/// Only this crate implements [`Question`].
 pub(super) mod sealed {
     pub trait Sealed {}
 }
 
 pub(crate) enum Answerer<Q: Question> {
-    /// Called at once.
     Called(Arc<Q::Called>),
-    /// An actor that is asked.
     Actor(Asking<Q>),
 }
 
-/// An actor, how long it may take to answer, and what becomes of the client otherwise.
+/// An actor, its deadline, and what happens without an answer.
 #[derive(Debug)]
 pub(crate) struct Asking<Q: Question> {
     pub(crate) actor: Recipient<Q>,
@@ -50,28 +49,26 @@ pub(crate) struct Asking<Q: Question> {
     pub(crate) pauses: Pauses,
 }
 
-/// What becomes of a client if an actor doesn't answer: it takes too long, its mailbox is full for
-/// as long, it has stopped, it panicked over the question, or it panicked over another one and
-/// pauses before it starts again.
+/// What happens to a client if an actor doesn't answer: the actor is slow, its mailbox stays full,
+/// it has stopped, it panicked at this question, or it pauses after another panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Otherwise {
-    /// A reader is left without an answer and asks again, for boot loaders take any ERROR for "no
-    /// such file"; an upload gets ERROR 0, "Internal error".
+    /// A read gets no answer and the client asks again, since boot loaders treat any ERROR as "no
+    /// such file". An upload gets ERROR 0, "Internal error".
     Refuse,
-    /// The next one is asked.
+    /// The next step is asked.
     Pass,
 }
 
 impl<Q: Question> Step<Q> {
-    /// An actor that is asked. It has three seconds ([`limits::EXTENSION_WITHIN`]) to answer: a
-    /// request that a route's actor has not answered by then [is left without an
-    /// answer](Otherwise::Refuse) (an upload gets ERROR 0), without a negotiator's answer the transfer
-    /// [begins](Otherwise::Pass), and to an opcode there is no answer then.
+    /// Asks an actor, which has three seconds ([`limits::EXTENSION_WITHIN`]) to answer. Without an
+    /// answer of a route's actor, a read gets [no answer](Otherwise::Refuse) and an upload gets
+    /// ERROR 0. Without an answer of a negotiator's actor, the transfer [begins](Otherwise::Pass).
+    /// Without an answer of an opcode's actor, nothing is sent.
     ///
-    /// An actor of the server's tree that has panicked is not waited for: as long as it
-    /// [pauses](crate::limits::RESTART_PAUSE) before it starts again (10 ms, doubled by each panic
-    /// within ten seconds up to one second), it has no answer, unless that takes less than 50 ms
-    /// ([`limits::EXTENSION_RESTART_WITHIN`]).
+    /// After a panic, an actor of the server's tree [pauses](crate::limits::RESTART_PAUSE) before
+    /// it restarts: 10 ms, doubled by each panic within ten seconds, up to one second. A pause of
+    /// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]) or more counts as no answer at once.
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
         let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);
@@ -79,14 +76,15 @@ impl<Q: Question> Step<Q> {
         Self::answered_by(Answerer::Actor(Asking { actor, within, otherwise, pauses }))
     }
 
-    /// The actor may take so long to answer, in place of three seconds; clients repeat their
-    /// request after a second or more, and give up after some. No difference to what is called.
+    /// Sets how long the actor may take to answer, instead of three seconds. Clients repeat a
+    /// request after a second or more, and give up after a few repeats. This has no effect on code
+    /// that is called.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         self.but(|asking| asking.within = time)
     }
 
-    /// Something that is called.
+    /// A step that is called.
     pub(super) fn calling(called: Arc<Q::Called>) -> Self {
         Self::answered_by(Answerer::Called(called))
     }
@@ -103,7 +101,8 @@ impl<Q: Question> Step<Q> {
         self
     }
 
-    /// Whether it is asked about this request. That may be an extension's code: it may panic.
+    /// Whether the step is asked about this request. This may call an extension's code, which may
+    /// panic.
     pub(crate) fn concerns(&self, asked: &Asked<'_>) -> bool {
         self.only.is_empty() || self.only.iter().any(|concern| concern(asked))
     }
@@ -116,7 +115,7 @@ impl<Q: Question> Step<Q> {
     }
 }
 
-// (Derived, they would want a question that can be copied and shown.)
+// A derived implementation would require `Q: Clone`.
 impl<Q: Question> Clone for Step<Q> {
     fn clone(&self) -> Self {
         let answerer = match &self.answerer {

@@ -8,8 +8,8 @@ use actix::{Message, Recipient, WeakRecipient};
 use crate::observe::{Fact, Observer, OwnedFact};
 use crate::supervision::Pauses;
 
-/// Tells an actor what happened. It counts as heard when it is dropped, and as lost if the actor has
-/// ended by then: a handler that returns a future has the future own it.
+/// A fact for an actor. It counts as handled when it is dropped, and as lost if the actor has ended
+/// by then. A handler that returns a future should move this value into the future.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Observed {
@@ -19,37 +19,37 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// For tests of an actor.
+    /// Creates the message in a test of an actor.
     #[must_use]
     pub fn new(fact: Arc<OwnedFact>) -> Self {
         Self { fact, waiting: Waiting(None) }
     }
 }
 
-/// A fact that waits for its actor, and is counted as lost if it is dropped with the mailbox.
+/// A fact in an actor's mailbox. It counts as lost if it is dropped with the mailbox.
 #[derive(Debug)]
 struct Waiting(Option<Arc<Mailbox>>);
 
-/// What is known of an actor's mailbox.
+/// The state of an actor's mailbox.
 #[derive(Debug)]
 struct Mailbox {
-    /// (Weak: a message that waits must not keep its own mailbox.)
+    /// Weak, so that a waiting message doesn't keep its own mailbox alive.
     actor: WeakRecipient<Observed>,
     waiting: AtomicU64,
     lost: AtomicU64,
-    /// The server has ended: what waits now is not heard any more.
+    /// The server has ended: waiting facts are lost.
     ended: AtomicBool,
 }
 
-/// An [`Observer`] that tells an actor. It waits for nothing: what finds no room in the actor's
-/// mailbox is lost to it, and counted. So is what still waits when the actor has ended; a child of
-/// the server's tree handles its mail [before it
+/// An [`Observer`] that sends facts to an actor. It never blocks: a fact that doesn't fit in the
+/// actor's mailbox is lost and counted. So is a fact that still waits when the actor ends; a child
+/// of the server's tree handles its messages [before it
 /// stops](crate::supervision::ChildSpec::stop_within).
 ///
-/// A handler that waits returns [`AtomicResponse`](actix::AtomicResponse): it takes one message
-/// after the other, and all are waited for. What `ResponseFuture`, `ResponseActFuture` or
-/// `ctx.spawn` have begun is dropped at the end, and not counted, unless the future owns the
-/// [`Observed`].
+/// A handler that awaits something should return [`AtomicResponse`](actix::AtomicResponse): the
+/// actor then handles one message at a time, and the server waits for all of them at its end.
+/// Futures of `ResponseFuture`, `ResponseActFuture` or `ctx.spawn` are dropped at the end, and
+/// their facts are not counted as lost unless the future owns the [`Observed`].
 ///
 /// ```
 /// use actix::prelude::*;
@@ -78,7 +78,7 @@ struct Mailbox {
 ///
 /// # System::new().block_on(async {
 /// let mut builder = Stagecoach::builder();
-/// // It may be 1000 facts behind.
+/// // Up to 1000 facts may wait.
 /// let inventory = builder.start_child(ChildSpec::permanent("inventory", |_| Inventory).mailbox(1000));
 /// let builder = builder.tell(inventory.recipient());
 /// # });
@@ -91,8 +91,8 @@ pub struct Tell {
 }
 
 impl Tell {
-    /// Tells `actor`. How much of a burst it may be behind is the capacity of its mailbox (16, unless it
-    /// [sets another](actix::dev::ContextParts::set_mailbox_capacity)).
+    /// Sends facts to `actor`. Its mailbox limits how many may wait (16, unless the actor [sets
+    /// another capacity](actix::dev::ContextParts::set_mailbox_capacity)).
     #[must_use]
     pub fn new(actor: Recipient<Observed>) -> Self {
         let mailbox = Mailbox {
@@ -116,18 +116,18 @@ impl Observer for Tell {
         }
     }
 
-    /// The server has ended, and its actors before it: what waits is waiting in vain.
+    /// The server has ended, and its actors before it, so waiting facts are lost.
     fn flush(&self) {
         self.mailbox.ended.store(true, Ordering::Relaxed);
     }
 
-    /// What its [specification](crate::supervision::ChildSpec::permanent) calls the actor; `an actor`
-    /// if it is no permanent one.
+    /// The name in the actor's [specification](crate::supervision::ChildSpec::permanent); `an
+    /// actor` if it is not permanent.
     fn name(&self) -> &str {
         self.name
     }
 
-    /// Facts that the actor had no room for, or did not hear before it ended.
+    /// Facts that did not fit in the mailbox, or that the actor did not handle before it ended.
     fn lost(&self) -> u64 {
         let Mailbox { waiting, lost, ended, .. } = &*self.mailbox;
         let waiting = if ended.load(Ordering::Relaxed) { waiting.load(Ordering::Relaxed) } else { 0 };
@@ -136,7 +136,7 @@ impl Observer for Tell {
 }
 
 impl Waiting {
-    /// It waits no longer, and was heard or is lost.
+    /// The fact no longer waits: the actor handled it, or it is lost.
     fn end(&mut self, is_lost: bool) {
         if let Some(mailbox) = self.0.take() {
             mailbox.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -146,8 +146,8 @@ impl Waiting {
 }
 
 impl Drop for Waiting {
-    /// An actor's mailbox is closed before what it holds is dropped. While it is open, a fact is
-    /// dropped by whoever has handled it.
+    /// A mailbox is closed before its messages are dropped. While it is open, a dropped fact was
+    /// handled.
     fn drop(&mut self) {
         let is_closed =
             |mailbox: &Arc<Mailbox>| !mailbox.actor.upgrade().is_some_and(|actor| actor.connected());
@@ -157,7 +157,7 @@ impl Drop for Waiting {
 }
 
 impl Clone for Waiting {
-    /// It is counted once.
+    /// A clone is not counted again.
     fn clone(&self) -> Self {
         Self(None)
     }

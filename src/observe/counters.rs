@@ -1,4 +1,4 @@
-//! How often things happened since the server started.
+//! Counts of facts since the server started.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ pub struct Counters {
     by_reason: Mutex<HashMap<Reason, u64>>,
 }
 
-/// Why something was counted.
+/// The reason of a counted fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Reason {
     Ended(&'static str),
@@ -40,11 +40,11 @@ enum Reason {
     Misbehaved(&'static str),
 }
 
-/// How often there was one reason why things didn't go well.
+/// The count of one reason of failures.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub struct TalliedReason {
-    /// The counter that it is a part of, as [`Tallied`] calls it.
+    /// The counter that includes it, by its field name in [`Tallied`].
     pub counter: &'static str,
     /// The reason.
     pub why: String,
@@ -52,13 +52,13 @@ pub struct TalliedReason {
     pub count: u64,
 }
 
-/// What transfers with one label came to.
+/// The counts of transfers with one label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TalliedLabel {
-    /// Transfers that ended well.
+    /// Transfers that succeeded.
     pub complete: u64,
-    /// Transfers that ended otherwise.
+    /// Transfers that ended in any other way.
     pub failed: u64,
     /// Octets of files that were transferred.
     pub octets: u64,
@@ -67,34 +67,32 @@ pub struct TalliedLabel {
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tallied {
-    /// Transfers that ended well.
+    /// Transfers that succeeded.
     pub complete: u64,
-    /// Transfers that ended otherwise.
+    /// Transfers that ended in any other way.
     pub failed: u64,
-    /// Those of them that were left without an answer, as the store couldn't say whether the file
-    /// is there.
+    /// Those of `failed` that got no answer because the store couldn't say whether the file exists.
     pub outages: u64,
-    /// Requests that were answered by an ERROR before there was a transfer, because of a limit among
-    /// other reasons.
+    /// Requests that got an ERROR before a transfer began, including those beyond a limit.
     pub refused: u64,
-    /// Datagrams that were left unanswered, because of a limit among other reasons.
+    /// Datagrams that got no answer, including those beyond a limit.
     pub dropped: u64,
     /// Actors that panicked.
     pub crashed: u64,
-    /// Answers of extensions that nobody may get, or that did not come in time.
+    /// Answers of extensions that were invalid or late.
     pub misbehaved: u64,
-    /// Sessions that took the place of one that panicked.
+    /// Sessions that replaced one that panicked.
     pub resumed: u64,
-    /// Arbiters that stopped or were blocked, and that others took the place of.
+    /// Arbiters that stopped or were blocked, and were replaced.
     pub arbiters_replaced: u64,
     /// Octets of files that were transferred.
     pub octets: u64,
-    /// How often a limit was met.
+    /// How often a limit was reached.
     pub limited: u64,
 }
 
 impl Reason {
-    /// The counter that it is a part of, and its words.
+    /// The counter of the reason, and its text.
     fn words(self) -> (&'static str, String) {
         match self {
             Self::Ended(outcome) => ("failed", outcome.to_owned()),
@@ -108,7 +106,7 @@ impl Reason {
         }
     }
 
-    /// That of an end that is no success.
+    /// The reason of an unsuccessful outcome.
     fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Failed(failure) => Self::Failed(*failure),
@@ -138,8 +136,8 @@ impl Counters {
         }
     }
 
-    /// The counts of what didn't go well, by the reasons, in the order of the counters' names: the
-    /// first 256 ([`limits::REASONS_COUNTED_MAX`]) of them that came.
+    /// The counts of failures by reason, sorted by counter. Only the first 256 different reasons
+    /// ([`limits::REASONS_COUNTED_MAX`]) are counted.
     #[must_use]
     pub fn by_reason(&self) -> Vec<TalliedReason> {
         let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,8 +159,8 @@ impl Counters {
         }
     }
 
-    /// The counts of transfers to which a route gave a label, in the order of the labels: the first
-    /// 256 ([`limits::LABELS_COUNTED_MAX`]) of them that came, and the others together as
+    /// The counts of transfers with a route's label, sorted by label. Beyond the first 256
+    /// different labels ([`limits::LABELS_COUNTED_MAX`]), transfers are counted together as
     /// `(others)`.
     #[must_use]
     pub fn by_label(&self) -> Vec<(Label, TalliedLabel)> {
@@ -170,8 +168,8 @@ impl Counters {
         by_label.iter().map(|(label, tallied)| (label.clone(), *tallied)).collect()
     }
 
-    /// The counter of a transfer that is over, and the reason. A request for whose file a limit left
-    /// no place is counted as any other beyond a limit: no store was away, and no transfer began.
+    /// The counter of an ended transfer, and the reason. A request whose file a limit had no room
+    /// for is counted as beyond a limit: it is no outage, and no transfer began.
     fn of_finished(&self, report: &Report) -> (&AtomicU64, Option<Reason>) {
         self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
         if let Some(label) = &report.label {

@@ -1,16 +1,17 @@
-//! A word that an extension attaches to a transfer.
+//! Labels that extensions attach to transfers.
 
 use std::fmt;
 
 use crate::limits;
 
-/// A word or two of an extension about a transfer (a board's serial number, a tenant), which the log, the registry and the [`Counters`](super::Counters) show beside it.
+/// A short text of an extension about a transfer (a board's serial number, a tenant). The log, the
+/// registry and the [`Counters`](super::Counters) show it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Box<str>);
 
 impl Label {
-    /// A label of `text`: what of it isn't printable ASCII is left out, and so is what is beyond 64
-    /// octets ([`limits::LABEL_OCTETS_MAX`]).
+    /// Creates a label from the printable ASCII of `text`, cut after 64 octets
+    /// ([`limits::LABEL_OCTETS_MAX`]).
     ///
     /// ```
     /// use stagecoach::observe::Label;

@@ -1,4 +1,4 @@
-//! Limits that requests meet, one after the other: a line of each in a minute, with their number.
+//! Log lines about limits that requests reach: one line for each limit and minute, with a count.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::error::Limit;
 use crate::limits::LIMIT_LOGGED_EVERY;
 
-/// Counts how often each limit was met since its last line.
+/// Counts how often each limit was reached since its last line.
 #[derive(Debug, Default)]
 pub(super) struct LimitLines(BTreeMap<Limit, Met>);
 
@@ -17,7 +17,7 @@ struct Met {
 }
 
 impl LimitLines {
-    /// Whether the log gets a line of it at once; it is counted if not.
+    /// Whether to log a line now; otherwise the event is counted.
     pub(super) fn spend(&mut self, limit: Limit, now: Instant) -> bool {
         match self.0.get_mut(&limit) {
             Some(met) if met.withheld > 0 || now < met.logged_at + LIMIT_LOGGED_EVERY => {
@@ -35,8 +35,8 @@ impl LimitLines {
         self.0.values().any(|met| met.withheld > 0)
     }
 
-    /// How often limits were met of which a line is due; of all, if `of_all`. From now on the next
-    /// minute is counted.
+    /// The limits whose line is due, with their counts; with `of_all`, every limit with a count. A
+    /// new minute begins for each of them.
     pub(super) fn take_withheld(&mut self, now: Instant, of_all: bool) -> Vec<(Limit, u64)> {
         let is_due = |met: &Met| met.withheld > 0 && (of_all || met.logged_at + LIMIT_LOGGED_EVERY <= now);
         let due = self.0.iter_mut().filter(|(_, met)| is_due(met));

@@ -1,24 +1,25 @@
-//! How many lines of one kind the log gets.
+//! Limits how many lines of one kind are logged.
 
 use std::time::{Duration, Instant};
 
-/// Counts the lines of the second that it is.
+/// Counts the lines of the current second.
 #[derive(Debug)]
 pub(super) struct LineRateLimiter {
     lines_max: u32,
-    /// When it is whole again.
+    /// When the second ends.
     renewed_at: Option<Instant>,
     written: u32,
     withheld: u64,
 }
 
 impl LineRateLimiter {
-    /// So many lines in each second.
+    /// Allows this many lines a second.
     pub(super) fn new(lines_max: u32) -> Self {
         Self { lines_max, renewed_at: None, written: 0, withheld: 0 }
     }
 
-    /// Whether one more may be written; it is counted if not. To be asked after [`take_withheld`](Self::take_withheld).
+    /// Whether one more line may be logged; otherwise it is counted. Call this after
+    /// [`take_withheld`](Self::take_withheld).
     pub(super) fn spend(&mut self, now: Instant) -> bool {
         if self.renewed_at.is_none_or(|at| at <= now) {
             self.renewed_at = Some(now + Duration::from_secs(1));
@@ -37,12 +38,12 @@ impl LineRateLimiter {
         self.withheld > 0
     }
 
-    /// How many were not written, also in this second.
+    /// The number of lines withheld so far, including the current second.
     pub(super) fn take_all_withheld(&mut self) -> Option<u64> {
         (self.withheld > 0).then(|| std::mem::take(&mut self.withheld))
     }
 
-    /// How many were not written in a second that is over.
+    /// The number of lines withheld in a second that has ended.
     pub(super) fn take_withheld(&mut self, now: Instant) -> Option<u64> {
         let is_over = self.renewed_at.is_some_and(|at| at <= now);
         (is_over && self.withheld > 0).then(|| std::mem::take(&mut self.withheld))

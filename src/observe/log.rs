@@ -19,26 +19,26 @@ use crate::limits;
 use crate::transfer::{Outcome, PeerError};
 use crate::wire::Request;
 
-/// Writes facts to a log: one line when the server listens, one for each transfer that is over, one for each request that is refused.
+/// Writes facts to a log: a line for each address that the server listens on, for each ended
+/// transfer, and for each refused request.
 ///
-/// Of what somebody may cause by thousands who forges addresses there are so many lines in a second
-/// (50, [`limits::LINES_UNANSWERED_PER_S`]; 5000, [`limits::LINES_REFUSED_PER_S`]), and one that
-/// counts the others. That one is written when the second is over: by whatever comes next, or, if
-/// nothing does, by a task of the runtime that the first of them was observed in; what is left at
-/// the end by [`flush`](Observer::flush). What a store or an extension does as long as it is away
-/// is logged once a name, or once in the same words, in a minute ([`limits::OUTAGE_LOGGED_EVERY`]).
-/// A limit that requests meet has a line at once, and then one in a minute
-/// ([`limits::LIMIT_LOGGED_EVERY`]) that counts them; what it ended as busy has no line of its own
-/// below the level of debugging.
+/// Senders of forged addresses could cause some lines in great numbers. These are limited to 50
+/// ([`limits::LINES_UNANSWERED_PER_S`]) or 5000 ([`limits::LINES_REFUSED_PER_S`]) a second, and one
+/// more line counts the others. The counting line is written after the second has ended: with the
+/// next fact or by a task of the current runtime, and [`flush`](Observer::flush) writes the last
+/// ones. Outages of a store, and repeated faults of an extension, are logged once a minute
+/// ([`limits::OUTAGE_LOGGED_EVERY`]) for each name or text. A limit that requests reach is logged
+/// at once, and then once a minute with a count ([`limits::LIMIT_LOGGED_EVERY`]). Requests that a
+/// limit ended as busy are logged only at debug level.
 #[derive(Debug)]
 pub struct LogObserver {
     log: Logger,
     withheld: Arc<Withheld>,
-    /// When the operator was told of a broadcast.
+    /// When an unanswered broadcast was last logged.
     broadcast_told_at: Mutex<Option<Instant>>,
 }
 
-/// What is not written line by line.
+/// Lines that are counted instead of written.
 #[derive(Debug)]
 struct Withheld {
     log: Logger,
@@ -46,14 +46,14 @@ struct Withheld {
     refused: Mutex<LineRateLimiter>,
     outages: Mutex<RecentLines>,
     limits: Mutex<LimitLines>,
-    /// Some of them were not written.
+    /// Whether there are any.
     is_any: AtomicBool,
-    /// A task will tell how many.
+    /// Whether a task is going to log their number.
     is_awaited: AtomicBool,
 }
 
 impl LogObserver {
-    /// An observer that writes to `log`.
+    /// Creates an observer that writes to `log`.
     #[must_use]
     pub fn new(log: Logger) -> Self {
         let withheld = Withheld {
@@ -108,19 +108,19 @@ impl LogObserver {
 }
 
 impl Withheld {
-    /// Whether the log gets a line of this fact.
+    /// Whether the fact is logged.
     fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
         let is_admitted = match fact {
             Fact::LimitReached { limit, .. } => {
                 self.limits.lock().unwrap_or_else(PoisonError::into_inner).spend(*limit, Instant::now())
             }
-            // (They are shown where every packet is.)
+            // The packet log shows them.
             Fact::Refused { fault, .. } if fault.failure == Failure::Busy && fault.limit().is_some() => true,
             Fact::Finished(report) if severity::of_transfer(report) == Level::Debug => true,
             Fact::Refused { .. } => spend(&self.refused),
             Fact::Finished(report) => match report.outcome {
                 Outcome::Unanswered => spend(&self.unanswered),
-                // (Before anything was sent but the ERROR.)
+                // The ERROR was the only packet.
                 Outcome::Failed(_) if report.tally.blocks == 0 => spend(&self.refused),
                 Outcome::Outage(_) => self.spend_of_outages(("", &*report.name)),
                 _ => return true,
@@ -138,18 +138,18 @@ impl Withheld {
         is_admitted
     }
 
-    /// Whether the log gets a line of what a store, or an extension, does as long as it is away.
+    /// Whether to log a repeated fault of a store or an extension.
     fn spend_of_outages(&self, says: (&str, &str)) -> bool {
         self.outages.lock().unwrap_or_else(PoisonError::into_inner).spend(says, Instant::now())
     }
 
-    /// Has a task tell how many they were, should nothing else happen.
+    /// Starts a task that logs the counts in case no other fact follows.
     fn have_told(self: &Arc<Self>) {
         if self.is_awaited.swap(true, Ordering::SeqCst) {
             return;
         }
         let mut awaited = Awaited { withheld: Arc::downgrade(self), has_ended: false };
-        // (Outside of a runtime nobody waits: the next fact tells, or the end.)
+        // Without a runtime there is no task: the next fact logs the counts, or the end does.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             while awaited.goes_on() {
@@ -158,10 +158,11 @@ impl Withheld {
         });
     }
 
-    /// Tells how many lines were withheld in a second that is over, or in any.
+    /// Logs the number of lines withheld in seconds that have ended; with `of_all`, in the current
+    /// second too.
     fn tell(&self, of_all: bool) {
         let now = Instant::now();
-        // (First: what is withheld meanwhile is not forgotten.)
+        // Cleared first, so that lines withheld during this call are not forgotten.
         self.is_any.store(false, Ordering::SeqCst);
         for (what, budget) in [("unanswered", &self.unanswered), ("refused", &self.refused)] {
             let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
@@ -192,14 +193,15 @@ impl Withheld {
     }
 }
 
-/// The wait of a task for what is withheld. It ends with its runtime, too: then another may begin.
+/// The task's claim on the withheld lines. If the runtime ends, dropping it lets another task
+/// begin.
 struct Awaited {
     withheld: Weak<Withheld>,
     has_ended: bool,
 }
 
 impl Awaited {
-    /// Tells what is known by now. Whether there is more to come.
+    /// Logs the counts so far. Returns whether there may be more.
     fn goes_on(&mut self) -> bool {
         let Some(withheld) = self.withheld.upgrade() else { return false };
         withheld.tell(false);
@@ -207,7 +209,7 @@ impl Awaited {
             return true;
         }
         withheld.is_awaited.store(false, Ordering::SeqCst);
-        // Some may have been withheld in between, by whoever saw that this task is there.
+        // Another thread may have withheld a line in between, and have relied on this task.
         let goes_on =
             withheld.is_any.load(Ordering::SeqCst) && !withheld.is_awaited.swap(true, Ordering::SeqCst);
         self.has_ended = !goes_on;
@@ -225,22 +227,22 @@ impl Drop for Awaited {
     }
 }
 
-/// Requests met this limit, so many since the line before.
+/// Logs that requests reached a limit, with the count since the last line.
 fn limit_reached(log: &Logger, limit: Limit, count: u64, peer: Option<SocketAddr>) {
     let peer = peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
     warn!(log, "limit reached"; "limit" => limit.name(), "count" => count, "peer" => peer, "why" => limit.meaning());
 }
 
-/// Whether there is one more line in this second.
+/// Whether the budget of this second allows one more line.
 fn spend(budget: &Mutex<LineRateLimiter>) -> bool {
     budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
 }
 
-/// What a line tells of a transfer.
+/// The fields of a transfer's line.
 struct Fields<'a>(&'a Report);
 
 impl KV for Fields<'_> {
-    /// The last comes first, as of `o!`.
+    /// In reverse order, as with `o!`.
     fn serialize(&self, _: &Record<'_>, to: &mut dyn Serializer) -> slog::Result {
         let Self(report) = self;
         to.emit_arguments("why", &format_args!("{}", Why(report)))?;
@@ -271,7 +273,7 @@ impl KV for Fields<'_> {
     }
 }
 
-/// The outcome in words, with what only the operator is told.
+/// The outcome as text, with details that only the operator gets.
 struct Why<'a>(&'a Report);
 
 impl std::fmt::Display for Why<'_> {
@@ -296,19 +298,19 @@ impl std::fmt::Display for Why<'_> {
     }
 }
 
-/// Whether a client that ends the transfer now may have stumbled over an option: who only wants to
-/// know the size of a file asks for that alone.
+/// Whether an option may be the reason why the client ended the transfer. A client that only wants
+/// to know the size of a file asks for nothing else.
 fn grants_more_than_size(options: &str) -> bool {
     let mut names = options.split(' ').filter_map(|option| option.split_once('='));
     names.any(|(name, _)| !name.eq_ignore_ascii_case("tsize"))
 }
 
-/// What was not said has a dash.
+/// A dash for an empty text.
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-/// A command that reads a file from this server, to be pasted.
+/// A command to copy, which reads a file from this server.
 fn try_it(address: SocketAddr) -> String {
     let host = match address.ip() {
         ip if !ip.is_unspecified() => SocketAddr::new(ip, address.port()).to_string(),
@@ -358,7 +360,6 @@ impl Observer for LogObserver {
         }
     }
 
-    /// Tells how many lines were withheld until now.
     fn flush(&self) {
         self.withheld.tell(true);
     }

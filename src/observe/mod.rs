@@ -23,7 +23,7 @@ use crate::error::{Fault, Limit};
 use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request};
 
-/// Number of a transfer, counted from 1 since the server started.
+/// The number of a transfer, counted from 1 since the server started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransferId(pub u64);
 
@@ -33,94 +33,94 @@ impl fmt::Display for TransferId {
     }
 }
 
-/// What may be worth knowing about a server. One closed list: logs, metrics and extensions all draw on it.
+/// Events of a server. Logs, metrics and extensions all use this one list.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fact<'a> {
-    /// Requests are taken at this address.
+    /// The server takes requests at this address.
     Listening {
-        /// The address, with the port that was really bound.
+        /// The address, with the actual port.
         address: SocketAddr,
     },
-    /// A request was answered by an ERROR, before there was a transfer.
+    /// A request got an ERROR before a transfer began.
     Refused {
-        /// Who asked.
+        /// The client.
         peer: SocketAddr,
-        /// What for; `None` if the request couldn't be read.
+        /// The request; `None` if it couldn't be parsed.
         request: Option<&'a Request<'a>>,
-        /// Why not.
+        /// The reason.
         fault: &'a Fault,
     },
-    /// A datagram was left unanswered.
+    /// A datagram got no answer.
     Dropped {
-        /// Who sent it.
+        /// The sender.
         peer: SocketAddr,
-        /// Why, in a few words.
+        /// The reason, in a few words.
         why: &'static str,
     },
-    /// A read that was sent to a broadcast address was left unanswered, as no setting says
-    /// otherwise.
+    /// A read that was sent to a broadcast address got no answer, because the settings don't allow
+    /// one.
     BroadcastUnanswered {
-        /// Who sent it.
+        /// The sender.
         peer: SocketAddr,
     },
-    /// A request, or a transfer, met a limit. What becomes of it another fact says.
+    /// A request or a transfer reached a limit. Another fact reports its outcome.
     LimitReached {
         /// The limit.
         limit: Limit,
-        /// Who asked.
+        /// The client.
         peer: SocketAddr,
     },
-    /// A transfer is over, or its file could not be opened.
+    /// A transfer has ended, or its file could not be opened.
     Finished(&'a Report),
-    /// An actor died of a panic, or a call to the store ended with one.
+    /// An actor panicked, or a call to the store did.
     Crashed {
-        /// What kind of actor, or `store`.
+        /// The kind of actor, or `store`.
         actor: &'static str,
         /// Its transfer, if it had one.
         transfer: Option<TransferId>,
-        /// The panic's text.
+        /// The panic message.
         panic: &'a str,
     },
-    /// An extension gave an answer that nobody may get, or none in time.
+    /// An extension gave an invalid answer, or none in time.
     Misbehaved {
-        /// What kind of extension.
+        /// The kind of extension.
         extension: &'static str,
-        /// The transfer that it was asked about, if it was.
+        /// The transfer that the question was about, if any.
         transfer: Option<TransferId>,
-        /// What it did.
+        /// What the extension did.
         why: &'a str,
     },
-    /// An arbiter stopped or was blocked, and another took its place.
+    /// An arbiter stopped or was blocked, and was replaced.
     ArbiterReplaced {
         /// Its number, counted from 1 since the server started.
         arbiter: u64,
         /// What was wrong with it, in a few words.
         why: &'a str,
-        /// Transfers that go on, on the new one.
+        /// Transfers that continue on the new arbiter.
         moved: usize,
         /// Transfers that were ended.
         ended: usize,
     },
-    /// A session died of a panic, and another goes on with its transfer.
+    /// A session panicked, and a new one continues its transfer.
     Resumed {
         /// The transfer.
         transfer: TransferId,
-        /// How often that has happened to it now.
+        /// How often this transfer has been resumed.
         resumption: u32,
     },
 }
 
-/// Hears facts. Called from the threads that serve: it must not wait for anything, and more than
-/// 500 ms ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) are reported to all
-/// observers. Whoever has to wait is an actor, told by a [`Tell`](crate::extend::Tell).
+/// Receives facts. It is called on the threads that serve, so it must not block. A call of more
+/// than 500 ms ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to all
+/// observers. An observer that needs to block is an actor, behind a [`Tell`](crate::extend::Tell).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use stagecoach::Stagecoach;
 /// use stagecoach::observe::{Fact, Observer};
 ///
-/// /// How many clients found nothing.
+/// /// Counts failed transfers.
 /// #[derive(Debug, Default)]
 /// struct Misses(AtomicU64);
 ///
@@ -137,60 +137,62 @@ pub enum Fact<'a> {
 /// let builder = Stagecoach::builder().observer(Misses::default());
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// Something happened.
+    /// Handles a fact.
     fn observe(&self, fact: &Fact<'_>);
 
-    /// Says what it has kept back until now: the server has ended, and nothing more happens. Like
-    /// [`observe`](Self::observe) it must not wait.
+    /// Handles everything that the observer has held back: the server has ended, and no further
+    /// fact follows. Like [`observe`](Self::observe), it must not block.
     fn flush(&self) {}
 
-    /// What the log calls it, where it has lost facts.
+    /// The name in the log's warning about lost facts.
     fn name(&self) -> &str {
         "an observer"
     }
 
-    /// Facts that it did not hear, if it counts them. The log of the server has their sum.
+    /// The number of facts that the observer has lost, if it counts them. The server's log has the
+    /// sum.
     fn lost(&self) -> u64 {
         0
     }
 }
 
-/// What became of a transfer.
+/// The result of a transfer.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// Its number.
     pub id: TransferId,
     /// The client.
     pub peer: SocketAddr,
-    /// The address and port that the client was answered from.
+    /// The address and port that the client got its answers from.
     pub local: SocketAddr,
     /// Read or write.
     pub direction: Direction,
-    /// The name that was asked for, escaped.
+    /// The requested name, escaped.
     pub name: String,
-    /// `octet`, `netascii`, or what else was asked for, escaped.
+    /// The requested mode: `octet`, `netascii` or another one, escaped.
     pub mode: String,
-    /// The file, as the operator knows it, if one was opened; of an upload, if anything of it is there.
+    /// The operator's path of the file, if one was opened; for an upload, if any of it was kept.
     pub path: Option<String>,
     /// Its size: known at the start of a read, and at the end of a write.
     pub size: Option<u64>,
-    /// The options that the client asked for, escaped, as `blksize=65464 tsize=0`; empty if none.
+    /// The options that the client asked for, escaped, such as `blksize=65464 tsize=0`; may be
+    /// empty.
     pub asked: String,
-    /// The options that were agreed on, as `blksize=1428 windowsize=16`; empty if none.
+    /// The negotiated options, such as `blksize=1428 windowsize=16`; may be empty.
     pub options: String,
-    /// Octets of the file that an upload was announced to have (`tsize`), if it was.
+    /// The size of an upload in octets that its client announced (`tsize`).
     pub announced: Option<u64>,
     /// From the request to the end.
     pub duration: Duration,
     /// What was sent and received.
     pub tally: Tally,
-    /// How it ended.
+    /// How the transfer ended.
     pub outcome: Outcome,
-    /// What only the operator is told.
+    /// Details that only the operator gets.
     pub detail: Option<Box<str>>,
-    /// The limit that ended it, if one did.
+    /// The limit that ended the transfer, if one did.
     pub limit: Option<Limit>,
-    /// What the route that chose its file says of it.
+    /// The label from the route that chose the file.
     pub label: Option<Label>,
 }
 
@@ -203,8 +205,8 @@ impl Report {
         octets / self.duration.as_secs_f64().max(1e-6)
     }
 
-    /// Whether another number of octets came than its client had announced, as far as that can be
-    /// said: what `tsize` counts in netascii, clients do not agree on.
+    /// Whether the number of octets differs from the one that the client announced. In netascii
+    /// this is always `false`, since clients disagree on what `tsize` counts.
     #[must_use]
     pub fn differs_from_announced(&self) -> bool {
         self.announced.is_some_and(|octets| octets != self.tally.octets) && self.mode != "netascii"

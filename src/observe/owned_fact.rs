@@ -6,7 +6,7 @@ use super::{Fact, Report, TransferId};
 use crate::error::{Fault, Limit};
 use crate::wire::Request;
 
-/// A [`Fact`] that borrows nothing; its variants and fields mean the same.
+/// A [`Fact`] that borrows nothing. Its variants and fields have the same meaning.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "they are Fact's")]
@@ -24,7 +24,7 @@ pub enum OwnedFact {
 }
 
 impl Fact<'_> {
-    /// The same, borrowing nothing.
+    /// A copy that borrows nothing.
     #[must_use]
     pub fn to_owned(&self) -> OwnedFact {
         match *self {

@@ -1,4 +1,4 @@
-//! Lines of the log that were written lately, of kinds that come again as long as a store is away.
+//! Recently logged lines, of kinds that repeat during an outage of a store.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -6,20 +6,20 @@ use std::time::Instant;
 
 use crate::limits;
 
-/// Lets each line pass once in [`limits::OUTAGE_LOGGED_EVERY`], and
+/// Allows each line once in [`limits::OUTAGE_LOGGED_EVERY`], and at most
 /// [`limits::OUTAGES_LOGGED_MAX`] different ones in that time.
 #[derive(Debug, Default)]
 pub(super) struct RecentLines {
-    /// When a line was written, by the hash of what it says.
+    /// When each line was written, by the hash of its content.
     written: HashMap<u64, Instant>,
     hasher: RandomState,
     withheld: u64,
-    /// When it is told how many were withheld.
+    /// When the number of withheld lines was last logged.
     told_at: Option<Instant>,
 }
 
 impl RecentLines {
-    /// Whether the line that `says` this is written; it is counted if not.
+    /// Whether to log the line that `says` this; otherwise it is counted.
     pub(super) fn spend(&mut self, says: impl Hash, now: Instant) -> bool {
         let key = self.hasher.hash_one(says);
         let is_recent = |written: &Instant| now < *written + limits::OUTAGE_LOGGED_EVERY;
@@ -40,13 +40,13 @@ impl RecentLines {
         self.withheld > 0
     }
 
-    /// How many were withheld up to now.
+    /// The number of lines withheld so far.
     pub(super) fn take_all_withheld(&mut self) -> Option<u64> {
         self.told_at.take()?;
         Some(std::mem::take(&mut self.withheld))
     }
 
-    /// How many were withheld, once in that time.
+    /// The number of withheld lines, once in each [`limits::OUTAGE_LOGGED_EVERY`].
     pub(super) fn take_withheld(&mut self, now: Instant) -> Option<u64> {
         self.told_at.take_if(|at| *at <= now)?;
         Some(std::mem::take(&mut self.withheld))

@@ -1,4 +1,4 @@
-//! How loud a line is: by what an operator has to do about it.
+//! The level of a log line: what the operator has to do about it.
 
 use slog::Level;
 
@@ -7,15 +7,14 @@ use crate::error::Failure;
 use crate::transfer::Outcome;
 use crate::wire::Direction;
 
-/// The level of the line of a transfer that is over. docs/log.md has the table, and decision 19
-/// the reasons.
+/// The level of an ended transfer's line. docs/log.md has the table, and decision 19 the reasons.
 pub(super) fn of_transfer(report: &Report) -> Level {
     match report.outcome {
-        // The line of the limit speaks for all of them.
+        // The line about the limit is enough.
         Outcome::Failed(Failure::Busy) | Outcome::Outage(_) if report.limit.is_some() => Level::Debug,
         Outcome::Failed(_) if report.limit.is_some() => Level::Info,
         Outcome::Failed(failure) => of_failure(failure, &report.name),
-        // The operator ends the server.
+        // The operator is ending the server.
         Outcome::Outage(Failure::ShuttingDown) => Level::Info,
         Outcome::Outage(_) => Level::Error,
         Outcome::Unanswered | Outcome::TimedOut => Level::Warning,
@@ -39,28 +38,27 @@ fn of_failure(failure: Failure, name: &str) -> Level {
     }
 }
 
-/// Whether anything of the file has arrived: until then nobody knows whether the client can be
-/// reached at all.
+/// Whether anything of the file has arrived. Before that, the client may not be reachable at all.
 fn has_begun(report: &Report) -> bool {
     report.tally.octets > 0
 }
 
-/// Whether an upload is not what its client had announced.
+/// Whether an upload differs from the size that its client announced.
 pub(super) fn is_truncated(report: &Report) -> bool {
     report.direction == Direction::Write && report.differs_from_announced()
 }
 
-/// Whether the line of an upload has what was announced: it was written, or a part of it was. Of
-/// one that was refused that says nothing.
+/// Whether the line of an upload shows the announced size: only if all or a part of the upload was
+/// written.
 pub(super) fn has_announced(report: &Report) -> bool {
     let is_written = matches!(report.outcome, Outcome::Complete | Outcome::Unconfirmed);
     is_truncated(report) && (is_written || has_begun(report))
 }
 
-/// Whether boot loaders make up such names from what they know of their machine, and ask for each
-/// until one is there: the hardware address (`pxelinux.cfg/01-88-99-aa-bb-cc-dd`,
-/// `grub.cfg-01-88-99-aa-bb-cc-dd`), the UUID, the address in hexadecimal with ever fewer digits
-/// (`C0A8025B` to `C`), and with a suffix (`C0A8025B.img`).
+/// Whether the name is one that boot loaders derive from their machine. They ask for several such
+/// names until one exists: the hardware address (`pxelinux.cfg/01-88-99-aa-bb-cc-dd`,
+/// `grub.cfg-01-88-99-aa-bb-cc-dd`), the UUID, the address in hexadecimal with fewer and fewer
+/// digits (`C0A8025B` to `C`), and with a suffix (`C0A8025B.img`).
 fn is_probe(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     let (word, _) = last.split_once('.').filter(|(word, _)| !word.is_empty()).unwrap_or((last, ""));

@@ -1,4 +1,4 @@
-//! What tests of several modules need.
+//! Helpers for tests of several modules.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::{Report, TransferId};
 use crate::transfer::{Outcome, Tally};
 use crate::wire::Direction;
 
-/// The report of a transfer that ended well, of which nothing else is known.
+/// The report of a complete transfer, with defaults for everything else.
 pub(crate) fn report(id: u64) -> Report {
     Report {
         id: TransferId(id),

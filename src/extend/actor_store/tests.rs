@@ -1,4 +1,4 @@
-//! What an actor that has hung is owed.
+//! Messages that are kept for an actor that hangs.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use actix::{AtomicResponse, System, WrapFuture};
 
 use super::*;
 
-/// Opens nothing, ever, and hears of nothing meanwhile.
+/// Never answers, and handles no other message.
 struct Hung;
 
 impl Actor for Hung {

@@ -1,4 +1,4 @@
-//! How long a store's actor is waited for.
+//! Waits for the answer of a store's actor.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -19,10 +19,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// What the actor answers.
+    /// The actor's answer.
     ///
     /// # Errors
-    /// There is no answer.
+    /// The actor did not answer.
     pub(super) async fn answer<T>(
         self,
         asking: impl Future<Output = Result<T, MailboxError>>,
@@ -35,10 +35,10 @@ impl Waiting {
         }
     }
 
-    /// The same on a thread that may wait.
+    /// The same, blocking the thread.
     ///
     /// # Errors
-    /// There is no answer, or the actor refuses.
+    /// The actor did not answer, or refused.
     pub(super) fn wait<M, T>(self, actor: &Recipient<M>, question: M) -> Result<T, Fault>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,

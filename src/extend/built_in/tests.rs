@@ -1,4 +1,4 @@
-//! What the server's own settings grant.
+//! Negotiators from the server's settings.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn no_block_is_larger_than_a_packet_can_be() {
     for options in ["blksize\x001468\0", "tsize\x000\0", "blksize\0many\0"] {
         assert_eq!(granted(&ethernet, "192.0.2.7", options), []);
     }
-    // Of two wishes the first counts.
+    // If an option is asked for twice, the first value counts.
     assert_eq!(granted(&ethernet, "192.0.2.7", "blksize\x00512\0blksize\x009000\0"), []);
 }
 

@@ -120,7 +120,8 @@ fn grant() -> impl Strategy<Value = Grant> {
 }
 
 proptest! {
-    /// RFC 2347: whatever negotiators say, a client gets an answer to what it asked for, once, and no more of it than it asked for.
+    /// RFC 2347: whatever negotiators answer, a client gets at most one answer to each option that
+    /// it asked for, and no higher value than it asked for.
     #[test]
     fn no_client_gets_what_it_did_not_ask_for(
         asked in vec((name(), value()), 0..6),

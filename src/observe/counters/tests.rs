@@ -75,14 +75,14 @@ fn what_did_not_go_well_is_counted_by_its_reasons() {
         ]
     );
     assert_eq!(counters.tallied().limited, 1);
-    // What extensions make up has an end.
+    // Reasons that an extension makes up are limited.
     for code in 0..1000 {
         finish(&counters, None, 1, Outcome::Failed(Failure::Refused(ErrorCode(code))));
     }
     assert_eq!(counters.by_reason().len(), limits::REASONS_COUNTED_MAX);
 }
 
-/// An operator who reads of outages looks at the disk.
+/// An operator who reads of outages checks the disk.
 #[test]
 fn what_a_limit_ends_is_dropped_or_refused_and_no_outage() {
     let counters = Counters::default();

@@ -17,7 +17,7 @@ fn each_limit_has_a_line_at_once_and_one_a_minute_with_the_count() {
     assert!(!lines.spend(Limit::Transfers, at(120)));
     assert_eq!(lines.take_withheld(at(120), false), []);
     assert_eq!(lines.take_withheld(at(121), false), [(Limit::Transfers, 1)]);
-    // After a quiet minute it is news again, and nothing is lost at the end.
+    // After a quiet minute the limit is logged at once again, and the end loses no count.
     assert!(lines.spend(Limit::Transfers, at(200)) && !lines.spend(Limit::Transfers, at(201)));
     assert_eq!(lines.take_withheld(at(202), true), [(Limit::Transfers, 1)]);
 }

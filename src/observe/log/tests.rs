@@ -9,7 +9,7 @@ use crate::limits::{BROADCAST_LINE_EVERY, LINES_REFUSED_PER_S, LINES_UNANSWERED_
 use crate::observe::test_support::report;
 use crate::transfer::Tally;
 
-/// Keeps the lines without their fields, but for the number of those that were withheld.
+/// Collects lines without their fields, except the count of withheld lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -55,10 +55,10 @@ fn a_flood_of_forged_requests_does_not_fill_the_log_and_the_operator_reads_how_m
     for _ in 0..10_000 {
         finish(&observer, Outcome::Unanswered, 1);
     }
-    // What is proven is told whatever comes beside it.
+    // Transfers with a client that answered are always logged.
     finish(&observer, Outcome::Complete, 7);
     let written = lines.count("read unanswered");
-    // (A slow machine may need several seconds for them.)
+    // A slow machine may need several seconds for these.
     assert!((LINES_UNANSWERED_PER_S as usize..5000).contains(&written), "{written}");
     assert_eq!(lines.count("read complete"), 1);
     std::thread::sleep(Duration::from_millis(1100));
@@ -85,12 +85,12 @@ fn what_is_refused_by_thousands_is_counted_too() {
     }
     let written = lines.count("request refused") + lines.count("read failed");
     assert!(written < LINES_REFUSED_PER_S as usize * 20, "{written}");
-    // One that fails in the middle is a transfer.
+    // A failure in the middle is a transfer.
     finish(&observer, Outcome::Failed(Failure::Io), 1);
     assert_eq!(lines.count("read failed") + lines.count("request refused"), written + 1);
 }
 
-/// A machine that boots by broadcast asks for minutes.
+/// A machine that boots by broadcast repeats its request for minutes.
 #[test]
 fn broadcasts_that_are_not_answered_are_told_once_a_minute() {
     let (observer, lines) = observer();
@@ -98,7 +98,7 @@ fn broadcasts_that_are_not_answered_are_told_once_a_minute() {
     let ask = || observer.observe(&Fact::BroadcastUnanswered { peer: ([192, 0, 2, 1], 2000).into() });
     (0..100).for_each(|_| ask());
     assert_eq!(told(), 1);
-    // (Each is a line of the packet log.)
+    // The packet log has each of them.
     assert_eq!(lines.count("datagram dropped"), 100);
     *observer.broadcast_told_at.lock().unwrap() = Instant::now().checked_sub(BROADCAST_LINE_EVERY);
     (0..100).for_each(|_| ask());
@@ -136,7 +136,7 @@ fn each_second_has_its_lines() {
 }
 
 impl Lines {
-    /// How many were withheld, by what the log says.
+    /// The number of withheld lines, from the log.
     fn withheld(&self) -> usize {
         let lines = self.0.lock().unwrap();
         let counts = lines.iter().filter_map(|line| line.rsplit_once("one by one: "));
@@ -160,7 +160,7 @@ fn how_many_were_withheld_is_written_though_nothing_else_happens() {
             tokio::time::timeout(Duration::from_secs(20), all_told).await.expect("the count");
         });
     }
-    // A runtime that ends before the second does takes nothing with it.
+    // If the runtime ends before the second does, `flush` logs the count.
     runtime().block_on(async { flood() });
     observer.flush();
     assert_eq!(lines.count("read unanswered") + lines.withheld(), 3000);
