@@ -18,7 +18,7 @@ struct Page {
 
 const PAGES: [Page; 3] = [
     Page { path: "docs/supervision.md", heading: "## What is promised", tests_min: 20, items_min: 15 },
-    Page { path: "docs/extending.md", heading: "## What if it misbehaves", tests_min: 36, items_min: 29 },
+    Page { path: "docs/extending.md", heading: "## Misbehaving extensions", tests_min: 36, items_min: 29 },
     Page { path: "docs/security.md", heading: "## What attackers try", tests_min: 25, items_min: 14 },
 ];
 
