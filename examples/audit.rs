@@ -1,8 +1,9 @@
-//! Who read and wrote what, as lines of JSON: `cargo run --example audit -- 127.0.0.1:9069 DIRECTORY AUDIT.jsonl`.
+//! Logs who read and wrote which file, as JSON lines:
+//! `cargo run --example audit -- 127.0.0.1:9069 DIRECTORY AUDIT.jsonl`.
 //!
-//! It is an actor in the server's tree, and has a thread of its own there: a disk that is slow to
-//! take the lines blocks that thread, and no transfer. If it panics, because the disk is full, it
-//! is started again, and again, and lines are lost, but no transfer.
+//! The observer is an actor in the server's tree with its own thread: a slow disk blocks that
+//! thread, but no transfer. If the actor panics because the disk is full, it is restarted each
+//! time; lines are lost, but no transfer fails.
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -15,7 +16,7 @@ use stagecoach::extend::Observed;
 use stagecoach::observe::OwnedFact;
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
-/// Facts that it may be behind.
+/// The most facts that may wait for the actor.
 const BEHIND_MAX: usize = 10_000;
 
 struct Audit {

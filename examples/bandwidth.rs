@@ -1,4 +1,5 @@
-//! So many octets a second for each client: `cargo run --example bandwidth -- 127.0.0.1:9069 DIRECTORY 1000000`.
+//! Limits the octets a second of each client:
+//! `cargo run --example bandwidth -- 127.0.0.1:9069 DIRECTORY 1000000`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,7 +12,7 @@ use stagecoach::error::{Failure, Fault};
 use stagecoach::store::{Later, Layer, Layered, Name, Slab, Source};
 use tokio::time::{Instant, sleep_until};
 
-/// When the next octets of each client are due: of those that wait for some.
+/// When the next octets of each waiting client are due.
 #[derive(Debug)]
 struct Pace {
     octets_per_s: f64,
@@ -28,7 +29,7 @@ impl Pace {
     }
 }
 
-/// One client's pace, in front of the directory.
+/// Limits one client, as a layer in front of the directory.
 #[derive(Debug, Clone)]
 struct Paced(IpAddr, Arc<Pace>);
 
@@ -38,7 +39,7 @@ impl Layer for Paced {
     }
 }
 
-/// (What is at hand is not asked for: nothing is read before it is due.)
+/// `fetch_cached` keeps its default, so that nothing is read before it is due.
 #[derive(Debug)]
 struct PacedSource(Arc<dyn Source>, Paced);
 

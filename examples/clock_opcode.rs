@@ -1,6 +1,8 @@
-//! A new opcode: boards without a clock ask for the time with opcode 0x5443. `cargo run --example clock_opcode -- 127.0.0.1:9069`
+//! A new opcode: boards without a clock ask for the time with opcode 0x5443.
+//! `cargo run --example clock_opcode -- 127.0.0.1:9069`
 //!
-//! They send the opcode and six octets of padding, for no answer is longer than three times the question, and get the opcode and the seconds since 1970.
+//! A board sends the opcode and six octets of padding, since an answer may be at most three times
+//! as long as the question. It gets the opcode and the seconds since 1970.
 
 use std::error::Error;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,6 +1,8 @@
-//! A server inside a program of one's own, which serves until a board has read its image: `cargo run --example embed -- 127.0.0.1:9069 DIRECTORY vmlinuz`
+//! A server inside another program, which serves until a board has read its image:
+//! `cargo run --example embed -- 127.0.0.1:9069 DIRECTORY vmlinuz`
 //!
-//! The library takes its logger as an argument, touches nothing global, and needs neither flags nor signals.
+//! The library takes its logger as an argument, changes no global state, and needs neither flags
+//! nor signals.
 
 use std::error::Error;
 use std::time::Duration;
@@ -29,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     && report.outcome.is_success()
                     && report.name == image
                 {
-                    // (Nobody listens to the second board.)
+                    // After the first board, nobody receives this.
                     let _ = tell.send(format!("{} has {} octets", report.peer.ip(), report.tally.octets));
                 }
             })

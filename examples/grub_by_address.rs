@@ -1,6 +1,8 @@
-//! A configuration for each client, made when it asks: `cargo run --example grub_by_address -- 127.0.0.1:9069`.
+//! Generates a configuration for each client:
+//! `cargo run --example grub_by_address -- 127.0.0.1:9069`.
 //!
-//! `grub.cfg` is rendered for the address that asks; every other name comes from the current directory.
+//! `grub.cfg` is rendered for the client's address; every other file comes from the current
+//! directory.
 
 use std::error::Error;
 

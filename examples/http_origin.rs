@@ -1,6 +1,6 @@
-//! Files that come from an HTTP server, and are kept: `cargo run --example http_origin -- 127.0.0.1:9069 http://127.0.0.1:8000/boot/`.
+//! Caches files of an HTTP server: `cargo run --example http_origin -- 127.0.0.1:9069 http://127.0.0.1:8000/boot/`.
 //!
-//! A thousand boards that ask for one file in one moment are one request to the origin: the first one's; the others wait for it.
+//! A thousand boards that ask for one file at once cause one request to the origin.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use stagecoach::Stagecoach;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::store::{Fixed, Name, Sink, Source, Store};
 
-/// Octets that are kept, of one file or of all.
+/// The size limit of the cache, for one file or for all together.
 const KEPT_OCTETS_MAX: u64 = 1 << 30;
 
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Origin {
     fn new(base: String) -> Self {
         let agent =
             ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(25))).build().into();
-        // (For so few files it is of one shard: no file could be larger than a shard.)
+        // A small cache has only one shard, so that a file may be as large as the whole cache.
         let kept = Cache::with_weighter(32, KEPT_OCTETS_MAX, Octets);
         Self { base, agent, kept }
     }
@@ -52,12 +52,12 @@ impl Origin {
 }
 
 impl Store for Origin {
-    /// Called on a thread that may wait.
+    /// Runs on a thread that may block.
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         Fixed::new(self.kept.get_or_insert_with(name, || self.fetch(name))?).open(name)
     }
 
-    /// Called by the listener: what is here already needs no thread.
+    /// Runs on the listener's thread: files in memory need no other thread.
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
         Some(Fixed::new(self.kept.get(name)?).open(name))
     }

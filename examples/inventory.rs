@@ -1,11 +1,11 @@
-//! The whole program `stagecoach`, which reports each transfer to another server, a line of JSON
-//! each: `INVENTORY=192.0.2.1:7000 cargo run --example inventory -- --root DIRECTORY`, with every
-//! flag that stagecoach has.
+//! The whole program `stagecoach` with all of its flags, which also reports each transfer to
+//! another server, as a JSON line:
+//! `INVENTORY=192.0.2.1:7000 cargo run --example inventory -- --root DIRECTORY`.
 //!
-//! The actor waits for the network, and keeps no thread meanwhile: its handler returns an
-//! `AtomicResponse`, which takes one fact after the other. At the end all that wait are reported,
-//! within the thirty seconds that the actor has to stop. (What a `ResponseFuture`, a
-//! `ResponseActFuture` or `ctx.spawn` has begun would be dropped then.)
+//! The actor awaits the network without blocking a thread. Its handler returns an `AtomicResponse`,
+//! so it handles one fact at a time. At the end all waiting facts are reported, within the thirty
+//! seconds that the actor may take to stop. Futures of `ResponseFuture`, `ResponseActFuture` or
+//! `ctx.spawn` would be dropped then.
 
 use std::process::ExitCode;
 
@@ -18,7 +18,7 @@ use stagecoach::supervision::{ChildSpec, RestartLimit};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
 
-/// Facts that it may be behind.
+/// The most facts that may wait for the actor.
 const BEHIND_MAX: usize = 10_000;
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
@@ -40,7 +40,7 @@ impl Handler<Observed> for Inventory {
     }
 }
 
-/// (It owns `observed`: if the future is dropped, the fact is counted as lost.)
+/// The future owns `observed`: if it is dropped, the fact is counted as lost.
 async fn report(address: String, observed: Observed) {
     let OwnedFact::Finished(report) = &*observed.fact else { return };
     let line = json!({ "peer": report.peer, "name": report.name, "octets": report.tally.octets });

@@ -1,9 +1,9 @@
-//! The whole program `stagecoach`, with a quota for each client in front of its directory: `cargo
-//! run --example quota -- --root DIRECTORY --port 9069`, with every flag that stagecoach has.
+//! The whole program `stagecoach` with all of its flags, and with an upload quota for each client:
+//! `cargo run --example quota -- --root DIRECTORY --port 9069`.
 //!
-//! It has the program's life as well: SIGTERM lets transfers end, SIGHUP opens the log anew,
-//! systemd is informed. `QUOTA_OCTETS` says how much a client may upload; what it is told is in
-//! this file.
+//! Signals work as in the program: SIGTERM drains, SIGHUP opens the log again, and systemd is
+//! informed. `QUOTA_OCTETS` sets the quota of each client. Refused clients get the text in this
+//! file.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use stagecoach::error::Fault;
 use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink, SinkEnd};
 use stagecoach::wire::ErrorCode;
 
-/// What one client may still upload.
+/// The octets that one client may still upload.
 #[derive(Debug, Clone)]
 struct Quota {
     client: IpAddr,
@@ -35,7 +35,7 @@ impl Quota {
         Ok(())
     }
 
-    /// What an upload has taken of which nothing is left.
+    /// Returns the octets of an upload that left nothing behind.
     fn give_back(&self, octets: u64) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(used) = used.get_mut(&self.client) {

@@ -1,6 +1,7 @@
-//! Firmware from one directory, configurations from another: `cargo run --example router -- 127.0.0.1:9069 FIRMWARE CONFIGS`.
+//! Serves firmware from one directory and configurations from another:
+//! `cargo run --example router -- 127.0.0.1:9069 FIRMWARE CONFIGS`.
 //!
-//! Boards may write their configurations back, but no firmware.
+//! Boards may upload configurations, but no firmware.
 
 use std::error::Error;
 use std::path::PathBuf;

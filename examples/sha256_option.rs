@@ -1,7 +1,7 @@
-//! A new option: who asks for `x-sha256` is told the file's digest in the OACK, before the first block.
-//! `cargo run --example sha256_option -- 127.0.0.1:9069 DIRECTORY`
+//! A new option: a client that asks for `x-sha256` gets the file's digest in the OACK, before the
+//! first block. `cargo run --example sha256_option -- 127.0.0.1:9069 DIRECTORY`
 //!
-//! To read a whole file takes its time, so an actor answers; it reads on a thread that may wait,
+//! Reading a whole file takes time, so an actor answers. It reads on threads that may block,
 //! several files at once. Only clients that ask for the option wait for it.
 
 use std::error::Error;

@@ -1,13 +1,14 @@
-//! An actor of your own below a supervisor: `cargo run --example supervised`.
+//! Your own actor below a supervisor: `cargo run --example supervised`.
 //!
-//! It panics on a bad message, comes back at its address, passes its restart limit; then its supervisor gives up.
+//! The actor panics on a bad message, and is restarted at the same address. When it exceeds its
+//! restart limit, its supervisor gives up.
 
 use std::sync::mpsc;
 
 use actix::prelude::*;
 use stagecoach::supervision::{ChildReport, ChildSpec, Exit, Follows, RestartLimit, Supervisor};
 
-/// Keeps the sum of the numbers that it is sent as text.
+/// Adds up the numbers that it gets as text.
 #[derive(Default)]
 struct Adder {
     sum: u64,
@@ -18,7 +19,7 @@ impl Actor for Adder {
 }
 
 impl Supervised for Adder {
-    /// Another life begins in the same struct.
+    /// The struct is the same after a restart.
     fn restarting(&mut self, _: &mut Context<Self>) {
         *self = Self::default();
     }
@@ -40,14 +41,14 @@ impl Handler<Add> for Adder {
 async fn add_until_given_up(told: mpsc::Sender<ChildReport>) -> Exit {
     let root = Supervisor::start("root", move |report| {
         eprintln!("the {} {} ({:?})", report.child, report.exit, report.follows);
-        // Nobody may listen any more.
+        // The receiver may be gone.
         let _ = told.send(report.clone());
     });
     let limit = RestartLimit { restarts_max: 2, ..RestartLimit::default() };
     let adder = root.start_child(ChildSpec::permanent("adder", |_| Adder::default()).limit(limit));
     assert_eq!(adder.send(Add("40")).await, Ok(40));
     assert_eq!(adder.send(Add("2")).await, Ok(42));
-    // That message is lost; the next finds another life at the same address.
+    // That message is lost. The next one reaches the restarted actor at the same address.
     assert_eq!(adder.send(Add("many")).await, Err(MailboxError::Closed));
     assert_eq!(adder.send(Add("1")).await, Ok(1));
     for text in ["many", "more"] {

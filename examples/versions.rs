@@ -1,9 +1,9 @@
-//! The whole program `stagecoach`, which keeps each file that an upload replaces, as NAME.1,
-//! NAME.2 and so on: `cargo run --example versions -- --root DIRECTORY --overwrite`, with every flag
-//! that stagecoach has. If the old file can't be kept, the upload is refused.
+//! The whole program `stagecoach` with all of its flags, which keeps each replaced file as NAME.1,
+//! NAME.2 and so on: `cargo run --example versions -- --root DIRECTORY --overwrite`. If the old
+//! file can't be kept, the upload is refused.
 //!
-//! The file is renamed right before the new one takes its name: in between there is none of that
-//! name, and the new file has the permissions of one that replaces nothing.
+//! The old file is renamed right before the new one gets its name. Between the two steps no file
+//! has that name, and the new file gets the permissions of a newly created one.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +14,7 @@ use stagecoach::store::{Directory, Layer, Layered, Name, Sink, Store};
 
 const VERSIONS_MAX: u32 = 1000;
 
-/// Files are published one at a time: what one upload has published, the next one keeps.
+/// Uploads are published one at a time, so that each keeps the file of the one before.
 static TURN: Mutex<()> = Mutex::new(());
 
 #[derive(Debug)]
@@ -33,8 +33,8 @@ struct Upload {
     sink: Box<dyn Sink>,
 }
 
-/// Renames what is there, if anything is, to the first of NAME.1, NAME.2 ... that is free, and
-/// returns that. (A rename never replaces a file.)
+/// Renames an existing file to the first free name of NAME.1, NAME.2 ..., and returns that name. A
+/// rename never replaces a file.
 fn keep(directory: &Directory, name: &Name) -> Result<Option<Name>, Fault> {
     for number in 1..=VERSIONS_MAX {
         let version = name.with_suffix(&format!(".{number}"))?;
@@ -62,7 +62,7 @@ impl Sink for Upload {
         let kept = keep(directory, &name)?;
         sink.publish().inspect_err(|_| {
             if let Some(kept) = kept {
-                // (Should that fail too, the file is still there as a version.)
+                // If this fails too, the file still exists as a version.
                 let _ = directory.rename(&kept, &name);
             }
         })
