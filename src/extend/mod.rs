@@ -8,7 +8,8 @@
 //! | [`Opcode`] | what is the answer to a datagram with an unknown opcode? | the owner of the opcode | no answer |
 //! | [`Observer`](crate::observe::Observer) | none: it gets each fact | all | the log, the counters |
 //!
-//! Each seam accepts a trait object, which is called on the serving thread, or an actor, given by the `Recipient` of one message: [`Ask`] for a route, [`Negotiate`] for a negotiator,
+//! Each seam accepts a trait object, which is called on the serving thread, or an actor, given by
+//! the `Recipient` of one message: [`Ask`] for a route, [`Negotiate`] for a negotiator,
 //! [`Received`] for an opcode, [`Observed`] for an observer, and several messages for a store
 //! ([`ActorStore`]). Code that is called must not block; code that needs to block is an actor.
 //!

@@ -1,4 +1,4 @@
-//! A step of an extension point: code that is called, or an actor.
+//! A step at a seam: code that is called, or an actor.
 
 use std::fmt;
 use std::sync::Arc;

@@ -362,7 +362,7 @@ fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting(
             guests
         });
         timeout(LONG / 2, server.serve(|| Ok(()))).await.expect("nobody is waited for").unwrap();
-        // (What the registry and the listeners may take is in the server's own time.)
+        // The registry and the listeners use the server's own time.
         assert_eq!(steering.await.unwrap(), 2 * (LONG + limits::TERMINATED_WITHIN));
         let lost = server.lost_facts();
         assert!(lost > 0);

@@ -1,4 +1,4 @@
-//! Negotiators that answer what they may, and those that don't.
+//! Allowed and disallowed answers of negotiators.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ fn grants(answers: &[(&str, &str)]) -> Grants {
     checked(&answers.iter().map(|(name, value)| Grant::new(*name, *value)).collect::<Vec<_>>())
 }
 
-/// What the client is told.
+/// The options in the OACK.
 fn agreed(grants: &Grants) -> String {
     let mut offer = Offer::default();
     grants.bound(&mut offer);
@@ -54,7 +54,7 @@ fn less_of_a_known_option_is_granted_and_the_least_if_several_do() {
 #[test]
 fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
     assert_eq!(agreed(&checked(&[Grant::leave_out("TSIZE")])), "blksize=1428 windowsize=16");
-    // Whoever answers it.
+    // Even if another negotiator answers it.
     let both = [Grant::new("x-sha256", "abc"), Grant::leave_out("x-sha256"), Grant::leave_out("blksize")];
     assert_eq!(agreed(&checked(&both)), "windowsize=16 tsize=7");
     let unasked = checked(&[Grant::leave_out("y-unasked")]);
@@ -94,7 +94,7 @@ fn an_answer_that_finds_no_room_in_the_oack_is_left_out() {
     assert!(accepted.is_empty());
 }
 
-/// Names of options, known and not, in any spelling.
+/// Names of options, known and unknown, in any case.
 fn name() -> impl Strategy<Value = String> {
     let known = prop::sample::select(OPTIONS.to_vec()).prop_map(str::to_owned);
     let other = prop::sample::select(vec!["x-board", "X-Board", "x-sha256", "multicast"]);
@@ -106,7 +106,7 @@ fn name() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Numbers that make sense and others, words, nothing, NULs, and more than any OACK has room for.
+/// Valid and invalid numbers, words, empty values, NULs, and values too long for any OACK.
 fn value() -> impl Strategy<Value = String> {
     let number = prop_oneof![0..100_u64, 0..70_000_u64, any::<u64>()].prop_map(|number| number.to_string());
     prop_oneof![number, "\\PC{0,9}", Just("a\0b".to_owned()), Just("a".repeat(OACK_OCTETS_MAX))]
