@@ -43,7 +43,7 @@ fn every_flag_that_takes_a_value_has_an_example() {
 }
 
 #[test]
-fn a_word_without_a_flag_is_answered_with_what_it_may_mean() {
+fn a_stray_word_gets_a_hint() {
     for (typed, meant) in [
         ("/srv/tftp", "write --root /srv/tftp"),
         ("fetch x", "get, put and bench"),
@@ -133,7 +133,7 @@ fn of_a_flag_that_is_typed_twice_the_last_counts() {
 }
 
 #[test]
-fn a_program_made_of_this_one_shows_its_own_name_version_and_flags() {
+fn an_extended_program_shows_its_own_name_and_flags() {
     let program =
         Program::new("boards", "7.1").about("Serves boards.").help("OF BOARDS:\n    --polite    Say please");
     let Err(Refusal::Shown(help)) = parse(&program, &["boards".into(), "--help".into()]).map(drop) else {

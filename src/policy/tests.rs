@@ -12,7 +12,7 @@ fn request(octets: &[u8]) -> Request<'_> {
 }
 
 #[test]
-fn r1350_13_mail_is_refused_and_r1350_14_unknown_modes_only_when_strict() {
+fn r1350_13_mail_is_refused_r1350_14_unknown_if_strict() {
     let strict = Rules { strict: true, ..Rules::default() };
     for (mode, kind, strictly) in [
         ("octet", None, None),
@@ -41,7 +41,7 @@ fn a_read_only_server_refuses_writes_and_nothing_else() {
 }
 
 #[test]
-fn lore_17_senders_that_cannot_be_answered_get_silence() {
+fn lore_17_unanswerable_senders_get_silence() {
     let to = "192.0.2.1:69".parse().unwrap();
     for from in [
         "0.0.0.0:1000",

@@ -201,7 +201,7 @@ async fn a_parent_hears_once_of_a_child_that_stops() {
 }
 
 #[actix::test]
-async fn a_parent_hears_once_of_a_child_that_nobody_knows_any_more() {
+async fn a_parent_hears_once_of_an_unreferenced_child() {
     pause();
     let (script, (parent, exits)) = (Script::default(), parent());
     drop(temporary(&script, parent));
@@ -230,7 +230,7 @@ async fn a_parent_hears_once_of_a_panic_wherever_it_happens() {
 }
 
 #[actix::test]
-async fn a_second_panic_while_the_actor_is_dropped_ends_nothing_else() {
+async fn a_second_panic_during_the_drop_ends_nothing_else() {
     pause();
     let script = Script::panicking([("message", 1), ("dropped", 1)]);
     assert_eq!(exit_after(&script, &[Order::Step("message")]).await, broke_in("message"));
@@ -238,7 +238,7 @@ async fn a_second_panic_while_the_actor_is_dropped_ends_nothing_else() {
 }
 
 #[actix::test]
-async fn nothing_of_an_actor_runs_after_its_panic_even_if_it_will_not_stop() {
+async fn nothing_of_an_actor_runs_after_its_panic() {
     pause();
     let script = Script::panicking([("message", 1)]).staying();
     let exit = exit_after(&script, &[Order::Step("message"), Order::Step("next")]).await;

@@ -67,7 +67,7 @@ fn free_addresses(test: u8) -> [SocketAddr; 2] {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn each_address_of_a_name_is_asked_until_somebody_listens() {
+fn addresses_are_tried_until_a_server_listens() {
     for late in [0, 1] {
         let addresses = free_addresses(1);
         let server = std::thread::spawn(move || {
@@ -90,7 +90,7 @@ fn each_address_of_a_name_is_asked_until_somebody_listens() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn addresses_where_nobody_listens_are_asked_until_time_is_up() {
+fn silent_addresses_are_retried_until_the_timeout() {
     let (addresses, began) = (free_addresses(2), Instant::now());
     let flags = flags(&["--ack-timeout", "0.4", "--timeout", "2"]);
     let request = flags.request(Direction::Read, b"f", None).expect("one");

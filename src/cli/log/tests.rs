@@ -133,7 +133,7 @@ fn a_line_that_a_full_disk_tore_spoils_no_other() {
 }
 
 #[test]
-fn lines_that_come_together_are_written_together_and_none_in_parts() {
+fn a_write_never_has_a_part_of_a_line() {
     #[derive(Default)]
     struct Writes(Vec<String>);
     impl Write for Writes {

@@ -90,7 +90,7 @@ fn the_real_spelling_of_the_timeout_is_known() {
 }
 
 #[test]
-fn flags_without_meaning_beside_each_other_are_refused() {
+fn contradictory_flags_are_refused() {
     for flags in [
         &["--read-only", "--overwrite"][..],
         &["--read-only", "--create-dirs"],

@@ -70,7 +70,7 @@ fn addresses_of_both_families_are_hosts() {
 }
 
 #[test]
-fn a_link_local_address_names_its_interface_or_its_index() {
+fn a_link_local_address_needs_an_interface() {
     let host: Host = "fe80::1%lo".parse().expect("an address");
     let SocketAddr::V6(address) = host.with_port(69).expect("every machine has lo") else { panic!("{host}") };
     assert_eq!(address.scope_id(), nix::net::if_::if_nametoindex("lo").expect("lo"));

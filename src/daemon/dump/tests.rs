@@ -31,7 +31,7 @@ impl Drain for Queue {
 const LINE_OCTETS: usize = 2048;
 
 #[test]
-fn as_many_transfers_as_there_may_be_find_room_in_the_queue_of_the_log() {
+fn a_dump_of_all_transfers_fits_in_the_log_queue() {
     let queue = Queue::default();
     let transfer = |id| LiveTransfer { report: report(id), octets: 7 };
     let live: Vec<_> = (1..=limits::TRANSFERS_MAX_DEFAULT as u64).map(transfer).collect();

@@ -87,7 +87,7 @@ async fn harass(workers: Arc<Workers>) {
 }
 
 #[test]
-fn a_part_that_cannot_be_kept_alive_ends_the_server_and_its_handle_with_an_error() {
+fn a_part_that_keeps_failing_ends_the_server() {
     with_server(async |mut server| {
         let handle = server.handle();
         let harassed = actix::spawn(harass(Arc::clone(&server.workers)));
@@ -102,7 +102,7 @@ fn a_part_that_cannot_be_kept_alive_ends_the_server_and_its_handle_with_an_error
 }
 
 #[test]
-fn a_part_that_dies_while_the_server_drains_is_told_from_a_normal_end() {
+fn a_failure_during_a_drain_is_an_error() {
     with_server(async |mut server| {
         server.drain(Duration::from_secs(600), &mut None);
         let harassed = actix::spawn(harass(Arc::clone(&server.workers)));
@@ -114,7 +114,7 @@ fn a_part_that_dies_while_the_server_drains_is_told_from_a_normal_end() {
 }
 
 #[test]
-fn a_server_that_is_dropped_does_not_leave_those_waiting_who_hold_its_handle() {
+fn a_dropped_server_wakes_waiters_of_its_handle() {
     with_server(async |server| {
         let handle = server.handle();
         drop(server);
@@ -123,7 +123,7 @@ fn a_server_that_is_dropped_does_not_leave_those_waiting_who_hold_its_handle() {
 }
 
 #[test]
-fn a_dropped_server_tells_its_clients_and_serves_nobody() {
+fn a_dropped_server_sends_errors_and_serves_nobody() {
     use tokio::net::UdpSocket;
     const PATIENCE: Duration = Duration::from_secs(20);
     actix::System::new().block_on(async {
@@ -181,7 +181,7 @@ fn of_several_deadlines_the_first_to_come_counts() {
 
 /// Waiting for ten listeners, two seconds each or together, would delay the second order.
 #[test]
-fn a_second_order_is_obeyed_while_listeners_that_do_not_answer_are_paused() {
+fn stop_is_obeyed_while_hung_listeners_are_paused() {
     with_server(async |mut server| {
         let silent: Vec<_> = (0..10).map(|_| actix::Context::<Listener>::new()).collect();
         server.listeners.extend(silent.iter().map(actix::AsyncContext::address));
@@ -225,7 +225,7 @@ impl actix::Supervised for Slow {}
 /// This takes four seconds, the limit of the server's own actors: the clock of its arbiters can't
 /// be advanced.
 #[test]
-fn an_added_actor_has_the_time_to_end_that_its_specification_gives_it() {
+fn an_added_actor_has_its_own_time_to_stop() {
     assert!(Slow::TAKES < limits::CHILD_STOP_WITHIN_DEFAULT);
     with_server(async |mut server| {
         let ends = Arc::<AtomicU32>::default();
@@ -251,7 +251,7 @@ impl actix::Actor for Useless {
 impl actix::Supervised for Useless {}
 
 #[test]
-fn an_added_actor_that_cannot_be_kept_alive_ends_the_server_and_one_that_may_die_does_not() {
+fn only_a_permanent_added_actor_ends_the_server() {
     with_server(async |mut server| {
         server.supervisor().start_child(ChildSpec::temporary("guest", |_| Useless));
         server.supervisor().start_child(ChildSpec::permanent("resident", |_| Useless));
@@ -296,7 +296,7 @@ impl actix::Handler<Observed> for Listens {
 }
 
 #[test]
-fn facts_for_which_an_observer_has_no_room_are_told_to_the_operator() {
+fn facts_that_an_observer_lost_are_logged() {
     let lost_by = |actor: fn() -> actix::Addr<Listens>| {
         let lines = Lines::default();
         actix::System::new().block_on(async {
@@ -338,7 +338,7 @@ impl actix::Handler<Observed> for Stuck {
 /// The second that passes before an actor is named can't be skipped: the actor lives on an arbiter
 /// of its own, with a real clock.
 #[test]
-fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting() {
+fn a_slow_actor_is_named_and_stop_now_ends_the_wait() {
     const LONG: Duration = Duration::from_secs(600);
     let lines = Lines::default();
     actix::System::new().block_on(async {
@@ -372,7 +372,7 @@ fn an_added_actor_that_takes_long_is_named_and_a_further_order_ends_the_waiting(
 }
 
 #[test]
-fn a_server_that_is_told_to_end_now_terminates_the_actors_that_were_added() {
+fn stop_now_terminates_added_actors() {
     actix::System::new().block_on(async {
         let mut builder = Stagecoach::builder().store(Memory::default());
         let spec = ChildSpec::permanent("audit", |_| Stuck).stop_within(limits::STOP_WITHIN_MAX);

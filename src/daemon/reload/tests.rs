@@ -19,7 +19,7 @@ fn reloads() -> (Reloads, Receiver<()>, std::sync::mpsc::Sender<()>) {
 }
 
 #[test]
-fn whoever_orders_waits_for_nothing_and_many_orders_are_two_calls_at_most() {
+fn many_reload_orders_make_two_calls_at_most() {
     let (reloads, begun, release) = reloads();
     reloads.order();
     begun.recv_timeout(PATIENCE).unwrap();

@@ -17,7 +17,7 @@ impl Handler<Ping> for Alive {
 }
 
 #[test]
-fn an_arbiter_that_is_blocked_or_gone_is_told_from_those_that_answer() {
+fn blocked_and_ended_arbiters_count_as_silent() {
     actix::System::new().block_on(async {
         let arbiters: Vec<Arbiter> = (0..3).map(|_| Arbiter::new()).collect();
         let actors: Vec<Recipient<Ping>> = arbiters
@@ -51,7 +51,7 @@ fn a_panic_of_several_lines_is_one_status() {
 }
 
 #[test]
-fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
+fn a_long_drain_asks_the_manager_for_time() {
     let words = words_for(&Stage::Draining {
         transfers: 2,
         within: Duration::from_secs(600),
@@ -65,7 +65,7 @@ fn a_drain_that_may_take_longer_than_the_manager_allows_asks_for_more_time() {
 
 /// The manager is asked for the sum of the times that the parts of the end may take.
 #[test]
-fn the_manager_is_asked_for_all_the_time_that_the_end_may_take() {
+fn the_manager_is_asked_for_the_time_of_the_whole_end() {
     let allowed = |stage| {
         let words = words_for(&stage).unwrap();
         let allowed = words.lines().find_map(|line| line.strip_prefix("EXTEND_TIMEOUT_USEC="));

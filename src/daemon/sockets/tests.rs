@@ -12,7 +12,7 @@ fn settings(wait_for_address: bool) -> Settings {
 
 /// As an embedding program would set it.
 #[test]
-fn a_builder_waits_for_an_address_if_its_settings_say_so() {
+fn a_builder_waits_for_a_missing_address_if_set() {
     actix::System::new().block_on(async {
         let start = |settings| {
             let log = Logger::root(slog::Discard, o!());

@@ -51,7 +51,7 @@ fn an_actor_that_has_hung_is_not_owed_more_and_more() {
 }
 
 #[test]
-fn no_two_files_have_one_number_whatever_store_they_are_of() {
+fn file_numbers_are_unique_across_stores() {
     System::new().block_on(async {
         let (one, other) = (ActorStore::for_reading(&Hung.start()), ActorStore::for_reading(&Hung.start()));
         let files = [one.enter(), other.enter(), one.enter()].map(|entry| entry.unwrap().file);

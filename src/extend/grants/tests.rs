@@ -42,7 +42,7 @@ fn a_new_option_is_answered_in_the_clients_spelling() {
 }
 
 #[test]
-fn less_of_a_known_option_is_granted_and_the_least_if_several_do() {
+fn the_smallest_grant_of_a_known_option_counts() {
     for answers in [&[("BLKSIZE", "512")][..], &[("blksize", "512"), ("blksize", "600")]] {
         let grants = grants(answers);
         assert_eq!(agreed(&grants), "blksize=512 windowsize=16 tsize=7");
@@ -52,7 +52,7 @@ fn less_of_a_known_option_is_granted_and_the_least_if_several_do() {
 }
 
 #[test]
-fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
+fn a_left_out_option_counts_as_never_asked_for() {
     assert_eq!(agreed(&checked(&[Grant::leave_out("TSIZE")])), "blksize=1428 windowsize=16");
     // Even if another negotiator answers it.
     let both = [Grant::new("x-sha256", "abc"), Grant::leave_out("x-sha256"), Grant::leave_out("blksize")];
@@ -87,7 +87,7 @@ fn of_two_answers_to_one_option_the_first_counts() {
 }
 
 #[test]
-fn an_answer_that_finds_no_room_in_the_oack_is_left_out() {
+fn an_answer_too_long_for_the_oack_is_left_out() {
     let long = "a".repeat(OACK_OCTETS_MAX);
     let mut accepted = Options::new();
     assert!(!grants(&[("x-sha256", &long)]).answer(&mut accepted));

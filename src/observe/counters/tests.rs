@@ -11,7 +11,7 @@ fn finish(counters: &Counters, label: Option<&str>, octets: u64, outcome: Outcom
 }
 
 #[test]
-fn transfers_are_counted_by_their_labels_and_all_together() {
+fn transfers_are_counted_by_label_and_in_total() {
     let counters = Counters::default();
     let failed = Outcome::Failed(Failure::Io);
     for (label, octets, outcome) in [
@@ -84,7 +84,7 @@ fn what_did_not_go_well_is_counted_by_its_reasons() {
 
 /// An operator who reads of outages checks the disk.
 #[test]
-fn what_a_limit_ends_is_dropped_or_refused_and_no_outage() {
+fn a_request_beyond_a_limit_is_no_outage() {
     let counters = Counters::default();
     let finish = |outcome, limit, blocks| {
         let tally = Tally { blocks, ..Tally::default() };

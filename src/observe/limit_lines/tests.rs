@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn each_limit_has_a_line_at_once_and_one_a_minute_with_the_count() {
+fn a_limit_is_logged_at_once_and_then_each_minute() {
     let (mut lines, began) = (LimitLines::default(), Instant::now());
     let at = |s| began + Duration::from_secs(s);
     assert!(lines.spend(Limit::Transfers, at(0)), "at once");

@@ -50,7 +50,7 @@ fn finish(observer: &LogObserver, outcome: Outcome, blocks: u64) {
 }
 
 #[test]
-fn a_flood_of_forged_requests_does_not_fill_the_log_and_the_operator_reads_how_many_they_were() {
+fn a_flood_of_forged_requests_is_counted_in_the_log() {
     let (observer, lines) = observer();
     for _ in 0..10_000 {
         finish(&observer, Outcome::Unanswered, 1);
@@ -92,7 +92,7 @@ fn what_is_refused_by_thousands_is_counted_too() {
 
 /// A machine that boots by broadcast repeats its request for minutes.
 #[test]
-fn broadcasts_that_are_not_answered_are_told_once_a_minute() {
+fn unanswered_broadcasts_are_logged_once_a_minute() {
     let (observer, lines) = observer();
     let told = || lines.0.lock().unwrap().iter().filter(|line| line.contains("--answer-broadcast")).count();
     let ask = || observer.observe(&Fact::BroadcastUnanswered { peer: ([192, 0, 2, 1], 2000).into() });
@@ -145,7 +145,7 @@ impl Lines {
 }
 
 #[test]
-fn how_many_were_withheld_is_written_though_nothing_else_happens() {
+fn withheld_lines_are_counted_without_another_fact() {
     let (observer, lines) = observer();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let flood = || (0..1000).for_each(|_| finish(&observer, Outcome::Unanswered, 1));

@@ -16,7 +16,7 @@ fn each_line_passes_once_a_minute() {
 }
 
 #[test]
-fn names_that_somebody_makes_up_do_not_fill_the_memory_or_the_log() {
+fn made_up_names_fill_neither_memory_nor_log() {
     let (mut lines, now) = (RecentLines::default(), Instant::now());
     let written = (0..100_000).filter(|name: &i32| lines.spend(name, now)).count();
     assert_eq!((written, lines.written.len()), (OUTAGES_LOGGED_MAX, OUTAGES_LOGGED_MAX));

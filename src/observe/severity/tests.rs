@@ -66,7 +66,7 @@ fn names_that_boot_loaders_try_are_no_news() {
 }
 
 #[test]
-fn an_upload_that_is_not_what_was_announced_is_worth_a_look() {
+fn an_upload_of_another_size_than_announced_warns() {
     let of = |announced, octets, mode: &str, direction| {
         let tally = Tally { octets, ..Tally::default() };
         of_transfer(&Report { announced, tally, direction, mode: mode.to_owned(), ..report(1) })

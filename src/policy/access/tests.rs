@@ -44,7 +44,7 @@ fn an_ipv4_client_is_one_also_at_a_socket_for_both() {
 }
 
 #[test]
-fn the_rule_that_keeps_a_client_out_is_named_as_it_is_typed() {
+fn a_refusal_names_the_rule_as_typed() {
     let access = Access::new(vec![
         rule(false, "10.77.0.4/32", None),
         rule(false, "10.88.0.0/16", Some(Direction::Read)),

@@ -19,7 +19,7 @@ impl Handler<Nothing> for Quiet {
 }
 
 #[actix::test]
-async fn an_actor_is_found_by_any_recipient_until_its_entry_is_dropped() {
+async fn any_recipient_finds_the_entry_of_its_actor() {
     let (known, other) = (Quiet.start(), Quiet.start());
     let entry = RestartPause::enter("actor", &known);
     let _others = RestartPause::enter("actor", &other);

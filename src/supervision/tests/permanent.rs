@@ -49,7 +49,7 @@ fn permanent(limit: RestartLimit, script: &Script) -> Subject {
 }
 
 #[actix::test]
-async fn an_actor_that_panics_comes_back_at_its_address_with_its_mail() {
+async fn an_actor_keeps_address_and_mail_after_a_panic() {
     pause();
     for (step, order) in [
         ("message", Order::Step("message")),
@@ -128,7 +128,7 @@ async fn a_panic_in_restarting_counts_as_any_other() {
 }
 
 #[actix::test]
-async fn one_that_can_not_be_kept_alive_is_reported_once_and_nobody_else_suffers() {
+async fn an_actor_past_its_limit_is_reported_once() {
     pause();
     let Subject { actor: neighbour, ends: mut neighbour_ends, .. } = permanent(LIMIT, &Script::default());
     for step in ["started", "restarting", "message"] {
@@ -162,7 +162,7 @@ async fn panics_of_long_ago_are_forgiven() {
 }
 
 #[actix::test]
-async fn an_actor_that_stops_without_an_order_is_started_again_and_counted() {
+async fn a_stop_without_an_order_is_a_counted_restart() {
     pause();
     let script = Script::default();
     let Subject { actor, ends, .. } = permanent(LIMIT, &script);
@@ -178,7 +178,7 @@ async fn an_actor_that_stops_without_an_order_is_started_again_and_counted() {
 }
 
 #[actix::test]
-async fn an_actor_that_nobody_knows_lives_until_it_is_told_to_stop() {
+async fn an_unreferenced_actor_runs_until_its_stop() {
     pause();
     let script = Script::panicking([("scheduled", 1)]);
     let Subject { actor, stopper, mut ends } = permanent(LIMIT, &script);
@@ -193,7 +193,7 @@ async fn an_actor_that_nobody_knows_lives_until_it_is_told_to_stop() {
 }
 
 #[actix::test]
-async fn an_actor_that_is_told_to_stop_stops_for_good_and_before_its_mail() {
+async fn a_stopped_actor_drops_its_mail() {
     pause();
     let script = Script::default();
     let Subject { actor, stopper, ends } = permanent(LIMIT, &script);
@@ -206,7 +206,7 @@ async fn an_actor_that_is_told_to_stop_stops_for_good_and_before_its_mail() {
 }
 
 #[actix::test]
-async fn an_actor_that_is_told_to_stop_may_finish_its_work_first() {
+async fn a_stopped_actor_may_finish_its_work_first() {
     pause();
     let script = Script::default().staying();
     let Subject { actor, stopper, mut ends } = permanent(LIMIT, &script);
@@ -239,7 +239,7 @@ async fn an_actor_that_takes_too_long_to_stop_is_terminated() {
 }
 
 #[actix::test]
-async fn an_actor_that_panics_as_it_stops_is_not_started_again() {
+async fn a_panic_while_stopping_is_no_restart() {
     pause();
     for step in ["stopping", "stopped", "dropped"] {
         let script = Script::panicking([(step, 1)]);
@@ -252,7 +252,7 @@ async fn an_actor_that_panics_as_it_stops_is_not_started_again() {
 }
 
 #[actix::test]
-async fn an_actor_that_is_told_to_stop_in_its_pause_just_ends() {
+async fn an_actor_stopped_in_its_pause_just_ends() {
     pause();
     let script = Script::panicking([("message", 1)]);
     let limit = RestartLimit { pause: LONG * 60, ..LIMIT };
@@ -267,7 +267,7 @@ async fn an_actor_that_is_told_to_stop_in_its_pause_just_ends() {
 }
 
 #[actix::test]
-async fn an_actor_can_be_told_to_stop_from_another_thread_before_it_began() {
+async fn an_actor_can_be_stopped_before_it_began() {
     let script = Script::default();
     let arbiter = Arbiter::new();
     let Subject { stopper, ends, .. } = permanent_on(&arbiter.handle(), LIMIT, &script);
@@ -277,7 +277,7 @@ async fn an_actor_can_be_told_to_stop_from_another_thread_before_it_began() {
 }
 
 #[actix::test]
-async fn an_actor_that_can_not_be_made_or_dropped_is_reported() {
+async fn panics_in_factory_and_drop_are_reported() {
     pause();
     let Subject { ends, .. } = permanent(LIMIT, &Script::panicking([("factory", 1)]));
     assert_eq!(only(ends).await, broke_in("factory"));
@@ -287,7 +287,7 @@ async fn an_actor_that_can_not_be_made_or_dropped_is_reported() {
 }
 
 #[actix::test]
-async fn an_arbiter_that_ends_is_reported_by_its_permanent_actors() {
+async fn permanent_actors_report_the_end_of_their_arbiter() {
     let arbiter = Arbiter::new();
     let (alive, breaking) = (Script::default(), Script::panicking([("message", 1)]));
     let Subject { actor, ends, .. } = permanent_on(&arbiter.handle(), LIMIT, &alive);

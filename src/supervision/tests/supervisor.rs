@@ -85,7 +85,7 @@ fn dead_arbiter() -> actix_rt::ArbiterHandle {
 }
 
 #[actix::test]
-async fn children_end_one_after_the_other_the_last_one_first() {
+async fn children_end_in_reverse_order_of_their_start() {
     pause();
     let (root, reports) = Reports::root();
     let scripts = [Script::default(), Script::default(), Script::default().staying()];
@@ -109,7 +109,7 @@ async fn children_end_one_after_the_other_the_last_one_first() {
 }
 
 #[actix::test]
-async fn a_child_that_takes_too_long_to_stop_is_terminated_and_the_others_follow() {
+async fn a_child_that_is_slow_to_stop_is_terminated() {
     pause();
     let (root, reports) = Reports::root();
     let script = Script::default().staying();
@@ -175,7 +175,7 @@ async fn every_exit_is_reported_once_and_says_what_follows() {
 }
 
 #[actix::test]
-async fn a_supervisor_gives_up_a_child_past_its_limit_and_stops_the_others() {
+async fn a_supervisor_gives_up_a_child_past_its_limit() {
     pause();
     let (root, reports) = Reports::root();
     root.start_child(permanent("registry", &Script::default()));
@@ -191,7 +191,7 @@ async fn a_supervisor_gives_up_a_child_past_its_limit_and_stops_the_others() {
 }
 
 #[actix::test]
-async fn giving_up_reaches_the_root_and_stops_what_is_beside() {
+async fn giving_up_reaches_the_root_and_stops_siblings() {
     pause();
     let (root, reports) = Reports::root();
     let beside = root.start_child(permanent("registry", &Script::default()));
@@ -218,7 +218,7 @@ async fn giving_up_reaches_the_root_and_stops_what_is_beside() {
 }
 
 #[actix::test]
-async fn a_nested_supervisor_that_is_told_to_stop_ends_alone() {
+async fn a_stopped_nested_supervisor_ends_alone() {
     pause();
     let (root, reports) = Reports::root();
     let (first, nested) =
@@ -262,7 +262,7 @@ async fn a_permanent_child_whose_arbiter_ends_is_given_up() {
 }
 
 #[actix::test]
-async fn a_temporary_child_is_reported_and_nothing_else_happens() {
+async fn the_end_of_a_temporary_child_is_only_reported() {
     pause();
     let (root, reports) = Reports::root();
     let beside = root.start_child(permanent("beside", &Script::default()));
@@ -298,7 +298,7 @@ async fn a_permanent_child_that_can_not_be_made_is_given_up() {
 }
 
 #[actix::test]
-async fn children_are_started_and_stopped_from_another_thread() {
+async fn another_thread_can_start_and_stop_children() {
     let (root, reports) = Reports::root();
     let handle = root.clone();
     let started = std::thread::spawn(move || {
@@ -358,7 +358,7 @@ async fn one_who_panics_at_a_report_changes_nothing() {
 }
 
 #[actix::test]
-async fn children_live_on_without_a_handle_of_their_supervisor() {
+async fn children_outlive_their_supervisors_handles() {
     pause();
     let (root, reports) = Reports::root();
     let script = Script::panicking([("scheduled", 1)]);
@@ -370,7 +370,7 @@ async fn children_live_on_without_a_handle_of_their_supervisor() {
 }
 
 #[actix::test]
-async fn children_elsewhere_end_with_the_arbiter_of_their_supervisor() {
+async fn children_end_with_their_supervisors_arbiter() {
     let (started, has_started) = std_mpsc::channel();
     let other = Arbiter::new();
     let (of_root, told) = (Arbiter::new(), Reports::default());

@@ -37,7 +37,7 @@ fn logged(colours: bool, write: impl FnOnce(&Logger)) -> Vec<String> {
 }
 
 #[test]
-fn fields_come_in_the_order_in_which_the_code_has_them_the_loggers_first() {
+fn fields_keep_the_order_of_the_code() {
     let lines = logged(false, |log| {
         info!(log, "none");
         info!(log, "three"; "a" => 1, "empty" => "", "c" => "x, y: z");
@@ -54,7 +54,7 @@ fn fields_come_in_the_order_in_which_the_code_has_them_the_loggers_first() {
 }
 
 #[test]
-fn a_terminal_gets_the_level_in_its_colour_and_names_in_bold() {
+fn a_terminal_gets_colours_and_bold_names() {
     let lines = logged(true, |log| warn!(log, "m\u{1b}sg"; "a" => "x\u{1b}[2J", "b" => 2));
     assert_eq!(
         lines,
@@ -77,7 +77,7 @@ impl<F: Fn()> fmt::Display for Doing<F> {
 }
 
 #[test]
-fn a_value_that_panics_costs_its_own_line_and_no_other() {
+fn a_value_that_panics_costs_only_its_own_line() {
     let lines = logged(false, |log| {
         let bad =
             std::panic::AssertUnwindSafe(|| info!(log, "bad"; "value" => %Doing(|| panic!("no words"))));

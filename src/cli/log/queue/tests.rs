@@ -43,7 +43,7 @@ fn an_operator_sees_a_line_at_once() {
 }
 
 #[test]
-fn lines_that_come_while_it_rests_are_all_written_in_order_before_the_end() {
+fn lines_queued_during_a_rest_are_written_in_order() {
     let (queue, closing, written) = queue(None);
     let expected: String = (0..5000).map(|number| format!("{number}\n")).collect();
     for number in 0..5000 {
@@ -54,7 +54,7 @@ fn lines_that_come_while_it_rests_are_all_written_in_order_before_the_end() {
 }
 
 #[test]
-fn lines_that_several_threads_write_come_whole_and_together() {
+fn lines_of_several_threads_are_whole_and_batched() {
     let (queue, closing, written) = queue(None);
     thread::scope(|scope| {
         for name in ["one", "two", "three"] {
@@ -73,7 +73,7 @@ fn lines_that_several_threads_write_come_whole_and_together() {
 }
 
 #[test]
-fn a_pager_that_stops_costs_lines_that_are_counted_and_holds_nobody_up() {
+fn a_stuck_pager_blocks_nobody_and_its_lines_are_counted() {
     let (begin, begun) = channel();
     let (queue, closing, written) = queue(Some(begun));
     let line = [&*vec![b'x'; 1023], b"\n"].concat();
@@ -111,7 +111,7 @@ fn a_line_too_long_for_any_queue_is_told_of_at_once() {
 }
 
 #[test]
-fn the_end_waits_for_no_rest_and_not_for_ever_for_a_pager() {
+fn closing_skips_the_rest_and_gives_up_a_stuck_pager() {
     let (begin, begun) = channel();
     let (stopped, closing, _written) = queue(Some(begun));
     stopped.push(b"line\n");
@@ -126,7 +126,7 @@ fn the_end_waits_for_no_rest_and_not_for_ever_for_a_pager() {
 }
 
 #[test]
-fn nobody_is_woken_for_a_line_while_it_rests_nor_without_one() {
+fn the_thread_is_woken_once_and_only_when_asleep() {
     let (queue, closing, written) = queue(None);
     queue.push(b"first\n");
     written.recv_timeout(Duration::from_secs(5)).unwrap();

@@ -8,7 +8,7 @@ use crate::supervision::tests::{Order, Script};
 use crate::supervision::{Exit, RestartLimit};
 
 #[actix::test]
-async fn a_child_handles_the_mail_that_waits_before_it_stops() {
+async fn a_child_handles_its_mail_before_it_stops() {
     pause();
     for leaves in [false, true] {
         let (root, reports) = Reports::root();
@@ -44,7 +44,7 @@ async fn a_child_whose_mail_takes_too_long_is_terminated() {
 }
 
 #[actix::test]
-async fn a_child_that_is_told_to_stop_in_its_pause_handles_its_mail_in_one_more_life() {
+async fn a_child_stopped_in_its_pause_still_handles_mail() {
     pause();
     let (root, reports) = Reports::root();
     let script = Script::panicking([("message", 1)]);
