@@ -154,7 +154,6 @@ impl Bench {
     }
 }
 
-/// `name` with each `{}` replaced by the number.
 fn numbered(name: &[u8], number: usize) -> Vec<u8> {
     let mut numbered = Vec::with_capacity(name.len() + NUMBER.len());
     let mut rest = name;

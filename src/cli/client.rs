@@ -52,7 +52,6 @@ pub(super) struct ClientFlags {
     pub(super) quiet: bool,
 }
 
-/// Flags of the verbs that take no value.
 pub(super) const SWITCHES: [&str; 2] = ["no-options", "quiet"];
 
 impl ClientFlags {

@@ -27,7 +27,6 @@ pub(super) trait Local {
         Err(Failure::Internal.into())
     }
 
-    /// Appends octets.
     fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
         let _ = octets;
         Err(Failure::Internal.into())
@@ -45,11 +44,9 @@ pub(super) trait Local {
 pub(super) enum OnRefusal {
     /// Repeat the request until the timeout: the server may not have started yet.
     Repeat,
-    /// End the transfer.
     End,
 }
 
-/// The result of a transfer.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) outcome: Outcome,
@@ -113,7 +110,6 @@ impl Finished {
         }
     }
 
-    /// Whether nobody listens on the server's port.
     pub(super) fn is_refused(&self) -> bool {
         self.outcome == Outcome::PeerGone && self.terms.is_none()
     }
@@ -265,7 +261,6 @@ impl Exchange<'_> {
         Moment::new(self.began.elapsed())
     }
 
-    /// Waits for a packet or the deadline.
     async fn wait(&mut self) -> io::Result<()> {
         let now = self.now();
         let event = poll_fn(|cx| self.link.poll_event(cx));
@@ -375,7 +370,6 @@ impl Exchange<'_> {
     }
 }
 
-/// The `tsize` of an OACK.
 fn announced(datagram: &[u8]) -> Option<u64> {
     match Packet::decode(datagram) {
         Ok(Packet::Oack(options)) => options.get("tsize").and_then(|value| decimal(value.as_bytes())),

@@ -68,7 +68,6 @@ impl Get {
     }
 }
 
-/// Where the octets are written.
 enum Target {
     /// A file that appears under its name once it is complete.
     Whole(Option<Box<dyn Sink>>),

@@ -62,12 +62,10 @@ pub(super) const FLAGS_OF_OTHERS: [(&[&str], &str); 26] = [
     ),
 ];
 
-/// The hint for a flag of another server.
 pub(super) fn instead_of(flag: &str) -> Option<&'static str> {
     FLAGS_OF_OTHERS.iter().find(|(flags, _)| flags.contains(&flag)).map(|(_, instead)| *instead)
 }
 
-/// The error for an unexpected word.
 pub(super) fn stray(word: &str) -> String {
     if word.contains('/') || word.starts_with('.') || Path::new(word).is_dir() {
         return format!("{word:?} is one argument too many: write --root {word}");

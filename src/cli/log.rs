@@ -209,7 +209,6 @@ struct Lines<W: Write> {
     /// The most octets of several lines that go in one write.
     at_once: usize,
     lost: usize,
-    /// Whether the last write ended within a line.
     torn: bool,
 }
 
@@ -247,7 +246,6 @@ impl<W: Write> Lines<W> {
         Ok(())
     }
 
-    /// Reports that `count` lines were lost.
     fn tell_of(&mut self, what: &str, count: usize) -> io::Result<()> {
         self.pass_on(&loss(what, count, false)?)
     }

@@ -83,7 +83,6 @@ enum Exit {
     Done = 0,
     /// The program could not start, or a transfer failed on this machine.
     Failed = 1,
-    /// The command line is wrong.
     Usage = 2,
     /// The server gave up after repeated failures.
     Escalated = 3,
@@ -154,9 +153,7 @@ fn run(
 /// Why a command line leads to no work.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
-    /// The user asked for this text.
     Shown(String),
-    /// The command line is wrong, for this reason.
     Wrong(String),
 }
 
@@ -242,7 +239,6 @@ fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Resul
     }
 }
 
-/// Reports a wrong command line.
 fn usage_error(sentence: &str) -> Exit {
     complain(&format!("{} (see {} --help)", sentence.trim_end_matches('.'), program::name()));
     Exit::Usage

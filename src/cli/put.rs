@@ -58,7 +58,6 @@ impl Put {
     }
 }
 
-/// The source of the octets.
 struct Source {
     stream: Box<dyn Read>,
     /// In octets, if known. It is announced as `tsize`.

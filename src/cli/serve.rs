@@ -195,7 +195,6 @@ pub(super) struct Serve {
     typed_at: [Vec<usize>; 2],
 }
 
-/// Flags that take no value.
 pub(super) const SWITCHES: [&str; 11] = [
     "answer-broadcast",
     "wait-for-address",
@@ -232,7 +231,6 @@ impl Serve {
         Access::new(rules.into_iter().map(rule).collect())
     }
 
-    /// Serves until a signal ends it.
     pub(super) fn run(&self, extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Exit {
         let settings = match self.settings() {
             Ok(settings) => settings,
@@ -279,7 +277,6 @@ impl Serve {
         }
     }
 
-    /// The settings that the flags describe.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         self.check()?;
         let mut settings = Settings::default();
@@ -342,7 +339,6 @@ impl Serve {
         Ok(hosts)
     }
 
-    /// Rejects flags that contradict each other.
     fn check(&self) -> Result<(), String> {
         let uploads = [
             ("--overwrite", self.overwrite),
@@ -401,7 +397,6 @@ fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
     }
 }
 
-/// The environment variable that plans faults.
 #[cfg(feature = "chaos")]
 const CHAOS_VARIABLE: &str = "STAGECOACH_CHAOS";
 

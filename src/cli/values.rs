@@ -135,7 +135,6 @@ pub(super) fn show_on_outage(on_outage: OnOutage) -> &'static str {
     }
 }
 
-/// Clients that a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clients {
     pub(super) network: IpNet,
@@ -171,7 +170,6 @@ pub(super) fn seconds_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Suffixes of sizes, largest first.
 const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 
 /// Octets: a plain number, or one followed by K, M, G or T (powers of 1024). `4GiB` is accepted as
@@ -190,7 +188,6 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     })
 }
 
-/// A [`size`] above zero.
 pub(super) fn size_above_zero(text: &str) -> Result<u64, String> {
     match size(text)? {
         0 => Err("0 would allow no upload at all: write a larger size, or --read-only instead".into()),

@@ -80,10 +80,8 @@ pub struct Builder {
     log: Logger,
 }
 
-/// The opened store.
 struct Opened {
     store: Arc<dyn Store>,
-    /// The same store, if it is a directory.
     directory: Option<Arc<Directory>>,
 }
 

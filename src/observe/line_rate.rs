@@ -13,7 +13,6 @@ pub(super) struct LineRateLimiter {
 }
 
 impl LineRateLimiter {
-    /// Allows this many lines a second.
     pub(super) fn new(lines_max: u32) -> Self {
         Self { lines_max, renewed_at: None, written: 0, withheld: 0 }
     }

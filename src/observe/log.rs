@@ -34,7 +34,6 @@ use crate::wire::Request;
 pub struct LogObserver {
     log: Logger,
     withheld: Arc<Withheld>,
-    /// When an unanswered broadcast was last logged.
     broadcast_told_at: Mutex<Option<Instant>>,
 }
 
@@ -46,7 +45,6 @@ struct Withheld {
     refused: Mutex<LineRateLimiter>,
     outages: Mutex<RecentLines>,
     limits: Mutex<LimitLines>,
-    /// Whether there are any.
     is_any: AtomicBool,
     /// Whether a task is going to log their number.
     is_awaited: AtomicBool,
@@ -108,7 +106,6 @@ impl LogObserver {
 }
 
 impl Withheld {
-    /// Whether the fact is logged.
     fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
         let is_admitted = match fact {
             Fact::LimitReached { limit, .. } => {
@@ -238,7 +235,6 @@ fn spend(budget: &Mutex<LineRateLimiter>) -> bool {
     budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
 }
 
-/// The fields of a transfer's line.
 struct Fields<'a>(&'a Report);
 
 impl KV for Fields<'_> {
@@ -305,7 +301,6 @@ fn grants_more_than_size(options: &str) -> bool {
     names.any(|(name, _)| !name.eq_ignore_ascii_case("tsize"))
 }
 
-/// A dash for an empty text.
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }

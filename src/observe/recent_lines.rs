@@ -14,7 +14,6 @@ pub(super) struct RecentLines {
     written: HashMap<u64, Instant>,
     hasher: RandomState,
     withheld: u64,
-    /// When the number of withheld lines was last logged.
     told_at: Option<Instant>,
 }
 
@@ -40,7 +39,6 @@ impl RecentLines {
         self.withheld > 0
     }
 
-    /// The number of lines withheld so far.
     pub(super) fn take_all_withheld(&mut self) -> Option<u64> {
         self.told_at.take()?;
         Some(std::mem::take(&mut self.withheld))

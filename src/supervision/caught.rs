@@ -7,7 +7,6 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 thread_local! {
     /// Whether code on this thread catches panics and reports them.
     static IS_TOLD: Cell<bool> = const { Cell::new(false) };
-    /// Where the last caught panic happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 

@@ -26,13 +26,10 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) mail: Mail,
 }
 
-/// The arbiter of a child.
 pub(super) enum Place {
-    /// Its supervisor's arbiter.
     WithSupervisor,
     /// An arbiter that is started for the child, and ends with it.
     Own,
-    /// An existing arbiter.
     On(ArbiterHandle),
 }
 

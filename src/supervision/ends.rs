@@ -19,7 +19,6 @@ struct Table {
     awaited: Option<(u64, Instant)>,
 }
 
-/// How long a child may take to end.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
     pub(super) name: &'static str,
@@ -36,7 +35,6 @@ pub(super) enum Takes {
     Supervisor(Ends),
 }
 
-/// A child that is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Awaited {
     pub(crate) name: &'static str,

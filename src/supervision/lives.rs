@@ -17,20 +17,17 @@ use super::{Exit, RestartLimit};
 /// Creates an actor on the arbiter where it will run.
 pub(super) type Factory<A> = Box<dyn FnOnce(&mut Context<A>) -> A + Send>;
 
-/// Everything that the lives of an actor need.
 pub(super) struct Lives<A: Actor<Context = Context<A>>> {
     /// Publishes the actor's restart pauses. This is the first field, so that it is dropped before
     /// the mailbox: after that, another actor may get the same address.
     pub(super) restart_pause: Option<RestartPause>,
     pub(super) mailbox: (AddressSender<A>, AddressReceiver<A>),
     pub(super) factory: Factory<A>,
-    /// `None` for an actor that is not restarted.
     pub(super) restart: Option<(RestartLimit, Restart<A>)>,
     pub(super) orders: Orders,
     pub(super) mail: Mail,
 }
 
-/// Receives an actor's exits.
 pub(super) trait Witness: Send + 'static {
     /// The actor will be restarted after this pause.
     fn restarts(&mut self, exit: Exit, after: Duration);

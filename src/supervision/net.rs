@@ -38,7 +38,6 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
         made.map(|life| Self { life: Some(Box::new(life)) })
     }
 
-    /// Runs the actor's `stopping` at the next poll.
     pub(super) fn stop(&mut self) {
         if let Some(life) = &mut self.life {
             life.ctx().stop();

@@ -45,11 +45,9 @@ impl RestartLimit {
     }
 }
 
-/// The restarts of one actor.
 #[derive(Debug)]
 pub(super) struct Restarts {
     limit: RestartLimit,
-    /// Recent exits.
     exits: VecDeque<Instant>,
 }
 

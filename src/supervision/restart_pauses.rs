@@ -18,7 +18,6 @@ type NextLife = Option<Instant>;
 /// store or a step has nothing but an actor's address. No two running actors share an address.
 static ENTRIES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
 
-/// The name and the pauses of an actor.
 #[derive(Debug, Clone)]
 struct Known {
     name: &'static str,
@@ -37,7 +36,6 @@ pub(super) struct RestartPause {
 pub(crate) struct Pauses(Option<Known>);
 
 impl RestartPause {
-    /// Adds an actor, by its address.
     pub(super) fn enter(name: &'static str, address: &impl Hash) -> Self {
         let next_life = watch::Sender::new(None);
         let address = channel_of(address);

@@ -48,7 +48,6 @@ impl Orders {
         self.0.borrow().is_some()
     }
 
-    /// Waits for an order.
     pub(super) async fn ordered(&mut self) {
         if self.0.wait_for(Option::is_some).await.is_err() {
             // No order can come any more.

@@ -129,7 +129,6 @@ impl Supervisor {
         self.ends.allowed(each_max)
     }
 
-    /// The child that the stopping supervisor waits for.
     pub(crate) fn awaited(&self) -> Option<Awaited> {
         self.ends.awaited()
     }

@@ -24,7 +24,6 @@ struct Script(Arc<Mutex<State>>);
 struct State {
     panics_left: HashMap<&'static str, usize>,
     steps: Vec<(&'static str, Instant)>,
-    /// Whether the actor refuses to stop.
     stays: bool,
 }
 
@@ -52,7 +51,6 @@ impl Script {
         self.0.lock().unwrap().steps.iter().map(|(step, _)| *step).collect()
     }
 
-    /// Waits until the actor takes a step of that name.
     async fn reaches(&self, step: &str) {
         let reached = async {
             while !self.steps().contains(&step) {
@@ -64,7 +62,6 @@ impl Script {
             .unwrap_or_else(|_| panic!("{step} of {:?}", self.steps()));
     }
 
-    /// Milliseconds between successive steps of that name.
     fn pauses_ms(&self, step: &str) -> Vec<u128> {
         let state = self.0.lock().unwrap();
         let at: Vec<Instant> =
@@ -73,7 +70,6 @@ impl Script {
     }
 }
 
-/// An actor that panics where its script says.
 struct Fragile(Script);
 
 #[derive(Message, Clone, Copy)]

@@ -19,14 +19,11 @@ pub(super) type OnExit = Arc<dyn Fn(&ChildReport) + Send + Sync>;
 /// Keeps the children, and stops them one after the other.
 pub(super) struct Tree {
     on_exit: OnExit,
-    /// In the order of their start.
     children: BTreeMap<u64, Child>,
     last_id: u64,
     stopping: bool,
-    /// Whether guests are terminated at once.
     at_once: bool,
     ends: Ends,
-    /// The child whose end is waited for.
     awaited: Option<u64>,
     gave_up: Arc<OnceLock<String>>,
 }
@@ -54,22 +51,19 @@ pub(super) enum Kind {
 #[rtype(result = "()")]
 pub(super) struct StartChild {
     pub(super) child: Child,
-    /// The orders of the child's stopper.
     pub(super) orders: Orders,
     pub(super) start: Box<dyn FnOnce(Reporter) + Send>,
 }
 
-/// Stops the children, then the supervisor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Stop;
 
-/// The same, but guests get no time for it.
+/// Stops the children, then the supervisor; guests get no time for it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopNow;
 
-/// A child has ended for good.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Ended {
@@ -214,7 +208,6 @@ impl Handler<Overdue> for Tree {
     }
 }
 
-/// Reports the exits of one child.
 pub(super) struct Reporter {
     id: u64,
     name: &'static str,
@@ -235,7 +228,6 @@ impl Reporter {
         contained(|| (self.on_exit)(&report));
     }
 
-    /// Whether the supervisor must give up after this exit.
     fn gives_up(&self, exit: &Exit) -> bool {
         let failed = match self.kind {
             Kind::Permanent => true,

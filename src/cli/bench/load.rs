@@ -18,7 +18,6 @@ use crate::store::Slab;
 use crate::transfer::Timeouts;
 use crate::wire::Request;
 
-/// What all transfers share.
 pub(super) struct Load<'a> {
     pub(super) server: SocketAddr,
     pub(super) work: Work,

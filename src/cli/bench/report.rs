@@ -13,7 +13,6 @@ use super::work::Work;
 use crate::limits;
 use crate::transfer::Outcome;
 
-/// Collects the results of transfers.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     ok: u64,
@@ -131,7 +130,6 @@ impl Report {
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// A one-line summary.
     pub(super) fn sentence(&self) -> String {
         let Self { what, ok, failed, seconds, transfers_per_s, latency_us, .. } = self;
         let rate = values::show_octets((self.mb_per_s * 1e6) as u64);

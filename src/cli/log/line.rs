@@ -70,11 +70,8 @@ struct Line {
     fields: Vec<Range<usize>>,
     /// Scratch memory: the fields in order, or a quoted value.
     ordered: Vec<u8>,
-    /// Whether the text being written is a message.
     escape: bool,
-    /// Start of the current key.
     key_at: usize,
-    /// Start of the current value.
     value_at: Option<usize>,
     /// The record's level, if the line gets colours.
     colours: Option<Level>,
@@ -125,7 +122,6 @@ impl Line {
         Ok(())
     }
 
-    /// Ends the current value, if there is one.
     fn end_value(&mut self) {
         let Some(start) = self.value_at.take() else { return };
         let is_of_key = |octet: &&u8| octet.is_ascii_alphanumeric() || **octet == b'_';
@@ -134,7 +130,6 @@ impl Line {
         quote(&mut self.text, key, start, &mut self.ordered);
     }
 
-    /// Ends the current field.
     fn end_field(&mut self) {
         if let Some(field) = self.fields.last_mut() {
             field.end = self.text.len();
@@ -184,7 +179,6 @@ fn is_plain(octets: &[u8]) -> bool {
     octets.iter().fold(true, |plain, octet| plain & matches!(octet, b' '..=b'~'))
 }
 
-/// The target for the values' `fmt` methods.
 struct Pieces<'a>(&'a mut Line);
 
 impl fmt::Write for Pieces<'_> {

@@ -106,7 +106,6 @@ impl Queue {
         Some(std::mem::take(&mut waiting.lost))
     }
 
-    /// Waits for `LOG_REST`, or until the log is closed.
     fn rest(&self) {
         let not_closed = |waiting: &mut Waiting| !waiting.closed;
         // `asleep` is false here, so that no line wakes the thread.

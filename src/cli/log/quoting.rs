@@ -12,7 +12,6 @@ use std::ops::Range;
 /// Fields with text that [`Text`](crate::wire::Text) or [`Name`](crate::store::Name) has already
 /// escaped. It is not escaped again.
 const ESCAPED: [&[u8]; 7] = [b"name", b"mode", b"asked", b"options", b"path", b"root", b"why"];
-/// Fields with an address and a port.
 const ADDRESSES: [&[u8]; 5] = [b"peer", b"local", b"address", b"from", b"to"];
 
 /// Quotes the value in `text` that begins at `start`, if it needs quotes. `key` is the range of its

@@ -82,7 +82,6 @@ fn a_log_that_cannot_be_opened_is_named() {
 
 #[test]
 fn lines_lost_to_a_full_disk_are_counted() {
-    /// Fails twice.
     struct Disk(u32, Vec<u8>);
     impl Write for Disk {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {

@@ -7,7 +7,6 @@ use tokio::time::interval;
 use super::*;
 use crate::observe::test_support::report;
 
-/// A log queue that is emptied from time to time.
 #[derive(Clone, Default)]
 struct Queue {
     waiting: Arc<AtomicUsize>,

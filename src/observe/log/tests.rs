@@ -136,7 +136,6 @@ fn each_second_has_its_lines() {
 }
 
 impl Lines {
-    /// The number of withheld lines, from the log.
     fn withheld(&self) -> usize {
         let lines = self.0.lock().unwrap();
         let counts = lines.iter().filter_map(|line| line.rsplit_once("one by one: "));

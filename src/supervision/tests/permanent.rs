@@ -18,10 +18,8 @@ const LIMIT: RestartLimit = RestartLimit {
     pause_max: Duration::from_secs(3600),
 };
 
-/// Longer than any actor here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A permanent actor, its stopper and its exits.
 struct Subject {
     actor: Addr<Fragile>,
     stopper: Stopper,

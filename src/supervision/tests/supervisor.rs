@@ -20,10 +20,8 @@ const LIMIT: RestartLimit = RestartLimit {
     pause_max: Duration::from_secs(1),
 };
 
-/// Longer than any actor here takes.
 const LONG: Duration = Duration::from_secs(60);
 
-/// The reports of a tree.
 #[derive(Clone, Default)]
 struct Reports(Arc<Mutex<Vec<ChildReport>>>);
 
@@ -75,7 +73,6 @@ async fn is_alive(child: &Addr<Fragile>) -> bool {
     child.send(Order::Step("alive")).await.is_ok()
 }
 
-/// An arbiter that has ended.
 fn dead_arbiter() -> actix_rt::ArbiterHandle {
     let arbiter = Arbiter::new();
     let handle = arbiter.handle();

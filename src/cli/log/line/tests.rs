@@ -27,7 +27,6 @@ fn log(colours: bool) -> (Logger, Closing, Shared) {
     (Logger::root(formatter(queue, colours), o!("from" => "logger")), closing, out)
 }
 
-/// The lines that `write` logs, without their times.
 fn logged(colours: bool, write: impl FnOnce(&Logger)) -> Vec<String> {
     let (log, closing, out) = log(colours);
     write(&log);

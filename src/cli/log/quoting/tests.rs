@@ -19,7 +19,6 @@ use crate::wire::{Direction, ErrorCode, Mode, Options, Request, Text};
 /// A file name that would add a field to the line: it fooled `grep` once.
 const FORGED: &str = "x, peer: 192.0.2.66:7, name: boot/vmlinuz, why: complete";
 
-/// The lines that `write` logs.
 fn logged(write: impl FnOnce(&Logger)) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
@@ -29,7 +28,6 @@ fn logged(write: impl FnOnce(&Logger)) -> Vec<String> {
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
-/// The value of a field as it is written in the line.
 fn value(text: &str, key: &'static str) -> String {
     let [line] = &*logged(|log| match key {
         "name" => info!(log, "m"; "name" => text),
@@ -64,7 +62,6 @@ fn what_is_no_plain_word_is_quoted() {
     // Names are already escaped, and are not escaped again.
     assert_eq!(value(r#"M\xc3\xbc "ller"#, "name"), r#""M\\xc3\\xbc \"ller""#);
     assert_eq!(value(r"M\xc3\xbcller", "name"), r#""M\xc3\xbcller""#);
-    // The same holds within a sentence.
     assert_eq!(value(r"/srv/a\xff: gone", "why"), r#""/srv/a\xff: gone""#);
     assert_eq!(value(r"/srv/a\xff: gone", "label"), r#""/srv/a\\xff: gone""#);
 }
