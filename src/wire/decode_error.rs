@@ -1,15 +1,15 @@
-//! Why a datagram can't be decoded.
+//! Errors of decoding.
 
-/// Why a datagram is no packet.
+/// The reason why a datagram is not a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// Fewer octets than any packet has.
+    /// The datagram has fewer octets than any packet.
     #[error("the datagram is shorter than four octets")]
     Short,
-    /// No packet begins so.
+    /// The opcode is not one of TFTP's.
     #[error("opcode {0} is none of TFTP's")]
     UnknownOpcode(u16),
-    /// It begins as a request and isn't one.
+    /// The datagram has the opcode of a request but is not a valid request.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The code of an ERROR packet (RFC 1350 appendix; 8 is RFC 2347's). Peers may send any number.
+/// The code of an ERROR packet (RFC 1350 appendix; code 8: RFC 2347). A peer may send any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ErrorCode(pub u16);
 

@@ -1,4 +1,4 @@
-//! Octets to packets and back.
+//! Encoding and decoding of packets.
 //!
 //! [`Packet`] is what a TFTP datagram says (RFC 1350 §5, RFC 2347). Decoding borrows from the
 //! datagram, never copies a payload, and never panics, whatever the octets. Every packet that can

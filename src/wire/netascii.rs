@@ -1,8 +1,8 @@
-//! netascii: lines end in CR LF on the wire, and a CR that ends none is followed by NUL (RFC 1350 §1 points to
-//! RFC 764, the NVT of telnet).
+//! netascii: lines end in CR LF on the wire, and any other CR is followed by NUL (RFC 1350 §1
+//! refers to RFC 764, the NVT of telnet).
 //!
-//! The converters take a stream in pieces of any size and append to a buffer. Cutting the stream elsewhere never
-//! changes what comes out, so that neither blocks nor slabs have to fall between lines.
+//! The converters take a stream in pieces of any size and append to a buffer. The output does not
+//! depend on where the stream is cut, so blocks and slabs may end within a line.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -28,8 +28,8 @@ const CR: u8 = b'\r';
 
 /// Turns the octets of a file into netascii.
 ///
-/// What becomes of an octet depends on that octet alone, so there is no state to carry and nothing to finish. It is
-/// passed like a [`Decoder`] all the same: who converts need not know which way.
+/// Each octet is converted on its own, so the encoder has no state and needs no end. It is a value
+/// all the same, so that callers handle it like a [`Decoder`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encoder {}
@@ -37,8 +37,8 @@ pub struct Encoder {}
 impl Encoder {
     /// Appends the netascii of `octets` to `out`: at least as many octets, at most twice as many.
     ///
-    /// LF becomes CR LF, and every CR becomes CR NUL, one before a LF too: so a file comes back as it was, even
-    /// where its lines ended in CR LF before. Octets from 0x80 on pass unchanged ("8 bit ascii").
+    /// LF becomes CR LF. Every CR becomes CR NUL, even before a LF, so a file with CR LF line ends
+    /// is restored exactly. Octets from 0x80 on are unchanged ("8 bit ascii").
     pub fn encode(&mut self, octets: &[u8], out: &mut BytesMut) {
         out.reserve(octets.len());
         let mut rest = octets;
@@ -53,19 +53,20 @@ impl Encoder {
 
 /// Turns netascii into the octets of a file.
 ///
-/// A clone taken between two pieces goes on from there as the original would: it is all that a transfer must keep
-/// to be resumed.
+/// A clone taken between two pieces continues as the original would. A transfer that can be resumed
+/// saves nothing else of its decoder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoder {
-    /// The last octet was a CR, and what it means depends on the next. It is not in the output yet.
+    /// The last octet was a CR. Its meaning depends on the next octet, so it was not output yet.
     cr_pending: bool,
 }
 
 impl Decoder {
-    /// Appends to `out` the file's octets that `octets` stand for: at most one more, if a CR was waiting.
+    /// Appends the file's octets for `octets` to `out`: at most as many, and one more if a CR was
+    /// pending.
     ///
-    /// CR LF becomes LF, CR NUL becomes CR. No RFC lets anything else follow a CR, but files that were never
-    /// converted are sent as netascii by some: both octets are kept then, rather than losing either.
+    /// CR LF becomes LF, CR NUL becomes CR. No RFC allows another octet after a CR, but some
+    /// clients send unconverted files as netascii. Both octets are kept then.
     pub fn decode(&mut self, octets: &[u8], out: &mut BytesMut) {
         out.reserve(octets.len() + usize::from(self.cr_pending));
         let mut rest = octets;
@@ -75,7 +76,7 @@ impl Decoder {
                 match first {
                     LF => out.put_u8(LF),
                     NUL => out.put_u8(CR),
-                    // Not taken yet: it may be a CR itself, that waits for its own LF or NUL.
+                    // Not consumed yet: the octet may be a CR that needs its own LF or NUL.
                     _ => {
                         out.put_u8(CR);
                         continue;
@@ -91,7 +92,7 @@ impl Decoder {
         }
     }
 
-    /// Ends the stream: a CR that was its very last octet is kept. The decoder is then as new.
+    /// Ends the stream: a pending CR is kept. The decoder can then be used for a new stream.
     pub fn finish(&mut self, out: &mut BytesMut) {
         if std::mem::take(&mut self.cr_pending) {
             out.put_u8(CR);

@@ -1,6 +1,6 @@
-//! What a packet begins with.
+//! Opcodes.
 
-/// The first two octets of every packet (RFC 1350 §5; 6 is RFC 2347's).
+/// The first two octets of every packet (RFC 1350 §5; 6: RFC 2347).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u16)]
 #[expect(missing_docs, reason = "the RFCs' own words")]

@@ -5,8 +5,8 @@ use std::fmt;
 use super::Text;
 use crate::limits;
 
-/// Options in the order and the spelling in which they were written: name and value pairs. Names are never empty; values may be
-/// (RFC 2090 asks for `multicast` so).
+/// Name and value pairs, in the order and the spelling of the packet. Names are never empty; values
+/// may be (RFC 2090: `multicast`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Options<'a>(Vec<(Text<'a>, Text<'a>)>);
 
@@ -17,9 +17,10 @@ impl<'a> Options<'a> {
         Self::default()
     }
 
-    /// Reads what follows the mode of a request, or the opcode of an OACK. Whatever can't be read ends the list and is ignored: an
-    /// empty name (padding), a name without a value, a value that no NUL ends; and what is beyond
-    /// [`limits::REQUEST_OPTIONS_MAX`].
+    /// Reads the octets after the mode of a request or after the opcode of an OACK. The first
+    /// malformed pair ends the list, and the rest is ignored: an empty name (padding), a name
+    /// without a value, a value without a NUL. Pairs beyond [`limits::REQUEST_OPTIONS_MAX`] are
+    /// ignored too.
     pub(super) fn decode(mut octets: &'a [u8]) -> Self {
         let mut options = Self::new();
         while let Some((name, rest)) = Text::split(octets)
@@ -31,8 +32,8 @@ impl<'a> Options<'a> {
         options
     }
 
-    /// Appends an option; `false`, and nothing is done, if its name is empty or the list has
-    /// [`limits::REQUEST_OPTIONS_MAX`] already.
+    /// Appends an option. Returns `false` and changes nothing if the name is empty or the list
+    /// already has [`limits::REQUEST_OPTIONS_MAX`] options.
     pub fn push(&mut self, name: Text<'a>, value: Text<'a>) -> bool {
         let fits = !name.is_empty() && self.0.len() < limits::REQUEST_OPTIONS_MAX;
         if fits {
@@ -46,8 +47,8 @@ impl<'a> Options<'a> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    /// The value of the first option called `name`, in any spelling of it (RFC 2347: case is ignored). Of options given
-    /// twice, which no client may do, the first counts.
+    /// The value of the first option called `name`; case is ignored (RFC 2347). No client may give
+    /// an option twice; if one does, the first counts.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Text<'a>> {
         self.iter()
@@ -55,19 +56,19 @@ impl<'a> Options<'a> {
             .map(|(_, value)| value)
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many there are.
+    /// The number of options.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Octets that the list takes on the wire.
+    /// The length of the list on the wire, in octets.
     #[must_use]
     pub fn wire_octets(&self) -> usize {
         self.iter().map(|(name, value)| name.as_bytes().len() + value.as_bytes().len() + 2).sum()
@@ -98,7 +99,8 @@ impl fmt::Display for Options<'_> {
     }
 }
 
-/// Reads an option value: ASCII digits and nothing else (no sign, blank, `0x`), within 64 bits; leading zeros are tolerated.
+/// Reads an option value: only ASCII digits (no sign, space or `0x`), at most `u64::MAX`; leading
+/// zeros are accepted.
 ///
 /// ```
 /// use stagecoach::wire::decimal;
@@ -108,7 +110,7 @@ impl fmt::Display for Options<'_> {
 /// ```
 #[must_use]
 pub fn decimal(value: &[u8]) -> Option<u64> {
-    /// Digits of `u64::MAX`. A longer value is junk even when it is all zeros in front.
+    /// Digits of `u64::MAX`. Longer values are refused, leading zeros or not.
     const DIGITS_MAX: usize = 20;
     if value.is_empty() || value.len() > DIGITS_MAX {
         return None;

@@ -1,4 +1,4 @@
-//! The six packets.
+//! Packets.
 
 use super::{DecodeError, Direction, ErrorCode, Opcode, Options, Request, Text};
 
@@ -7,37 +7,38 @@ use super::{DecodeError, Direction, ErrorCode, Opcode, Options, Request, Text};
 pub enum Packet<'a> {
     /// RRQ or WRQ: a request for a transfer.
     Request(Request<'a>),
-    /// DATA: a block. The first that is shorter than the block size is the last (RFC 1350 §2).
+    /// DATA: a block. The first block shorter than the block size is the last (RFC 1350 §2).
     Data {
         /// Block number, modulo 2^16.
         block: u16,
-        /// The block's octets.
+        /// The octets of the block.
         payload: &'a [u8],
     },
-    /// ACK: everything up to this block has come.
+    /// ACK: all blocks up to this one were received.
     Ack {
         /// Block number; 0 answers a write request or an OACK.
         block: u16,
     },
-    /// ERROR: the transfer is over. It is neither answered nor repeated.
+    /// ERROR: ends the transfer. It is neither answered nor repeated.
     Error {
-        /// What kind.
+        /// The kind of error.
         code: ErrorCode,
-        /// A few words for people.
+        /// A short text for people.
         message: Text<'a>,
     },
-    /// OACK: the options that were accepted, with the values that hold (RFC 2347).
+    /// OACK: the accepted options with their final values (RFC 2347).
     Oack(Options<'a>),
 }
 
 impl<'a> Packet<'a> {
-    /// Reads one datagram.
+    /// Decodes one datagram.
     ///
-    /// What the RFCs leave open is read kindly: octets after an ACK are ignored (Windows puts one there), an ERROR's
-    /// text may lack its NUL, a request's option list ends where it can't be read.
+    /// Where the RFCs leave room, decoding is lenient: octets after an ACK are ignored (Windows
+    /// sends one), the text of an ERROR may lack its NUL, and a malformed option ends an option
+    /// list.
     ///
     /// # Errors
-    /// [`DecodeError`] says what is wrong with it.
+    /// [`DecodeError`] says why the datagram is not a packet.
     pub fn decode(datagram: &'a [u8]) -> Result<Self, DecodeError> {
         if let [0, 6] = datagram {
             return Ok(Self::Oack(Options::new()));
@@ -57,7 +58,7 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// Appends the packet's octets to `out`.
+    /// Appends the octets of the packet to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut start = |opcode: Opcode| out.extend_from_slice(&(opcode as u16).to_be_bytes());
         match self {
@@ -83,10 +84,10 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The packet's octets.
+    /// The octets of the packet.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Room for all but DATA, long requests and long OACKs.
+        // Enough for everything but DATA, long requests and long OACKs.
         let mut out = Vec::with_capacity(64);
         self.encode(&mut out);
         out

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{DecodeError, Opcode, Options, Text};
 
-/// What a request asks for, as seen from the client.
+/// What a request asks for, from the client's view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// RRQ: the client reads, the server sends.
@@ -30,20 +30,20 @@ impl fmt::Display for Direction {
     }
 }
 
-/// A transfer mode. Its name is compared without case (RFC 1350 §1).
+/// A transfer mode. Names of modes are compared without case (RFC 1350 §1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Mode<'a> {
-    /// `octet`: the file's octets as they are.
+    /// `octet`: the file's octets, unchanged.
     Octet,
     /// `netascii`: line ends are converted.
     Netascii,
-    /// `mail`, obsolete and not served.
+    /// `mail`: obsolete and not served.
     Mail,
-    /// Any other word.
+    /// Any other name.
     Unknown(UnknownMode<'a>),
 }
 
-/// A mode name that is none of the three that RFC 1350 has.
+/// A mode name that RFC 1350 does not define.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UnknownMode<'a>(Text<'a>);
 
@@ -61,7 +61,7 @@ impl<'a> Mode<'a> {
         })
     }
 
-    /// Its name, in lower case if it is a known one.
+    /// The name of the mode; known modes are in lower case.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -96,14 +96,14 @@ pub struct Request<'a> {
     /// Whether the client reads or writes.
     pub direction: Direction,
     filename: Text<'a>,
-    /// How the file's octets are carried. Its name is never empty: [`new`](Self::new) sees to it.
+    /// How the octets of the file are transferred. [`Mode::from_text`] refuses an empty name.
     pub mode: Mode<'a>,
-    /// What the client asks for besides.
+    /// The options that the client asks for.
     pub options: Options<'a>,
 }
 
 impl<'a> Request<'a> {
-    /// A request, or `None` for an empty filename (which asks for nothing).
+    /// A request, or `None` if the filename is empty.
     #[must_use]
     pub fn new(
         direction: Direction,
@@ -114,13 +114,13 @@ impl<'a> Request<'a> {
         (!filename.is_empty()).then_some(Self { direction, filename, mode, options })
     }
 
-    /// The name asked for, as the client wrote it. Never empty.
+    /// The name as the client wrote it. Never empty.
     #[must_use]
     pub fn filename(&self) -> &Text<'a> {
         &self.filename
     }
 
-    /// Octets that it takes on the wire.
+    /// The length of the request on the wire, in octets.
     #[must_use]
     pub fn wire_octets(&self) -> usize {
         2 + self.filename.as_bytes().len() + 1 + self.mode.as_bytes().len() + 1 + self.options.wire_octets()

@@ -1,17 +1,17 @@
-//! Strings on the wire: octets without a NUL, for a NUL ends them.
+//! Strings on the wire: octets that end with a NUL.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// A string as TFTP carries it: any octets but NUL. No encoding is assumed.
+/// A TFTP string: any octets but NUL. No encoding is assumed.
 ///
-/// [`Display`](fmt::Display) escapes whatever is not printable ASCII, so that a client's text can't forge log lines or
-/// drive a terminal.
+/// [`Display`](fmt::Display) escapes everything but printable ASCII, so that a client's text can't
+/// forge log lines or control a terminal.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Text<'a>(Cow<'a, [u8]>);
 
 impl<'a> Text<'a> {
-    /// The text of `octets`, or `None` if a NUL is among them.
+    /// The text of `octets`, or `None` if they contain a NUL.
     pub fn new(octets: impl Into<Cow<'a, [u8]>>) -> Option<Self> {
         let octets = octets.into();
         (!octets.contains(&0)).then_some(Self(octets))
@@ -24,7 +24,7 @@ impl<'a> Text<'a> {
         Self(Cow::Borrowed(&octets[..end]))
     }
 
-    /// Splits the leading NUL-terminated text off `octets`; `None` if no NUL ends it.
+    /// Splits the leading text and its NUL off `octets`; `None` if there is no NUL.
     pub(super) fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let end = octets.iter().position(|&octet| octet == 0)?;
         Some((Self(Cow::Borrowed(&octets[..end])), &octets[end + 1..]))
@@ -36,7 +36,7 @@ impl<'a> Text<'a> {
         &self.0
     }
 
-    /// Whether there are none.
+    /// Whether the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -48,7 +48,6 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(self.0.into_owned()))
     }
 
-    /// Appends the text and the NUL that ends it.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
         out.push(0);
@@ -56,7 +55,7 @@ impl<'a> Text<'a> {
 }
 
 impl From<u64> for Text<'static> {
-    /// Decimal, as option values are written: no sign, no leading zero (RFC 2348, RFC 2349).
+    /// Decimal, as in option values: no sign, no leading zero (RFC 2348, RFC 2349).
     fn from(number: u64) -> Self {
         Self(Cow::Owned(number.to_string().into_bytes()))
     }
@@ -68,9 +67,9 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// Octets as text for a log: what isn't printable ASCII is escaped.
+/// Writes octets for a log: everything but printable ASCII is escaped.
 pub(crate) fn escaped(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // Nearly all names are such, and one octet at a time takes ten times as long.
+    // The fast path for nearly all names: escaping octet by octet takes ten times as long.
     let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\');
     match std::str::from_utf8(octets) {
         Ok(text) if octets.iter().all(is_plain) => f.write_str(text),

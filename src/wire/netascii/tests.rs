@@ -18,7 +18,7 @@ fn decoded<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     out.to_vec()
 }
 
-/// What the clauses say, octet by octet, with the whole stream in sight.
+/// A reference decoder, which sees the whole stream at once.
 fn decoded_by_the_book(wire: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut at = 0;
@@ -34,7 +34,7 @@ fn decoded_by_the_book(wire: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Clause, octets of the file, octets on the wire; both ways.
+/// Clause, octets of the file, octets on the wire; checked in both directions.
 const BOTH_WAYS: &[(&str, &[u8], &[u8])] = &[
     ("R1350-40: the clause's own file", b"\x61\x0a\x62\x0d", b"\x61\x0d\x0a\x62\x0d\x00"),
     ("R1350-40: nothing", b"", b""),
@@ -48,7 +48,7 @@ const BOTH_WAYS: &[(&str, &[u8], &[u8])] = &[
     ("R1350-43: 8 bit ascii passes", b"\x80caf\xc3\xa9\xff\n", b"\x80caf\xc3\xa9\xff\r\n"),
 ];
 
-/// Clause, octets on the wire that no encoder of ours makes, octets of the file.
+/// Clause, octets on the wire that our encoder never makes, octets of the file.
 const RECEIVED_ONLY: &[(&str, &[u8], &[u8])] = &[
     ("R1350-43: CR before another octet keeps both", b"a\rb", b"a\rb"),
     ("R1350-43: CR before 8 bit ascii keeps both", b"\r\xff", b"\r\xff"),
@@ -137,7 +137,7 @@ fn what_is_in_the_buffer_already_stays() {
     assert_eq!(&out[..], b"before\r\n");
 }
 
-/// Octets of which most matter to the converters, in runs of others of any length.
+/// Octets that matter to the converters, among runs of any octets.
 fn octets() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         6 => prop_oneof![Just(b'\r'), Just(b'\n'), Just(0)].prop_map(|octet| vec![octet]),
@@ -147,7 +147,7 @@ fn octets() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// Where a stream is cut; the same place twice makes an empty piece.
+/// Where a stream is cut. The same place twice makes an empty piece.
 fn cuts() -> impl Strategy<Value = Vec<Index>> {
     vec(any::<Index>(), 0..12)
 }
@@ -168,12 +168,12 @@ proptest! {
     }
 
     #[test]
-    fn cutting_a_file_elsewhere_changes_nothing_on_the_wire(file in octets(), cuts in cuts()) {
+    fn a_file_is_encoded_alike_however_it_is_cut(file in octets(), cuts in cuts()) {
         prop_assert_eq!(encoded(cut(&file, &cuts)), encoded([&file[..]]));
     }
 
     #[test]
-    fn any_wire_is_read_by_the_book_however_it_is_cut(wire in octets(), cuts in cuts()) {
+    fn any_wire_is_decoded_by_the_book_however_cut(wire in octets(), cuts in cuts()) {
         prop_assert_eq!(decoded(cut(&wire, &cuts)), decoded_by_the_book(&wire));
     }
 
@@ -203,7 +203,7 @@ proptest! {
         let (mut first_life, mut file) = (Decoder::default(), BytesMut::new());
         first_life.decode(before, &mut file);
         let mut second_life = first_life.clone();
-        // What the first life did after its state was copied is lost, and must not be felt.
+        // The clone must not see what the first decoder does later.
         first_life.decode(b"lost\r", &mut BytesMut::new());
         second_life.decode(after, &mut file);
         second_life.finish(&mut file);

@@ -87,7 +87,7 @@ fn opt_01_values_are_digits_and_nothing_else() {
         (b"8", Some(8)),
         (b"65464", Some(65464)),
         (b"18446744073709551615", Some(u64::MAX)),
-        // Leading zeros are tolerated; GRUB reads 0512 as octal, we don't.
+        // Leading zeros are decimal here; GRUB reads 0512 as octal.
         (b"0512", Some(512)),
         (b"00000000000000000008", Some(8)),
         (b"", None),

@@ -115,8 +115,8 @@ fn r1350_53_an_error_is_read_however_its_text_ends() {
 }
 
 #[test]
-fn an_oack_with_garbage_at_its_end_still_says_what_it_says() {
-    // R2347-04: syslinux and iPXE had to tolerate such servers.
+fn r2347_04_an_oack_with_trailing_garbage_is_read() {
+    // R2347-04: syslinux and iPXE had to accept such OACKs.
     let Ok(Packet::Oack(options)) = Packet::decode(b"\0\x06blksize\x001408\0\0\0\0garbage") else { panic!() };
     assert_eq!(options.to_string(), "blksize=1408");
 }
@@ -132,10 +132,10 @@ fn errors_say_what_is_wrong() {
     assert_eq!(said(b"\0\x01f\0\0"), "malformed request: the mode is empty");
 }
 
-/// Lengths that overran the buffers of other implementations: of the filename, the mode, an option's name and its value
-/// (CVE classes A and B: a fixed buffer for each, and one for the OACK).
+/// Lengths of filenames, modes, option names and values that overran fixed buffers in other
+/// implementations (CVE classes A and B: a buffer for each field, and one for the OACK).
 #[test]
-fn fields_of_every_odd_length_are_read_whole_or_refused() {
+fn fields_of_odd_lengths_are_read_whole_or_refused() {
     for length in [1, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1023, 1024, 2000, 4096, 65_000] {
         let long = "x".repeat(length);
         for octets in [
@@ -190,7 +190,6 @@ fn any_packet() -> impl Strategy<Value = Packet<'static>> {
 }
 
 proptest! {
-    /// The law: what can be constructed can be encoded, and decodes to the same.
     #[test]
     fn whatever_can_be_said_is_understood(packet in any_packet()) {
         let octets = packet.to_bytes();
@@ -209,7 +208,6 @@ proptest! {
         let _ = Packet::decode(&octets);
     }
 
-    /// What was read can be written, and says the same when it is read again.
     #[test]
     fn what_is_read_is_written_and_read_alike(opcode in 1..=6_u8, rest in vec(any::<u8>(), 0..200)) {
         let octets = [&[0, opcode][..], &rest].concat();
@@ -240,7 +238,6 @@ proptest! {
         }
     }
 
-    /// Borrowed and owned packets are the same.
     #[test]
     fn an_owned_request_is_the_same(request in any_request()) {
         let octets = Packet::Request(request.clone()).to_bytes();

@@ -41,7 +41,7 @@ fn r1350_14_other_modes_are_kept_as_they_came() {
 }
 
 #[test]
-fn mal_08_names_are_octets_and_are_escaped_where_people_read_them() {
+fn mal_08_names_are_octets_and_escaped_for_people() {
     let request = decode(b"\0\x01caf\xe9\x1b\n\0octet\0");
     assert_eq!(request.filename().as_bytes(), b"caf\xe9\x1b\n");
     assert_eq!(request.filename().to_string(), r"caf\xe9\x1b\n");
@@ -56,7 +56,7 @@ fn mal_07_10_long_names_are_never_cut() {
 }
 
 #[test]
-fn mal_05_06_a_damaged_option_list_does_not_spoil_the_request() {
+fn mal_05_06_a_damaged_option_spoils_no_request() {
     for tail in ["tsize", "tsize\0", "tsize\x000", "\0", "\0\0\0", "\u{7f}"] {
         let octets = format!("\0\x01f\0octet\0blksize\x001024\0{tail}");
         let request = decode(octets.as_bytes());
