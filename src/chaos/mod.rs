@@ -29,11 +29,11 @@ pub use self::plan::{Fault, Plan, PlanError, Storm};
 #[cfg(feature = "chaos")]
 pub use self::state::Chaos;
 
-/// How often a permanent actor may be started again, where that is to be more often than usual.
+/// Raised restart limits of permanent actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restarts {
     pub(crate) max: usize,
-    /// `None`: as usual.
+    /// `None`: the usual period.
     pub(crate) within: Option<std::time::Duration>,
 }
 

@@ -1,18 +1,15 @@
-//! What remains without the feature: nothing.
+//! Without the feature: the same types, empty.
 
 use std::fmt::Display;
 
 use super::Restarts;
 
-/// No fault at all.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Chaos;
 
-/// What an actor asks for the faults that are planned for it: none.
 #[derive(Debug, Default)]
 pub(crate) struct Part;
 
-/// What others ask: none.
 #[derive(Debug, Clone)]
 pub(crate) struct Seam;
 

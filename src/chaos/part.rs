@@ -1,4 +1,4 @@
-//! Who asks for faults: an actor, or whoever calls a seam.
+//! Points of actors and of seams.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -15,11 +15,11 @@ use super::plan::{DROP, FUTURE, Fault, SCHEDULED, STARTED, is_point};
 use super::state::Chaos;
 use crate::limits;
 
-/// What an actor has, to ask for the faults that are planned for it. The default has none. To drop it is the point `drop`.
+/// An actor's access to its planned faults. The default has none. Dropping it is the point `drop`.
 #[derive(Debug, Default)]
 pub(crate) struct Part(Option<Seam>);
 
-/// What calls at a seam ask; it may go to another thread. It also stands for its actor in what the actor spawns.
+/// Access to the faults of a seam, also for other threads and for futures that an actor spawns.
 #[derive(Debug, Clone)]
 pub(crate) struct Seam {
     chaos: Chaos,
@@ -28,24 +28,20 @@ pub(crate) struct Seam {
 }
 
 impl Chaos {
-    /// What an actor asks.
     pub(crate) fn part(&self, actor: &'static str, subject: impl Display) -> Part {
         Part(Some(self.seam_of(actor, subject)))
     }
 
-    /// What others ask.
     pub(crate) fn seam(&self, name: &'static str) -> Seam {
         self.seam_of(name, "")
     }
 
-    /// The same, for what is called for a request.
     pub(crate) fn seam_of(&self, name: &'static str, subject: impl Display) -> Seam {
         Seam { chaos: self.clone(), owner: name, subject: subject.to_string().into() }
     }
 }
 
 impl Part {
-    /// The actor passes the point `step`.
     #[track_caller]
     pub(crate) fn at<C: ActorContext>(&self, step: &'static str, ctx: &mut C) {
         if let Some(own) = &self.0 {
@@ -53,8 +49,8 @@ impl Part {
         }
     }
 
-    /// The actor passes `started`; from now on there is somebody to pass `future` and `scheduled` whenever a plan wants that, even if
-    /// the actor itself spawns and schedules nothing.
+    /// The actor passes `started`. An [`Understudy`] is spawned, so that `future` and `scheduled`
+    /// can be passed even if the actor spawns and schedules nothing.
     #[track_caller]
     pub(crate) fn started<A: Actor<Context = Context<A>>>(&self, ctx: &mut Context<A>) {
         if let Some(own) = &self.0 {
@@ -63,17 +59,16 @@ impl Part {
         }
     }
 
-    /// The same for an actor that has this one's subject.
+    /// The part of another actor with the same subject.
     pub(crate) fn child(&self, actor: &'static str) -> Self {
         Self(self.0.as_ref().map(|own| own.named(actor)))
     }
 
-    /// Whether `actor` of this one's subject is to fail: where it is done without as a rule, it has to be there.
+    /// Whether a fault is planned for `actor`, so that it can't be optimised away.
     pub(crate) fn strikes(&self, actor: &'static str) -> bool {
         self.0.as_ref().is_some_and(|own| own.chaos.strikes(actor, &own.subject))
     }
 
-    /// What the actor asks where it calls others.
     pub(crate) fn seam(&self, name: &'static str) -> Seam {
         self.0.as_ref().map_or_else(|| Chaos::default().seam(name), |own| own.named(name))
     }
@@ -95,10 +90,10 @@ impl Seam {
         Self { owner, ..self.clone() }
     }
 
-    /// Somebody passes the point `step`, where nothing can be stopped.
+    /// Passes the point `step`, where no actor can be stopped.
     #[track_caller]
     pub(crate) fn at(&self, step: &'static str) {
-        // A stop can't have been planned here.
+        // `Target::new` refuses a planned stop here.
         let _ = self.pass(step);
     }
 
@@ -109,7 +104,7 @@ impl Seam {
         }
     }
 
-    /// Panics or waits if that is planned. `true` if the actor is to stop.
+    /// Panics or sleeps if that is planned. Returns `true` if the actor has to stop.
     #[track_caller]
     fn pass(&self, step: &'static str) -> bool {
         let owner = self.owner;
@@ -130,21 +125,21 @@ impl Seam {
     }
 }
 
-/// Passes `future` and `scheduled` for actors that would not do so by themselves. It rests while no plan wants that, and ends when
-/// nobody has the actor's address: it keeps none from ending.
+/// Passes `future` and `scheduled` for actors that would not do so themselves. It is idle while no
+/// plan needs it. It ends with the last address of the actor, so it keeps no actor alive.
 struct Understudy {
     own: Seam,
     news: Pin<Box<dyn Future<Output = watch::Receiver<()>>>>,
-    /// Runs while there is such a plan.
+    /// Runs while a plan needs it.
     nap: Option<Pin<Box<Sleep>>>,
-    /// When what it scheduled last is due.
+    /// When the last scheduled call is due.
     scheduled: Option<Instant>,
 }
 
 impl Understudy {
     fn new(own: Seam) -> Self {
         let mut news = own.chaos.news();
-        // What was planned before is news too.
+        // Plans made earlier count as news.
         news.mark_changed();
         Self { own, news: next(news), nap: None, scheduled: None }
     }
@@ -158,7 +153,7 @@ impl Understudy {
         }
     }
 
-    /// Sees to it that it is woken again: soon, if a plan wants that. `true` if it has been already.
+    /// Arranges the next wake-up: soon, if a plan needs one. Returns `true` if it is due already.
     fn rest(&mut self, task: &mut TaskContext<'_>) -> bool {
         if let Poll::Ready(news) = self.news.as_mut().poll(task) {
             self.news = next(news);
@@ -197,7 +192,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Understudy {
 
 fn next(mut news: watch::Receiver<()>) -> Pin<Box<dyn Future<Output = watch::Receiver<()>>>> {
     Box::pin(async move {
-        // The sender can't be gone: whoever has this has a `Chaos`.
+        // The sender can't be gone: its `Chaos` is in the same seam.
         let _ = news.changed().await;
         news
     })

@@ -1,17 +1,15 @@
-//! What is to happen where, and how often.
+//! Planned faults and the points where they can happen.
 
 use std::time::Duration;
 
 use crate::limits;
 
-/// Actors, by the names that their points begin with.
+/// Actors, by the names in their points.
 const ACTORS: [&str; 7] =
     ["session", "reader", "writer", "listener", "registry", "session_supervisor", "arbiter_supervisor"];
-/// Those of them that start again.
 const PERMANENT: [&str; 4] = ["listener", "registry", "session_supervisor", "arbiter_supervisor"];
-/// What an actor does while it lives: what its bare name stands for.
+/// The points that an actor's bare name stands for.
 const LIVING: [&str; 4] = [HANDLE, STARTED, FUTURE, SCHEDULED];
-/// Where others than actors are called, and the calls.
 const SEAMS: [(&str, &[&str]); 3] = [
     ("store", &["open", "open_cached", "fetch", "fetch_cached", "create", "write", "publish"]),
     ("observer", &["observe"]),
@@ -25,54 +23,55 @@ pub(super) const SCHEDULED: &str = "scheduled";
 const RESTARTING: &str = "restarting";
 pub(super) const DROP: &str = "drop";
 
-/// A fault that is to happen at a point. It needs the feature `chaos`.
+/// A fault planned for a point. Needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// `session.handle`, `store.open`, ... A name alone, such as `session`, is any point at which a session lives (not its
-    /// `restarting` and `drop`), or any call at a seam.
+    /// `session.handle`, `store.open`, ... A bare name such as `session` means any point of a
+    /// session but `restarting` and `drop`, or any call at a seam.
     pub point: String,
-    /// The file name of the request; any, if `None`. Only sessions, readers, writers, `store` and `link` have subjects.
+    /// The file name of the request; `None` for any. Only sessions, readers, writers, `store` and
+    /// `link` have subjects.
     pub subject: Option<String>,
-    /// So many passes of the point are left alone first.
+    /// How many passes of the point are skipped first.
     pub skip: u32,
-    /// How often the fault then happens.
+    /// How often the fault happens after that.
     pub times: u32,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
 }
 
 impl Plan {
-    /// The fault at the next pass, once, whatever its subject.
+    /// The fault happens once, at the next pass, for any subject.
     #[must_use]
     pub fn once(point: &str, fault: Fault) -> Self {
         Self { point: point.to_owned(), subject: None, skip: 0, times: 1, fault }
     }
 }
 
-/// What happens at a point. It needs the feature `chaos`.
+/// What happens at a point. Needs the feature `chaos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A panic with the text `chaos at POINT`.
     Panic,
     /// The actor stops.
     Stop,
-    /// The thread is blocked for so long.
+    /// The thread sleeps for this long.
     Delay(Duration),
 }
 
-/// A fault that happens again and again, for as long as there is somebody to pass: each time at one of the points, which chance
-/// chooses, after as few passes as chance says. It needs the feature `chaos`.
+/// A fault that happens again and again. Each time, a random one of the points fails after a random
+/// number of passes. Needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storm {
-    /// As [`Plan::point`].
+    /// As in [`Plan::point`].
     pub points: Vec<String>,
-    /// What happens.
+    /// The fault.
     pub fault: Fault,
-    /// How often.
+    /// The interval between faults.
     pub every: Duration,
 }
 
-/// Why something can't be planned. Each is one sentence. It needs the feature `chaos`.
+/// Why a fault can't be planned. Each text is one sentence. Needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -81,23 +80,23 @@ pub enum PlanError {
         "there is no point {0:?}: write one such as session.handle or store.open, or a name such as reader"
     )]
     UnknownPoint(String),
-    /// No actor is at hand there that could stop.
-    #[error("nothing can stop at {0:?}: a panic or a delay can happen there")]
+    /// No actor could be stopped at this point.
+    #[error("no actor can stop at {0:?}: plan a panic or a delay there")]
     NothingStops(String),
-    /// It would never happen.
-    #[error("{0:?} would never happen: it must be at one point at least, once at least, and not every 0 s")]
+    /// The fault would never happen.
+    #[error("{0:?} would never happen: it needs a point, and a count and an interval above 0")]
     Never(String),
-    /// There are too many already.
-    #[error("there are {} plans already: no more can be made", limits::CHAOS_PLANS_MAX)]
+    /// The maximum of plans is reached.
+    #[error("there are already {} plans, the maximum", limits::CHAOS_PLANS_MAX)]
     TooMany,
-    /// It can't be read.
+    /// The text is not a plan.
     #[error(
-        "{0:?} is no plan: write one such as session.handle[name]=panic skip 3 times 1, or session|reader=panic every 5ms"
+        "{0:?} is not a plan: write one such as session.handle[name]=panic skip 3 times 1, or session|reader=panic every 5ms"
     )]
     Syntax(String),
 }
 
-/// A point, or all of a name's.
+/// One point, or the points of a bare name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) owner: &'static str,
@@ -120,24 +119,23 @@ impl Target {
         Ok(Self { owner, step })
     }
 
-    /// Whether a pass there is one of this.
+    /// Whether passing this point counts for the target.
     pub(super) fn covers(self, owner: &str, step: &str) -> bool {
         let any = || is_seam(owner) || LIVING.contains(&step);
         self.owner == owner && self.step.map_or_else(any, |own| own == step)
     }
 
-    /// Whether it is this very point.
     pub(super) fn is(self, owner: &str, step: &str) -> bool {
         self.owner == owner && self.step == Some(step)
     }
 
-    /// Whether nobody passes there unless somebody is woken for it.
+    /// Whether the point is only passed if an actor is woken for it.
     pub(super) fn needs_waking(self) -> bool {
         matches!(self.step, Some(FUTURE | SCHEDULED))
     }
 }
 
-/// Whether the closed lists above have it.
+/// Whether the lists above contain the point.
 pub(super) fn is_point(owner: &str, step: &str) -> bool {
     steps_of(owner).is_some_and(|(_, steps)| steps.contains(&step))
 }

@@ -1,4 +1,4 @@
-//! The plans of one server, and what came of them.
+//! The plans of one server, and the faults that have happened.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,19 +11,20 @@ use super::Restarts;
 use super::plan::{Fault, Plan, PlanError, Storm, Target};
 use crate::limits;
 
-/// The faults of one server: a handle that can be cloned, and that every actor of the server asks. There is nothing global.
+/// The planned faults of one server. Every actor of the server has a clone of this handle; nothing
+/// is global.
 ///
-/// It needs the feature `chaos`, which is off by default. The default has no plans. From a text, in
-/// the syntax of `STAGECOACH_CHAOS` (see CONTRIBUTING.md), it is parsed.
+/// Needs the feature `chaos`, which is off by default. The default has no plans. Parsing takes the
+/// syntax of `STAGECOACH_CHAOS` (see CONTRIBUTING.md).
 #[derive(Debug, Clone)]
 pub struct Chaos(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// How many plans and storms there are: while there is none, nobody waits for the lock.
+    /// The number of plans and storms. While it is 0, no pass takes the lock.
     planned: AtomicUsize,
     state: Mutex<State>,
-    /// Wakes who would not pass otherwise.
+    /// Wakes actors that have to pass a point for a plan.
     news: watch::Sender<()>,
 }
 
@@ -37,7 +38,7 @@ pub(super) struct State {
     seed: u64,
 }
 
-/// A plan that is not done.
+/// A plan that is not finished.
 #[derive(Debug)]
 struct Armed {
     target: Target,
@@ -45,17 +46,17 @@ struct Armed {
     skip: u32,
     times: u32,
     fault: Fault,
-    /// The storm that it belongs to.
+    /// The storm of this strike.
     storm: Option<usize>,
 }
 
-/// A storm under way.
+/// A storm in progress.
 #[derive(Debug)]
 struct Blowing {
     targets: Vec<Target>,
     fault: Fault,
     every: Duration,
-    /// When it strikes next; at once if `None`.
+    /// When it strikes next; `None` for now.
     next: Option<Instant>,
 }
 
@@ -74,20 +75,21 @@ impl Chaos {
     /// Plans a fault.
     ///
     /// # Errors
-    /// [`PlanError`]: there is no such point, it can't happen there, or there are [`limits::CHAOS_PLANS_MAX`] plans already.
+    /// [`PlanError`]: there is no such point, the fault can't happen there, or there are
+    /// [`limits::CHAOS_PLANS_MAX`] plans already.
     pub fn plan(&self, plan: Plan) -> Result<(), PlanError> {
         self.change(|state| state.plan(plan))
     }
 
-    /// Plans a fault that happens again and again.
+    /// Plans a repeated fault.
     ///
     /// # Errors
-    /// As [`plan`](Self::plan).
+    /// As for [`plan`](Self::plan).
     pub fn storm(&self, storm: &Storm) -> Result<(), PlanError> {
         self.change(|state| state.storm(storm))
     }
 
-    /// Forgets every plan and storm; what was counted stays.
+    /// Removes all plans and storms; the counts of [`hits`](Self::hits) stay.
     pub fn calm(&self) {
         self.change(|state| {
             state.armed.clear();
@@ -95,32 +97,32 @@ impl Chaos {
         });
     }
 
-    /// How often faults have happened, by the points at which they did.
+    /// How often faults have happened, by point.
     #[must_use]
     pub fn hits(&self) -> BTreeMap<String, u64> {
         self.state().hits.clone()
     }
 
-    /// How many plans and storms are not done.
+    /// The number of unfinished plans and storms.
     #[must_use]
     pub fn planned(&self) -> usize {
         self.state().planned()
     }
 
-    /// What chance in [storms](Self::storm) starts from: drawn at random, unless it was [set](Self::set_seed).
+    /// The seed of [storms](Self::storm): random unless it was [set](Self::set_seed).
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.state().seed
     }
 
-    /// Starts chance from here.
+    /// Restarts the random numbers from this seed.
     pub fn set_seed(&self, seed: u64) {
         let mut state = self.state();
         (state.seed, state.chance) = (seed, fastrand::Rng::with_seed(seed));
     }
 
-    /// From the next start of a server on, its permanent actors are started again so often before it gives itself up; within a
-    /// time other than usual, if one is given. A short time keeps the pauses before the restarts short too.
+    /// Sets how often permanent actors of servers started from now on are restarted before the
+    /// server gives up, and optionally the period. A short period also shortens the restart pauses.
     pub fn raise_restarts(&self, max: usize, within: Option<Duration>) {
         self.state().restarts = Some(Restarts { max, within });
     }
@@ -129,7 +131,7 @@ impl Chaos {
         self.state().restarts
     }
 
-    /// Somebody passes a point: the fault that happens now.
+    /// Passes a point. Returns the fault that happens now.
     pub(super) fn pass(&self, owner: &'static str, step: &'static str, subject: &str) -> Option<Fault> {
         if self.0.planned.load(Ordering::Acquire) == 0 {
             return None;
@@ -137,17 +139,16 @@ impl Chaos {
         self.change(|state| state.pass(owner, step, subject, Instant::now()))
     }
 
-    /// Whether a plan waits for passes of this very point.
+    /// Whether a plan or a storm is for exactly this point.
     pub(super) fn waits_for(&self, owner: &str, step: &str, subject: &str) -> bool {
         self.0.planned.load(Ordering::Acquire) != 0 && self.state().waits_for(owner, step, subject)
     }
 
-    /// Whether a fault is planned for that actor.
     pub(super) fn strikes(&self, owner: &str, subject: &str) -> bool {
         self.0.planned.load(Ordering::Acquire) != 0 && self.state().strikes(owner, subject)
     }
 
-    /// Wakes when there is a plan that needs it.
+    /// Signals new plans that need a wake-up.
     pub(super) fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
     }
@@ -165,7 +166,7 @@ impl Chaos {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics under it; and if it did, a test would want to know of its own panics.
+        // Nothing panics while it holds the lock.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -205,7 +206,7 @@ impl State {
         Ok(())
     }
 
-    /// Counts a pass, and says what happens at it: of several plans that are due, the first.
+    /// Counts a pass and returns the fault that happens at it: the first of those that are due.
     pub(super) fn pass(&mut self, owner: &str, step: &str, subject: &str, now: Instant) -> Option<Fault> {
         self.blow(now);
         let mut happens = None;
@@ -227,15 +228,15 @@ impl State {
         happens
     }
 
-    /// Each storm whose time has come chooses where to strike, among the points where none of its strikes is still waiting for a pass.
+    /// Every storm that is due picks one of its points without a pending strike.
     ///
-    /// No thread sees to that: a fault can only happen where somebody passes, so whoever passes looks at the clock.
+    /// No thread does this: faults only happen at passes, so each pass checks the clock.
     fn blow(&mut self, now: Instant) {
         for (number, storm) in self.storms.iter_mut().enumerate() {
             if storm.next.is_some_and(|next| now < next) {
                 continue;
             }
-            // What was missed is not made up for.
+            // Missed strikes are not made up for.
             storm.next = Some(now + storm.every);
             let waits = |target: &Target| {
                 self.armed.iter().any(|armed| armed.storm == Some(number) && armed.target == *target)
@@ -269,7 +270,7 @@ impl State {
     }
 
     fn room(&self) -> Result<(), PlanError> {
-        // (The strikes of storms are as many as their points at most.)
+        // Strikes of storms don't count: they are bounded by the points of the storms.
         let planned = self.armed.iter().filter(|armed| armed.storm.is_none()).count() + self.storms.len();
         if planned < limits::CHAOS_PLANS_MAX { Ok(()) } else { Err(PlanError::TooMany) }
     }

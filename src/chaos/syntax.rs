@@ -1,4 +1,4 @@
-//! Plans as a text: the environment variable of the program.
+//! The text form of plans, for the environment variable of the program.
 
 use std::str::{FromStr, SplitWhitespace};
 use std::time::Duration;
@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::plan::{Fault, Plan, PlanError, Storm};
 use super::state::Chaos;
 
-/// Statements with `;` between them: `POINT[SUBJECT]=FAULT skip NUMBER times NUMBER`, `POINT|POINT=FAULT every TIME`, `seed=NUMBER` and
-/// `restarts=NUMBER within TIME`. A fault is `panic`, `stop` or `delay TIME`; a time is a number with `us`, `ms` or `s` behind it. What
-/// stands behind the fault, the subject and `within` may be left out.
+/// Statements separated by `;`: `POINT[SUBJECT]=FAULT skip NUMBER times NUMBER`, `POINT|POINT=FAULT
+/// every TIME`, `seed=NUMBER` and `restarts=NUMBER within TIME`. A fault is `panic`, `stop` or
+/// `delay TIME`; a time is a number and `us`, `ms` or `s`. Subject, `skip`, `times`, `within` are
+/// optional.
 impl FromStr for Chaos {
     type Err = PlanError;
 
@@ -23,7 +24,7 @@ impl FromStr for Chaos {
 
 fn take(chaos: &Chaos, statement: &str) -> Result<(), PlanError> {
     let wrong = || PlanError::Syntax(statement.to_owned());
-    // Names may have a `=` in them.
+    // A file name may contain `=`.
     let (subject, what) = statement.rsplit_once('=').ok_or_else(wrong)?;
     let (subject, mut words) = (subject.trim(), what.split_whitespace());
     match subject {
@@ -41,7 +42,7 @@ fn take(chaos: &Chaos, statement: &str) -> Result<(), PlanError> {
     if words.next().is_some() { Err(wrong()) } else { Ok(()) }
 }
 
-/// `None` if it means nothing.
+/// `None` for a syntax error.
 fn plan(chaos: &Chaos, points: &str, fault: Fault, when: &When) -> Option<Result<(), PlanError>> {
     if let Some(every) = when.every {
         if when.skip.or(when.times).is_some() || points.contains('[') {
@@ -52,7 +53,7 @@ fn plan(chaos: &Chaos, points: &str, fault: Fault, when: &When) -> Option<Result
     }
     let (point, subject) = match points.split_once('[') {
         Some((point, subject)) => (point, Some(subject.strip_suffix(']')?.to_owned())),
-        // One of several points is for a storm to choose.
+        // Only storms have several points.
         None if points.contains('|') => return None,
         None => (points, None),
     };
@@ -60,7 +61,6 @@ fn plan(chaos: &Chaos, points: &str, fault: Fault, when: &When) -> Option<Result
     Some(chaos.plan(Plan { point: point.to_owned(), subject, skip, times, fault }))
 }
 
-/// What stands behind a fault.
 #[derive(Debug, Default)]
 struct When {
     skip: Option<u32>,

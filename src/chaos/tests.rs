@@ -21,7 +21,7 @@ fn passes(state: &mut State, owner: &'static str, subject: &str, count: usize) -
 }
 
 #[test]
-fn a_plan_happens_after_what_it_skips_and_as_often_as_it_says() {
+fn a_plan_skips_and_then_repeats_as_asked() {
     let chaos = Chaos::default();
     chaos.plan(Plan { skip: 2, times: 3, ..Plan::once("session.handle", Fault::Stop) }).unwrap();
     let pass = || chaos.pass("session", "handle", "any");
@@ -32,7 +32,7 @@ fn a_plan_happens_after_what_it_skips_and_as_often_as_it_says() {
 }
 
 #[test]
-fn a_plan_for_one_subject_leaves_the_others_and_their_count_alone() {
+fn a_plan_for_one_subject_spares_the_others() {
     let mut state = State::new(1);
     let subject = Some("x".to_owned());
     state.plan(Plan { subject, skip: 1, ..Plan::once("session.handle", Fault::Panic) }).unwrap();
@@ -54,7 +54,7 @@ fn plans_for_the_same_point_take_their_turns() {
 }
 
 #[test]
-fn a_bare_name_is_where_an_actor_lives_and_every_call_of_a_seam() {
+fn a_bare_name_covers_a_life_or_every_call() {
     let hit = |name: &str, owner, step| {
         let mut state = State::new(1);
         state.plan(Plan::once(name, Fault::Panic)).unwrap();
@@ -93,7 +93,7 @@ fn what_can_not_happen_is_refused() {
     assert_eq!((chaos.planned(), chaos.pass("reader", "handle", "")), (0, None));
 }
 
-/// The passes at which a storm struck, of so many a tick by a session and a reader.
+/// The passes at which a storm struck, as (tick, actor).
 fn struck(seed: u64, ticks: u32, passes_a_tick: usize) -> Vec<(u32, &'static str)> {
     let (mut state, begun, mut struck) = (State::new(seed), Instant::now(), Vec::new());
     state.storm(&storm(&["session", "reader"], Fault::Panic, TICK)).unwrap();
@@ -110,7 +110,7 @@ fn struck(seed: u64, ticks: u32, passes_a_tick: usize) -> Vec<(u32, &'static str
 }
 
 #[test]
-fn a_storm_strikes_once_a_tick_now_here_and_now_there_and_the_same_for_the_same_seed() {
+fn a_storm_strikes_once_a_tick_as_its_seed_says() {
     let strikes = struck(7, 100, 20);
     let ticks: Vec<_> = strikes.iter().map(|(tick, _)| *tick).collect();
     assert_eq!(ticks, (0..100).collect::<Vec<_>>());
@@ -151,7 +151,7 @@ fn the_text_of_the_environment_is_understood() {
 }
 
 #[test]
-fn a_text_that_means_nothing_is_refused_with_the_statement_at_fault() {
+fn a_wrong_text_is_refused_with_its_statement() {
     for wrong in [
         "session.handle",
         "session.handle=",
@@ -179,7 +179,7 @@ fn a_text_that_means_nothing_is_refused_with_the_statement_at_fault() {
     assert!("session.handle=panic times 0".parse::<Chaos>().is_err());
 }
 
-/// An actor that spawns and schedules nothing, as a reader between two calls.
+/// An actor that spawns and schedules nothing, like an idle reader.
 struct Idle {
     part: Part,
     _end: mpsc::Sender<()>,
@@ -205,7 +205,7 @@ impl Handler<Nudge> for Idle {
     }
 }
 
-/// Starts an idle reader of `x`, then plans; says whether the actor ends although somebody has its address.
+/// Starts an idle reader of `x`, then plans. Returns whether it ended while it had an address.
 fn ends(before: Option<Plan>, after: Option<Plan>) -> (bool, BTreeMap<String, u64>) {
     let chaos = Chaos::default();
     before.into_iter().for_each(|plan| chaos.plan(plan).unwrap());
@@ -231,7 +231,7 @@ fn ends(before: Option<Plan>, after: Option<Plan>) -> (bool, BTreeMap<String, u6
 }
 
 #[test]
-fn an_actor_that_nobody_wakes_still_meets_its_fault_in_a_future_or_a_scheduled_message() {
+fn an_idle_actor_meets_its_planned_fault() {
     for point in ["reader.started", "reader.handle", "reader.future", "reader.scheduled"] {
         for fault in [Fault::Panic, Fault::Stop] {
             let mut plan = Plan { subject: Some("x".to_owned()), ..Plan::once(point, fault) };
@@ -246,7 +246,7 @@ fn an_actor_that_nobody_wakes_still_meets_its_fault_in_a_future_or_a_scheduled_m
 }
 
 #[test]
-fn without_a_plan_or_with_one_for_others_an_actor_lives_for_as_long_as_somebody_has_its_address() {
+fn an_actor_without_a_plan_for_it_lives() {
     assert_eq!(ends(None, None), (false, BTreeMap::new()));
     let others = Plan { subject: Some("y".to_owned()), ..Plan::once("reader.handle", Fault::Panic) };
     let delay = Plan::once("reader.future", Fault::Delay(Duration::from_millis(1)));
@@ -273,7 +273,7 @@ fn a_panic_in_drop_waits_for_an_end_that_is_no_panic() {
 }
 
 #[test]
-fn parts_of_one_actor_and_its_children_share_the_subject() {
+fn an_actor_and_its_children_share_the_subject() {
     let chaos = Chaos::default();
     let subject = Some("x".to_owned());
     for point in ["reader.started", "store.open"] {
