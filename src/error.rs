@@ -1,7 +1,7 @@
-//! Why a request is refused or a transfer ends early, and the one TFTP error code for each.
+//! Why requests are refused and transfers end early, with the TFTP error code of each reason.
 //!
-//! A peer sees a code and the short text of a [`Failure`], never a path: U-Boot stops on codes 1 and 2 and
-//! restarts for ever on every other, so "missing" is always 1 and "forbidden" always 2.
+//! A peer gets a code and the short text of a [`Failure`], never a path. U-Boot stops on codes 1
+//! and 2 and retries for ever on all others, so missing files always have code 1, forbidden ones 2.
 
 mod limit;
 
@@ -12,14 +12,14 @@ pub use self::limit::Limit;
 use crate::limits::ERROR_TEXT_OCTETS_MAX;
 use crate::wire::ErrorCode;
 
-/// A reason that a peer may be told. Its [`Display`](fmt::Display) text is what the peer reads.
+/// A reason that may be sent to a peer. [`Display`](fmt::Display) is the text of the ERROR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// Nothing by that name (`ENOENT`, `ENOTDIR`, `ENAMETOOLONG`).
+    /// There is no file by that name (`ENOENT`, `ENOTDIR`, `ENAMETOOLONG`).
     #[error("File not found")]
     NotFound,
-    /// The file is there, but not for this client (`EACCES`, `EPERM`, `ELOOP`, out of the root).
+    /// The file exists, but not for this client (`EACCES`, `EPERM`, `ELOOP`, outside of the root).
     #[error("Access violation")]
     Forbidden,
     /// A directory, a device, a socket, a FIFO: only regular files are served.
@@ -28,37 +28,37 @@ pub enum Failure {
     /// The server takes no uploads.
     #[error("Server is read-only")]
     ReadOnly,
-    /// No room (`ENOSPC`, `EDQUOT`), or less left than the configured reserve.
+    /// The disk is full (`ENOSPC`, `EDQUOT`), or less than the configured reserve is left.
     #[error("Disk full or allocation exceeded")]
     DiskFull,
     /// The upload is larger than allowed (`EFBIG`, the configured limit).
     #[error("File too large")]
     TooLarge,
-    /// The request can't be read: no NUL, no name, no mode.
+    /// The request is malformed: a NUL, the name or the mode is missing.
     #[error("Malformed request")]
     Malformed,
-    /// A transfer mode that is not offered (RFC 1350's `mail`).
+    /// A transfer mode that is not supported (RFC 1350's `mail`).
     #[error("Unsupported transfer mode")]
     UnsupportedMode,
-    /// A packet that this state of the transfer can't have: too long a block, a wrong opcode.
+    /// A packet that is invalid in this state of the transfer, such as a block that is too long.
     #[error("Illegal TFTP operation")]
     IllegalOperation,
-    /// The packet came from an address and port that this transfer doesn't know.
+    /// The packet came from an address and port that don't belong to the transfer.
     #[error("Unknown transfer ID")]
     UnknownTid,
-    /// The name is taken and overwriting is not allowed.
+    /// The file exists and overwriting is not allowed.
     #[error("File already exists")]
     Exists,
-    /// An option value that `--strict` does not let pass.
+    /// An option value that `--strict` refuses.
     #[error("Failure to negotiate RFC2347 options")]
     Negotiation,
-    /// The file changed under the transfer (shrunk, rewritten).
+    /// The file was truncated or rewritten during the transfer.
     #[error("File changed during the transfer")]
     Changed,
-    /// The disk or another back end failed (`EIO` and all that has no better word).
+    /// The disk or another back end failed (`EIO`, and errors without a better code).
     #[error("Input/output error")]
     Io,
-    /// Too many open files, too many transfers.
+    /// Too many open files or transfers.
     #[error("Server is busy")]
     Busy,
     /// The server is stopping.
@@ -67,21 +67,21 @@ pub enum Failure {
     /// The operator ended the transfer.
     #[error("Transfer cancelled")]
     Cancelled,
-    /// An extension refused the request, with a code of its choice; its words are in the [`Fault`].
+    /// An extension refused the request with a code of its own; the [`Fault`] has its text.
     #[error("Request refused")]
     Refused(ErrorCode),
-    /// A fault of the server itself.
+    /// A fault in the server itself.
     #[error("Internal error")]
     Internal,
 }
 
 impl Failure {
-    /// Whether this says nothing about the file: the store, or whoever else had to be asked for it,
-    /// couldn't say whether it is there. What a client must not take for absence.
+    /// Whether the failure says nothing about the file, because the store or another part couldn't
+    /// tell whether it exists. A client must not take such a failure for a missing file.
     #[must_use]
     pub fn is_outage(self) -> bool {
         match self {
-            // A panic is no answer; a file that changed may be whole when it is asked for again.
+            // A panic is no answer. A file that changed may be complete at the next request.
             Self::Io | Self::Busy | Self::Internal | Self::Changed | Self::ShuttingDown => true,
             Self::NotFound
             | Self::Forbidden
@@ -100,7 +100,7 @@ impl Failure {
         }
     }
 
-    /// The TFTP error code (RFC 1350 appendix, RFC 2347) that tells a peer of this failure.
+    /// The TFTP error code of this failure (RFC 1350 appendix, RFC 2347).
     #[must_use]
     pub fn code(self) -> ErrorCode {
         match self {
@@ -119,41 +119,43 @@ impl Failure {
     }
 }
 
-/// A [`Failure`] and, for the operator's log only, what stood behind it.
+/// A [`Failure`] with its cause, which only the operator's log gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What the peer is told.
+    /// The failure that is reported to the peer.
     pub failure: Failure,
-    /// Words for the peer in place of the failure's own, where an extension has some.
+    /// The text for the peer if an extension has set one.
     told: Option<Box<str>>,
     limit: Option<Limit>,
-    /// What the log says besides: an errno's text, a panic's. Never sent to a peer.
+    /// Details for the log, such as the text of an errno or of a panic. Never sent to a peer.
     pub detail: Option<Box<str>>,
 }
 
 impl Fault {
-    /// A fault with a word for the operator.
+    /// A fault with details for the operator.
     pub fn new(failure: Failure, detail: impl fmt::Display) -> Self {
-        // A path and an errno's text: room for most of them at once, for boot loaders ask for many files that aren't there.
+        // Most paths with an errno's text fit: boot loaders request many files that don't exist.
         let mut text = String::with_capacity(128);
-        // Writing to a string doesn't fail, unless what is written says so; then what came until there has to do.
+        // Writing to a string fails only if `detail` does; the text so far is kept then.
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{detail}"));
         Self { failure, told: None, limit: None, detail: Some(text.into_boxed_str()) }
     }
 
-    /// A request met this limit. `detail` is for the operator.
+    /// A fault of a request that reached a limit. `detail` is for the operator.
     pub fn limited(failure: Failure, limit: Limit, detail: impl fmt::Display) -> Self {
         Self { limit: Some(limit), ..Self::new(failure, detail) }
     }
 
-    /// The limit that was met, if it was one.
+    /// The limit that was reached, if any.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.limit
     }
 
-    /// An extension's refusal. `told` goes to the peer, and to the log: what of it isn't printable ASCII is left out. The peer gets so many octets of it as an
-    /// ERROR has, 128 ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)); the log gets all.
+    /// The refusal of an extension. `told` is sent to the peer and logged; characters outside of
+    /// printable ASCII are removed. The peer gets at most 128 octets
+    /// ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)), the log gets the
+    /// whole text.
     ///
     /// ```
     /// use stagecoach::error::Fault;
@@ -166,12 +168,12 @@ impl Fault {
     pub fn refusal(code: ErrorCode, told: &str) -> Self {
         let is_plain = |c: &char| matches!(c, ' '..='~');
         let detail: Box<str> = told.chars().filter(is_plain).collect();
-        // (All of it is ASCII: a character is an octet.)
+        // The text is ASCII, so characters are octets.
         let told = detail.chars().take(ERROR_TEXT_OCTETS_MAX).collect();
         Self { failure: Failure::Refused(code), detail: Some(detail), told: Some(told), limit: None }
     }
 
-    /// What the peer reads: as much as an ERROR has.
+    /// The text of the ERROR that the peer gets.
     #[must_use]
     pub fn text_for_peer(&self) -> Cow<'_, str> {
         self.told.as_deref().map_or_else(|| self.failure.to_string().into(), Cow::Borrowed)

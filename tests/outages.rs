@@ -311,7 +311,7 @@ fn a_daemon_without_descriptors_is_silent_and_serves_again_when_it_has_some() {
                 assert!(line.contains(" DEBG ") && line.contains("Server is busy"), "{line}");
             } else {
                 let dropped = |line: &str| {
-                    line.contains(" DEBG datagram dropped") && line.contains("as many files open as it may")
+                    line.contains(" DEBG datagram dropped") && line.contains("the maximum of open files")
                 };
                 let line = served.daemon.wait_for_log(Duration::from_secs(20), dropped);
                 assert!(line.is_some(), "{}", served.daemon.log());

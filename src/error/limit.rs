@@ -1,7 +1,7 @@
-//! Limits that name themselves when a request meets them.
+//! Limits that requests can reach.
 
-/// A limit that a request met: what an operator may want to raise, or to know of. A
-/// [`Fact`](crate::observe::Fact::LimitReached) says so each time, and the log once a minute.
+/// A limit that a request reached, and that an operator may want to raise. A
+/// [`Fact`](crate::observe::Fact::LimitReached) reports it each time, the log once a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -9,21 +9,21 @@ pub enum Limit {
     Transfers,
     /// `--max-transfers-per-client`
     TransfersPerClient,
-    /// `--port-range`: each of its ports is taken.
+    /// `--port-range`: all of its ports are in use.
     PortRange,
     /// `--min-free`
     FreeDisk,
     /// `--max-upload-size`
     UploadSize,
-    /// `RLIMIT_NOFILE`, or the same of the whole system (`fs.file-max`).
+    /// `RLIMIT_NOFILE`, or the limit of the whole system (`fs.file-max`).
     OpenFiles,
-    /// 6144, [`UNPROVEN_MAX`](crate::limits::UNPROVEN_MAX): the oldest of their transfers give way.
+    /// 6144, [`UNPROVEN_MAX`](crate::limits::UNPROVEN_MAX): the oldest ones give way.
     UnprovenWaiting,
     /// 6656, [`UNPROVEN_HELD_MAX`](crate::limits::UNPROVEN_HELD_MAX)
     Unproven,
     /// 5888, [`UNPROVEN_PER_PREFIX_MAX`](crate::limits::UNPROVEN_PER_PREFIX_MAX)
     UnprovenPerPrefix,
-    /// 4096 in a second, [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
+    /// 4096 a second, [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
     RefusalsPerPrefix,
     /// 4096, [`REQUESTS_WAITING_MAX`](crate::limits::REQUESTS_WAITING_MAX)
     RequestsWaiting,
@@ -36,7 +36,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Its name: the flag that sets it, the system's word, or the constant.
+    /// The name of the limit: its flag, the system's name, or the constant.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,24 +57,24 @@ impl Limit {
         }
     }
 
-    /// What it bounds, and what becomes of what is beyond it.
+    /// What the limit bounds, and what happens beyond it.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Transfers => "as many transfers are live as may be",
-            Self::TransfersPerClient => "as many transfers of one client are live as may be",
-            Self::PortRange => "each port that transfers may use is taken",
-            Self::FreeDisk => "an upload would leave less of the disk than is to stay free",
-            Self::UploadSize => "an upload is larger than it may be",
-            Self::OpenFiles => "the process has as many files open as it may have",
+            Self::Transfers => "the number of live transfers is at its maximum",
+            Self::TransfersPerClient => "the client's number of live transfers is at its maximum",
+            Self::PortRange => "all ports for transfers are in use",
+            Self::FreeDisk => "an upload would leave too little free disk space",
+            Self::UploadSize => "an upload is larger than allowed",
+            Self::OpenFiles => "the maximum of open files is reached",
             Self::UnprovenWaiting => "too many clients have not answered yet, and the oldest give way",
             Self::Unproven => "too many clients have not answered yet",
             Self::UnprovenPerPrefix => "too many clients of one network have not answered yet",
-            Self::RefusalsPerPrefix => "one network has had as many refusals as it gets in a second",
+            Self::RefusalsPerPrefix => "one network has had its maximum of refusals a second",
             Self::RequestsWaiting => "too many requests wait for a session",
             Self::OpcodesAsked => "too many datagrams wait for an extension's answer",
-            Self::Windows => "windows are smaller than they were asked for because all together are large",
-            Self::ActorFiles => "a store that is an actor has as many files open as it may have",
+            Self::Windows => "windows are smaller than requested, because their total size is at its maximum",
+            Self::ActorFiles => "a store that is an actor has its maximum of files open",
         }
     }
 }
