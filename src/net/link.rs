@@ -1,4 +1,4 @@
-//! The contract between a session and whatever carries its datagrams.
+//! The interface between a session and the transport of its datagrams.
 
 use std::fmt;
 use std::io;
@@ -9,64 +9,69 @@ use std::task::{Context, Poll};
 use super::ReadyList;
 use crate::transfer::Transmit;
 
-/// A transfer's way to its peer: datagrams in and out, and word of peers that are gone.
+/// A transfer's connection to its peer: datagrams in both directions, and reports of unreachable
+/// peers.
 ///
-/// The UDP one is real; tests put their own in its place.
+/// [`UdpLink`](super::UdpLink) is used in production; tests bring their own.
 pub trait Link: fmt::Debug + 'static {
-    /// The address (the TID) that datagrams leave from.
+    /// The address that datagrams are sent from (the TID).
     fn local_addr(&self) -> SocketAddr;
 
-    /// Ready when there may be something to [`receive`](Self::receive) or an error to
-    /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock` and take errors
-    /// until `None`, or wake the task yourself. What is left nevertheless is told of again when something more comes.
+    /// Ready when there may be a datagram to [`receive`](Self::receive) or an error to
+    /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock` and
+    /// take errors until `None`, or wake the task. Whatever is left is only reported again when
+    /// something else arrives.
     ///
     /// # Errors
-    /// When there is no runtime to wait in, or its reactor is gone.
+    /// When there is no runtime, or its reactor is gone.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// The socket that is behind it, to be waited for in a [`SocketSet`](super::SocketSet) instead of by [`poll_event`](Self::poll_event), which costs more.
+    /// The link's socket, if it has one. A [`SocketSet`](super::SocketSet) waits for it at a lower
+    /// cost than [`poll_event`](Self::poll_event).
     fn socket(&self) -> Option<&UdpSocket> {
         None
     }
 
-    /// Where there is no socket: has `list` told, under this number, whenever there may be something to receive, once until something is received. `false` if that can't be done.
+    /// For links without a socket: `list` gets this token when there may be something to receive,
+    /// once until something is received. Returns `false` if the link can't do that.
     fn join(&mut self, _list: &Arc<ReadyList>, _token: u64) -> bool {
         false
     }
 
-    /// There may be errors to [`take`](Self::take_error), says the set.
+    /// The set reported that there may be errors to [`take`](Self::take_error).
     fn expect_errors(&mut self) {}
 
-    /// The peer sends many datagrams of one length: from now on one [`receive`](Self::receive) may take several of them, where the
-    /// kernel can. To ask again changes nothing.
+    /// Announces many datagrams of one length: from now on one [`receive`](Self::receive) may take
+    /// several of them, where the kernel supports that. Further calls have no effect.
     fn expect_runs(&mut self) {}
 
-    /// Takes one datagram without waiting, or a run of them after [`expect_runs`](Self::expect_runs): then `buffer` should have
-    /// room for 65,536 octets ([`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX)).
+    /// Takes one datagram without waiting, or several after [`expect_runs`](Self::expect_runs);
+    /// `buffer` should then have room for 65,536 octets
+    /// ([`DATAGRAM_OCTETS_MAX`](crate::limits::DATAGRAM_OCTETS_MAX)).
     ///
     /// # Errors
-    /// `WouldBlock` when there is none. A pending error of an earlier send is cleared and the call tried again.
+    /// `WouldBlock` when there is none. A pending error of an earlier send is cleared first.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived>;
 
-    /// Sends one packet, or a run of DATA blocks, in as few system calls as the kernel allows. What the socket
-    /// buffer has no room for is dropped, as any network may: the retransmission timer heals it.
+    /// Sends one packet, or a run of DATA blocks, in as few system calls as the kernel allows.
+    /// Packets that the socket buffer has no room for are dropped; retransmission covers that.
     ///
     /// # Errors
-    /// When the kernel refuses for good (no route, not permitted).
+    /// When the kernel refuses permanently (no route, not permitted).
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()>;
 
-    /// The next peer that the network reported unreachable (ICMP), by the address that our datagram was sent to.
+    /// The next peer that the network reported unreachable (ICMP), by its address.
     fn take_error(&mut self) -> Option<SocketAddr>;
 }
 
-/// What one [`Link::receive`] took: a datagram, or a run of them from one sender.
+/// The result of [`Link::receive`]: a datagram, or a run of datagrams from one sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {
-    /// Octets in all, also those that the buffer had no room for.
+    /// Octets in total, including those that didn't fit the buffer.
     pub octets: usize,
     /// Octets of each datagram; the last may be shorter.
     pub segment: usize,
-    /// Whose they are.
+    /// The sender.
     pub from: SocketAddr,
 }
 
@@ -77,11 +82,11 @@ impl Arrived {
         Self { octets, segment: octets, from }
     }
 
-    /// The datagrams, which lie in the `buffer` that they were received in. One is there at least; what the buffer had no room
-    /// for is missing.
+    /// The datagrams in the `buffer` that they were received in, at least one. Octets that didn't
+    /// fit the buffer are missing.
     pub fn datagrams<'b>(&self, buffer: &'b [u8]) -> impl Iterator<Item = &'b [u8]> + use<'b> {
         let taken = &buffer[..self.octets.min(buffer.len())];
-        // Apart from the others, for it may be empty.
+        // Split off separately, because it may be empty.
         let (first, rest) = taken.split_at(self.segment.min(taken.len()));
         std::iter::once(first).chain(rest.chunks(self.segment.max(1)))
     }

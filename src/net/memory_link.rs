@@ -1,4 +1,4 @@
-//! A link without a network: for tests in virtual time, and for two machines in one process.
+//! A link without a network: for tests in virtual time, and for two peers in one process.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use super::{Arrived, Link};
 use crate::limits::MEMORY_LINK_DATAGRAMS;
 use crate::transfer::Transmit;
 
-/// One end of an in-memory [`Link`]. An end that is dropped is reported by the other's
-/// [`take_error`](Link::take_error) once something has been sent to it, as a closed port would be.
+/// One end of an in-memory [`Link`]. After the other end is dropped,
+/// [`take_error`](Link::take_error) reports it once something has been sent, as for a closed port.
 #[derive(Debug)]
 pub struct MemoryLink {
     local_addr: SocketAddr,
     peer_addr: SocketAddr,
     outgoing: mpsc::Sender<Vec<u8>>,
     incoming: mpsc::Receiver<Vec<u8>>,
-    /// Taken from `incoming` to learn that there is something, not received yet.
+    /// Taken from `incoming` by a poll, not received yet.
     waiting: Option<Vec<u8>>,
     unreachable: bool,
-    /// The task that waits for an event: a send that finds the other end gone is one.
+    /// The task to wake if a send finds that the other end is gone.
     waker: Option<Waker>,
 }
 
 impl MemoryLink {
-    /// The two ends, whose addresses are `first` and `second`.
+    /// Two connected ends with the addresses `first` and `second`.
     #[must_use]
     pub fn pair(first: SocketAddr, second: SocketAddr) -> (Self, Self) {
         let (to_second, from_first) = mpsc::channel(MEMORY_LINK_DATAGRAMS);
@@ -62,7 +62,7 @@ impl Link for MemoryLink {
         if self.waiting.is_none() && !self.unreachable {
             match self.incoming.poll_recv(cx) {
                 Poll::Ready(Some(packet)) => self.waiting = Some(packet),
-                // The other end is gone, which nobody is told of before sending to it.
+                // A dropped end is only reported after a send.
                 Poll::Ready(None) | Poll::Pending => {
                     self.waker = Some(cx.waker().clone());
                     return Poll::Pending;

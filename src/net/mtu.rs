@@ -1,4 +1,4 @@
-//! How large a packet may be on its way out.
+//! The largest packet that can be sent.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,23 +8,24 @@ use nix::sys::socket::SockaddrStorage;
 
 use crate::transfer::DATA_HEADER_OCTETS;
 
-/// What bounds a block, beside what the client asks for: a packet that doesn't fit goes in fragments, which some firmware can't put together and some
-/// networks don't let through.
+/// What bounds a block besides the client's wish. Larger packets are fragmented; some firmware
+/// can't reassemble fragments, and some networks drop them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mtu {
-    /// Nothing does.
+    /// No bound.
     #[default]
     Unbounded,
-    /// What the interface that has the transfer's address can send in one piece.
+    /// The MTU of the interface that has the transfer's address.
     OfInterface,
-    /// Octets of an IP packet.
+    /// The size of an IP packet in octets.
     Octets(u16),
 }
 
 impl Mtu {
-    /// The largest block that fits one packet from `local`. `None` if there is no bound, or if that isn't known.
+    /// The largest block that fits one packet from `local`. `None` if there is no bound, or if the
+    /// bound isn't known.
     ///
-    /// [`OfInterface`](Self::OfInterface) asks the operating system, and may wait for it.
+    /// [`OfInterface`](Self::OfInterface) asks the operating system and may block.
     #[must_use]
     pub fn blksize_max(self, local: SocketAddr) -> Option<u16> {
         let mtu = match self {
@@ -42,7 +43,7 @@ const IPV4_HEADER_OCTETS: usize = 20;
 const IPV6_HEADER_OCTETS: usize = 40;
 const UDP_HEADER_OCTETS: usize = 8;
 
-/// The MTU of the interface that has this address. `None` where the system doesn't tell, or where an interface has it no more.
+/// The MTU of the interface with this address; `None` if the system doesn't report one.
 fn interface_mtu(address: IpAddr) -> Option<usize> {
     let has_it = |interface: &InterfaceAddress| interface.address.as_ref().and_then(ip) == Some(address);
     let name = getifaddrs().ok()?.find(has_it)?.interface_name;

@@ -1,4 +1,4 @@
-//! The way out of a socket: packets, and runs of blocks in as few system calls as the kernel allows.
+//! Sending: packets, and runs of blocks in as few system calls as the kernel allows.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -13,18 +13,15 @@ use crate::limits::{
 };
 use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock};
 
-/// The way out of a socket, to one peer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlet<'a> {
     pub(super) socket: &'a UdpSocket,
-    /// The address that datagrams leave from, where the socket has several.
+    /// The source address of datagrams, if the socket has several.
     pub(super) source: Option<SocketAddr>,
-    /// Whom they are for.
     pub(super) to: &'a SocketAddr,
 }
 
 impl Outlet<'_> {
-    /// Sends one packet.
     pub(super) fn send_packet(self, packet: &[u8]) -> io::Result<()> {
         lost_is_fine(twice(|| match self.source {
             None => sys::send(self.socket, self.to, packet),
@@ -32,7 +29,8 @@ impl Outlet<'_> {
         }))
     }
 
-    /// Sends a run of blocks. `segments` tells whether the kernel may be asked to cut it into datagrams, and is cleared where it refuses.
+    /// Sends a run of blocks. `segments` is whether the kernel may cut it into datagrams; it is
+    /// cleared if the kernel refuses.
     pub(super) fn send_blocks(self, mut blocks: Blocks<'_>, segments: &mut bool) -> io::Result<()> {
         let segment = DATA_HEADER_OCTETS + blocks.blksize();
         let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
@@ -87,11 +85,11 @@ impl Outlet<'_> {
 }
 
 thread_local! {
-    /// Room for a packet that is copied together, and sent before the next one is.
+    /// Buffer for a packet that is copied and sent at once.
     static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
 }
 
-/// The front of a run of blocks that one system call can send.
+/// The beginning of a run of blocks that one system call can send.
 struct Run<'a> {
     headers: [[u8; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX],
     count: usize,
@@ -114,7 +112,7 @@ impl<'a> Run<'a> {
             run.headers[run.count] = block.header;
             run.count += 1;
             run.after = after;
-            // The kernel cuts by length alone: nothing may follow a short segment.
+            // The kernel cuts by length only, so a short segment must be the last.
             if block.payload_octets() < blocks.blksize() {
                 break;
             }
@@ -136,8 +134,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Tries again once: the first failure may be an earlier datagram's, caused by a stranger who left (the kernel reports
-/// an ICMP to whichever call comes next, and forgets it then).
+/// Tries a failed send once more: the error may be that of an earlier datagram to a stranger who
+/// left. The kernel reports an ICMP in the next call, whichever it is, and then clears it.
 fn twice(mut send: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
     match send() {
         Err(errno) if !is_lost(errno) || errno == Errno::ECONNREFUSED => send(),
@@ -145,12 +143,12 @@ fn twice(mut send: impl FnMut() -> nix::Result<()>) -> nix::Result<()> {
     }
 }
 
-/// No room in the socket's buffer or the device's queue, or word of yet another earlier datagram.
+/// No room in the socket's buffer or the device's queue, or another earlier datagram's error.
 fn is_lost(errno: Errno) -> bool {
     matches!(errno, Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM | Errno::ECONNREFUSED)
 }
 
-/// A datagram that is lost on the way out is like one lost later: the retransmission timer heals it.
+/// A datagram lost here is like one lost on the network: it is retransmitted.
 pub(super) fn lost_is_fine(sent: nix::Result<()>) -> io::Result<()> {
     match sent {
         Err(errno) if !is_lost(errno) => Err(errno.into()),

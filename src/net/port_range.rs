@@ -1,4 +1,4 @@
-//! The ports that transfers may use, for firewalls that have to know.
+//! The port range of transfers, for firewalls.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -13,7 +13,7 @@ pub struct PortRange {
 }
 
 impl PortRange {
-    /// The range from `low` to `high`, if there is one: port 0 is not a port, and `low` is not above `high`.
+    /// The range from `low` to `high`; `None` if `low` is 0 or above `high`.
     #[must_use]
     pub fn new(low: u16, high: u16) -> Option<Self> {
         (low >= 1 && low <= high).then_some(Self { low, high })
@@ -31,9 +31,9 @@ impl PortRange {
         self.high
     }
 
-    /// Every port of the range once, from a random one on: a TID should not soon be used again (RFC 1350 §4).
+    /// All ports of the range from a random one on: a TID should not be reused soon (RFC 1350 §4).
     pub(super) fn shuffled(self) -> impl Iterator<Item = u16> {
-        // A new hasher's keys are random, which is as random as a port has to be.
+        // The random keys of a new hasher are random enough for a port.
         let random = RandomState::new().build_hasher().finish();
         let ports = u64::from(self.high - self.low) + 1;
         let start = self.low + u16::try_from(random % ports).unwrap_or_default();
@@ -61,14 +61,14 @@ impl FromStr for PortRange {
     }
 }
 
-/// Why a text is no [`PortRange`].
+/// Why a text is not a [`PortRange`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParsePortRangeError {
-    /// Not two numbers with a colon between.
+    /// The text is not two numbers separated by a colon.
     #[error("{0:?} is not a port range: write the lowest and the highest port as LO:HI, such as 50000:50999")]
     NotTwo(Box<str>),
-    /// One of the two is no port.
+    /// One of the two is not a port.
     #[error("{0:?} is not a port: a port is a number from 1 to 65535")]
     NotAPort(Box<str>),
     /// The lowest is above the highest.

@@ -1,4 +1,4 @@
-//! Waiting for a socket without allocating for each wait.
+//! Waiting for a socket without an allocation for each wait.
 
 use std::io;
 use std::net::UdpSocket;
@@ -9,19 +9,20 @@ use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A socket's registration with the runtime of the thread it was made on.
+/// A socket's registration with the runtime of the thread that made it.
 ///
-/// To wait for "readable" is to sleep through an event that is an error alone. tokio takes such an event for the end of writing, a state that a
-/// registration never leaves: so the socket is registered anew after it, which only those have to pay for whose peers, or strangers, are gone.
+/// An event with only an error doesn't make a socket readable. tokio treats such an event as the
+/// end of writing, a state that a registration never leaves. So the socket is registered again
+/// after it, which only costs transfers whose peers, or strangers, are gone.
 #[derive(Debug)]
 pub(super) struct Readiness {
     socket: Arc<UdpSocket>,
-    /// `None` if it could not be made anew.
+    /// `None` if registering again failed.
     registered: Option<AsyncFd<Arc<UdpSocket>>>,
 }
 
 impl Readiness {
-    /// Registers the socket. Must be called inside a tokio runtime, and once at a time for each runtime.
+    /// Registers the socket. Must be called inside a tokio runtime, once at a time for each.
     pub(super) fn new(socket: Arc<UdpSocket>) -> io::Result<Self> {
         let registered = Some(register(&socket)?);
         Ok(Self { socket, registered })
@@ -31,18 +32,18 @@ impl Readiness {
         &self.socket
     }
 
-    /// Ready once for each burst of events since the last time; with `true` if there is something in the error queue.
+    /// Ready once for each burst of events; `true` if the error queue may have entries.
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let Some(registered) = &self.registered else {
             return Poll::Ready(Err(io::Error::other("the socket is not registered any more")));
         };
         if registered.poll_write_ready(cx)?.is_ready() {
-            // The old one must be gone before.
+            // Dropped first: a socket has one registration at most.
             self.registered = None;
             self.registered = Some(register(&self.socket)?);
             return Poll::Ready(Ok(true));
         }
-        // Before anything is read: what arrives from here on is a new edge, and wakes again.
+        // Cleared before any read: what arrives from here on is a new edge and wakes again.
         ready!(registered.poll_read_ready(cx))?.clear_ready();
         Poll::Ready(Ok(false))
     }
@@ -52,7 +53,7 @@ fn register(socket: &Arc<UdpSocket>) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
     registered(Arc::clone(socket))
 }
 
-/// A descriptor's registration with the runtime of this thread.
+/// Registers a descriptor with the runtime of this thread.
 pub(super) fn registered<D: AsRawFd>(descriptor: D) -> io::Result<AsyncFd<D>> {
     if tokio::runtime::Handle::try_current().is_err() {
         return Err(io::Error::other("a socket can only be waited for inside a tokio runtime"));
@@ -63,7 +64,7 @@ pub(super) fn registered<D: AsRawFd>(descriptor: D) -> io::Result<AsyncFd<D>> {
     }
     #[expect(
         deprecated,
-        reason = "its successor is unsafe: it wants a descriptor that stays open and the same, which an Arc<UdpSocket> and a set of our own are"
+        reason = "its successor is unsafe: the descriptor must stay open and unchanged, which Arc<UdpSocket> and Epoll guarantee"
     )]
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
@@ -73,7 +74,7 @@ thread_local! {
     static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// From now on registrations fail on this thread, or don't.
+/// Makes registrations on this thread fail from now on, or succeed again.
 #[cfg(test)]
 pub(crate) fn refuse_registrations(are_refused: bool) {
     REFUSED.set(are_refused);

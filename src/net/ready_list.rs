@@ -1,4 +1,4 @@
-//! Links without a socket of their own, waited for together.
+//! Links without a socket of their own, polled together.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::limits::SOCKETS_PER_TURN;
 
-/// The numbers of those that have something, until whoever serves them takes them. What is pushed on other threads wakes it once, however much it is.
+/// The tokens of links that have something to receive, until they are taken. Pushes from other
+/// threads wake the consumer once in total.
 #[derive(Debug, Default)]
 pub struct ReadyList(Mutex<State>);
 
@@ -28,8 +29,8 @@ impl ReadyList {
         }
     }
 
-    /// Puts the numbers of those that have had something since the last time in `ready`, in place of what was there: a turn's worth, the first that came first. Pending if
-    /// there are none.
+    /// Replaces the content of `ready` with the tokens pushed since the last call: at most one
+    /// turn's worth, oldest first. Pending if there are none.
     pub fn poll_ready(&self, cx: &mut Context<'_>, ready: &mut Vec<u64>) -> Poll<()> {
         ready.clear();
         let mut state = self.lock();
@@ -44,7 +45,7 @@ impl ReadyList {
         Poll::Ready(())
     }
 
-    /// A panic elsewhere leaves it whole: each change is a single step.
+    /// A panic elsewhere leaves the state consistent, because each change is a single step.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

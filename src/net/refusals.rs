@@ -1,4 +1,4 @@
-//! Sockets that requests are refused from.
+//! Sockets for refusals.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,25 +10,26 @@ use super::udp_link::{bound, with_port};
 use super::{PortRange, sys};
 use crate::limits::{REFUSAL_ADDRESSES_MAX, REFUSAL_SOCKETS, REFUSALS_PER_SOCKET};
 
-/// Sends the ERRORs that refuse requests, from ports other than the one that requests are sent to (RFC 1350 §4).
+/// Sends the ERRORs that refuse requests, from other ports than the port of the requests (RFC 1350
+/// §4).
 ///
-/// A refusal has no answer: what arrives at its port is read by nobody. So one socket does for the refusals of many clients.
-/// Sockets are made when they are wanted, a few for each local address, and each gives way to one with another port in time.
+/// A refusal has no answer, and datagrams to its port are never read. So one socket serves the
+/// refusals of many clients. Sockets are opened on demand, a few for each local address, and each
+/// is replaced by one with another port after some time.
 #[derive(Debug)]
 pub struct Refusals {
-    /// Where transfers may use only these, a refusal borrows one for a moment and keeps none from them.
+    /// With a port range, a refusal only borrows a port, so that transfers can have all of them.
     ports: Option<PortRange>,
-    /// The address that was new last is the last.
+    /// The newest address is the last.
     desks: Vec<Desk>,
 }
 
-/// The sockets at one address.
+/// The sockets of one address.
 #[derive(Debug)]
 struct Desk {
-    /// Its port means nothing.
+    /// The port has no meaning.
     address: SocketAddr,
     sockets: [Option<Kept>; REFUSAL_SOCKETS],
-    /// Which is next.
     turn: usize,
 }
 
@@ -40,17 +41,18 @@ struct Kept {
 }
 
 impl Refusals {
-    /// No sockets yet. Of `ports`, if there are any, none is kept.
+    /// Starts without sockets. Ports of `ports`, if given, are never kept.
     #[must_use]
     pub fn new(ports: Option<PortRange>) -> Self {
         Self { ports, desks: Vec::new() }
     }
 
-    /// Sends `packet` from `from`'s address, whatever its port. Returns that address with the port it was sent from, which is not the
-    /// one of the refusal before.
+    /// Sends `packet` from the address of `from`; its port is ignored. Returns that address with
+    /// the port that was used, which differs from that of the refusal before.
     ///
     /// # Errors
-    /// `AddrInUse` when every port of the range is taken; else what the kernel says. A packet that is lost on the way is no error.
+    /// `AddrInUse` if all ports of the range are in use, or the kernel's error. Lost packets are
+    /// none.
     pub fn send(&mut self, to: SocketAddr, from: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
         if self.ports.is_some() {
             return Kept::open(from, self.ports)?.send(to, packet);
@@ -80,7 +82,8 @@ impl Desk {
         {
             return Ok(local);
         }
-        // Worn out, or its address has left the machine, and perhaps come back since. The old one is closed after the new one has its port.
+        // The socket is used up, or its address left the machine and may have come back. The old
+        // one is closed after the new one has its port.
         let sent = Kept::open(self.address, None).and_then(|mut fresh| {
             let local = fresh.send(to, packet)?;
             *place = Some(fresh);
@@ -107,7 +110,7 @@ impl Kept {
     }
 }
 
-/// The kernel keeps as little as it can of what nobody will read.
+/// Minimal receive buffer, because nothing is ever read.
 fn starve(socket: &Socket) -> io::Result<()> {
     let _ = socket.set_recv_buffer_size(1);
     Ok(())

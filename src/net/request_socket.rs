@@ -1,4 +1,4 @@
-//! The well-known port, where requests arrive.
+//! The well-known port.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -10,7 +10,7 @@ use socket2::{Domain, SockRef, Socket};
 use super::readiness::Readiness;
 use super::sys;
 
-/// A socket that requests are sent to.
+/// A socket that receives requests.
 #[derive(Debug)]
 pub struct RequestSocket {
     readiness: Readiness,
@@ -20,42 +20,42 @@ pub struct RequestSocket {
 /// A datagram that arrived at a [`RequestSocket`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
-    /// The datagram's own length: when larger than the buffer, its tail was cut off.
+    /// The length of the datagram: if larger than the buffer, the tail was cut off.
     pub octets: usize,
-    /// Who sent it.
+    /// The sender.
     pub from: SocketAddr,
-    /// The address that it was sent to, which is the one to answer from, with the listening port. Where it was sent
-    /// to many hosts at once, it is the receiving interface's own.
+    /// The destination address, which is the one to answer from, with the listening port. For a
+    /// datagram to many hosts, this is the receiving interface's own address.
     pub to: SocketAddr,
-    /// Whether it was sent to a broadcast or multicast address: no answer then (RFC 1123 §4.2.3.5).
+    /// Whether it was sent to a broadcast or multicast address: no answer (RFC 1123 §4.2.3.5).
     pub to_broadcast: bool,
 }
 
 impl RequestSocket {
-    /// Binds `address`, for this process alone: a second server on the port must fail to start. An IPv6 socket
+    /// Binds `address` exclusively: a second server on the port must fail to start. An IPv6 socket
     /// takes no IPv4. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// A [`BindError`] that says what would be right.
+    /// A [`BindError`], whose text says what to change.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let socket = Self::open(address)?;
         Self::from_socket(socket).map_err(|source| BindError::Other { address, source })
     }
 
-    /// Binds `address` as [`bind`](Self::bind) does, for [`from_socket`](Self::from_socket) to take up later, perhaps on
-    /// another thread, and again after a restart.
+    /// Binds `address` like [`bind`](Self::bind), for a later [`from_socket`](Self::from_socket),
+    /// possibly on another thread, and again after a restart.
     ///
     /// # Errors
-    /// A [`BindError`] that says what would be right.
+    /// A [`BindError`], whose text says what to change.
     pub fn open(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
         Self::open_prepared(address, |_| Ok(()))
     }
 
-    /// The same for an address that no interface may have yet (`IP_FREEBIND`): requests arrive once
-    /// one has it.
+    /// Like [`open`](Self::open) for an address that no interface may have yet (`IP_FREEBIND`):
+    /// requests arrive once one has it.
     ///
     /// # Errors
-    /// As [`open`](Self::open); other systems than Linux can't do that.
+    /// As for [`open`](Self::open); only Linux supports this.
     pub fn open_early(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
         Self::open_prepared(address, |socket| sys::allow_early_bind(socket, address.is_ipv6()))
     }
@@ -71,7 +71,7 @@ impl RequestSocket {
             }
             prepare(&socket)?;
             let socket = UdpSocket::from(socket);
-            // Before the first request can arrive: the kernel tells no address of those that came earlier.
+            // Before a request can arrive: the kernel doesn't report earlier destinations.
             sys::prepare_request_socket(&socket, &address)?;
             SockRef::from(&socket).bind(&address.into())?;
             Ok(Arc::new(socket))
@@ -79,11 +79,11 @@ impl RequestSocket {
         open().map_err(|error| BindError::new(address, error))
     }
 
-    /// Listens on a socket that is bound already. Must be called inside a tokio runtime; a `RequestSocket` of the
-    /// same socket on the same runtime must have been dropped.
+    /// Listens on a bound socket. Must be called inside a tokio runtime, after any other
+    /// `RequestSocket` of the same socket and runtime has been dropped.
     ///
     /// # Errors
-    /// When the kernel can't tell where datagrams were sent to, or the runtime can't register the socket.
+    /// When the kernel can't report destinations, or the runtime can't register the socket.
     pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let local_addr = socket.local_addr()?;
@@ -91,20 +91,20 @@ impl RequestSocket {
         Ok(Self { readiness: Readiness::new(socket)?, local_addr })
     }
 
-    /// The address that it is bound to.
+    /// The address of the socket.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// The socket itself, to be held by whoever restarts the listener.
+    /// The socket itself, for the supervisor that restarts the listener.
     #[must_use]
     pub fn socket(&self) -> Arc<UdpSocket> {
         Arc::clone(self.readiness.socket())
     }
 
-    /// Has transfers served from this socket too (single-port mode): windows have room, and of
-    /// peers that are gone [`take_error`](Self::take_error) tells.
+    /// Prepares the socket for transfers too (single-port mode): a larger send buffer, and
+    /// [`take_error`](Self::take_error) reports unreachable peers.
     ///
     /// # Errors
     /// When the kernel refuses.
@@ -112,13 +112,14 @@ impl RequestSocket {
         sys::share_request_socket(self.readiness.socket(), &self.local_addr)
     }
 
-    /// Ready when there may be something to receive; with `true` if there may be an error to [`take`](Self::take_error) as well. Readiness is
-    /// consumed: afterwards receive until `WouldBlock`, or wake the task yourself.
+    /// Ready when there may be something to receive; `true` if there may also be an error to
+    /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock`, or
+    /// wake the task.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        // (Where the socket is not shared, receiving clears an error, and nobody asks whose it was.)
+        // If the socket is not shared, receiving clears errors, and their peers don't matter.
         self.readiness.poll_event(cx)
     }
 
@@ -130,13 +131,13 @@ impl RequestSocket {
     /// Takes one datagram without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none. What the network reported about earlier datagrams is no error here.
+    /// `WouldBlock` when there is none. Errors of earlier datagrams are not reported here.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
         let arrival = sys::receive_request(self.readiness.socket(), buffer)?;
         let from = unmapped(arrival.from);
         let mut to = unmapped(arrival.to.unwrap_or(self.local_addr));
         if from.is_ipv4() && to.is_ipv6() {
-            // The kernel doesn't say where it was sent to, only that it came by IPv4.
+            // The kernel doesn't report the destination, only that it was an IPv4 address.
             to.set_ip(Ipv4Addr::UNSPECIFIED.into());
         }
         to.set_port(self.local_addr.port());
@@ -144,7 +145,8 @@ impl RequestSocket {
     }
 }
 
-/// An IPv4 address as such: a socket for both families, which only others can have made, has it as an IPv6 address (RFC 4291 §2.5.5.2).
+/// An IPv4 address in its own form: sockets for both families, which only other programs make, have
+/// it as an IPv6 address (RFC 4291 §2.5.5.2).
 fn unmapped(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
@@ -158,13 +160,13 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Somebody has the port.
+    /// Another process has the port.
     #[error(
         "port {} of {} is in use, perhaps by another TFTP server: stop that one, or choose another port",
         address.port(), address.ip()
     )]
     InUse {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// The port is privileged, and the process is not.
@@ -174,7 +176,7 @@ pub enum BindError {
         address.port(), address.ip()
     )]
     Privileged {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// No interface has the address.
@@ -184,21 +186,21 @@ pub enum BindError {
         address.ip(), any(*address)
     )]
     NotAvailable {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// A link-local address without its interface.
     #[error("the link-local address {} needs its interface: write it as {}%eth0", address.ip(), address.ip())]
     NoInterface {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
     /// Anything else.
     #[error("can't listen on {address}: {source}")]
     Other {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
-        /// What the kernel says.
+        /// The kernel's error.
         source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! A transfer's way to its peer through the well-known port, which it shares with all others.
+//! A transfer's connection to its peer through the well-known port, which all transfers share.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,27 +13,27 @@ use super::{Arrived, Link, ReadyList};
 use crate::limits::{INBOX_DATAGRAMS_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS};
 use crate::transfer::Transmit;
 
-/// What has come for one transfer at a port that many share, until its session takes it. It holds as much as a socket would; what
-/// comes beyond that is lost, as it is there.
+/// Datagrams of one transfer at a shared port, until its session receives them. The capacity is
+/// that of a socket; further datagrams are lost in the same way.
 #[derive(Debug, Default)]
 pub struct Inbox(Mutex<Arrivals>);
 
 #[derive(Debug, Default)]
 struct Arrivals {
-    /// Answers to blocks lie in place.
+    /// Answers to blocks fit inline.
     datagrams: VecDeque<SmallVec<[u8; 16]>>,
     octets: usize,
-    /// The network says that nobody listens at the peer's address any more.
+    /// The network reported that the peer's port is closed.
     gone: bool,
     waker: Option<Waker>,
-    /// Who is told instead, under which number.
+    /// The list that is notified instead, with the link's token.
     list: Option<(Arc<ReadyList>, u64)>,
-    /// It has been, and nothing was taken since.
+    /// Whether the list was notified and nothing has been received since.
     is_listed: bool,
 }
 
 impl Inbox {
-    /// One more. `false` if there is no room for it.
+    /// Adds a datagram. `false` if there is no room for it.
     pub fn push(&self, datagram: &[u8]) -> bool {
         let mut arrivals = self.lock();
         let has_room = arrivals.datagrams.len() < INBOX_DATAGRAMS_MAX
@@ -46,14 +46,14 @@ impl Inbox {
         has_room
     }
 
-    /// The network says that nobody listens at the peer's address any more.
+    /// Reports that the peer's port is closed.
     pub fn set_gone(&self) {
         let mut arrivals = self.lock();
         arrivals.gone = true;
         arrivals.wake();
     }
 
-    /// A panic elsewhere leaves it whole: each change is a single step.
+    /// A panic elsewhere leaves the state consistent, because each change is a single step.
     fn lock(&self) -> MutexGuard<'_, Arrivals> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,21 +72,22 @@ impl Arrivals {
     }
 }
 
-/// A [`Link`] through a socket that whoever has it receives from: what comes from this link's peer is pushed into its [`Inbox`].
+/// A [`Link`] through a shared socket. The socket's owner receives, and pushes this peer's
+/// datagrams into the [`Inbox`].
 #[derive(Debug)]
 pub struct SharedLink {
     socket: Arc<UdpSocket>,
     inbox: Arc<Inbox>,
     peer: SocketAddr,
     local: SocketAddr,
-    /// The address that datagrams leave from, if the socket has several.
+    /// The source address of datagrams, if the socket has several.
     source: Option<SocketAddr>,
     /// Whether the kernel may be asked to cut a run into datagrams.
     segments: bool,
 }
 
 impl SharedLink {
-    /// A link to `peer`, from `local`, where its request was sent to.
+    /// A link to `peer` from `local`, the destination of its request.
     #[must_use]
     pub fn new(socket: Arc<UdpSocket>, inbox: Arc<Inbox>, peer: SocketAddr, local: SocketAddr) -> Self {
         let source = source(&socket, local);
@@ -142,10 +143,10 @@ impl Link for SharedLink {
     }
 }
 
-/// Sends a packet through the well-known port itself, from `local`, where the request was sent to.
+/// Sends a packet through the well-known port, from `local`, the destination of the request.
 ///
 /// # Errors
-/// When the kernel refuses for good.
+/// When the kernel refuses permanently.
 pub fn send_from_port(
     socket: &UdpSocket,
     local: SocketAddr,
@@ -155,7 +156,7 @@ pub fn send_from_port(
     Outlet { socket, source: source(socket, local), to: &to }.send_packet(packet)
 }
 
-/// What the kernel has to be told of where a datagram is from.
+/// The source address to pass to the kernel, if the socket has several.
 fn source(socket: &UdpSocket, local: SocketAddr) -> Option<SocketAddr> {
     let has_several = socket.local_addr().is_ok_and(|bound| bound.ip().is_unspecified());
     (has_several && !local.ip().is_unspecified()).then_some(local)

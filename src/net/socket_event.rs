@@ -1,10 +1,10 @@
-//! What the kernel says of a socket that is waited for.
+//! Events of sockets.
 
-/// A socket that has something.
+/// A socket with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketEvent {
-    /// The number that it was added with.
+    /// The token that the socket was added with.
     pub token: u64,
-    /// There may be something in its error queue.
+    /// Whether there may be something in the error queue.
     pub error: bool,
 }

@@ -1,4 +1,4 @@
-//! The sockets of many transfers, waited for together.
+//! The sockets of many transfers, polled together.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,18 +15,19 @@ use super::socket_event::SocketEvent;
 use super::sys::Epoll;
 use crate::limits::{BUSY_SOCKETS_MIN, SOCKET_ADDED_AGAIN_AFTER, SOCKETS_PER_TURN};
 
-/// Sockets that are waited for together.
+/// A set of sockets that are polled together.
 ///
-/// A runtime keeps for each socket that it waits for a state and a task to wake. With a thousand of them none of that is in the processor's cache when
-/// a packet comes; here there is nothing but the number that the socket was added with.
+/// A runtime has a state and a waker for each registered socket. With a thousand sockets, none of
+/// that is in the processor's cache when a packet arrives. A set only has a token for each socket.
 ///
-/// While many have something the runtime isn't told of it either, which costs whoever sends: the set is asked again and again until it has nothing.
+/// While many sockets are ready, the runtime is not notified either, which would cost the senders:
+/// the set is polled until no socket is ready.
 #[derive(Debug)]
 pub struct SocketSet {
     epoll: Rc<Epoll>,
-    /// What the runtime is told by; none while the set is asked.
+    /// The registration with the runtime; `None` while the set is polled.
     registered: RefCell<Option<AsyncFd<Rc<Epoll>>>>,
-    /// Until the runtime is asked again that refused.
+    /// Delay before the next attempt after a refused registration.
     pause: RefCell<Option<Pin<Box<Sleep>>>>,
 }
 
@@ -34,32 +35,33 @@ impl SocketSet {
     /// An empty set. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// `Unsupported` where the kernel has no such sets; else what it says, or that there is no runtime.
+    /// `Unsupported` if the kernel has no such sets, its error, or that there is no runtime.
     pub fn new() -> io::Result<Self> {
         let epoll = Rc::new(Epoll::new()?);
         let registered = RefCell::new(Some(registered(Rc::clone(&epoll))?));
         Ok(Self { epoll, registered, pause: RefCell::default() })
     }
 
-    /// Adds a socket. It leaves the set when it is closed, or [removed](Self::remove).
+    /// Adds a socket. It leaves the set when it is closed or [removed](Self::remove).
     ///
     /// # Errors
-    /// `AlreadyExists` if it is a member, or what the kernel says.
+    /// `AlreadyExists` for a member, or the kernel's error.
     pub fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
         self.epoll.add(socket, token)
     }
 
-    /// Takes a socket out. What has been told of it may still be on its way.
+    /// Removes a socket. Events that were reported before may still be pending.
     ///
     /// # Errors
-    /// `NotFound` if it is no member.
+    /// `NotFound` if the socket is not a member.
     pub fn remove(&self, socket: &UdpSocket) -> io::Result<()> {
         self.epoll.remove(socket)
     }
 
-    /// Ready when any of them has something that it had not when it was told of last: these are then in `events`, whose content is lost.
-    /// Each is told of once for all that has come: its owner receives until there is no more, or comes back by itself. `true` if there may be more of them, now or
-    /// soon: then call again, for nobody is woken.
+    /// Ready when a socket has received something since it was last reported. The content of
+    /// `events` is replaced with these sockets. Each is reported once, however much it has
+    /// received: its owner receives until there is no more, or comes back by itself. `true` if more
+    /// sockets may be ready, now or soon: then call again, because the task is not woken.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
@@ -72,8 +74,7 @@ impl SocketSet {
             }
             *registered = self.register_again(cx);
         }
-        // (If the kernel has no room for the registration just now, the set is asked again after a
-        // pause.)
+        // If the kernel has no room for the registration now, the set is polled after a pause.
         let Some(waiting) = &*registered else { return Poll::Pending };
         let mut readiness = ready!(waiting.poll_read_ready(cx))?;
         let more = self.take_ready(events)?;
@@ -82,23 +83,23 @@ impl SocketSet {
             return Poll::Ready(Ok(true));
         }
         if !more {
-            // (What came since is a new edge, which the reactor hasn't heard of yet.)
+            // What arrived since is a new edge, which the reactor hasn't seen yet.
             readiness.clear_ready();
         }
         Poll::Ready(Ok(more))
     }
 
-    /// What the kernel says at once. `true` if there may be more.
+    /// Takes the events of the kernel without waiting. `true` if there may be more.
     fn take_ready(&self, events: &mut Vec<SocketEvent>) -> io::Result<bool> {
         match self.epoll.take_ready(events) {
-            // (Taken for "nothing", it would leave what is there until something else comes.)
+            // As "no events", this would delay the present ones until another arrives.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
             taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN),
         }
     }
 
-    /// Has the runtime told of what comes, unless it refused a moment ago. If it refuses now,
-    /// whoever waits is woken after a pause.
+    /// Registers with the runtime, unless that was refused a moment ago. If it is refused now, the
+    /// task is woken after a pause.
     fn register_again(&self, cx: &mut Context<'_>) -> Option<AsyncFd<Rc<Epoll>>> {
         let mut pause = self.pause.borrow_mut();
         loop {
@@ -115,7 +116,7 @@ impl SocketSet {
         }
     }
 
-    /// Has the runtime told of what comes, and of what is there already.
+    /// Registers with the runtime; events that are pending already are reported too.
     fn register(&self) -> Option<AsyncFd<Rc<Epoll>>> {
         registered(Rc::clone(&self.epoll)).ok()
     }

@@ -1,4 +1,4 @@
-//! What the tests of this layer share.
+//! Helpers of this layer's tests.
 
 use std::net::UdpSocket;
 use std::process::Command;
@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::Link;
 use crate::transfer::{Blocks, Rollover};
 
-/// Runs `body` alone in a network namespace that `setup` (a shell script) has prepared: this test once more, in a
-/// process of its own. Where no namespace can be made, the test fails.
+/// Runs `body` in a network namespace that `setup` (a shell script) has prepared: this test is
+/// executed again in a process of its own. The test fails if no namespace can be made.
 pub(super) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) {
     const INSIDE: &str = "STAGECOACH_TEST_NAMESPACE";
     let path = std::any::type_name_of_val(test);
@@ -20,7 +20,7 @@ pub(super) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) 
     }
     let script = format!("{setup}\nexec \"$@\"");
     let output = Command::new("unshare")
-        // The user namespace makes it work without root as well.
+        // A user namespace, so that root is not needed.
         .args(["--map-root-user", "--net", "sh", "-ec", &script, "sh"])
         .arg(std::env::current_exe().expect("the path of this test"))
         .args(["--exact", name, "--nocapture"])
@@ -32,41 +32,38 @@ pub(super) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) 
     assert!(text.contains("1 passed"), "the test must have run in its network namespace: {text}");
 }
 
-/// Runs a future on a runtime of this thread.
 pub(super) fn block_on(future: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future);
 }
 
-/// Slabs of `sizes`, filled with octets that tell where they lie.
+/// Slabs of `sizes` with octets that depend on their position.
 pub(super) fn slabs(sizes: &[usize]) -> Vec<Bytes> {
     let mut octets = (0u32..).map(|n| (n % 251) as u8);
     sizes.iter().map(|size| octets.by_ref().take(*size).collect()).collect()
 }
 
-/// The run of all blocks of `slabs` from `offset` on, with its short last block, which may be empty.
+/// The run of all blocks of `slabs` from `offset` on; its short last block may be empty.
 pub(super) fn whole_run(slabs: &[Bytes], offset: usize, blksize: usize, first: u64) -> Blocks<'_> {
     let octets = slabs.iter().map(Bytes::len).sum::<usize>() - offset;
     let count = (octets / blksize + 1) as u64;
     Blocks::new(slabs, offset, octets, blksize, first, count, Rollover::Zero)
 }
 
-/// The packets that a run stands for, made the plain way.
+/// The packets of a run, built in the simplest way.
 pub(super) fn packets(blocks: Blocks<'_>) -> Vec<Vec<u8>> {
     blocks
         .map(|block| [&block.header[..]].into_iter().chain(block.payload()).collect::<Vec<_>>().concat())
         .collect()
 }
 
-/// A client's socket.
 pub(super) fn peer(address: &str) -> UdpSocket {
     let socket = UdpSocket::bind(address).expect("a free port");
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-    // A window of large blocks must fit: what is lost on loopback is lost here.
+    // A window of large blocks must fit, because nothing is retransmitted here.
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20);
     socket
 }
 
-/// The next `count` datagrams that `peer` receives.
 pub(super) fn take(peer: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; 65536];
     let mut next = || {
@@ -76,7 +73,6 @@ pub(super) fn take(peer: &UdpSocket, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Waits for an event of the link, 5 s at most.
 pub(super) async fn event(link: &mut impl Link) {
     let event = std::future::poll_fn(|cx| link.poll_event(cx));
     tokio::time::timeout(Duration::from_secs(5), event)

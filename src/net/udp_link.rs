@@ -1,4 +1,4 @@
-//! A transfer's own socket. It is not connected: a stranger must get ERROR 5 (RFC 1350 §4).
+//! A transfer's own socket. It is not connected, because strangers must get ERROR 5 (RFC 1350 §4).
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -18,78 +18,79 @@ use crate::transfer::{Blocks, Transmit};
 
 /// A [`Link`] over a UDP socket of its own.
 ///
-/// What each packet touches comes first, and in one line of the processor's cache.
+/// The fields that each packet needs come first and share a cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct UdpLink {
     socket: Arc<UdpSocket>,
-    /// An event said that there is something in the error queue: without one it isn't asked, which saves a system call a packet.
+    /// Whether an event reported entries in the error queue. The queue is not read without one,
+    /// which saves a system call for each packet.
     errors: bool,
-    /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). It refuses where a segment
-    /// doesn't fit the path's MTU, or the device can't: it is not asked again then.
+    /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). Cleared once it
+    /// refuses because a segment doesn't fit the path's MTU or the device can't do it.
     segments: bool,
-    /// Whether the kernel may give several datagrams at once (`UDP_GRO`).
+    /// Whether the kernel may return several datagrams at once (`UDP_GRO`).
     runs: bool,
-    /// Datagrams that came one by one all the same, since the last run.
+    /// Datagrams that arrived singly since the last run.
     alone: u8,
-    /// Once it is waited for by itself.
+    /// Set once the link is polled on its own.
     readiness: Option<Box<Readiness>>,
     local_addr: SocketAddr,
 }
 
 impl UdpLink {
-    /// A new socket at the address that the request was sent to, so that replies come from there (its port is
-    /// ignored), on a random port of the kernel's choice or of `ports`.
+    /// A new socket at the destination address of the request, so that replies come from there (its
+    /// port is ignored), on a random port of the kernel's choice or of `ports`.
     ///
     /// # Errors
-    /// `AddrInUse` when every port of the range is taken; else what the kernel says.
+    /// `AddrInUse` if all ports of the range are in use, or the kernel's error.
     pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
         let socket = Self::open(local, ports)?;
         Self::widen(&socket);
         Self::from_socket(socket)
     }
 
-    /// A socket for one transfer, of no runtime yet: at the address that the request was sent to (its port is ignored),
-    /// on a random port of the kernel's choice or of `ports`. What it sends may be fragmented.
+    /// A socket for one transfer, without a runtime yet: at the destination address of the request
+    /// (its port is ignored), on a random port of the kernel's choice or of `ports`. Its packets
+    /// may be fragmented.
     ///
     /// # Errors
-    /// `AddrInUse` when every port of the range is taken; else what the kernel says.
+    /// `AddrInUse` if all ports of the range are in use, or the kernel's error.
     pub fn open(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Arc<UdpSocket>> {
         Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
     }
 
-    /// Gives a socket buffers for whole windows. Without options it is 516 octets at a time: they
-    /// fit every buffer. The kernel grants what its limits allow; a smaller buffer only loses more
-    /// when it is full.
+    /// Gives a socket buffers for whole windows. Without options, packets of 516 octets fit every
+    /// buffer. The kernel grants what its limits allow; a smaller buffer only loses more packets.
     pub fn widen(socket: &UdpSocket) {
         let socket = SockRef::from(socket);
         let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
         let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
     }
 
-    /// A link over a socket made by [`open`](Self::open), perhaps one that another link used before. It can be waited for
-    /// once that other one has been dropped.
+    /// A link over a socket of [`open`](Self::open), possibly one that another link used before. It
+    /// can be polled once that link has been dropped.
     ///
     /// # Errors
-    /// When the kernel doesn't know what the socket is bound to.
+    /// When the kernel doesn't know the socket's address.
     pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
         let local_addr = socket.local_addr()?;
         Ok(Self::from_bound(socket, local_addr))
     }
 
-    /// The same for a socket of which it is known that it is bound to `local_addr`.
+    /// The same for a socket that is known to be bound to `local_addr`.
     #[must_use]
     pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
         Self { socket, errors: false, segments: true, runs: false, alone: 0, readiness: None, local_addr }
     }
 
-    /// The socket itself, for those who must speak from this TID when the session no longer can.
+    /// The socket itself, for sending from this TID after the session has ended.
     #[must_use]
     pub fn shared_socket(&self) -> Arc<UdpSocket> {
         Arc::clone(&self.socket)
     }
 
-    /// Where datagrams never come together that is soon no longer asked for: it costs a twentieth of what it takes to receive one.
+    /// Stops asking for runs after a while without any: asking costs a twentieth of a receive.
     fn receive_run(&mut self, buffer: &mut [u8]) -> nix::Result<Arrived> {
         let received = sys::receive_run(&self.socket, buffer);
         match &received {
@@ -167,7 +168,7 @@ impl Link for UdpLink {
     }
 }
 
-/// A socket at `local`'s address, whatever its port, made ready by `prepare`.
+/// A socket at the address of `local` (its port is ignored), set up by `prepare`.
 pub(super) fn bound(
     local: SocketAddr,
     ports: Option<PortRange>,

@@ -32,11 +32,11 @@ async fn datagrams_arrive_in_virtual_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_gone_is_known_once_something_was_sent_to_it() {
+async fn a_dropped_end_is_reported_after_a_send() {
     let (mut server, client) = pair();
     drop(client);
     let quiet = std::future::poll_fn(|cx| server.poll_event(cx));
-    tokio::time::timeout(Duration::from_secs(1), quiet).await.expect_err("nobody was told yet");
+    tokio::time::timeout(Duration::from_secs(1), quiet).await.expect_err("not reported yet");
     server.send(client_addr(), &Transmit::Packet(b"packet")).unwrap();
     event(&mut server).await;
     assert_eq!(server.take_error(), Some(client_addr()));

@@ -5,8 +5,8 @@ fn local(ip: &str) -> SocketAddr {
 }
 
 #[test]
-fn a_block_that_fits_an_ethernet_frame_is_what_firmware_asks_for() {
-    // R2348-03, as tftp-hpa's manual and dnsmasq have it.
+fn an_ethernet_mtu_bounds_blocks_as_firmware_asks() {
+    // R2348-03; tftp-hpa's manual and dnsmasq have the same values.
     assert_eq!(Mtu::Octets(1500).blksize_max(local("192.0.2.1")), Some(1468));
     assert_eq!(Mtu::Octets(1500).blksize_max(local("2001:db8::1")), Some(1448));
 }
@@ -27,5 +27,5 @@ fn an_interface_tells_what_it_can_send() {
     let mtu: u32 = std::fs::read_to_string("/sys/class/net/lo/mtu").unwrap().trim().parse().unwrap();
     let expected = |headers: u32| u16::try_from((mtu - headers).min(u16::MAX.into())).ok();
     assert_eq!(Mtu::OfInterface.blksize_max(local("127.0.0.1")), expected(32));
-    assert_eq!(Mtu::OfInterface.blksize_max(local("192.0.2.1")), None, "an address of nobody here");
+    assert_eq!(Mtu::OfInterface.blksize_max(local("192.0.2.1")), None, "no interface has this address");
 }

@@ -8,7 +8,7 @@ fn a_range_is_read_as_it_is_written() {
 }
 
 #[test]
-fn a_range_that_is_none_is_refused_with_what_would_be_right() {
+fn a_wrong_range_is_refused_with_a_remedy() {
     for (text, sentence) in [
         ("", "\"\" is not a port range: write the lowest and the highest port as LO:HI, such as 50000:50999"),
         (

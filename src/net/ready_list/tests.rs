@@ -14,7 +14,7 @@ impl Wake for Count {
 }
 
 #[test]
-fn whoever_serves_many_is_woken_once_for_all_that_came_and_gets_it_in_order() {
+fn many_pushes_wake_once_and_keep_their_order() {
     let (list, count) = (ReadyList::default(), Arc::<Count>::default());
     let waker = Waker::from(Arc::clone(&count));
     let mut context = Context::from_waker(&waker);

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 use crate::net::test_support::{in_namespace, peer};
 
-/// Refuses `client` once, and says from where it heard of that.
+/// Refuses `client` once and returns where the refusal came from.
 fn refuse(refusals: &mut Refusals, client: &UdpSocket, from: &str) -> SocketAddr {
     let told = refusals.send(client.local_addr().unwrap(), from.parse().unwrap(), b"no").unwrap();
     let mut buffer = [0; 16];
@@ -16,7 +16,7 @@ fn refuse(refusals: &mut Refusals, client: &UdpSocket, from: &str) -> SocketAddr
 }
 
 #[test]
-fn a_refusal_comes_from_the_address_that_was_asked_but_from_another_port() {
+fn a_refusal_keeps_the_address_but_not_the_port() {
     let mut refusals = Refusals::new(None);
     for (client, from) in
         [("127.0.0.1:0", "127.0.0.3:69"), ("127.0.0.1:0", "127.0.0.4:69"), ("[::1]:0", "[::1]:69")]
@@ -50,7 +50,7 @@ fn no_port_stands_for_long_and_few_are_taken() {
 }
 
 #[test]
-fn requests_to_many_addresses_do_not_use_up_the_descriptors() {
+fn requests_to_many_addresses_need_few_descriptors() {
     let (mut refusals, client) = (Refusals::new(None), peer("127.0.0.1:0"));
     for last in 1..=100 {
         refuse(&mut refusals, &client, &format!("127.0.0.{last}:69"));
@@ -59,7 +59,7 @@ fn requests_to_many_addresses_do_not_use_up_the_descriptors() {
 }
 
 #[test]
-fn where_nobody_knows_the_address_that_was_asked_the_kernel_chooses() {
+fn an_unknown_source_is_chosen_by_the_kernel() {
     let (mut refusals, client) = (Refusals::new(None), peer("127.0.0.1:0"));
     assert_eq!(refuse(&mut refusals, &client, "0.0.0.0:69").ip(), client.local_addr().unwrap().ip());
     let client = peer("[::1]:0");
@@ -92,8 +92,8 @@ fn nobody_makes_the_server_keep_what_it_will_not_read() {
 }
 
 #[test]
-fn an_address_that_goes_away_and_comes_back_is_answered_from_again() {
-    let test = an_address_that_goes_away_and_comes_back_is_answered_from_again;
+fn an_address_that_comes_back_is_used_again() {
+    let test = an_address_that_comes_back_is_used_again;
     in_namespace(&test, "ip link set lo up; ip address add 10.9.0.1/32 dev lo", || {
         let ip = |what: &str| {
             let arguments = ["address", what, "10.9.0.1/32", "dev", "lo"];

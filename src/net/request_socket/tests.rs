@@ -6,14 +6,14 @@ use socket2::{Protocol, Type};
 use super::*;
 use crate::net::test_support::{block_on, in_namespace, peer};
 
-/// The next datagram, 5 s at most.
+/// The next datagram, within 5 s.
 async fn next(socket: &mut RequestSocket, buffer: &mut [u8]) -> Received {
     let event = std::future::poll_fn(|cx| socket.poll_event(cx));
     tokio::time::timeout(Duration::from_secs(5), event).await.expect("a datagram within 5 s").unwrap();
     socket.receive(buffer).unwrap()
 }
 
-/// How `text` arrives, which `send` sends. A link that has just been made loses what is sent before it is up: it is sent again then.
+/// How the `text` of `send` arrives. Repeats `send`, because a new link loses early packets.
 async fn arrival(socket: &mut RequestSocket, text: &str, send: impl Fn()) -> Received {
     for _ in 0..25 {
         send();
@@ -48,7 +48,7 @@ async fn the_address_that_was_asked_is_known() {
     }
 }
 
-/// As systemd makes it for `ListenDatagram=69`.
+/// The socket that systemd makes for `ListenDatagram=69`.
 #[tokio::test]
 async fn ipv4_at_a_passed_socket_for_both_families_is_ipv4() {
     for (asked, from) in [("127.0.0.1", "127.0.0.1:0"), ("127.0.0.2", "127.0.0.1:0"), ("::1", "[::1]:0")] {
@@ -58,7 +58,7 @@ async fn ipv4_at_a_passed_socket_for_both_families_is_ipv4() {
         let passed = Arc::new(UdpSocket::from(passed));
         let (client, port) = (peer(from), passed.local_addr().unwrap().port());
         let to = SocketAddr::new(asked.parse().unwrap(), port);
-        // What has arrived before we took the socket over: only the family is sure.
+        // Arrived before we took the socket over: only the family is known.
         client.send_to(b"early", to).unwrap();
         let mut socket = RequestSocket::from_socket(passed).unwrap();
         let early = next(&mut socket, &mut [0; 16]).await;
@@ -88,9 +88,9 @@ async fn a_second_server_on_the_port_fails_to_start() {
     assert!(matches!(error, BindError::InUse { .. }));
     let port = first.local_addr().port();
     assert!(error.to_string().starts_with(&format!("port {port} of 127.0.0.1 is in use")), "{error}");
-    // Nor may it take the port of every address while this one is served.
+    // The wildcard address must not take the port either.
     RequestSocket::bind(SocketAddr::new("0.0.0.0".parse().unwrap(), port)).unwrap_err();
-    // Nor may one that shares: it would take requests away.
+    // Nor may a sharing socket: it would take requests away.
     let sharer = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     sharer.set_reuse_address(true).unwrap();
     sharer.set_reuse_port(true).unwrap();
@@ -114,7 +114,7 @@ async fn both_families_listen_on_one_port() {
 }
 
 #[tokio::test]
-async fn a_restarted_listener_loses_neither_port_nor_requests() {
+async fn a_restarted_listener_loses_no_port_and_no_request() {
     let first = bind("127.0.0.1:0");
     let (held, address) = (first.socket(), first.local_addr());
     drop(first);
@@ -170,11 +170,11 @@ fn what_can_not_be_bound_is_said_in_a_sentence() {
 }
 
 #[test]
-fn a_privileged_port_without_rights_says_what_would_help() {
-    // Above the namespace's own limit, even root of the namespace needs the capability that setpriv takes away.
+fn a_privileged_port_without_rights_names_a_remedy() {
+    // Below ip_unprivileged_port_start, even root needs the capability that setpriv drops.
     let setup = "ip link set lo up
         set -- setpriv --bounding-set=-net_bind_service --inh-caps=-net_bind_service \"$@\"";
-    in_namespace(&a_privileged_port_without_rights_says_what_would_help, setup, || {
+    in_namespace(&a_privileged_port_without_rights_names_a_remedy, setup, || {
         let error = RequestSocket::open("127.0.0.1:69".parse().unwrap()).unwrap_err();
         assert!(matches!(error, BindError::Privileged { .. }), "{error}");
         let text = error.to_string();
@@ -214,7 +214,7 @@ fn broadcast_and_multicast_requests_are_told_apart() {
             let mut v6 = bind("[::]:6969");
             let scope_id = nix::net::if_::if_nametoindex("wire0").unwrap();
             let client = peer("[::]:0");
-            // Multicast last: the other end of the wire is ours as well, and hears it too.
+            // Multicast last: the other end of the wire is ours too and receives it as well.
             for (asked, to_broadcast) in [("fe80::1", false), ("::1", false), ("ff02::1", true)] {
                 let scope_id = if asked == "::1" { 0 } else { scope_id };
                 let to = std::net::SocketAddrV6::new(asked.parse().unwrap(), 6969, 0, scope_id);

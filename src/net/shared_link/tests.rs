@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::net::test_support::{packets, peer, slabs, take, whole_run};
 
-/// A link to a client through a port at every address, by way of one of them.
+/// A link to a client through one address of a port that is bound to all.
 fn link(client: &UdpSocket, own: [u8; 4]) -> (SharedLink, Arc<Inbox>) {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
     let local = SocketAddr::new(own.into(), socket.local_addr().unwrap().port());
@@ -12,7 +12,7 @@ fn link(client: &UdpSocket, own: [u8; 4]) -> (SharedLink, Arc<Inbox>) {
 }
 
 #[test]
-fn packets_and_windows_leave_from_the_port_and_the_address_that_was_asked() {
+fn replies_leave_from_the_address_and_port_asked() {
     let client = peer("127.0.0.1:0");
     let (mut link, _) = link(&client, [127, 0, 0, 2]);
     let to = client.local_addr().unwrap();
@@ -30,7 +30,7 @@ fn packets_and_windows_leave_from_the_port_and_the_address_that_was_asked() {
 }
 
 #[test]
-fn what_comes_is_received_in_order_and_wakes_once_it_is_there() {
+fn datagrams_wake_and_arrive_in_order() {
     let client = peer("127.0.0.1:0");
     let (mut link, inbox) = link(&client, [127, 0, 0, 1]);
     let mut context = Context::from_waker(Waker::noop());
@@ -58,7 +58,7 @@ fn an_inbox_holds_as_much_as_a_socket_would() {
 }
 
 #[test]
-fn whoever_serves_many_is_told_once_until_something_is_taken() {
+fn a_ready_list_is_notified_once_until_a_receive() {
     let client = peer("127.0.0.1:0");
     let (mut link, inbox) = link(&client, [127, 0, 0, 1]);
     let list = Arc::<ReadyList>::default();
@@ -79,7 +79,7 @@ fn whoever_serves_many_is_told_once_until_something_is_taken() {
     while link.receive(&mut buffer).is_ok() {}
     inbox.push(b"again");
     assert_eq!(told(), [7]);
-    // Another session goes on, perhaps on another thread.
+    // Another session continues, possibly on another thread.
     let other = Arc::<ReadyList>::default();
     link.join(&other, 9);
     assert_eq!(told(), [0; 0]);

@@ -11,7 +11,7 @@ use crate::net::refuse_registrations;
 use crate::net::test_support::{block_on, peer};
 use crate::net::{UdpLink, sys};
 
-/// A set, whoever sends to its members, and a member that nothing comes to but the marks of this test.
+/// A set, a sender to its members, and a member that only receives the marks of this test.
 struct Stage {
     set: SocketSet,
     client: UdpSocket,
@@ -24,7 +24,6 @@ impl SocketSet {
     }
 }
 
-/// The number of the member that marks are sent to.
 const MARK: u64 = u64::MAX;
 
 impl Stage {
@@ -34,7 +33,6 @@ impl Stage {
         stage
     }
 
-    /// A new member.
     fn member(&self, token: u64) -> Arc<UdpSocket> {
         let socket = socket();
         self.set.add(&socket, token).unwrap();
@@ -45,9 +43,9 @@ impl Stage {
         self.client.send_to(b"ack", socket.local_addr().unwrap()).unwrap();
     }
 
-    /// What one call tells, 5 s from now at most, and whether there may be more.
+    /// The result of one call, within 5 s.
     async fn one_call(&self) -> (Vec<SocketEvent>, bool) {
-        // What was there before must not be told of again.
+        // Old content must be replaced.
         let mut events = vec![SocketEvent { token: 404, error: true }];
         let call = poll_fn(|cx| self.set.poll_events(cx, &mut events));
         let more = tokio::time::timeout(Duration::from_secs(5), call).await.expect("an event").unwrap();
@@ -62,7 +60,7 @@ impl Stage {
         Some((events, more.unwrap()))
     }
 
-    /// Everything that is told, up to a mark that is sent now: whatever has come before is told of before it, or together with it.
+    /// All events up to a mark that is sent now; earlier datagrams are reported before or with it.
     async fn told(&self) -> Vec<SocketEvent> {
         self.send_to(&self.marker);
         let mut told = Vec::new();
@@ -77,7 +75,7 @@ impl Stage {
     }
 }
 
-/// A socket as transfers have them.
+/// A socket like that of a transfer.
 fn socket() -> Arc<UdpSocket> {
     UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap()
 }
@@ -90,7 +88,7 @@ fn error(token: u64) -> SocketEvent {
     SocketEvent { token, error: true }
 }
 
-/// Sends to a port that nobody listens on, which the kernel answers at once. (The address is one that only tests ask for, so that nobody takes the port.)
+/// Sends to a closed port, which the kernel reports at once. (No other test uses this address.)
 fn send_in_vain(socket: &UdpSocket) -> SocketAddr {
     let gone = UdpSocket::bind((Ipv4Addr::new(127, 83, 69, 84), 0)).unwrap().local_addr().unwrap();
     socket.send_to(b"data", gone).unwrap();
@@ -98,14 +96,14 @@ fn send_in_vain(socket: &UdpSocket) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_socket_is_told_of_once_for_all_that_has_come_and_again_for_what_comes_later() {
+async fn a_socket_is_reported_once_until_more_arrives() {
     let stage = Stage::new();
     let socket = stage.member(1);
     assert_eq!(stage.told().await, [], "nothing has come");
     stage.send_to(&socket);
     stage.send_to(&socket);
     assert_eq!(stage.told().await, [data(1)]);
-    assert_eq!(stage.told().await, [], "nothing new, though nobody took what is there");
+    assert_eq!(stage.told().await, [], "nothing new, though the data is still there");
     stage.send_to(&socket);
     assert_eq!(stage.told().await, [data(1)]);
     while socket.recv(&mut [0; 4]).is_ok() {}
@@ -114,7 +112,7 @@ async fn a_socket_is_told_of_once_for_all_that_has_come_and_again_for_what_comes
 }
 
 #[tokio::test]
-async fn each_socket_is_told_of_with_its_own_number() {
+async fn each_socket_is_reported_with_its_token() {
     let stage = Stage::new();
     let sockets = [7, 1 << 32 | 8, u64::MAX - 1].map(|token| (token, stage.member(token)));
     for (token, socket) in sockets.iter().rev() {
@@ -124,7 +122,7 @@ async fn each_socket_is_told_of_with_its_own_number() {
 }
 
 #[tokio::test]
-async fn what_came_before_a_socket_was_added_is_told_of() {
+async fn data_from_before_the_socket_was_added_is_reported() {
     let (stage, socket) = (Stage::new(), socket());
     stage.send_to(&socket);
     stage.set.add(&socket, 1).unwrap();
@@ -132,10 +130,10 @@ async fn what_came_before_a_socket_was_added_is_told_of() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_set_is_woken_by_what_comes() {
+async fn a_waiting_task_is_woken_by_new_data() {
     let stage = Stage::new();
     let socket = stage.member(1);
-    // (The first call waits for the runtime to look at the set at all, the second one for the socket.)
+    // The first call waits for the runtime to poll the set at all, the second one for the socket.
     for _ in 0..2 {
         let later = async {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -147,7 +145,7 @@ async fn who_waits_for_a_set_is_woken_by_what_comes() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_told_of_as_an_error_and_what_comes_after_it_is_not() {
+async fn a_closed_port_is_an_error_later_data_is_none() {
     let stage = Stage::new();
     let socket = stage.member(1);
     for _ in 0..3 {
@@ -162,7 +160,7 @@ async fn a_closed_port_is_told_of_as_an_error_and_what_comes_after_it_is_not() {
 }
 
 #[tokio::test]
-async fn an_error_is_not_missed_for_the_data_that_came_with_it() {
+async fn an_error_is_not_hidden_by_data() {
     let stage = Stage::new();
     let socket = stage.member(1);
     for error_first in [true, false] {
@@ -177,7 +175,7 @@ async fn an_error_is_not_missed_for_the_data_that_came_with_it() {
         assert_eq!(sys::take_unreachable(&socket), Some(gone));
         assert_eq!(sys::receive(&socket, &mut [0; 4]).unwrap(), (3, stage.client.local_addr().unwrap()));
     }
-    // What comes while an error lies there untouched is told of with it.
+    // What arrives while an error is pending is reported with the error.
     send_in_vain(&socket);
     assert_eq!(stage.told().await, [error(1)]);
     stage.send_to(&socket);
@@ -185,7 +183,7 @@ async fn an_error_is_not_missed_for_the_data_that_came_with_it() {
 }
 
 #[tokio::test]
-async fn a_socket_that_was_removed_is_told_of_no_more() {
+async fn a_removed_socket_is_reported_no_more() {
     let stage = Stage::new();
     let (removed, other) = (stage.member(1), stage.member(2));
     stage.send_to(&removed);
@@ -195,7 +193,7 @@ async fn a_socket_that_was_removed_is_told_of_no_more() {
     stage.send_to(&other);
     assert_eq!(stage.told().await, [data(2)], "neither of what came before, nor after");
     assert_eq!(stage.set.remove(&removed).unwrap_err().kind(), ErrorKind::NotFound);
-    // Another session of the transfer has it added again, with a number of its own; what lies there is told of then.
+    // The next session adds it again with its own token; pending events are reported then.
     stage.set.add(&removed, 3).unwrap();
     assert_eq!(stage.told().await, [error(3)]);
 }
@@ -220,10 +218,10 @@ async fn a_socket_is_added_once_and_keeps_its_number() {
 }
 
 #[tokio::test]
-async fn a_thousand_clients_that_answer_at_once_are_told_of_in_turns_and_each_once() {
+async fn a_thousand_ready_sockets_come_in_turns_each_once() {
     let stage = Stage::new();
     let full_turns = 2;
-    // The last turn has some left, more or fewer, or none.
+    // The last turn has many, one or none left.
     for left in [BUSY_SOCKETS_MIN + 2, 1, 0] {
         let count = SOCKETS_PER_TURN * full_turns + left;
         let sockets: Vec<_> = (0..count as u64).map(|token| stage.member(token)).collect();
@@ -231,7 +229,7 @@ async fn a_thousand_clients_that_answer_at_once_are_told_of_in_turns_and_each_on
         let (first, mut more) = stage.one_call().await;
         let mut turns = vec![first];
         while more {
-            // Nobody is woken for the rest: it must be there at once.
+            // The task is not woken for the rest, so it must be there at once.
             let Some((events, more_yet)) = stage.call().await else { break };
             turns.push(events);
             more = more_yet;
@@ -247,20 +245,20 @@ async fn a_thousand_clients_that_answer_at_once_are_told_of_in_turns_and_each_on
 }
 
 #[tokio::test]
-async fn a_busy_set_is_asked_until_it_has_nothing_and_wakes_whoever_waits_from_then_on() {
+async fn a_busy_set_is_polled_until_empty_then_wakes() {
     let stage = Stage::new();
     let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
     for _ in 0..3 {
         sockets.iter().for_each(|socket| stage.send_to(socket));
         let (events, more) = stage.one_call().await;
         assert_eq!((events.len(), more), (sockets.len(), true), "more may come soon");
-        assert!(!stage.set.is_registered(), "nobody is told");
+        assert!(!stage.set.is_registered(), "no notifications");
         for socket in &sockets {
             stage.send_to(socket);
             let (events, more) = stage.call().await.expect("what has come is there");
             assert_eq!((events.len(), more), (1, true));
         }
-        // It rests: from here on its owner has to be woken.
+        // Idle: from here on the owner has to be woken.
         let later = async {
             tokio::time::sleep(Duration::from_millis(5)).await;
             assert!(stage.set.is_registered());
@@ -272,12 +270,12 @@ async fn a_busy_set_is_asked_until_it_has_nothing_and_wakes_whoever_waits_from_t
 }
 
 #[tokio::test]
-async fn what_came_while_nobody_was_told_is_not_forgotten_when_the_set_is_waited_for_again() {
+async fn data_at_the_end_of_polling_is_not_forgotten() {
     let stage = Stage::new();
     let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
     sockets.iter().for_each(|socket| stage.send_to(socket));
     assert!(stage.one_call().await.1);
-    // As if it had come right after the set was asked.
+    // As if it had arrived right after the poll.
     assert_eq!(stage.set.epoll.take_ready(&mut Vec::new()).map_err(|error| error.kind()), Ok(()));
     *stage.set.registered.borrow_mut() = {
         stage.send_to(&sockets[3]);
@@ -287,13 +285,13 @@ async fn what_came_while_nobody_was_told_is_not_forgotten_when_the_set_is_waited
 }
 
 #[test]
-fn outside_a_runtime_there_is_no_set_and_that_is_an_error() {
+fn a_set_outside_a_runtime_is_an_error() {
     let error = SocketSet::new().unwrap_err();
     assert!(error.to_string().contains("inside a tokio runtime"), "{error}");
 }
 
 #[test]
-fn a_set_whose_runtime_is_gone_says_so_to_whoever_waits() {
+fn a_set_whose_runtime_is_gone_is_an_error() {
     let mut set = None;
     block_on(async { set = Some(SocketSet::new().unwrap()) });
     let mut events = vec![data(1)];
@@ -303,13 +301,13 @@ fn a_set_whose_runtime_is_gone_says_so_to_whoever_waits() {
 }
 
 #[tokio::test]
-async fn a_set_that_the_runtime_does_not_take_back_is_asked_now_and_then_until_it_does() {
+async fn a_refused_registration_is_tried_again() {
     let stage = Stage::new();
     let sockets: Vec<_> = (0..BUSY_SOCKETS_MIN as u64).map(|token| stage.member(token)).collect();
     sockets.iter().for_each(|socket| stage.send_to(socket));
-    assert!(stage.one_call().await.1, "from here on the runtime isn't told");
+    assert!(stage.one_call().await.1, "from here on the runtime isn't notified");
     refuse_registrations(true);
-    assert_eq!(stage.call().await, None, "its owner is to sleep, and not to call again at once");
+    assert_eq!(stage.call().await, None, "the owner has to sleep instead of calling again");
     stage.send_to(&sockets[3]);
     assert_eq!(stage.one_call().await.0, [data(3)]);
     assert_eq!(stage.call().await, None);

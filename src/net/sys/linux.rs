@@ -1,4 +1,4 @@
-//! What Linux can do beyond sending and receiving.
+//! System calls with Linux's extensions.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -22,7 +22,7 @@ use super::{Arrival, past_pending, without_label};
 use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
-/// A set of sockets that are waited for together, each told of once for everything that comes (edge-triggered).
+/// An edge-triggered set of sockets: each is reported once for everything that has arrived.
 #[derive(Debug)]
 pub(in crate::net) struct Epoll(OwnedFd);
 
@@ -40,7 +40,7 @@ impl Epoll {
         Ok(epoll::delete(&self.0, socket)?)
     }
 
-    /// Those that have something now, [`SOCKETS_PER_TURN`] at most.
+    /// The sockets that are ready now, at most [`SOCKETS_PER_TURN`].
     pub(in crate::net) fn take_ready(&self, ready: &mut Vec<SocketEvent>) -> io::Result<()> {
         let mut room = [MaybeUninit::uninit(); SOCKETS_PER_TURN];
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -59,7 +59,7 @@ impl AsRawFd for Epoll {
     }
 }
 
-/// Room for control messages, aligned as their headers want it.
+/// Buffer for control messages, aligned for their headers.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(8))]
 struct ControlBuffer([u8; 128]);
@@ -70,14 +70,14 @@ impl ControlBuffer {
     }
 }
 
-/// A socket for datagrams that never waits, and lets them be fragmented.
+/// A non-blocking datagram socket whose packets may be fragmented.
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     let_fragment(&socket, domain == Domain::IPV6)?;
     Ok(socket)
 }
 
-/// Turns the error queue on.
+/// Enables the error queue.
 pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &SocketAddr) -> io::Result<()> {
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
@@ -87,13 +87,13 @@ pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &Socket
     Ok(())
 }
 
-/// Turns "don't fragment" off: a block larger than the path's MTU goes as fragments, and an old
-/// PROM that drops whatever has that bit gets the smaller ones too.
+/// Turns "don't fragment" off: blocks larger than the path's MTU are fragmented, and old PROMs that
+/// drop packets with that bit receive the smaller ones too.
 fn let_fragment(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
     if !is_ipv6 {
         return Ok(set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT)?);
     }
-    // A socket that was passed to us may take IPv4 too.
+    // An inherited socket may take IPv4 too.
     let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
     Ok(set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT)?)
 }
@@ -103,25 +103,24 @@ pub(in crate::net) fn allow_early_bind(socket: &Socket, is_ipv6: bool) -> io::Re
     if is_ipv6 { socket.set_freebind_v6(true) } else { socket.set_freebind_v4(true) }
 }
 
-/// Asks for the address that each datagram was sent to, and for a large receive buffer.
+/// Enables the report of destination addresses, and asks for a large receive buffer.
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
     let_fragment(socket, local.is_ipv6())?;
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        // A socket that was passed to us may take IPv4 too: only this names the subnets' broadcast addresses then.
+        // An inherited socket may take IPv4 too: only this reports its broadcast addresses.
         let _ = setsockopt(socket, sockopt::Ipv4PacketInfo, &true);
     } else {
         setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
     }
-    // Above net.core.rmem_max only with CAP_NET_ADMIN; what is not granted is done without.
+    // Above net.core.rmem_max only with CAP_NET_ADMIN; a smaller buffer is acceptable.
     if setsockopt(socket, sockopt::RcvBufForce, &REQUEST_RECEIVE_BUFFER_OCTETS).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &REQUEST_RECEIVE_BUFFER_OCTETS);
     }
     Ok(())
 }
 
-/// Has transfers served from a socket that requests arrive at: errors of the network, and room for
-/// windows.
+/// Prepares a request socket for transfers too: the error queue, and a send buffer for windows.
 pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
     prepare_transfer_socket(socket, local)?;
     if setsockopt(socket, sockopt::SndBufForce, &TRANSFER_SEND_BUFFER_OCTETS).is_err() {
@@ -130,7 +129,8 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAdd
     Ok(())
 }
 
-/// Sends `slices` as one datagram, or as several of `segment` octets each and one of what is left, from `source`, one of the socket's addresses.
+/// Sends `slices` from `source`, one of the socket's addresses: as one datagram, or as datagrams of
+/// `segment` octets and one with the rest.
 pub(in crate::net) fn send_from(
     socket: &UdpSocket,
     source: SocketAddr,
@@ -166,7 +166,7 @@ fn source_v6(source: SocketAddr) -> Option<libc::in6_pktinfo> {
     })
 }
 
-/// Sends `slices` as datagrams of `segment` octets each, and one of what is left.
+/// Sends `slices` as datagrams of `segment` octets and one with the rest.
 pub(in crate::net) fn send_segments(
     socket: &UdpSocket,
     to: &SocketAddr,
@@ -178,16 +178,16 @@ pub(in crate::net) fn send_segments(
     sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
-/// Lets [`receive_run`] take several datagrams at once. `false` where the kernel can't (before Linux 5.0).
+/// Lets [`receive_run`] take several datagrams at once. `false` before Linux 5.0.
 pub(in crate::net) fn expect_runs(socket: &UdpSocket) -> bool {
     setsockopt(socket, sockopt::UdpGroSegment, &true).is_ok()
 }
 
-/// Takes [`expect_runs`] back, if nothing lies in the socket: of what does, [`receive_run`] alone knows whether it is several. `false` if that still has to be
-/// called.
+/// Reverts [`expect_runs`] if the socket is empty: only [`receive_run`] can tell whether pending
+/// data is several datagrams. `false` if it has to be called once more.
 pub(in crate::net) fn expect_no_runs(socket: &UdpSocket) -> bool {
     let set = |runs| setsockopt(socket, sockopt::UdpGroSegment, &runs).is_ok();
-    // From here on what comes is cut before it gets into the socket; so what is there is from before.
+    // From here on, arriving runs are cut before they are queued; anything pending is older.
     if !set(false) {
         return false;
     }
@@ -196,7 +196,7 @@ pub(in crate::net) fn expect_no_runs(socket: &UdpSocket) -> bool {
     is_empty || !set(true)
 }
 
-/// Takes one datagram, or several of one length that came together (only the last may be shorter).
+/// Takes one datagram, or several of one length that arrived together (the last may be shorter).
 pub(in crate::net) fn receive_run(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrived> {
     past_pending(|| {
         let room = buffer.len();
@@ -211,19 +211,19 @@ pub(in crate::net) fn receive_run(socket: &UdpSocket, buffer: &mut [u8]) -> nix:
     })
 }
 
-/// Octets of each datagram of a run.
+/// The length of each datagram in a run.
 fn segment(message: &ControlMessageOwned) -> Option<usize> {
     let ControlMessageOwned::UdpGroSegments(octets) = message else { return None };
     usize::try_from(*octets).ok().filter(|octets| *octets > 0)
 }
 
-/// The next destination in the error queue whose host answered that nobody listens on that port.
+/// The next destination in the error queue whose host answered that the port is closed.
 ///
-/// "Host unreachable", "time exceeded" and their like pass by: routes come back, ports of a transfer don't.
+/// "Host unreachable" and the like are skipped: routes come back, ports of transfers don't.
 pub(in crate::net) fn take_unreachable(socket: &UdpSocket) -> Option<SocketAddr> {
     loop {
         let mut control = ControlBuffer::new();
-        // The queue holds the datagram that was answered as well; its octets are of no use here.
+        // The queue also returns the datagram that caused the error; its octets are not needed.
         let mut quoted = [0; 1];
         let mut slices = [IoSliceMut::new(&mut quoted)];
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
@@ -249,7 +249,7 @@ fn is_port_unreachable(message: &ControlMessageOwned) -> bool {
     from_network && error.ee_errno == libc::ECONNREFUSED as u32
 }
 
-/// Takes one datagram, and learns which of our addresses it was sent to.
+/// Takes one datagram and its destination address.
 pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrival> {
     past_pending(|| {
         let room = buffer.len();
@@ -257,7 +257,8 @@ pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> 
         let mut slices = [IoSliceMut::new(buffer)];
         let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
-        // Of IPv4 at a socket for both there are two: first an IPv6 address that stands for the other, then that.
+        // For IPv4 at a socket for both families there are two: first an IPv6 address that maps the
+        // other, then the IPv4 address.
         let destination = message.cmsgs().ok().and_then(|all| all.filter_map(|one| destination(&one)).last());
         Ok(Arrival {
             octets: own_length(message.bytes, room, message.flags),
@@ -268,7 +269,7 @@ pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> 
     })
 }
 
-/// The datagram's own length; one more than the buffer's if that was too short and the kernel doesn't tell.
+/// The length of the datagram; one more than the buffer if it was cut and the kernel has no length.
 fn own_length(octets: usize, room: usize, flags: MsgFlags) -> usize {
     if flags.contains(MsgFlags::MSG_TRUNC) { octets.max(room + 1) } else { octets }
 }
@@ -287,16 +288,16 @@ fn destination(message: &ControlMessageOwned) -> Option<(SocketAddr, bool)> {
         ControlMessageOwned::Ipv4PacketInfo(info) => {
             let [asked, own] = [info.ipi_addr, info.ipi_spec_dst]
                 .map(|address| Ipv4Addr::from(address.s_addr.to_ne_bytes()));
-            // The kernel didn't look up its own address for what arrived before it was asked to (on a socket that came from
-            // elsewhere): only the address in the packet is known then.
+            // The kernel has no own address for datagrams that arrived before packet info was
+            // enabled (on an inherited socket); only the address in the packet is known.
             let own = if own.is_unspecified() { asked } else { own };
-            // The kernel knows every subnet's broadcast address: it then names the interface's own beside it.
+            // The kernel knows all broadcast addresses, and reports the interface's own too.
             let to_broadcast = asked != own || asked.is_broadcast() || asked.is_multicast();
             Some((SocketAddr::new(IpAddr::V4(own), 0), to_broadcast))
         }
         ControlMessageOwned::Ipv6PacketInfo(info) => {
             let asked = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-            // A link-local address means nothing without its interface.
+            // A link-local address has no meaning without its interface.
             let scope_id = if asked.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
             Some((SocketAddrV6::new(asked, 0, 0, scope_id).into(), asked.is_multicast()))
         }

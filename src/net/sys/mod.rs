@@ -28,34 +28,34 @@ pub(super) use self::portable::{
     take_unreachable,
 };
 
-/// Asks for a datagram's own length, also when the buffer is shorter.
+/// Asks for the full length of datagrams that are longer than the buffer.
 #[cfg(target_os = "linux")]
 const RECEIVE: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::TRUNC);
 #[cfg(not(target_os = "linux"))]
 const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// A request as the kernel tells of it.
+/// A request as the kernel reports it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrival {
     pub(super) octets: usize,
     pub(super) from: SocketAddr,
-    /// The address to answer from; `None` where the kernel doesn't say. Its port means nothing.
+    /// The address to answer from; `None` if the kernel doesn't report it. The port has no meaning.
     pub(super) to: Option<SocketAddr>,
     pub(super) to_broadcast: bool,
 }
 
-/// Sends `packet` as one datagram.
 pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {
     sendto(socket, packet, SendFlags::DONTWAIT, to).map(drop).map_err(errno)
 }
 
-/// Sends `slices` as one datagram, as [`send`] does. A short one is cheaper copied together.
+/// Sends `slices` as one datagram like [`send`]. A short datagram is cheaper to copy.
 pub(super) fn send_slices(socket: &UdpSocket, to: &SocketAddr, slices: &[IoSlice<'_>]) -> nix::Result<()> {
     let to = SockaddrStorage::from(*to);
     sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
-/// Takes one datagram: its own length (where the kernel doesn't tell, the buffer's if it is longer) and its sender.
+/// Takes one datagram: its length and its sender. If the kernel doesn't report the length of a
+/// longer datagram, the length is that of the buffer.
 pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<(usize, SocketAddr)> {
     past_pending(|| {
         let (_, octets, from) = recvfrom(socket, &mut *buffer, RECEIVE).map_err(errno)?;
@@ -68,7 +68,7 @@ fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
-/// Repeats a receive that was told of an earlier datagram's fate instead: the call that reports it clears it.
+/// Repeats a receive that returned an earlier datagram's error; the report clears the error.
 fn past_pending<T>(mut receive: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     for _ in 0..PENDING_ERRORS_PER_RECEIVE_MAX {
         match receive() {
@@ -79,7 +79,7 @@ fn past_pending<T>(mut receive: impl FnMut() -> nix::Result<T>) -> nix::Result<T
     Err(Errno::EAGAIN)
 }
 
-/// Whether an errno tells of an earlier datagram's fate (what the kernel makes of an ICMP), or of nothing.
+/// Whether an errno belongs to an earlier datagram (from an ICMP) or is an interruption.
 fn is_pending(errno: Errno) -> bool {
     matches!(
         errno,
@@ -107,7 +107,7 @@ fn is_linux_pending(_: Errno) -> bool {
     false
 }
 
-/// The flow label is no part of who a peer is.
+/// The flow label is not part of a peer's identity.
 fn without_label(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(v6) if v6.flowinfo() != 0 => {

@@ -1,4 +1,4 @@
-//! What every kernel can do. Replies then leave from the address that the listening socket was bound to.
+//! Portable system calls. Replies leave from the address that the listening socket is bound to.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
@@ -11,7 +11,7 @@ use super::{Arrival, receive, send_slices};
 use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
-/// A set of sockets that are waited for together: there is none, each is waited for by itself.
+/// There is no such set: each socket is waited for on its own.
 #[derive(Debug)]
 pub(in crate::net) enum Epoll {}
 
@@ -39,7 +39,7 @@ impl AsRawFd for Epoll {
     }
 }
 
-/// Fragments are up to the system.
+/// Fragmentation is up to the system.
 pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -55,7 +55,7 @@ pub(in crate::net) fn allow_early_bind(_: &Socket, _: bool) -> io::Result<()> {
 }
 
 pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
-    // What the kernel doesn't grant is done without.
+    // A smaller buffer is acceptable.
     let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);
     Ok(())
 }
@@ -65,7 +65,7 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, _: &SocketAddr) -
     Ok(())
 }
 
-/// From which of its addresses a socket sends is up to the system.
+/// The source address is up to the system.
 pub(in crate::net) fn send_from(
     socket: &UdpSocket,
     _: SocketAddr,

@@ -17,7 +17,7 @@ fn link(local: &str) -> UdpLink {
     UdpLink::bind(local.parse().unwrap(), None).unwrap()
 }
 
-/// Sends the whole run, and says whether the client received exactly its packets, in order.
+/// Sends the whole run and checks that the client receives exactly its packets, in order.
 fn assert_run_arrives(link: &mut UdpLink, sizes: &[usize], offset: usize, blksize: usize, first: u64) {
     let client = peer(&SocketAddr::new(link.local_addr().ip(), 0).to_string());
     let slabs = slabs(sizes);
@@ -37,17 +37,17 @@ async fn assert_quiet(link: &mut UdpLink) {
 }
 
 #[tokio::test]
-async fn segmented_runs_carry_the_same_octets_as_single_packets() {
+async fn segmented_runs_equal_single_packets() {
     for local in ["127.0.0.1:0", "[::1]:0"] {
         let mut link = link(local);
-        // The last is short; straddles two slabs; ends with a slab; is empty; starts inside a slab; is one of one.
+        // Last block: short; straddles slabs; ends with a slab; empty; starts in a slab; alone.
         assert_run_arrives(&mut link, &[1000], 0, 512, 1);
         assert_run_arrives(&mut link, &[65536, 20_000], 0, 1428, 1);
         assert_run_arrives(&mut link, &[1024, 1024], 0, 1024, 7);
         assert_run_arrives(&mut link, &[512], 512, 512, 2);
         assert_run_arrives(&mut link, &[65536, 65536], 65000, 1428, 3);
         assert_run_arrives(&mut link, &[100], 0, 512, 1);
-        // More than a call can hold: by segments, by octets; block numbers wrap; large blocks.
+        // More than one call can hold: by segments, by octets; block numbers wrap; large blocks.
         assert_run_arrives(&mut link, &[8 * 200 + 3], 0, 8, 65_500);
         assert_run_arrives(&mut link, &[65536, 65536, 40_000], 0, 1428, 65_530);
         assert_run_arrives(&mut link, &[65536, 65536], 0, 8192, 1);
@@ -61,7 +61,7 @@ async fn a_window_leaves_in_as_few_calls_as_it_can() {
     for local in ["127.0.0.1:0", "[::1]:0"] {
         let mut link = link(local);
         let client = peer(&SocketAddr::new(link.local_addr().ip(), 0).to_string());
-        // A client that takes what came together together shows what left together.
+        // A client with GRO sees which datagrams were sent together.
         setsockopt(&client, sockopt::UdpGroSegment, &true).unwrap();
         let to = client.local_addr().unwrap();
         let slabs = slabs(&[65536, 65536]);
@@ -102,7 +102,7 @@ async fn a_transfer_over_ipv6_takes_no_ipv4() {
 
 #[tokio::test]
 async fn routers_may_fragment_what_we_send() {
-    // With "don't fragment", a smaller MTU on the way would lose every first large block (RFC 2348 has no remedy).
+    // "Don't fragment" would lose large blocks if the path's MTU is smaller (RFC 2348).
     let v4 = link("127.0.0.1:0").shared_socket();
     assert_eq!(ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::DONT);
     let v6 = link("[::1]:0").shared_socket();
@@ -118,7 +118,7 @@ async fn slabs_of_a_few_octets_only_cost_copies() {
 }
 
 #[tokio::test]
-async fn a_window_of_the_largest_blocks_fits_the_send_buffer() {
+async fn a_window_of_large_blocks_fits_the_send_buffer() {
     let link = link("127.0.0.1:0");
     let octets = socket2::SockRef::from(&*link.shared_socket()).send_buffer_size().unwrap();
     let limit: usize =
@@ -153,7 +153,7 @@ fn blocks_larger_than_the_mtu_go_as_fragments() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_left_disturbs_no_packet_for_the_peer() {
+async fn a_stranger_who_left_costs_the_peer_no_packet() {
     for local in ["127.0.0.1:0", "[::1]:0"] {
         let mut link = link(local);
         let client = peer(&SocketAddr::new(link.local_addr().ip(), 0).to_string());
@@ -194,7 +194,7 @@ async fn a_peer_that_closed_its_port_is_known_at_once() {
         link.send(to, &Transmit::Packet(b"while it listens")).unwrap();
         assert_quiet(&mut link).await;
         drop(client);
-        // Twice, as the readiness must be armed again by the wait before.
+        // Twice, because the first wait must have armed the readiness again.
         for _ in 0..2 {
             link.send(to, &Transmit::Packet(b"and no more")).unwrap();
             event(&mut link).await;
@@ -206,7 +206,7 @@ async fn a_peer_that_closed_its_port_is_known_at_once() {
 }
 
 #[tokio::test]
-async fn data_wakes_and_an_oversize_datagram_tells_its_length() {
+async fn data_wakes_and_long_datagrams_report_their_length() {
     let mut link = link("127.0.0.1:0");
     let client = peer("127.0.0.1:0");
     for octets in [600, 0, 16, 17, 65507] {
@@ -248,7 +248,7 @@ async fn a_window_arrives_in_as_few_calls_as_it_left_in() {
 }
 
 #[tokio::test]
-async fn datagrams_that_came_apart_stay_apart_where_runs_are_expected() {
+async fn single_datagrams_stay_single_where_runs_are_expected() {
     let mut link = link("127.0.0.1:0");
     link.expect_runs();
     let clients = [peer("127.0.0.1:0"), peer("127.0.0.1:0")];
@@ -264,17 +264,17 @@ async fn datagrams_that_came_apart_stay_apart_where_runs_are_expected() {
 }
 
 #[test]
-fn a_host_that_can_not_be_reached_for_now_is_not_a_peer_that_is_gone() {
+fn an_unreachable_host_is_not_a_closed_port() {
     let setup = "ip link set lo up
         ip link add wire0 type veth peer name wire1
         ip link set wire1 up
         ip link set wire0 up
         ip addr add 10.9.0.1/24 dev wire0
         echo 10 >/proc/sys/net/ipv4/neigh/wire0/retrans_time_ms";
-    in_namespace(&a_host_that_can_not_be_reached_for_now_is_not_a_peer_that_is_gone, setup, || {
+    in_namespace(&an_unreachable_host_is_not_a_closed_port, setup, || {
         block_on(async {
             let mut link = link("10.9.0.1:0");
-            // Nobody answers for this address; the kernel reports the host unreachable when it has asked in vain.
+            // No host has this address; the kernel reports it unreachable after ARP has failed.
             let to = "10.9.0.77:2000".parse().unwrap();
             link.send(to, &Transmit::Packet(b"is anybody there")).unwrap();
             event(&mut link).await;
@@ -286,7 +286,7 @@ fn a_host_that_can_not_be_reached_for_now_is_not_a_peer_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_socket_is_resumed_by_another_link_with_what_had_arrived() {
+async fn a_second_link_receives_what_had_arrived() {
     let link = link("127.0.0.1:0");
     let client = peer("127.0.0.1:0");
     let (socket, tid) = (link.shared_socket(), link.local_addr());
@@ -302,7 +302,7 @@ async fn a_socket_is_resumed_by_another_link_with_what_had_arrived() {
 }
 
 #[test]
-fn a_socket_can_be_made_outside_a_runtime_but_not_waited_for() {
+fn a_socket_outside_a_runtime_can_not_be_polled() {
     let socket = UdpLink::open("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let mut link = UdpLink::from_socket(socket).unwrap();
     let Poll::Ready(Err(error)) = link.poll_event(&mut Context::from_waker(Waker::noop())) else {
@@ -322,7 +322,7 @@ async fn replies_come_from_the_address_that_was_asked() {
 }
 
 #[tokio::test]
-async fn transfers_stay_within_the_port_range_and_say_when_it_is_full() {
+async fn a_full_port_range_is_reported() {
     let free = peer("127.0.0.1:0").local_addr().unwrap().port().clamp(1024, 65000);
     let range = PortRange::new(free, free + 7).unwrap();
     let local = "127.0.0.1:0".parse().unwrap();
@@ -349,9 +349,9 @@ async fn ports_are_not_handed_out_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_peer_without_a_route_is_an_error_and_a_full_buffer_is_not() {
+async fn a_missing_route_is_an_error_a_full_buffer_is_not() {
     let mut link = link("127.0.0.1:0");
-    // From a loopback address there is no way out of the machine.
+    // A loopback address has no route out of the machine.
     link.send("192.0.2.1:9".parse().unwrap(), &Transmit::Packet(b"x")).unwrap_err();
     let client = peer("127.0.0.1:0");
     let slabs = slabs(&[65536; 32]);

@@ -1,9 +1,9 @@
-//! Senders whose datagrams never come together, and those whose do.
+//! Datagrams that arrive in runs, and datagrams that never do.
 
 use super::*;
 use crate::limits::RECEIVED_ALONE_BEFORE_NO_RUNS;
 
-/// Has a link take so many datagrams that came one by one, and find nothing after each.
+/// Receives `count` datagrams one by one, with an empty socket after each.
 async fn take_apart(link: &mut UdpLink, client: &UdpSocket, count: u8) {
     for _ in 0..count {
         client.send_to(b"block", link.local_addr()).unwrap();
@@ -14,7 +14,7 @@ async fn take_apart(link: &mut UdpLink, client: &UdpSocket, count: u8) {
 }
 
 #[tokio::test]
-async fn where_datagrams_never_come_together_nobody_looks_for_that_for_long() {
+async fn without_runs_gro_is_soon_switched_off() {
     for local in ["127.0.0.1:0", "[::1]:0"] {
         let (mut sender, mut receiver) = (link(local), link(local));
         receiver.expect_runs();
@@ -22,7 +22,7 @@ async fn where_datagrams_never_come_together_nobody_looks_for_that_for_long() {
         let blocks = whole_run(&slabs, 60_000, 1428, 1);
         let mut buffer = vec![0; DATAGRAM_OCTETS_MAX];
         let client = peer(&SocketAddr::new(receiver.local_addr().ip(), 0).to_string());
-        // A run begins the count anew.
+        // A run resets the count.
         take_apart(&mut receiver, &client, RECEIVED_ALONE_BEFORE_NO_RUNS - 1).await;
         sender.send(receiver.local_addr(), &Transmit::Blocks(blocks)).unwrap();
         event(&mut receiver).await;
@@ -31,7 +31,7 @@ async fn where_datagrams_never_come_together_nobody_looks_for_that_for_long() {
         assert!(receiver.runs);
         take_apart(&mut receiver, &client, 1).await;
         assert!(!receiver.runs);
-        // Who sends them all the same is understood.
+        // Runs are still received correctly.
         sender.send(receiver.local_addr(), &Transmit::Blocks(blocks)).unwrap();
         event(&mut receiver).await;
         for packet in packets(blocks) {
@@ -45,7 +45,7 @@ async fn where_datagrams_never_come_together_nobody_looks_for_that_for_long() {
 }
 
 #[tokio::test]
-async fn a_run_that_comes_while_nobody_looks_for_one_any_more_is_not_one_long_block() {
+async fn a_run_pending_at_the_switch_is_still_cut() {
     let (mut sender, receiver) = (link("127.0.0.1:0"), link("127.0.0.1:0"));
     assert!(sys::expect_runs(&receiver.socket));
     let slabs = slabs(&[65536]);
