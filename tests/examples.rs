@@ -327,7 +327,7 @@ fn versions_refuses_an_upload_if_the_old_file_can_not_be_kept() {
     let root = directory(&[(&long, b"old")]);
     let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
     whole.put(&long, b"new").unwrap_err();
-    whole.logs("256 octets: 255 is the most");
+    whole.logs("256 octets: the maximum is 255");
     assert_eq!(std::fs::read(root.path().join(&long)).unwrap(), b"old");
 }
 

@@ -114,7 +114,7 @@ fn on_abort_keep_replaces_no_whole_file() {
 
     served.write("good.partial", "octet", &[], b"whole too");
     abort();
-    let lost = LoggedLine::read(&served.logged("good.partial is there already", "good"));
+    let lost = LoggedLine::read(&served.logged("good.partial already exists", "good"));
     assert!(lost.field("why").unwrap().contains("not kept: "), "{lost:?}");
     assert_eq!(["path", "size"].map(|key| lost.field(key).unwrap()), ["-", "-"], "{lost:?}");
     assert_eq!(served.contents("good").as_deref(), Some(&b"all of it"[..]));

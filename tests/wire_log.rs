@@ -274,7 +274,7 @@ fn a_refusal_says_what_is_wrong_and_what_would_help() {
         (rrq(&long, "octet", &[]), 1, "a component is longer than 255 octets"),
         (rrq("directory", "octet", &[]), 2, "/directory is a directory"),
         (rrq("dangling", "octet", &[]), 1, "/dangling is a symbolic link whose target is missing"),
-        (wrq(GOOD, "octet", &[]), 6, "is there already (--overwrite lets uploads replace files)"),
+        (wrq(GOOD, "octet", &[]), 6, "already exists (--overwrite lets uploads replace files)"),
         (wrq("missing/new", "octet", &[]), 1, "/missing is missing (--create-dirs makes it)"),
     ];
     for (request, code, why) in asked {

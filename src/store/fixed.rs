@@ -1,4 +1,4 @@
-//! A [`Store`] of one file, made for one request.
+//! A [`Store`] of one file for one request.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::memory::MemorySource;
 use super::{Name, Sink, Source, Store};
 use crate::error::{Failure, Fault};
 
-/// The same octets under every name; nothing can be written. For files that a program makes for a request.
+/// The same octets under every name; read-only. For files that a program makes for a request.
 ///
 /// ```
 /// use stagecoach::store::{Fixed, Name, Store};

@@ -1,4 +1,4 @@
-//! What stands in front of a store.
+//! Layers in front of a store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::SystemTime;
 use super::{Later, Name, Sink, Slab, Source, Store};
 use crate::error::Fault;
 
-/// What stands in front of a store, and has a say in each file: a quota, a check, other names. Each
-/// method has a default that changes nothing, and each is called on every way to a file: one that
-/// is opened at once, on a thread that may wait, or later. [`Layered`] makes a store of it.
+/// A layer in front of a store, with a say in each file: a quota, a check, other names. Each method
+/// has a default that changes nothing. Each is called whether a file is opened at once, on a thread
+/// that may block, or asynchronously. [`Layered`] turns it into a store.
 ///
-/// With [`Builder::wrap_store`](crate::daemon::Builder::wrap_store) a layer is made for each
-/// request, and knows its client.
+/// With [`Builder::wrap_store`](crate::daemon::Builder::wrap_store), a closure that knows the
+/// client makes a layer for each request.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,44 +45,45 @@ use crate::error::Fault;
 /// }
 ///
 /// let quota = Quota(Arc::new(AtomicU64::new(1_000_000)));
-/// let builder = Stagecoach::builder().wrap_store(move |_, store| Layered::new(quota.clone(), store));
+/// let builder = Stagecoach::builder()
+///     .wrap_store(move |_, store| Layered::new(quota.clone(), store));
 /// ```
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
-    /// Which file of the store a name means that is to be read. It may be called by the listener,
-    /// as [`Store::open_cached`]: it must not wait.
+    /// The store's file for a name to be read. Like [`Store::open_cached`], the listener may call
+    /// this: it must not block.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no such file.
     fn to_read(&self, name: &Name) -> Result<Name, Fault> {
         Ok(name.clone())
     }
 
-    /// What is read of a file of the store that was opened under this name. It may be called by the
-    /// listener, as [`Store::open_cached`]: it must not wait. ([`Inspected`] has each slab of the
-    /// file looked at.)
+    /// Wraps a file that the store has opened under this name. Like [`Store::open_cached`], the
+    /// listener may call this: it must not block. ([`Inspected`] passes each slab of the file to a
+    /// closure.)
     ///
     /// # Errors
-    /// Why it is not to be read.
+    /// Why the file can't be read.
     fn opened(&self, name: &Name, source: Arc<dyn Source>) -> Result<Arc<dyn Source>, Fault> {
         let _ = name;
         Ok(source)
     }
 
-    /// Which file of the store a name means that is to be written; `claimed` is the size that the
-    /// client announced. It is called on a thread that may wait, before anything is made.
+    /// The store's file for a name to be written; `claimed` is the size that the client announced.
+    /// Called on a thread that may block, before anything is created.
     ///
     /// # Errors
-    /// Why it is not to be written.
+    /// Why the file can't be written.
     fn to_write(&self, name: &Name, claimed: Option<u64>) -> Result<Name, Fault> {
         let _ = claimed;
         Ok(name.clone())
     }
 
-    /// What is written to in place of the upload that the store has made under this name. It is
-    /// called on a thread that may wait.
+    /// Wraps an upload that the store has created under this name. Called on a thread that may
+    /// block.
     ///
     /// # Errors
-    /// Why it is not to be written after all.
+    /// Why the file can't be written after all.
     fn created(&self, name: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
         let _ = name;
         Ok(sink)
@@ -135,8 +136,8 @@ impl<L: Layer> Store for Layered<L> {
     }
 }
 
-/// A file of which each slab passes a closure, on every way to it; the closure may change the
-/// octets (not how many there are), count them, or refuse.
+/// A file whose slabs pass through a closure, whichever way they are read. The closure may change
+/// the octets (not their number), count them, or refuse.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -157,8 +158,8 @@ impl<F> Inspected<F>
 where
     F: Fn(u64, Slab) -> Result<Slab, Fault> + Send + Sync + 'static,
 {
-    /// `source`, of which `inspect` gets each slab and its offset. It may be called by a transfer's
-    /// thread, as [`Source::fetch_cached`]: it must not wait.
+    /// Passes each slab of `source` and its offset to `inspect`. Like [`Source::fetch_cached`], a
+    /// transfer's thread may call this: it must not block.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, inspect: F) -> Self {
         Self { source, inspect: Arc::new(inspect) }
@@ -207,30 +208,29 @@ where
     }
 }
 
-/// An upload of which each piece passes a closure before it is written; the closure may count
-/// octets, or refuse.
+/// An upload whose pieces pass through a closure, which may count octets or refuse.
 pub struct CheckedSink<F> {
     sink: Box<dyn Sink>,
     check: F,
-    // (Dropped last: nothing is left of the upload then.)
+    // Dropped last: nothing of the upload is left then.
     at_end: AtEnd,
 }
 
-/// What became of an upload.
+/// How an upload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SinkEnd {
-    /// The file is there.
+    /// The file is published.
     Published,
-    /// It broke off, and is kept as [`Sink::publish_partial`] says.
+    /// The upload broke off and is kept as [`Sink::publish_partial`] describes.
     Partial,
-    /// Nothing is left: it broke off, or was refused, or could not be published.
+    /// Nothing is left: the upload broke off, was refused, or could not be published.
     Dropped,
 }
 
 type Hear = Box<dyn FnOnce(SinkEnd, u64) + Send>;
 
-/// Who hears of an upload's end, and how many octets it had then.
+/// The callback for an upload's end, and the octets written so far.
 #[derive(Default)]
 struct AtEnd {
     hear: Option<Hear>,
@@ -255,15 +255,15 @@ impl<F> CheckedSink<F>
 where
     F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static,
 {
-    /// `sink`, of which `check` gets each piece first, on a thread that may wait.
+    /// Passes each piece for `sink` to `check` first, on a thread that may block.
     #[must_use]
     pub fn new(sink: Box<dyn Sink>, check: F) -> Self {
         Self { sink, check, at_end: AtEnd::default() }
     }
 
-    /// Has `hear` be told once what became of the upload, and how many octets the check let pass:
-    /// what was counted of an upload that is [`Dropped`](SinkEnd::Dropped) can be given back. It is
-    /// called on a thread that may wait, also while a panic unwinds: it must not panic.
+    /// Calls `hear` once with the end of the upload and the octets that the check let pass, so that
+    /// the count of a [`Dropped`](SinkEnd::Dropped) upload can be reverted. Called on a thread that
+    /// may block, even while a panic unwinds: it must not panic.
     #[must_use]
     pub fn at_end(mut self, hear: impl FnOnce(SinkEnd, u64) + Send + 'static) -> Self {
         self.at_end.hear = Some(Box::new(hear));

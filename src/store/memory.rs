@@ -1,4 +1,4 @@
-//! A [`Store`] in memory: for tests, and for files that a program makes itself.
+//! A [`Store`] in memory, for tests and for files that a program makes itself.
 
 #[cfg(test)]
 mod tests;
@@ -19,15 +19,15 @@ pub struct Memory {
     options: MemoryOptions,
 }
 
-/// What a [`Memory`] allows.
+/// Options of a [`Memory`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryOptions {
-    /// An upload may take the place of a file that is there.
+    /// Uploads may replace existing files.
     pub overwrite: bool,
-    /// Octets that one upload may bring.
+    /// Octets of one upload.
     pub upload_octets_max: u64,
-    /// Octets that all files have together at most; uploads under way count.
+    /// Octets of all files, including unfinished uploads.
     pub octets_max: u64,
 }
 
@@ -44,7 +44,7 @@ impl Default for MemoryOptions {
 #[derive(Debug, Default)]
 struct Files {
     published: HashMap<Name, Bytes>,
-    /// Octets of what is published and of what is being uploaded.
+    /// Octets of all files and unfinished uploads.
     octets: u64,
 }
 
@@ -55,7 +55,7 @@ impl Memory {
         Self { files: Arc::default(), options }
     }
 
-    /// Puts a file there, in place of one that has its name; limits are for uploads. Returns what it replaced.
+    /// Inserts or replaces a file; limits only apply to uploads. Returns the replaced content.
     pub fn insert(&self, name: Name, content: impl Into<Bytes>) -> Option<Bytes> {
         let content = content.into();
         let mut files = self.files();
@@ -63,20 +63,20 @@ impl Memory {
         files.put(name, content)
     }
 
-    /// The content of a file, if it is there.
+    /// The content of a file, if it exists.
     #[must_use]
     pub fn get(&self, name: &Name) -> Option<Bytes> {
         self.files().published.get(name).cloned()
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        // Nothing that holds the lock leaves the map half changed: a panic elsewhere is no reason to stop serving.
+        // A panic elsewhere leaves the map consistent, so serving goes on.
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Files {
-    /// Publishes octets that are counted already.
+    /// Publishes octets that are already counted.
     fn put(&mut self, name: Name, content: Bytes) -> Option<Bytes> {
         let replaced = self.published.insert(name, content);
         self.octets -= replaced.as_ref().map_or(0, |old| old.len() as u64);
@@ -120,7 +120,6 @@ fn path_of(name: &Name) -> String {
     format!("memory:{name}")
 }
 
-/// Octets in memory, to be read.
 #[derive(Debug)]
 pub(super) struct MemorySource {
     content: Bytes,
@@ -203,7 +202,7 @@ impl Sink for MemorySink {
         let store = self.store.clone();
         let mut files = store.files();
         if files.published.contains_key(&self.name) && !store.options.overwrite {
-            // The guard goes first: dropping the upload gives its octets back, under the same lock.
+            // The guard is dropped first, because dropping the upload takes the same lock.
             drop(files);
             return Err(Failure::Exists.into());
         }
@@ -215,7 +214,7 @@ impl Sink for MemorySink {
     fn publish_partial(mut self: Box<Self>) -> Result<String, Fault> {
         self.name = self.name.of_partial().ok_or_else(|| partial_name_too_long(&self.path))?;
         let path = path_of(&self.name);
-        // It takes no other's place, not even where whole uploads may.
+        // Never replaces a file, even if complete uploads may.
         self.store.options.overwrite = false;
         self.publish().map_err(|fault| Fault::new(fault.failure, format_args!("{path}: {fault}")))?;
         Ok(path)
@@ -224,7 +223,7 @@ impl Sink for MemorySink {
 
 impl Drop for MemorySink {
     fn drop(&mut self) {
-        // What was published was split off: it stays counted.
+        // Published octets were split off and stay counted.
         self.store.files().octets -= self.received.len() as u64;
     }
 }

@@ -1,4 +1,4 @@
-//! The name of a file below a store's root, as a client may ask for it.
+//! Names of files below a store's root.
 
 #[cfg(test)]
 mod tests;
@@ -13,28 +13,30 @@ use crate::error::{Failure, Fault};
 use crate::limits::{NAME_COMPONENT_OCTETS_MAX, NAME_OCTETS_MAX};
 use crate::wire::escaped;
 
-/// What the name of a file ends with that was kept of an upload that isn't whole.
+/// The suffix of incomplete uploads that are kept.
 pub const PARTIAL_SUFFIX: &str = ".partial";
 
-/// A checked name: relative, at least one component, none of them empty, `.` or `..`, no control octet in any.
+/// A checked name: relative, with at least one component; no component is empty, `.` or `..`, or
+/// has a control octet.
 ///
-/// Names are octets, as they are on the disk: no Unicode normalisation, no percent decoding (RFC 3617 leaves that to
-/// the client), no `~`, no case folding.
+/// Names are octets, as on disk: no Unicode normalisation, no percent decoding (RFC 3617 leaves
+/// that to the client), no `~`, no case folding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<[u8]>);
 
 impl Name {
-    /// Reads the name that a request carries.
+    /// Checks the name in a request.
     ///
-    /// `\` counts as `/` (Windows boot loaders send it); leading `/`, `./` and doubled `/` mean nothing; `..` is
-    /// resolved here, by the letter, before any file system sees the name.
+    /// `\` counts as `/` (Windows boot loaders send it); leading `/`, `./` and doubled `/` have no
+    /// meaning. `..` is resolved here, in the text, before a file system sees the name.
     ///
     /// # Errors
-    /// A [`Fault`] whose detail says to the operator what is wrong with the name:
+    /// A [`Fault`] whose detail tells the operator what is wrong with the name:
     /// - [`Failure::Malformed`]: the name is empty.
-    /// - [`Failure::Forbidden`]: it leads above the root, names the root itself, or has a control octet in it.
-    /// - [`Failure::NotFound`]: no file can have that name: it ends as a directory's does (`boot/`, `boot/.`), is
-    ///   too long, or is one of our own temporaries'.
+    /// - [`Failure::Forbidden`]: it leads out of the root, is the root itself, or has a control
+    ///   octet.
+    /// - [`Failure::NotFound`]: no file can have that name: it ends like a directory (`boot/`,
+    ///   `boot/.`), is too long, or is that of a temporary file of ours.
     pub fn from_request(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.is_empty() {
             return Err(Fault::new(Failure::Malformed, "the name is empty"));
@@ -48,7 +50,7 @@ impl Name {
         if bytes.iter().any(u8::is_ascii_control) {
             return Err(Fault::new(Failure::Forbidden, "a control character in the name"));
         }
-        // Mapped before anything is split, so that `..\` can't pass as part of a component (SAFE-06).
+        // Mapped before the split, so that `..\` can't pass as part of a component (SAFE-06).
         let mut written = bytes.split(|octet| matches!(octet, b'/' | b'\\'));
         let name = resolve(written.clone(), bytes.len())?;
         if name.is_empty() {
@@ -61,8 +63,8 @@ impl Name {
         }
     }
 
-    /// This name with something behind it, as `config.1`: what is not UTF-8 of it stays as it is,
-    /// which a name made of its [`Display`](fmt::Display) text would not.
+    /// This name with a suffix, such as `config.1`. Octets that are not UTF-8 stay as they are,
+    /// unlike in a name made from its [`Display`](fmt::Display) text.
     ///
     /// ```
     /// use stagecoach::store::Name;
@@ -73,46 +75,44 @@ impl Name {
     /// ```
     ///
     /// # Errors
-    /// - [`Failure::Forbidden`]: the suffix has a `/`, a `\` or a control octet in it.
-    /// - [`Failure::NotFound`]: no file can have that name. A component is too long then
-    ///   ([`NAME_COMPONENT_OCTETS_MAX`]), or all of it ([`NAME_OCTETS_MAX`]), and the fault's detail
-    ///   says so, or it is one of our own temporaries'.
+    /// - [`Failure::Forbidden`]: the suffix has a `/`, a `\` or a control octet.
+    /// - [`Failure::NotFound`]: no file can have that name. Either it is that of a temporary file
+    ///   of ours, or a component ([`NAME_COMPONENT_OCTETS_MAX`]) or the whole name
+    ///   ([`NAME_OCTETS_MAX`]) is too long, as the fault's detail says.
     pub fn with_suffix(&self, suffix: &str) -> Result<Self, Fault> {
         if suffix.contains(['/', '\\']) {
-            return Err(Fault::new(Failure::Forbidden, "a suffix is no directory"));
+            return Err(Fault::new(Failure::Forbidden, "a suffix can't contain a slash"));
         }
         Self::made_of(&[self.as_bytes(), suffix.as_bytes()].concat())
     }
 
-    /// This name below a directory: `config` below `boards/7` is `boards/7/config`. What is not
-    /// UTF-8 of either stays as it is.
+    /// This name below a directory: `config` below `boards/7` is `boards/7/config`. Octets that are
+    /// not UTF-8 stay as they are.
     ///
     /// # Errors
-    /// [`Failure::NotFound`]: it is too long in all ([`NAME_OCTETS_MAX`]), and the fault's detail
-    /// says so.
+    /// [`Failure::NotFound`]: the name is too long ([`NAME_OCTETS_MAX`]), as the detail says.
     pub fn below(&self, directory: &Self) -> Result<Self, Fault> {
         Self::made_of(&[directory.as_bytes(), b"/", self.as_bytes()].concat())
     }
 
-    /// A name that an extension makes of others.
+    /// A name that an extension makes from others.
     fn made_of(octets: &[u8]) -> Result<Self, Fault> {
         if octets.len() > NAME_OCTETS_MAX {
-            let why = format_args!("a name of {} octets: {NAME_OCTETS_MAX} is the most", octets.len());
+            let why = format_args!("a name of {} octets: the maximum is {NAME_OCTETS_MAX}", octets.len());
             return Err(Fault::new(Failure::NotFound, why));
         }
         let longest = octets.split(|octet| *octet == b'/').map(<[u8]>::len).max().unwrap_or(0);
         if longest > NAME_COMPONENT_OCTETS_MAX {
             let most = NAME_COMPONENT_OCTETS_MAX;
-            let why = format_args!("a file's or directory's name of {longest} octets: {most} is the most");
+            let why = format_args!("a component of {longest} octets: the maximum is {most}");
             return Err(Fault::new(Failure::NotFound, why));
         }
         Self::from_request(octets)
     }
 
-    /// The name of what a listing of `directory` (the root, if that is `None`) calls `component`;
-    /// `None` if no request can ask for it.
+    /// The name of an entry of `directory` (`None`: the root); `None` if no request can ask for it.
     pub(super) fn listed(directory: Option<&Self>, component: &[u8]) -> Option<Self> {
-        // (Read as a request, either of them would be more than one component.)
+        // In a request, such an entry would be more than one component.
         if component.iter().any(|octet| matches!(octet, b'/' | b'\\')) {
             return None;
         }
@@ -125,7 +125,7 @@ impl Name {
         self.0.split(|octet| *octet == b'/')
     }
 
-    /// The components that lead to the file's directory: none for a file in the root.
+    /// The components of the file's directory: none for a file in the root.
     pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
         let mut components = self.components();
         components.next_back();
@@ -138,8 +138,8 @@ impl Name {
         self.0.rsplit(|octet| *octet == b'/').next().unwrap_or(&self.0)
     }
 
-    /// The name under which an upload to this one is kept that isn't whole: with
-    /// [`PARTIAL_SUFFIX`] behind it. `None` if that is too long for a file's name.
+    /// The name under which an incomplete upload to this one is kept: with [`PARTIAL_SUFFIX`].
+    /// `None` if that is too long for a file name.
     #[must_use]
     pub fn of_partial(&self) -> Option<Self> {
         let name = [&self.0, PARTIAL_SUFFIX.as_bytes()].concat();
@@ -161,7 +161,7 @@ impl Name {
     }
 }
 
-/// Walks the components as written, by the letter: `.` and nothing stay, `..` goes up. They are joined in a name of `octets` at most.
+/// Resolves the components: drops empty ones and `.`; `..` goes up. Returns at most `octets`.
 fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result<Vec<u8>, Fault> {
     let mut name = Vec::with_capacity(octets);
     for component in written {
@@ -178,7 +178,7 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
                 ));
             }
             _ if is_temporary_name(component) => {
-                return Err(Fault::new(Failure::NotFound, "the name is that of an upload under way"));
+                return Err(Fault::new(Failure::NotFound, "the name is that of an unfinished upload"));
             }
             _ => {
                 if !name.is_empty() {
@@ -191,8 +191,8 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
     Ok(name)
 }
 
-/// For logs, and not to make other names of ([`Name::with_suffix`] and [`Name::below`] do that):
-/// octets other than printable ASCII are escaped, as in a [`Text`](crate::wire::Text) (MAL-08).
+/// For logs only; use [`Name::with_suffix`] and [`Name::below`] to make other names. Everything but
+/// printable ASCII is escaped, as in a [`Text`](crate::wire::Text) (MAL-08).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escaped(&self.0, f)

@@ -1,4 +1,4 @@
-//! Stores, files and uploads behind a pointer are what they point to.
+//! Stores, sources and sinks behind pointers.
 
 use std::sync::Arc;
 use std::time::SystemTime;

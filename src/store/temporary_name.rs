@@ -1,19 +1,16 @@
-//! The names of our own temporary files: never served, and swept when a crash left them.
+//! Names of our temporary files, which are never served, and swept after a crash.
 
-/// What every temporary's name begins with.
 const PREFIX: &[u8] = b".stagecoach-";
-/// What every temporary's name ends with.
 const SUFFIX: &[u8] = b".part";
-/// Hexadecimal digits between them: 64 random bits.
+/// Hexadecimal digits: 64 random bits.
 const DIGITS: usize = 16;
 
-/// The name of a temporary, made from 64 random bits.
 pub(super) fn temporary_name(random: u64) -> String {
     format!(".stagecoach-{random:016x}.part")
 }
 
-/// Whether `component` is a name that [`temporary_name`] makes. The whole form counts: the sweep deletes by it, and
-/// an operator's own `.stagecoach-notes.part` must stay.
+/// Whether `component` is a name of [`temporary_name`]. The whole form counts: the sweep deletes by
+/// it, and an operator's own `.stagecoach-notes.part` must stay.
 pub(super) fn is_temporary_name(component: &[u8]) -> bool {
     component.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX)).is_some_and(|digits| {
         digits.len() == DIGITS && digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))

@@ -1,5 +1,5 @@
-//! The root as its path names it: removed and made again, or a symbolic link that was switched, it
-//! is followed.
+//! The root as its path names it. If the directory is replaced, or a symbolic link on the path is
+//! switched, the new directory is served.
 
 use std::fmt;
 use std::io;
@@ -14,44 +14,43 @@ use super::Symlinks;
 use super::tree::Tree;
 use crate::limits::ROOT_LOOKED_AT_EVERY;
 
-/// The directory that is served now, and the path that says which one it is to be.
+/// The served directory, and the path that names it.
 ///
-/// To look where the path leads may wait for a disk: only [`current`](Self::current) and
+/// Resolving the path may block. Only [`current`](Self::current) and
 /// [`is_look_due`](Self::is_look_due) may be called on an arbiter's own thread.
 #[derive(Debug)]
 pub(super) struct FollowedRoot {
-    /// As it was named, but absolute: what it leads to may change.
+    /// The configured path, made absolute; its target may change.
     named: PathBuf,
     symlinks: Symlinks,
     current: RwLock<Arc<Root>>,
-    /// Held by whoever looks: a path that hangs takes one thread, not all of them.
+    /// Held during a look, so that a path that hangs takes only one thread.
     looks: Mutex<Looks>,
     tell: Tell,
 }
 
-/// A root that is held open.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) tree: Tree,
-    /// As the operator knows it, without a slash at its end; escaped for the log, as names are.
+    /// The path for the operator, without a trailing slash, escaped for the log like names.
     pub(super) path: String,
 }
 
-/// What becomes of a root while it is served.
+/// A change of a served root.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RootChange<'a> {
-    /// The path names another directory: it is served from now on.
+    /// The path names another directory, which is served from now on.
     Replaced {
         /// The directory, with all symbolic links resolved.
         path: &'a str,
     },
-    /// The path names no directory that can be served: the one that is open is served for as long
-    /// as it is there. It is told once, until the path names a directory again.
+    /// The path doesn't name a directory that can be served. The open one is served as long as it
+    /// exists. Reported once, until the path names a directory again.
     Unavailable {
         /// The path.
         path: &'a Path,
-        /// Why.
+        /// The reason.
         why: &'a io::Error,
     },
 }
@@ -62,7 +61,7 @@ struct Looks {
     is_unavailable: bool,
 }
 
-/// Who hears of changes.
+/// The listener for changes.
 #[derive(Default)]
 struct Tell(Option<Box<Hear>>);
 
@@ -70,7 +69,7 @@ type Hear = dyn Fn(&RootChange<'_>) + Send + Sync;
 
 impl FollowedRoot {
     pub(super) fn open(named: &Path, symlinks: Symlinks) -> io::Result<Self> {
-        // The working directory may be removed and made again too.
+        // The working directory may be replaced too.
         let named = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
         let current = RwLock::new(Arc::new(Root::open(&named, symlinks)?));
         let looks = Mutex::new(Looks { last: Instant::now(), is_unavailable: false });
@@ -81,24 +80,23 @@ impl FollowedRoot {
         self.tell.0 = Some(Box::new(tell));
     }
 
-    /// The root that is served now.
     pub(super) fn current(&self) -> Arc<Root> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether [`look`](Self::look) would look, and not just return.
+    /// Whether [`look`](Self::look) would check the path instead of returning at once.
     pub(super) fn is_look_due(&self) -> bool {
         self.try_looks().is_some_and(|looks| looks.is_due())
     }
 
-    /// Looks where the path leads, if nobody has for a while, and nobody does.
+    /// Checks where the path leads, if a check is due and none is in progress.
     pub(super) fn look(&self) {
         if let Some(mut looks) = self.try_looks().filter(|looks| looks.is_due()) {
             self.look_now(&mut looks);
         }
     }
 
-    /// The same however short ago somebody has looked.
+    /// The same, even if the last check was a moment ago.
     pub(super) fn look_at_once(&self) {
         if let Some(mut looks) = self.try_looks() {
             self.look_now(&mut looks);
@@ -124,7 +122,7 @@ impl FollowedRoot {
                     let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
                     std::mem::replace(&mut *current, Arc::clone(&root))
                 };
-                // To close it may wait, and whoever asks for the current one does not.
+                // Closing may block, and callers of `current` must not wait for it.
                 drop(replaced);
                 self.tell.of(&RootChange::Replaced { path: &root.path });
             }
@@ -136,11 +134,11 @@ impl FollowedRoot {
         }
     }
 
-    /// The directory that the path names now, unless it is `current`. (Nobody else gets the number
-    /// of an inode that is held open.)
+    /// The directory that the path names now, unless it is `current`. (The inode number of an open
+    /// directory is not reused.)
     fn other_than(&self, current: &Root) -> io::Result<Option<Root>> {
         let named = stat(&self.named)?;
-        // A network file system may have lost the one that is held (ESTALE).
+        // A network file system may have lost the open directory (ESTALE).
         let is_current = fstat(current.tree.root())
             .is_ok_and(|held| (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino));
         if is_current { Ok(None) } else { Root::open(&self.named, self.symlinks).map(Some) }
@@ -156,8 +154,7 @@ impl Root {
         Ok(Self { tree, path })
     }
 
-    /// Whether the directory was removed: whatever is asked of it isn't there, which says nothing
-    /// of the file.
+    /// Whether the directory was removed: failed lookups in it say nothing about the file.
     pub(super) fn is_removed(&self) -> bool {
         fstat(self.tree.root()).is_ok_and(|stat| stat.st_nlink == 0)
     }

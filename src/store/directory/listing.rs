@@ -1,4 +1,4 @@
-//! What is in one directory.
+//! Listing of one directory.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -12,37 +12,36 @@ use super::tree::Lookup;
 use crate::error::Fault;
 use crate::store::{Name, io_fault};
 
-/// The files and directories of one directory, in no order. It reads as it goes, so that a huge
+/// The files and directories of one directory, in no order. Entries are read one by one, so a huge
 /// directory takes no memory.
 #[derive(Debug)]
 pub struct Listing {
     entries: Dir,
     root: Arc<Root>,
-    /// What is listed; `None` is the root.
+    /// The listed directory; `None` is the root.
     directory: Option<Name>,
 }
 
-/// One of them.
+/// An entry of a [`Listing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listed {
-    /// Its name, from the root.
+    /// The name, from the root.
     pub name: Name,
-    /// Whether it is a directory, and no file.
+    /// Whether the entry is a directory instead of a file.
     pub is_directory: bool,
 }
 
 impl Directory {
-    /// The files and directories that are in `directory`, or in the root if that is `None`; not
-    /// those below. The name is resolved as that of a file to be read is: below the root, and
-    /// through symbolic links as [`Symlinks`](super::Symlinks) says.
+    /// Lists the files and directories in `directory` (`None`: the root), without those below. The
+    /// name is resolved like that of a file to read: below the root, and through symbolic links
+    /// according to [`Symlinks`](super::Symlinks).
     ///
-    /// What a client can't ask for is left out: temporary files of uploads, symbolic links that are
-    /// not followed, devices, sockets and FIFOs, and names that no [`Name`] can be. What appears or
-    /// goes meanwhile may be listed or not.
+    /// Entries that a client can't ask for are left out: temporary files of uploads, symbolic links
+    /// that are not followed, devices, sockets and FIFOs, and names that are not a valid [`Name`].
+    /// Entries that appear or disappear meanwhile may be listed or not.
     ///
-    /// This and the [`Listing`] may block: they are to be used where a store is called that may
-    /// wait.
+    /// This and the [`Listing`] may block: use them only where a store may block.
     ///
     /// # Errors
     /// - [`NotFound`](crate::error::Failure::NotFound): there is no such directory.
@@ -82,7 +81,7 @@ impl Iterator for Listing {
 }
 
 impl Listing {
-    /// `None`: a client can't ask for it.
+    /// `None` for an entry that a client can't ask for.
     fn listed(&self, entry: &DirEntry) -> Option<Listed> {
         let component = entry.file_name().to_bytes();
         let name = Name::listed(self.directory.as_ref(), component)?;
@@ -90,7 +89,7 @@ impl Listing {
         let is_directory = match file_type(here, component, entry.file_type()) {
             FileType::RegularFile => false,
             FileType::Directory => true,
-            // What it leads to, if that is in the root, or may be elsewhere.
+            // The target counts, if it may be followed.
             FileType::Symlink => {
                 let stat = self.root.tree.look(&name, Lookup::Full).ok()?;
                 match FileType::from_raw_mode(stat.st_mode) {

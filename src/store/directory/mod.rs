@@ -33,11 +33,11 @@ use super::{Name, Sink, Source, Store, io_fault};
 use crate::error::{Failure, Fault};
 use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 
-/// A directory that is served.
+/// A served directory.
 ///
-/// It opens files to be read, and takes uploads; it renames, links and lists files. It can't remove a
-/// file or make a directory other than for an upload, a rename or a link, it opens no file to be changed
-/// in place, and it tells nobody when a file changes. What wants that uses the file system beside it.
+/// It opens files for reading, takes uploads, and renames, links and lists files. It can't remove
+/// files, make directories except for an upload, a rename or a link, change files in place, or
+/// report changes of files. Programs that need these use the file system directly.
 #[derive(Debug)]
 pub struct Directory {
     root: FollowedRoot,
@@ -45,27 +45,27 @@ pub struct Directory {
     options: DirectoryOptions,
 }
 
-/// What a [`Directory`] allows.
+/// Options of a [`Directory`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectoryOptions {
-    /// An upload may take the place of a file that is there (`--overwrite`). The old one stays
-    /// until the new one is whole, and the new one has its mode, owner, group and ACL where the
-    /// process may set them. A write-protected file is refused, and so is one in a directory that
-    /// the process may not write.
+    /// Uploads may replace existing files (`--overwrite`). The old file stays until the new one is
+    /// complete. The new one gets its mode, owner, group and ACL as far as the process may set
+    /// them. Write-protected files and files in directories that the process may not write are
+    /// refused.
     pub overwrite: bool,
-    /// An upload may make the directories that its name needs (`--create-dirs`).
+    /// Uploads may create the directories of their names (`--create-dirs`).
     pub create_dirs: bool,
     /// Which symbolic links are followed (`--symlinks`).
     pub symlinks: Symlinks,
-    /// Octets that one upload may bring (`--max-upload-size`).
+    /// Octets of one upload (`--max-upload-size`).
     pub upload_octets_max: u64,
     /// Octets of the file system that uploads leave free (`--min-free`).
     pub min_free_octets: u64,
-    /// A published file, and its name, are on the disk when [`Sink::publish`] returns; `--no-fsync` turns it off.
+    /// A published file and its name are on disk when [`Sink::publish`] returns (`--no-fsync`).
     pub durable: bool,
-    /// Uploads are written to a file without a name where the file system knows such (`O_TMPFILE`), so that even a
-    /// crash leaves nothing. `false` gives them a temporary name everywhere.
+    /// Uploads are written to an unnamed file if the file system supports that (`O_TMPFILE`), so
+    /// that even a crash leaves nothing. `false`: temporary names everywhere.
     pub unnamed_temporaries: bool,
 }
 
@@ -83,16 +83,16 @@ impl Default for DirectoryOptions {
     }
 }
 
-/// Which symbolic links below the root are followed. None ever is as the last component of an upload's name.
+/// Which symbolic links below the root are followed; never the last component of an upload's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Symlinks {
-    /// Those that stay below the root all the way. So does an absolute link whose target begins
-    /// with the root's path, as that was given or with all links in it resolved.
+    /// Links that stay below the root on the whole path, including absolute links whose target
+    /// begins with the root's path, as configured or with all links resolved.
     #[default]
     Inside,
-    /// None: a link anywhere in a name makes it forbidden.
+    /// None: a name with a link in it is forbidden.
     Deny,
-    /// All, wherever they lead: whoever may make a link below the root decides what is served.
+    /// All of them: users who can make links below the root decide what is served.
     Follow,
 }
 
@@ -100,63 +100,61 @@ pub enum Symlinks {
 #[derive(Debug, thiserror::Error)]
 #[error("the directory {} can't be served: {source}", path.display())]
 pub struct RootError {
-    /// The root as it was named.
+    /// The root as it was configured.
     pub path: PathBuf,
-    /// Why.
+    /// The reason.
     pub source: io::Error,
 }
 
 impl Directory {
-    /// Opens `root`, and holds it. When its path names another directory later (the root was
-    /// removed and made again, or it is a symbolic link that was switched), that one is served: a
-    /// request for what isn't there looks where the path leads, once in a second
-    /// ([`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY)) at most.
+    /// Opens `root` and holds it open. If its path names another directory later (the root was
+    /// replaced, or a symbolic link was switched), that one is served. Requests for missing files
+    /// check the path, at most once a second
+    /// ([`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY)).
     ///
     /// # Errors
-    /// [`RootError`] if it isn't a directory, or isn't one that this process may look into.
+    /// [`RootError`] if `root` isn't a directory that this process may search.
     pub fn open(root: &Path, options: DirectoryOptions) -> Result<Self, RootError> {
         let failed = |source| RootError { path: root.to_owned(), source };
         let root = FollowedRoot::open(root, options.symlinks).map_err(failed)?;
         Ok(Self { root, open_files: OpenFiles::default(), options })
     }
 
-    /// Tells `hear` when the root's path names another directory, or none. It is called where files
-    /// are opened.
+    /// Calls `hear`, on a thread that opens files, when the path names another or no directory.
     #[must_use]
     pub fn telling(mut self, hear: impl Fn(&RootChange<'_>) + Send + Sync + 'static) -> Self {
         self.root.set_tell(hear);
         self
     }
 
-    /// Looks now whether the root's path names another directory, as a request for what isn't there
-    /// does. It may block.
+    /// Checks now whether the root's path names another directory. May block.
     pub fn follow(&self) {
         self.root.look_at_once();
     }
 
-    /// The path of the directory that is served now, as the log has it.
+    /// The path of the served directory, as in the log.
     pub(crate) fn path(&self) -> String {
         let path = self.root.current().path.clone();
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
-    /// Removes the temporary files that a crash left below the root: those with our names whose lock is free. A
-    /// temporary that is being written, by this or by another process, is left alone. Symbolic links are not
+    /// Removes temporary files that a crash left below the root: those with our names and a free
+    /// lock. A temporary that this or another process is writing stays. Symbolic links are not
     /// followed.
     ///
     /// # Errors
-    /// A [`Fault`] if the root itself can't be read; what can't be read below it is passed over.
+    /// A [`Fault`] if the root itself can't be read. Unreadable directories below it are skipped.
     pub fn sweep_stale(&self) -> Result<Sweep, Fault> {
         let root = self.root.current();
         sweep::sweep(&root.tree, &root.path).map_err(|error| io_fault(&error, &root.path))
     }
 
-    /// The root that is there now, for what is no request for a file that is there.
+    /// The present root, for operations other than reading a file.
     ///
     /// # Errors
-    /// It was removed.
+    /// The root was removed.
     fn existing_root(&self) -> Result<Arc<Root>, Fault> {
-        // A name is new, as a rule: nothing else would look where the path leads.
+        // New names cause no other check of the path.
         self.root.look();
         let root = self.root.current();
         if root.is_removed() { Err(root.removed()) } else { Ok(root) }
@@ -167,11 +165,11 @@ impl Directory {
         Ok(Arc::new(source::DirectorySource::open(&root.tree, files, name, lookup, path)?))
     }
 
-    /// The root that a request is to be tried at again, which failed at `root`.
+    /// The root for a second attempt of a request that failed at `root`.
     ///
     /// # Errors
-    /// There is no other. If `root` was removed, that is why: the file may be in the one that comes
-    /// after it.
+    /// There is no other root. If `root` was removed, that is the error: its successor may have the
+    /// file.
     fn next_root(&self, root: &Arc<Root>, fault: Fault) -> Result<Arc<Root>, Fault> {
         self.root.look();
         let current = self.root.current();
@@ -204,15 +202,15 @@ impl Store for Directory {
         })
     }
 
-    /// What the kernel's caches know of the name: that there is nothing, too. But where the root's
-    /// path leads may have to be looked at then, which is left to [`open`](Self::open).
+    /// The answer from the kernel's caches, including that there is no such file. If the root's
+    /// path has to be checked first, that is left to [`open`](Self::open).
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
         let root = self.root.current();
         if !root.tree.is_cached() {
             return None;
         }
         match self.open_below(&root, name, Lookup::Cached) {
-            // It can't be said without waiting, or not for sure.
+            // Not known, or not certain, without blocking.
             Err(fault) if fault.failure == Failure::Busy || self.root.is_look_due() => None,
             opened => Some(opened),
         }

@@ -1,4 +1,4 @@
-//! Another name for a file, instead of the one that it has or beside it.
+//! New names for files, in place of the old name or in addition to it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,7 +15,7 @@ use super::{Directory, DirectoryOptions};
 use crate::error::{Failure, Fault};
 use crate::store::{Name, io_fault};
 
-/// What becomes of the name that a file has.
+/// Whether the old name is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OldName {
     Stays,
@@ -23,23 +23,23 @@ enum OldName {
 }
 
 impl Directory {
-    /// Gives the file `from` the name `to` in place of its own. No file is replaced. The content is
-    /// not copied, and transfers that read the file go on.
+    /// Renames the file `from` to `to`, without replacing a file. The content is not copied, and
+    /// transfers of the file continue.
     ///
-    /// Both names are resolved as those of uploads are: below the root, and through symbolic links
-    /// on the way only as [`Symlinks`](super::Symlinks) says. A link as the last component of
-    /// `from` is not followed. (No [`Name`] is that of a temporary file.) With
-    /// [`create_dirs`](DirectoryOptions::create_dirs) the directories are made that `to` needs, and
-    /// with [`durable`](DirectoryOptions::durable) the names are on the disk when this returns; if
-    /// that fails, the file has its new name nevertheless.
+    /// Both names are resolved like those of uploads: below the root, and through symbolic links
+    /// only according to [`Symlinks`](super::Symlinks). A link as the last component of `from` is
+    /// not followed. (No [`Name`] is that of a temporary file.) With
+    /// [`create_dirs`](DirectoryOptions::create_dirs), missing directories of `to` are created.
+    /// With [`durable`](DirectoryOptions::durable), the names are on disk when this returns; if
+    /// that fails, the file has its new name all the same.
     ///
-    /// It may block: it is to be called where a store is called that may wait, such as in
+    /// May block: call it only where a store may block, for example in
     /// [`Sink::publish`](crate::store::Sink::publish).
     ///
     /// # Errors
     /// - [`Failure::NotFound`]: there is no file `from`, or no directory for `to`.
-    /// - [`Failure::Exists`]: something has the name `to` already.
-    /// - [`Failure::NotRegular`]: `from` is no regular file.
+    /// - [`Failure::Exists`]: the name `to` is taken.
+    /// - [`Failure::NotRegular`]: `from` is not a regular file.
     /// - [`Failure::Forbidden`]: `from` is a symbolic link, a link on the way may not be followed,
     ///   the process may not write to one of the directories, or the names are on different file
     ///   systems.
@@ -49,14 +49,14 @@ impl Directory {
         name_anew(&*self.existing_root()?, self.options, from, to, OldName::Goes)
     }
 
-    /// Gives the file `from` the name `to` beside its own (a hard link). An upload doesn't replace
-    /// a file that has several names: not as long as both are there. Otherwise this is as
+    /// Gives the file `from` the additional name `to` (a hard link). An upload doesn't replace a
+    /// file with several names, as long as it has them. Everything else is as for
     /// [`rename`](Self::rename).
     ///
     /// # Errors
     /// Those of [`rename`](Self::rename). [`Failure::Forbidden`] also means that the process may
-    /// not link a file of another owner (`protected_hardlinks`, proc(5)), or that the file system
-    /// knows no hard links.
+    /// not link a file of another owner (`protected_hardlinks`, proc(5)), or that there are no hard
+    /// links.
     pub fn link(&self, from: &Name, to: &Name) -> Result<(), Fault> {
         name_anew(&*self.existing_root()?, self.options, from, to, OldName::Stays)
     }
@@ -95,28 +95,28 @@ fn name_anew(
     Ok(())
 }
 
-/// Whether that is a file. Should it become something else before it is named anew, it is still in
-/// the root, and nothing of it was opened.
+/// Checks that the source is a file. If it becomes something else before the rename, that is still
+/// in the root, and nothing of it was opened.
 fn check_source(directory: BorrowedFd<'_>, file_name: &[u8], path: &str) -> Result<(), Fault> {
     let found = Replaced::find(directory, file_name).map_err(|error| io_fault(&error, path))?;
     let source = found.ok_or_else(|| io_fault(&Errno::NOENT.into(), path))?;
     match FileType::from_raw_mode(source.stat.st_mode) {
         FileType::RegularFile => Ok(()),
         FileType::Symlink => {
-            Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link and no file")))
+            Err(Fault::new(Failure::Forbidden, format_args!("{path} is a symbolic link, not a file")))
         }
         other => Err(not_regular(other, path)),
     }
 }
 
 fn link(from: &OwnedFd, old: &[u8], to: BorrowedFd<'_>, new: &[u8]) -> io::Result<()> {
-    // (Without a flag, a link in its last component is not followed.)
+    // Without flags, a link as the last component is not followed.
     Ok(linkat(from, old, to, new, AtFlags::empty())?)
 }
 
 fn rename(from: &OwnedFd, old: &[u8], to: BorrowedFd<'_>, new: &[u8]) -> io::Result<()> {
     match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
-        // Not every file system can (NFS). A second name can't replace anything either.
+        // Not every file system supports it (NFS). A second name can't replace anything either.
         Err(Errno::INVAL | Errno::NOSYS) => {
             link(from, old, to, new)?;
             Ok(unlinkat(from, old, AtFlags::empty())?)
@@ -125,8 +125,7 @@ fn rename(from: &OwnedFd, old: &[u8], to: BorrowedFd<'_>, new: &[u8]) -> io::Res
     }
 }
 
-/// The file, where this process may read it: of a directory that it may not read, all of the file
-/// system is put on the disk.
+/// The file, if this process may read it. `syncfs` needs it for a directory that can't be read.
 fn open(directory: BorrowedFd<'_>, file_name: &[u8]) -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(directory, file_name, flags, Mode::empty()).ok()

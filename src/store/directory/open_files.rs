@@ -1,4 +1,4 @@
-//! Files that are open to be read. Transfers of one file share its descriptor and its slabs.
+//! Open files. Transfers of one file share its descriptor and its slabs.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,28 +13,27 @@ use super::slabs::{Kept, SharedSlab, Slabs};
 use crate::limits;
 use crate::store::Name;
 
-/// The open files of a directory.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles(Arc<Mutex<Table>>);
 
-/// A file that is open, for all who began to read it while it was the same.
+/// An open file, shared by all transfers that began while it was the same.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     name: Name,
     pub(super) descriptor: Descriptor,
-    /// The file as it was at open: its size is what is served.
+    /// The file at open; its size is what is served.
     pub(super) opened: Stat,
     pub(super) slabs: Slabs,
-    /// The file system doesn't know `RWF_NOWAIT`: remembered, so that it is asked once only.
+    /// The file system doesn't support `RWF_NOWAIT`; remembered so that it is tried only once.
     pub(super) never_cached: AtomicBool,
     table: Arc<Mutex<Table>>,
 }
 
-/// A file's descriptor. To close it asks a server, or another program, where the file is on no disk
-/// of this machine (NFS, FUSE): it is closed on a thread that may wait then.
+/// A file's descriptor. Closing a file on NFS or FUSE waits for a server or another program, so
+/// such files are closed on a thread that may block.
 #[derive(Debug)]
 pub(super) struct Descriptor {
-    /// Until this is dropped.
+    /// `None` only during drop.
     open: Option<OwnedFd>,
     closes_at_once: bool,
 }
@@ -42,13 +41,14 @@ pub(super) struct Descriptor {
 #[derive(Debug, Default)]
 struct Table {
     files: HashMap<Identity, Weak<OpenFile>>,
-    /// Under which names they were opened.
+    /// The files by the names under which they were opened.
     names: HashMap<Name, Weak<OpenFile>>,
     kept: Kept<Identity>,
 }
 
-/// What tells a file, and what is in it, from any other. The time of the last status change is part of it: that of the last
-/// modification can be set back, and permissions, which decide who may open the file, move it too.
+/// Identifies a file and its content. It includes the time of the last status change, because the
+/// modification time can be set back, and because a change of permissions, which decide who may
+/// open the file, moves it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
     device: u64,
@@ -59,12 +59,12 @@ struct Identity {
 }
 
 impl OpenFiles {
-    /// The file that `stat` tells of, if somebody reads it. Whoever opened it first was allowed to, and nobody has changed that since.
+    /// The file with this `stat`, if open. Its opener was allowed to open it, and that still holds.
     pub(super) fn find(&self, stat: &Stat) -> Option<Arc<OpenFile>> {
         lock(&self.0).files.get(&Identity::of(stat))?.upgrade()
     }
 
-    /// The file that was opened under a name, if somebody reads it and it is still what `look` finds there.
+    /// The file that was opened under this name, if it is open and `look` still finds it there.
     pub(super) fn find_named(
         &self,
         name: &Name,
@@ -75,7 +75,7 @@ impl OpenFiles {
         is_same.then_some(file)
     }
 
-    /// Takes in a file that was opened under `name`. Others share it, if its times would tell of any change.
+    /// Adds a file opened under `name`. It is shared if any change would show in its times.
     pub(super) fn add(&self, name: &Name, descriptor: OwnedFd, opened: Stat) -> Arc<OpenFile> {
         let (slabs, never_cached) = (Slabs::default(), AtomicBool::new(false));
         let (name, table) = (name.clone(), Arc::clone(&self.0));
@@ -84,7 +84,7 @@ impl OpenFiles {
         if is_settled(&opened, now()) {
             let mut table = lock(&self.0);
             let known = table.files.entry(Identity::of(&opened)).or_default();
-            // Two of them may be opened at once.
+            // It may have been opened twice at once.
             if let Some(first) = known.upgrade() {
                 drop(table);
                 return first;
@@ -97,7 +97,7 @@ impl OpenFiles {
 }
 
 impl OpenFile {
-    /// Keeps a slab for a while, if several read the file: one alone doesn't come back to it.
+    /// Keeps a slab for a while if the file has several readers; one doesn't come back to it.
     pub(super) fn keep(self: &Arc<Self>, slab: &Arc<SharedSlab>) {
         if Arc::strong_count(self) > 1 && Kept::<Identity>::lacks(slab) {
             let oldest = lock(&self.table).kept.keep(Identity::of(&self.opened), Arc::clone(slab));
@@ -108,14 +108,14 @@ impl OpenFile {
 
 impl Descriptor {
     fn new(open: OwnedFd, stat: &Stat) -> Self {
-        // What has no device of its own is one of those, or in memory.
+        // Files without a device of their own are on such file systems, or in memory.
         Self { open: Some(open), closes_at_once: major(stat.st_dev) != 0 }
     }
 }
 
 impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // (It is taken out where this is dropped, and nowhere else.)
+        // It is only taken out on drop.
         self.open.as_ref().expect("it is open for as long as this is there").as_fd()
     }
 }
@@ -135,7 +135,7 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let identity = Identity::of(&self.opened);
         let mut table = lock(&self.table);
-        // It may be another's by now, or never have been this one's.
+        // The entry may belong to another file.
         if table.names.get(&self.name).is_some_and(|file| file.strong_count() == 0) {
             table.names.remove(&self.name);
         }
@@ -152,8 +152,8 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether whatever is written from now on gets times other than those that the file has. File systems count time in steps:
-/// a file that was changed in this very moment may change again and look the same.
+/// Whether any later write changes the file's times. File systems count time in steps, so a file
+/// that was changed just now may change again and look the same.
 fn is_settled(stat: &Stat, now: Duration) -> bool {
     let in_whole_seconds = stat.st_mtime_nsec == 0 && stat.st_ctime_nsec == 0;
     let step = if in_whole_seconds { limits::FILE_TIME_STEP_COARSE_MAX } else { limits::FILE_TIME_STEP_MAX };
@@ -166,7 +166,7 @@ fn is_settled(stat: &Stat, now: Duration) -> bool {
     now > modified.max(changed) + step
 }
 
-/// Since the epoch, as files' times.
+/// The time since the epoch, as in the times of files.
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Where an upload's file will be, and whether it may be there.
+//! The place of an upload's file, and whether the file may be there.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,14 +13,12 @@ use crate::error::{Failure, Fault};
 use crate::limits::PARENT_ATTEMPTS_MAX;
 use crate::store::{Name, io_fault};
 
-/// Where the file will be.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// The deepest directory on the way that is there. The temporary file is made in it.
+    /// The deepest existing directory on the way. The temporary file is made in it.
     pub(super) ancestor: Arc<OwnedFd>,
-    /// The directories below it that are not there yet.
+    /// The missing directories below it.
     pub(super) missing: Vec<Box<[u8]>>,
-    /// The last component.
     pub(super) file_name: Box<[u8]>,
 }
 
@@ -40,7 +38,7 @@ impl Place {
                 {
                     attempt += 1;
                 }
-                // A link that leads nowhere: what it names isn't ours to make.
+                // A dangling link: its target is not ours to create.
                 Ok(_) => return Err(Errno::NOENT.into()),
             }
         };
@@ -51,20 +49,18 @@ impl Place {
         })
     }
 
-    /// Why no file can be made in the directory, with the directory's path: an operator who reads
-    /// the file's path alone looks for the reason at the file.
+    /// Why no file can be made in the directory, whose path shows the operator where to look.
     pub(super) fn directory_fault(&self, error: &io::Error, path: &str) -> Fault {
         let directory = self.directory_of(path);
         let must = format!("{path}: the directory {directory} must be writable (also to replace a file)");
         io_fault(error, &must)
     }
 
-    /// Why a file in the directory can't be replaced.
     pub(super) fn replace_fault(&self, error: &io::Error, path: &str) -> Fault {
         match Errno::from_io_error(error) {
             Some(Errno::PERM) => {
                 let directory = self.directory_of(path);
-                let why = "only its owner may replace it (sticky bit) or nobody may (immutable)";
+                let why = "only its owner may replace it (sticky bit) or no one may (immutable)";
                 io_fault(error, &format!("{path}: in the directory {directory} {why}"))
             }
             Some(Errno::ACCESS | Errno::ROFS) => self.directory_fault(error, path),
@@ -72,13 +68,12 @@ impl Place {
         }
     }
 
-    /// The path of the deepest directory on the way of `path` that is there.
+    /// The path of the deepest existing directory on the way of `path`.
     fn directory_of<'a>(&self, path: &'a str) -> &'a str {
         directory_of(path, self.missing.len())
     }
 }
 
-/// Why no file can be where a name leads.
 pub(super) fn place_fault(
     tree: &Tree,
     error: &io::Error,
@@ -95,8 +90,8 @@ pub(super) fn place_fault(
     Fault::new(Failure::NotFound, format_args!("{path}: the directory {directory} {why}"))
 }
 
-/// Whether a name in `directory` may be taken, and what has it now. Asked before the first octet,
-/// and again at the end for what changed meanwhile.
+/// Checks whether a name in `directory` may be taken, and returns the file that has it. Called
+/// before the first octet, and again at the end because that may have changed.
 pub(super) fn check_target(
     directory: BorrowedFd<'_>,
     file_name: &[u8],
@@ -110,21 +105,21 @@ pub(super) fn check_target(
         FileType::Symlink => {
             return Err(Fault::new(
                 Failure::Forbidden,
-                format_args!("{path} is a symbolic link and no upload replaces one"),
+                format_args!("{path} is a symbolic link, which uploads don't replace"),
             ));
         }
         other => return Err(not_regular(other, path)),
     }
     if !overwrite {
-        let why = format_args!("{path} is there already (--overwrite lets uploads replace files)");
+        let why = format_args!("{path} already exists (--overwrite lets uploads replace files)");
         return Err(Fault::new(Failure::Exists, why));
     }
     if target.stat.st_nlink > 1 {
-        // It may be one of someone else's names for the file (SAFE-10).
+        // One of its names may belong to someone else (SAFE-10).
         return Err(Fault::new(Failure::Forbidden, format_args!("{path} has other hard links")));
     }
-    // A rename wouldn't ask, but an operator who made a file read-only means it to stay. The kernel
-    // lets root write to it nevertheless.
+    // A rename would ignore the mode, but an operator who made a file read-only wants to keep it.
+    // The kernel lets root write to it all the same.
     if !target.is_writable() {
         let mode = target.mode().as_raw_mode();
         return Err(Fault::new(
@@ -136,7 +131,7 @@ pub(super) fn check_target(
     Ok(Some(target))
 }
 
-/// The deepest directory on the way that is there, and how many of the components lead to it.
+/// The deepest existing directory on the way, and the number of components that lead to it.
 fn deepest_directory(tree: &Tree, parents: &[&[u8]], create_dirs: bool) -> io::Result<(OwnedFd, usize)> {
     let mut depth = parents.len();
     loop {

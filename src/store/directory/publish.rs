@@ -1,7 +1,7 @@
-//! How an upload gets its name: whole, on the disk, and never in place of another unless that was allowed.
+//! Publishing an upload: complete, on disk, and without replacing a file unless that was allowed.
 //!
-//! The order is WR-04's: the file's octets, its name, the directories that the name is in. Only then may the peer
-//! hear that its upload is safe, for it may power off at once.
+//! The order is that of WR-04: the octets, the name, the directories of the name. Only then may the
+//! peer get its last ACK, because it may power off at once.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +17,7 @@ use super::tree::step;
 use crate::error::Fault;
 use crate::store::io_fault;
 
-/// What a directory that we make may be at most; the umask of the process takes its part away.
+/// Permissions of new directories before the umask.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
 
 pub(super) fn publish(
@@ -28,12 +28,12 @@ pub(super) fn publish(
 ) -> Result<(), Fault> {
     let fault = |error| io_fault(&error, path);
     if options.durable {
-        // Where a full disk or quota may show for the first time (WR-06).
+        // A full disk or quota may show here for the first time (WR-06).
         retry_on_intr(|| fsync(temporary.file())).map_err(|errno| fault(errno.into()))?;
     }
     let mut branch = Branch::grow(place).map_err(fault)?;
-    // Another upload may have won the name since this one began (WR-02, -08). If one wins it right now, the kernel
-    // sees to it that nothing is replaced.
+    // Another upload may have taken the name since this one began (WR-02, -08). If one takes it
+    // right now, the kernel ensures that nothing is replaced.
     let replaced = check_target(branch.tip(), &place.file_name, options.overwrite, path)?;
     if options.overwrite {
         if let Some(replaced) = replaced {
@@ -47,8 +47,8 @@ pub(super) fn publish(
     if options.durable
         && let Err(error) = branch.sync(Some(temporary.file()))
     {
-        // The name may be gone after a power cut, and the peer will hear of a failure: so it must be gone now. What
-        // it replaced is lost already, and a whole file is better than none.
+        // The name may be lost in a power failure, and the peer gets an error, so the file must not
+        // stay. A replaced file is lost already, and a complete file is better than none.
         if !options.overwrite {
             let _ = unlinkat(branch.tip(), &*place.file_name, AtFlags::empty());
         }
@@ -58,10 +58,10 @@ pub(super) fn publish(
     Ok(())
 }
 
-/// Gives the file that takes another's place what it keeps of that.
+/// Gives the new file what it keeps of the replaced one.
 fn inherit(temporary: &mut Temporary, replaced: &Replaced, durable: bool) -> io::Result<()> {
-    // Named first: not every process may name a file that it has given away (protected_hardlinks,
-    // proc(5)).
+    // The name first: not every process may name a file that it has given away
+    // (`protected_hardlinks`, proc(5)).
     temporary.set_name()?;
     replaced.hand_over_to(temporary.file())?;
     if durable {
@@ -70,13 +70,13 @@ fn inherit(temporary: &mut Temporary, replaced: &Replaced, durable: bool) -> io:
     Ok(())
 }
 
-/// The directories from the ancestor down to the file's own, of which those that we made go again when dropped,
-/// unless [kept](Self::keep).
+/// The directories from the ancestor down to the file's own. Those that we made are removed on
+/// drop, unless [kept](Self::keep).
 pub(super) struct Branch<'a> {
     place: &'a Place,
     /// The missing directories, opened, in the order of `place.missing`.
     grown: Vec<OwnedFd>,
-    /// For each of these, whether it was we who made it.
+    /// Whether we made each of them.
     made: Vec<bool>,
 }
 
@@ -90,7 +90,7 @@ impl<'a> Branch<'a> {
                 Err(errno) => return Err(errno.into()),
             };
             branch.made.push(made);
-            // Were it replaced by a link just now, it isn't followed.
+            // If it was just replaced by a link, the link isn't followed.
             let directory = step(branch.tip(), component)?;
             branch.grown.push(directory);
         }
@@ -110,7 +110,7 @@ impl<'a> Branch<'a> {
         }
     }
 
-    /// Puts the names in all of them on the disk, also those that another upload made: it may not have come to it.
+    /// Syncs the names in all of them, whoever made the directory.
     pub(super) fn sync(&self, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
         (0..=self.grown.len()).rev().try_for_each(|depth| sync_directory(self.directory(depth), file))
     }
@@ -124,24 +124,24 @@ impl Drop for Branch<'_> {
     fn drop(&mut self) {
         for (depth, made) in self.made.iter().enumerate().rev() {
             if *made {
-                // It fails if another upload has put something into it; then it is needed.
+                // Fails if another upload has put something into it, which then needs it.
                 let _ = unlinkat(self.directory(depth), &*self.place.missing[depth], AtFlags::REMOVEDIR);
             }
         }
     }
 }
 
-/// Puts the names in `directory` on the disk; `file` is any file of its file system.
+/// Syncs the names in `directory`; `file` is any file of the same file system.
 pub(super) fn sync_directory(directory: BorrowedFd<'_>, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let readable = match openat(directory, ".", flags, Mode::empty()) {
         Ok(readable) => readable,
-        // A drop box may be written to but not listed; then all of its file system is synced.
+        // A directory may be writable but not readable; then the whole file system is synced.
         Err(Errno::ACCESS) => return Ok(retry_on_intr(|| file.map_or(Err(Errno::ACCESS), syncfs))?),
         Err(errno) => return Err(errno.into()),
     };
     match retry_on_intr(|| fsync(&readable)) {
-        // A file system that has nothing to sync for a directory.
+        // EINVAL: the file system has nothing to sync for a directory.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

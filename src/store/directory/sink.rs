@@ -1,4 +1,4 @@
-//! An upload to the directory: what is checked before its first octet, and how it is written.
+//! Uploads to the directory: the checks before the first octet, and writing.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -22,14 +22,14 @@ pub(super) struct DirectorySink {
     options: DirectoryOptions,
     place: Place,
     path: String,
-    /// Made by the first octet: a request with a forged address must not make files (WR-10).
+    /// Made with the first octet: a request with a forged address must not create files (WR-10).
     temporary: Option<Temporary>,
     octets_written: u64,
-    /// Of those, octets that the kernel was told to write back.
+    /// Those that the kernel was asked to write back.
     octets_flushed: u64,
-    /// Octets that may be written before the free space is asked for again.
+    /// Octets that may be written before the free space is checked again.
     octets_unasked: u64,
-    /// Why the upload is over. A file that lacks octets is never published.
+    /// The error that ended the upload. An incomplete file is never published.
     failed: Option<Fault>,
 }
 
@@ -62,7 +62,7 @@ impl DirectorySink {
         Ok(sink)
     }
 
-    /// Whether `octets` more are allowed, and there is room for them.
+    /// Checks that `octets` more are allowed and that there is room for them.
     fn admit(&mut self, octets: u64) -> Result<(), Fault> {
         let limit = self.options.upload_octets_max;
         if self.octets_written.saturating_add(octets) > limit {
@@ -79,7 +79,7 @@ impl DirectorySink {
         Ok(())
     }
 
-    /// `octets` more are too many where so many are `free`.
+    /// The error for `octets` more if only `free` are left.
     fn no_room(&self, octets: u64, free: u64) -> Fault {
         let (path, reserve, wanted) = (&self.path, self.options.min_free_octets, octets.max(1));
         let reserved = match reserve {
@@ -87,7 +87,7 @@ impl DirectorySink {
             _ => format!(" besides the reserve of {reserve} (--min-free)"),
         };
         let detail = format_args!("{path}: no room for {wanted} octets more: {free} are free{reserved}");
-        // (A disk that is full without a reserve is no limit of ours.)
+        // A full disk without a reserve is not a limit of ours.
         if reserve > 0 && octets <= free.saturating_add(reserve) {
             Fault::limited(Failure::DiskFull, Limit::FreeDisk, detail)
         } else {
@@ -95,7 +95,7 @@ impl DirectorySink {
         }
     }
 
-    /// Even an empty file is refused where the reserve is used up already.
+    /// Even an empty file is refused if the reserve is already used.
     fn disk_is_at_its_reserve(&self, octets_free: u64) -> bool {
         octets_free == 0 && self.options.min_free_octets > 0
     }
@@ -128,9 +128,9 @@ impl DirectorySink {
         Ok(())
     }
 
-    /// Tells the kernel to start writing, so that the last `fsync`, while which the peer waits, has little left to
-    /// do. No crate offers `sync_file_range` without `unsafe`; on Linux this advice starts the same writeback and
-    /// drops only pages that are on the disk already. It is advice: if it fails, nothing is lost.
+    /// Asks the kernel to start writing, because the peer waits for the final `fsync`. No crate has
+    /// `sync_file_range` without `unsafe`; on Linux this advice starts the same writeback and only
+    /// drops pages that are already on disk. Failures don't matter.
     fn start_writeback(&mut self) {
         let Some(length) = NonZeroU64::new(self.octets_written - self.octets_flushed) else { return };
         if !self.options.durable || length.get() < WRITEBACK_OCTETS {
@@ -154,7 +154,7 @@ impl DirectorySink {
         Ok(self.temporary.insert(temporary))
     }
 
-    /// What is to replace a file that others may not read isn't theirs to read before, either.
+    /// An upload that replaces a file must not be readable by more users before that, either.
     fn temporary_mode(&self) -> Mode {
         let replaced = if self.options.overwrite && self.place.missing.is_empty() {
             Replaced::find(self.place.ancestor.as_fd(), &self.place.file_name).ok().flatten()
@@ -180,7 +180,7 @@ impl Sink for DirectorySink {
         }
         self.write_all(octets).inspect_err(|fault| {
             self.failed = Some(fault.clone());
-            // The disk may be full: its room is given back now, not when the peer has heard of it.
+            // The disk may be full: frees the space before the peer gets the error.
             self.temporary = None;
         })
     }
@@ -204,13 +204,12 @@ impl Sink for DirectorySink {
         }
         self.place.file_name = name.into_boxed_slice();
         self.path.push_str(PARTIAL_SUFFIX);
-        // It takes no other's place, not even where whole uploads may: the other may be a whole
-        // file.
+        // Never replaces a file, even if complete uploads may: the other file may be complete.
         self.options.overwrite = false;
         let path = self.path.clone();
         match self.publish() {
             Err(fault) if fault.failure == Failure::Exists => {
-                Err(Fault::new(Failure::Exists, format_args!("not kept: {path} is there already")))
+                Err(Fault::new(Failure::Exists, format_args!("not kept: {path} already exists")))
             }
             published => published.map(|()| path),
         }

@@ -1,4 +1,4 @@
-//! The slabs of one open file: each is in memory once, and read once, however many transfers read it.
+//! The slabs of one open file. Each is read once and held once, for any number of transfers.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::error::Fault;
 use crate::limits;
 
-/// A slab of a file. It is freed when the last transfer that needs it lets go of it, unless it is [`Kept`].
+/// A slab of a file. It is freed with its last transfer, unless it is [`Kept`].
 #[derive(Debug)]
 pub(super) struct SharedSlab {
     octets: Vec<u8>,
@@ -19,27 +19,28 @@ pub(super) struct SharedSlab {
 }
 
 thread_local! {
-    /// Memory of the last slab that was let go of here. The next one is read into it: it need not be cleared then, and the processor has it at hand.
+    /// Memory of the last slab that was dropped on this thread. The next slab is read into it: it
+    /// needs no clearing and is in the processor's cache.
     static SPARE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
 }
 
-/// Which slabs of a file are in memory, by their number on the grid of [`limits::SLAB_OCTETS`].
+/// The slabs of a file that are in memory, by their number on the grid of [`limits::SLAB_OCTETS`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slabs(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     slots: Mutex<Slots>,
-    /// A slab has been read, or can't be: for threads that wait for that.
+    /// Notifies waiting threads that a read has ended.
     settled: Condvar,
-    /// The same, for those who need no thread to wait.
+    /// The same for tasks.
     told: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Slots {
     by_number: HashMap<u64, Slot>,
-    /// So many slots make it worth to look for those whose slab is gone.
+    /// Number of slots at which those without a slab are removed.
     prune_at: usize,
 }
 
@@ -50,17 +51,15 @@ enum Slot {
     Read(Weak<SharedSlab>),
 }
 
-/// What is known of a slab.
 #[derive(Debug)]
 pub(super) enum Found {
     Here(Arc<SharedSlab>),
-    /// Another thread reads it.
     Reading,
     Missing,
 }
 
 impl SharedSlab {
-    /// `octets` from `start` on, `length` of them, without copying.
+    /// `length` octets from `start` on, without a copy.
     pub(super) fn bytes(self: Arc<Self>, start: usize, length: usize) -> Bytes {
         let mut bytes = Bytes::from_owner(Owner(self));
         let _ = bytes.split_to(start);
@@ -69,7 +68,7 @@ impl SharedSlab {
     }
 }
 
-/// Memory to read into: that of a slab that is gone, with whatever was there, or new memory.
+/// Memory to read into: that of a dropped slab, with its old content, or new memory.
 pub(super) fn memory_for(octets: usize) -> Vec<u8> {
     let spare = if octets == limits::SLAB_OCTETS { SPARE.take() } else { None };
     spare.unwrap_or_else(|| vec![0; octets])
@@ -78,7 +77,7 @@ pub(super) fn memory_for(octets: usize) -> Vec<u8> {
 impl Drop for SharedSlab {
     fn drop(&mut self) {
         if self.octets.len() == limits::SLAB_OCTETS {
-            // (A thread that ends has no use for it any more.)
+            // Fails while the thread ends.
             let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.octets))));
         }
     }
@@ -93,18 +92,17 @@ impl AsRef<[u8]> for Owner {
 }
 
 impl Slabs {
-    /// Looks for a slab. Waits for nothing.
     pub(super) fn find(&self, number: u64) -> Found {
         self.lock().find(number)
     }
 
-    /// Shares what was read without waiting, unless another thread was faster: then it is that one's.
+    /// Shares a slab that was read without waiting. If another thread was faster, returns its slab.
     pub(super) fn add(&self, number: u64, octets: Vec<u8>) -> Arc<SharedSlab> {
         let slab = SharedSlab::new(octets);
         let mut slots = self.lock();
         match slots.find(number) {
             Found::Here(first) => first,
-            // Whoever reads it will say that it has been read.
+            // The thread that reads it will share it.
             Found::Reading => slab,
             Found::Missing => {
                 slots.insert(number, Slot::Read(Arc::downgrade(&slab)));
@@ -113,12 +111,12 @@ impl Slabs {
         }
     }
 
-    /// The slab, by `read` if it isn't here. Of several threads that need it one reads, and the
-    /// others wait for it; if it fails, another of them tries. Who would rather not keep a thread
-    /// waiting [claims](Self::claim) the slab before.
+    /// The slab, read with `read` if it is missing. If several threads need it, one reads and the
+    /// others wait; if the read fails, another one tries. To avoid a waiting thread,
+    /// [claim](Self::claim) the slab first.
     ///
     /// # Errors
-    /// That of `read`.
+    /// Those of `read`.
     pub(super) fn find_or_read(
         &self,
         number: u64,
@@ -139,8 +137,7 @@ impl Slabs {
         self.reading(number).read(read)
     }
 
-    /// Takes it on to read a slab that is missing; `None` if it isn't, or if somebody else has
-    /// taken that on.
+    /// Claims the read of a missing slab. `None` if the slab is there or claimed.
     pub(super) fn claim(&self, number: u64) -> Option<Reading> {
         let mut slots = self.lock();
         if !matches!(slots.find(number), Found::Missing) {
@@ -151,10 +148,10 @@ impl Slabs {
         Some(self.reading(number))
     }
 
-    /// Waits, without a thread, for as long as somebody is reading the slab.
+    /// Waits, without a thread, until nobody reads the slab.
     pub(super) async fn settled(&self, number: u64) {
         loop {
-            // (Whatever is settled after this is made ends it.)
+            // Created first, so that no notification is missed.
             let told = self.0.told.notified();
             if !matches!(self.find(number), Found::Reading) {
                 return;
@@ -199,7 +196,7 @@ impl Slots {
     }
 }
 
-/// A slab that is being read, or is about to be. However that ends, those who wait for it are told.
+/// A slab that is being read, or is about to be. Dropping it notifies all who wait.
 #[derive(Debug)]
 pub(super) struct Reading {
     slabs: Slabs,
@@ -208,10 +205,10 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads it, and shares it.
+    /// Reads and shares the slab.
     ///
     /// # Errors
-    /// That of `read`.
+    /// Those of `read`.
     pub(super) fn read(
         mut self,
         read: impl FnOnce() -> Result<Vec<u8>, Fault>,
@@ -235,8 +232,8 @@ impl Drop for Reading {
     }
 }
 
-/// Slabs that stay in memory for a while although nobody needs them at the moment, the oldest out: clients of one boot image are rarely in step.
-/// `K` says whose they are.
+/// Slabs that stay in memory for a while after their last use, oldest dropped first: clients of one
+/// boot image are rarely in step. `K` identifies the file.
 #[derive(Debug)]
 pub(super) struct Kept<K>(VecDeque<(K, Arc<SharedSlab>)>);
 
@@ -247,12 +244,12 @@ impl<K> Default for Kept<K> {
 }
 
 impl<K: PartialEq> Kept<K> {
-    /// Whether [`keep`](Self::keep) is due: no lock is needed to see that it isn't.
+    /// Whether [`keep`](Self::keep) is due; needs no lock.
     pub(super) fn lacks(slab: &SharedSlab) -> bool {
         !slab.kept.load(Relaxed)
     }
 
-    /// Keeps a slab. What is given back had to make room: to be dropped where no lock is held.
+    /// Keeps a slab. Returns a slab that made room, to be dropped without the lock.
     #[must_use]
     pub(super) fn keep(&mut self, key: K, slab: Arc<SharedSlab>) -> Option<Arc<SharedSlab>> {
         if slab.kept.swap(true, Relaxed) {
@@ -265,7 +262,7 @@ impl<K: PartialEq> Kept<K> {
         Some(oldest)
     }
 
-    /// Lets go of what was kept for `key`: to be dropped where no lock is held.
+    /// Returns all slabs kept for `key`, to be dropped without the lock.
     #[must_use]
     pub(super) fn forget(&mut self, key: &K) -> Vec<Arc<SharedSlab>> {
         let mut forgotten = Vec::new();

@@ -1,4 +1,4 @@
-//! A file of the directory, being read.
+//! Reading of files of the directory.
 
 use std::io::{self, IoSliceMut};
 use std::panic::resume_unwind;
@@ -19,24 +19,22 @@ use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
 use crate::store::{Later, Name, Slab, Source, io_fault};
 
-/// A file, for one transfer.
 #[derive(Debug)]
 pub(super) struct DirectorySource {
     file: Arc<OpenFile>,
     path: String,
-    /// A slab that this transfer is to read, and others wait for.
+    /// A slab that this transfer is going to read, and others wait for.
     claimed: Mutex<Option<Reading>>,
 }
 
-/// A piece of a file that lies in one slab.
+/// A part of a file within one slab.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
-    /// Number of the slab.
     number: u64,
-    /// Where the slab starts in the file.
+    /// Offset of the slab in the file.
     slab_offset: u64,
     slab_length: usize,
-    /// Where the piece starts in the slab.
+    /// Offset of the piece in the slab.
     start: usize,
     length: usize,
 }
@@ -61,13 +59,12 @@ impl DirectorySource {
             return Ok(Self::new(file, path));
         }
         let descriptor = tree.open_file(name, lookup).map_err(fault)?;
-        // Looked at again: only what was opened counts, the name may lead elsewhere by now (SAFE-09).
+        // Checked again, because the name may lead elsewhere by now (SAFE-09).
         let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
         refuse_special(&opened, &path)?;
         Ok(Self::new(files.add(name, descriptor, opened), path))
     }
 
-    /// The same file, for another transfer.
     fn for_another(&self) -> Self {
         Self::new(Arc::clone(&self.file), self.path.clone())
     }
@@ -76,8 +73,7 @@ impl DirectorySource {
         Self { file, path, claimed: Mutex::default() }
     }
 
-    /// Whether to fetch this slab is to wait for nobody else: it is here, or this transfer is the
-    /// one that reads it.
+    /// Whether fetching this slab waits for nobody: it is here, or this transfer reads it.
     fn claim(&self, number: u64) -> bool {
         let mut claimed = self.claimed();
         if claimed.as_ref().is_some_and(|reading| reading.number == number) {
@@ -87,13 +83,13 @@ impl DirectorySource {
         claimed.is_some() || matches!(self.file.slabs.find(number), Found::Here(_))
     }
 
-    /// A panic elsewhere leaves it whole: each change is a single step.
+    /// A panic elsewhere leaves it consistent, because each change is a single step.
     fn claimed(&self) -> MutexGuard<'_, Option<Reading>> {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches a slab that somebody else reads, when that is done. If it came to nothing, this
-    /// transfer reads it, or whoever was faster.
+    /// Fetches a slab that another transfer reads, once that read has ended. If it failed, this or
+    /// another transfer reads it.
     async fn fetch_after(self, number: u64, offset: u64, length: usize) -> Result<Slab, Fault> {
         loop {
             self.file.slabs.settled(number).await;
@@ -111,14 +107,14 @@ impl DirectorySource {
         }
     }
 
-    /// How much of the file a call for `length` octets at `offset` is due. A file whose size is 0 is an empty file,
-    /// even where reading it would give something (`/proc`): its end is what the size says (SAFE-12).
+    /// How many octets a call for `length` octets at `offset` returns. A file of size 0 is empty
+    /// even if reads would return something (`/proc`): the size decides (SAFE-12).
     fn due(&self, offset: u64, length: usize) -> usize {
         let left = size(&self.file.opened).saturating_sub(offset);
         usize::try_from(left).unwrap_or(usize::MAX).min(length)
     }
 
-    /// The piece that a call is due, if it lies in one slab.
+    /// The piece for a call, if it is within one slab.
     fn piece(&self, offset: u64, due: usize) -> Option<Piece> {
         let start = usize::try_from(offset % SLAB_OCTETS as u64).ok()?;
         let slab_offset = offset - start as u64;
@@ -128,7 +124,6 @@ impl DirectorySource {
         fits.then_some(Piece { number, slab_offset, slab_length, start, length: due })
     }
 
-    /// What is due at `offset`.
     fn slab(&self, offset: u64, bytes: Bytes) -> Slab {
         let end = offset.saturating_add(bytes.len() as u64) >= size(&self.file.opened);
         Slab { bytes, end }
@@ -139,9 +134,9 @@ impl DirectorySource {
         self.slab(piece.slab_offset + piece.start as u64, shared.bytes(piece.start, piece.length))
     }
 
-    /// Reads all of `due` octets, which may mean to wait. They are those of the file that was opened.
+    /// Reads all of `due` octets of the opened file; may block.
     fn read(&self, offset: u64, due: usize) -> Result<Vec<u8>, Fault> {
-        // Read into memory that nobody has cleared first.
+        // Read into uninitialised memory.
         let mut octets = Vec::with_capacity(due);
         while octets.len() < due {
             let position = offset + octets.len() as u64;
@@ -155,18 +150,18 @@ impl DirectorySource {
         octets.truncate(due);
         self.verify()?;
         if octets.len() < due {
-            // Its size says otherwise still: some file systems (sysfs) only guess at sizes.
+            // The size hasn't changed: some file systems (sysfs) only estimate sizes.
             return Err(self.changed(format_args!("ended {} octets early", due - octets.len())));
         }
         Ok(octets)
     }
 
-    /// The same, if the page cache has it.
+    /// The same, if the page cache has the octets.
     fn read_cached(&self, offset: u64, due: usize) -> Result<Option<Vec<u8>>, Fault> {
         if self.file.never_cached.load(Relaxed) {
             return Ok(None);
         }
-        // (rustix has no `preadv2` into uninitialised memory.)
+        // rustix has no `preadv2` into uninitialised memory.
         let mut octets = memory_for(due);
         let read = retry_on_intr(|| {
             preadv2(
@@ -178,7 +173,7 @@ impl DirectorySource {
         });
         match read {
             Ok(count) if count == due => {}
-            // Part of it is cached, or none: whoever may wait fetches it. Also if the file ends early: `fetch` judges.
+            // Not all cached: left to a call that may block. `fetch` handles an early end.
             Ok(_) | Err(Errno::AGAIN) => return Ok(None),
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                 self.file.never_cached.store(true, Relaxed);
@@ -190,16 +185,16 @@ impl DirectorySource {
         Ok(Some(octets))
     }
 
-    /// Looks, after octets were read, whether they are still those of the file that was opened (R1350-58).
+    /// Checks after a read whether the octets are still those of the opened file (R1350-58).
     ///
-    /// - Smaller: it was truncated, and what is left may be another's beginning.
-    /// - The same size, but written to since: rewritten in place. What was read may be a mixture.
-    /// - Larger: appended to, as a log is; what was there at open is still there, and is what is served. A file that
-    ///   is rewritten in place with something longer looks the same once it is done; it is caught only if one of
-    ///   these looks falls into the time when it is shorter.
+    /// - Smaller: it was truncated, and the rest may be the beginning of another content.
+    /// - Same size, but written to: rewritten in place. The octets may be a mixture.
+    /// - Larger: appended to, like a log. The part from open is still there and is served. A file
+    ///   that is rewritten in place with a longer content looks the same afterwards; it is only
+    ///   detected if a check happens while it is shorter.
     ///
-    /// The time of the last status change (ctime) doesn't count: it moves when an upload replaces the file's name,
-    /// and this transfer is to end well with the old content then (WR-08).
+    /// The time of the last status change (ctime) doesn't count: it moves when an upload replaces
+    /// the file's name, and this transfer then has to complete with the old content (WR-08).
     fn verify(&self) -> Result<(), Fault> {
         let now = fstat(&self.file.descriptor).map_err(|errno| io_fault(&errno.into(), &self.path))?;
         let (before, after) = (size(&self.file.opened), size(&now));
@@ -266,7 +261,7 @@ impl Source for DirectorySource {
         let private = || Ok(self.read_cached(offset, due)?.map(|octets| self.slab(offset, octets.into())));
         let Some(piece) = self.piece(offset, due) else { return private() };
         let shared = match self.file.slabs.find(piece.number) {
-            // All of the file, from a reading that was verified: it can be no mixture, whatever has become of the file since.
+            // One verified read of the whole file is no mixture, whatever happened since.
             Found::Here(shared) if size(&self.file.opened) == due as u64 => shared,
             Found::Here(shared) => {
                 self.verify()?;
@@ -282,8 +277,8 @@ impl Source for DirectorySource {
         Ok(Some(self.slab_of(piece, shared)))
     }
 
-    /// If others read the same slab, this is to take no thread while they do: one read that hangs
-    /// would take all of an arbiter's.
+    /// While another transfer reads the same slab, this one takes no thread: one read that hangs
+    /// would take all threads of an arbiter.
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
         let piece = self.piece(offset, self.due(offset, length)).filter(Piece::is_rest)?;
         if self.claim(piece.number) {
@@ -292,22 +287,22 @@ impl Source for DirectorySource {
         Some(Box::pin(self.for_another().fetch_after(piece.number, offset, length)))
     }
 
-    /// What may wait of that is the descriptor, which sees to it by itself.
+    /// Only closing the descriptor may block, and `Descriptor` handles that.
     fn drops_at_once(&self) -> bool {
         true
     }
 }
 
 impl Piece {
-    /// Whether the piece reaches to the end of its slab: then all of it is read, to be shared. A peer that wants less hasn't
-    /// proven itself, and nobody holds a whole slab for it.
+    /// Whether the piece reaches to the end of its slab: then the whole slab is read and shared. A
+    /// peer that wants less is unproven, and must not make the server hold a whole slab.
     fn is_rest(&self) -> bool {
         self.start + self.length == self.slab_length
     }
 }
 
-/// Why a file can't be opened to be read. EINVAL is what some file systems (FAT, NTFS) say of a
-/// name that they can't hold, open(2): there is no file with that name.
+/// Why a file can't be opened for reading. Some file systems (FAT, NTFS) return EINVAL for names
+/// that they can't store, open(2): there is no such file.
 fn open_fault(tree: &Tree, error: &io::Error, name: &Name, path: &str) -> Fault {
     match Errno::from_io_error(error) {
         Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),
@@ -322,7 +317,7 @@ fn refuse_special(stat: &Stat, path: &str) -> Result<(), Fault> {
     }
 }
 
-/// When the content was changed last, unless that is a time that can't be said.
+/// The modification time, if it can be represented.
 fn modified(stat: &Stat) -> Option<SystemTime> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
     let nanoseconds = u32::try_from(stat.st_mtime_nsec).ok()?;

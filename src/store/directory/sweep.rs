@@ -1,4 +1,4 @@
-//! Removes the temporary files that a crash left.
+//! Removal of temporary files that a crash left.
 
 use std::fmt;
 use std::io;
@@ -12,21 +12,20 @@ use super::tree::{Tree, may};
 use crate::limits::{SWEEP_DEPTH_MAX, SWEEP_ENTRIES_MAX};
 use crate::store::temporary_name::is_temporary_name;
 
-/// What a [sweep](super::Directory::sweep_stale) did.
+/// The result of a [sweep](super::Directory::sweep_stale).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sweep {
     /// Stale temporaries removed.
     pub removed: usize,
-    /// Whether all of the tree was looked at; a limit ([`SWEEP_ENTRIES_MAX`], [`SWEEP_DEPTH_MAX`]) or a directory
-    /// that can't be read ends it early.
+    /// Whether the whole tree was searched; a limit ([`SWEEP_ENTRIES_MAX`], [`SWEEP_DEPTH_MAX`]) or
+    /// an unreadable directory ends the sweep early.
     pub complete: bool,
-    /// The first place that was not looked at though a stale temporary may be there, and why not.
-    /// (None can be where this process may not write.)
+    /// The first place that was not searched although it may have a stale temporary, with the
+    /// reason. (Directories that this process may not write have none.)
     pub missed: Option<String>,
 }
 
-/// Sweeps a tree whose root has this path.
 pub(super) fn sweep(tree: &Tree, path: &str) -> io::Result<Sweep> {
     let sweep = Sweep { removed: 0, complete: true, missed: None };
     let mut sweeper = Sweeper { entries_left: SWEEP_ENTRIES_MAX, path: path.to_owned(), sweep };
@@ -36,7 +35,7 @@ pub(super) fn sweep(tree: &Tree, path: &str) -> io::Result<Sweep> {
 
 struct Sweeper {
     entries_left: usize,
-    /// Of the directory at hand.
+    /// The path of the current directory.
     path: String,
     sweep: Sweep,
 }
@@ -75,7 +74,7 @@ impl Sweeper {
                 self.enter(below, depth + 1);
                 self.path.truncate(length);
             }
-            // Nothing of ours is left where nothing could be written.
+            // Nothing of ours is left where we can't write.
             Err(_) if may(here, name, Access::WRITE_OK | Access::EXEC_OK).is_err() => {
                 self.sweep.complete = false;
             }
@@ -83,7 +82,7 @@ impl Sweeper {
         }
     }
 
-    /// It was not looked at what is in this directory, or in the rest of it.
+    /// Notes that this directory was not searched completely.
     fn miss(&mut self, name: &[u8], why: impl fmt::Display) {
         self.sweep.complete = false;
         if self.sweep.missed.is_none() {
@@ -99,13 +98,12 @@ impl Sweeper {
     }
 }
 
-/// Opens a subdirectory to list it.
 pub(super) fn open_listing(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(Dir::new(openat(directory, name, flags, Mode::empty())?)?)
 }
 
-/// Not every file system says in a listing what its entries are.
+/// The type of an entry, which not every file system lists.
 pub(super) fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType) -> FileType {
     match listed {
         FileType::Unknown => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -114,8 +112,8 @@ pub(super) fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType
     }
 }
 
-/// Removes a temporary if its lock is free. The lock is held meanwhile, and the name checked under it: it may have
-/// been published, and the name be another's.
+/// Removes a temporary if its lock is free. The name is checked under the lock, because the file
+/// may have been published and the name reused.
 fn remove_stale(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(directory, name, flags, Mode::empty())?;

@@ -1,4 +1,4 @@
-//! The file that an upload is written to before it has its name.
+//! The file of an upload before it is published.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,15 +14,14 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::limits::TEMPORARY_NAME_ATTEMPTS_MAX;
 use crate::store::temporary_name::temporary_name;
 
-/// What a published file may be at most; the umask of the process takes its part away.
+/// Permissions of published files before the umask.
 pub(super) const MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// A file without a name where the file system knows such, else one with a name that is never served. It is gone
-/// when dropped, unless it was given its real name.
+/// An unnamed file if the file system supports that, otherwise a file with a name that is never
+/// served. It is removed on drop, unless it has its final name.
 #[derive(Debug)]
 pub(super) struct Temporary {
     file: OwnedFd,
-    /// The directory that it was made in.
     directory: Arc<OwnedFd>,
     /// Its temporary name, while it has one.
     name: Option<String>,
@@ -46,7 +45,7 @@ impl Temporary {
                 Err(errno) => return Err(errno.into()),
             };
             let temporary = Self { file, directory: Arc::clone(directory), name: Some(name) };
-            // Between its creation and its lock, a sweep of another process may have taken it for stale.
+            // A sweep of another process may have removed it before the lock was taken.
             if temporary.lock()? && fstat(&temporary.file)?.st_nlink > 0 {
                 return Ok(temporary);
             }
@@ -58,14 +57,15 @@ impl Temporary {
         self.file.as_fd()
     }
 
-    /// Gives it its real name, if nothing has that name.
+    /// Gives the file its final name, if that is free.
     pub(super) fn link(&mut self, directory: BorrowedFd<'_>, file_name: &[u8]) -> io::Result<()> {
         let Some(name) = &self.name else {
             return self.link_unnamed(directory, file_name);
         };
         match renameat_with(&self.directory, name, directory, file_name, RenameFlags::NOREPLACE) {
             Ok(()) => self.name = None,
-            // Not every file system can (NFS). A second link can't replace anything either; the first goes with us.
+            // Not every file system supports it (NFS). A second link can't replace anything either;
+            // the first is removed on drop.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 linkat(&self.directory, name, directory, file_name, AtFlags::empty())?;
             }
@@ -74,11 +74,10 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives it a temporary name, if it has none. No system call links a file without a name over
-    /// another.
+    /// Gives the file a temporary name, because no system call links an unnamed file over another.
     pub(super) fn set_name(&mut self) -> io::Result<()> {
         if self.name.is_none() {
-            // Should we crash before it has its real one.
+            // For a crash before it has its final name.
             self.lock()?;
             let name = random_name()?;
             self.link_unnamed(self.directory.as_fd(), name.as_bytes())?;
@@ -87,7 +86,7 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives it its real name, in place of what may have it now.
+    /// Gives the file its final name, replacing any other file.
     pub(super) fn replace(&mut self, directory: BorrowedFd<'_>, file_name: &[u8]) -> io::Result<()> {
         self.set_name()?;
         if let Some(name) = &self.name {
@@ -101,8 +100,8 @@ impl Temporary {
         Ok(linkat(CWD, proc_path(&self.file), directory, file_name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
-    /// Takes the lock that tells a sweep to stay away; `false` if a sweep has it. Where the file system has no locks,
-    /// a sweep gets none either and removes nothing.
+    /// Takes the lock that keeps sweeps away; `false` if a sweep has it. If the file system has no
+    /// locks, a sweep can't take one either and removes nothing.
     fn lock(&self) -> io::Result<bool> {
         match retry_on_intr(|| flock(&self.file, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::NOSYS | Errno::INVAL) => Ok(true),
@@ -115,23 +114,23 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if let Some(name) = &self.name {
-            // Should it fail, the next sweep has it.
+            // On failure, the next sweep removes it.
             let _ = unlinkat(&self.directory, name, AtFlags::empty());
         }
     }
 }
 
-/// A file without a name, or `None` where such can't be had or couldn't be named later.
+/// An unnamed file; `None` if the file system has none, or if it couldn't be named later.
 fn create_unnamed(directory: &OwnedFd, mode: Mode) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = match openat(directory, ".", flags, mode) {
         Ok(file) => file,
-        // What file systems and kernels without it say.
+        // The errors of file systems and kernels without it.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    // It gets its name through /proc (to link by descriptor needs a capability before Linux 6.10): without one, or
-    // in a chroot, that would fail only after the last octet.
+    // It is named through /proc (linking by descriptor needs a capability before Linux 6.10).
+    // Without /proc, or in a chroot, that would only fail after the last octet.
     let ours = fstat(&file)?;
     let reachable =
         stat(proc_path(&file)).is_ok_and(|there| (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino));

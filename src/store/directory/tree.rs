@@ -1,4 +1,4 @@
-//! The root, and how a name below it is resolved under each policy for symbolic links.
+//! The root, and the resolution of names below it for each policy for symbolic links.
 
 mod cached;
 mod links;
@@ -18,31 +18,29 @@ use super::Symlinks;
 use crate::error::{Failure, Fault};
 use crate::store::{Name, io_fault};
 
-/// How a directory on the way is opened. `O_PATH` asks for no permission to list it.
+/// Flags for directories on the way. `O_PATH` needs no permission to list them.
 const PASS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// How a file is looked at without opening it: a FIFO's writer isn't woken, a device isn't touched (SAFE-11).
+/// Flags for examining a file without opening it: no FIFO is woken, no device is touched (SAFE-11).
 const LOOK: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
-/// How a file is opened to be read. It was a regular file when it was looked at; should it have become a FIFO or a
-/// terminal since, the open must neither wait nor take the terminal over.
+/// Flags for opening a file. It was regular when it was examined; if it has become a FIFO or a
+/// terminal since, the open must neither wait nor take over the terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A root directory held open.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: Dir,
-    /// Paths that name the root: absolute links that begin with one of them lead below it.
+    /// Paths of the root: absolute links that begin with one of them lead below it.
     spellings: Vec<PathBuf>,
     symlinks: Symlinks,
-    /// Its file system answers from the kernel's caches without asking anybody.
+    /// The file system can answer from the kernel's caches alone.
     cached: bool,
 }
 
-/// How far a name may be looked up.
+/// How far a name is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lookup {
-    /// To its end.
     Full,
-    /// As far as the kernel's caches know it. `EAGAIN` where they don't, or aren't sure.
+    /// In the kernel's caches only. `EAGAIN` if they don't know, or aren't certain.
     Cached,
 }
 
@@ -56,28 +54,28 @@ impl Tree {
         Ok(Self { root, spellings, symlinks, cached })
     }
 
-    /// Whether [`Lookup::Cached`] finds anything.
+    /// Whether [`Lookup::Cached`] works.
     pub(super) fn is_cached(&self) -> bool {
         self.cached
     }
 
-    /// The root itself.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
 
-    /// What stands under a name, without touching it.
+    /// Examines what has this name, without touching it.
     pub(super) fn look(&self, name: &Name, lookup: Lookup) -> io::Result<Stat> {
         let stat = fstat(self.resolve(name, lookup, LOOK)?)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            // Only with O_PATH | O_NOFOLLOW does an open hand out the link itself.
+            // Only an open with O_PATH | O_NOFOLLOW returns the link itself.
             FileType::Symlink => Err(Errno::LOOP.into()),
             _ => Ok(stat),
         }
     }
 
-    /// What stands under a name that leads to an open file, or did. To look there waits for no disk: the kernel has the names of open files at hand, and the
-    /// directory too if that has just changed. `None` where more than one step may lead there: those are for [`look`](Self::look).
+    /// Examines the name of a file that is or was open. This doesn't wait for a disk: the kernel
+    /// caches the names of open files, and a directory that has just changed. `None` for names with
+    /// several components, which need [`look`](Self::look).
     pub(super) fn look_again(&self, name: &Name) -> Option<Stat> {
         if name.parents().next().is_some() {
             return None;
@@ -85,12 +83,11 @@ impl Tree {
         statat(&self.root, name.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok()
     }
 
-    /// Opens a file to be read.
     pub(super) fn open_file(&self, name: &Name, lookup: Lookup) -> io::Result<OwnedFd> {
         self.resolve(name, lookup, READ)
     }
 
-    /// Opens the directory that `components` lead to, to work in it (`O_PATH`).
+    /// Opens the directory of `components` as a base for other calls (`O_PATH`).
     pub(super) fn open_directory(&self, components: &[&[u8]]) -> io::Result<OwnedFd> {
         if components.is_empty() {
             return self.root.as_fd().try_clone_to_owned();
@@ -109,8 +106,8 @@ impl Tree {
         }
     }
 
-    /// Why a name didn't lead to a file, with what an operator has to look at: the policy for
-    /// links, a link that leads to nothing, a directory that is closed.
+    /// Why a name didn't lead to a file, with the cause for the operator: the policy for links, a
+    /// dangling link, a directory without permission.
     pub(super) fn fault(&self, error: &io::Error, name: &Name, path: &str) -> Fault {
         let errno = Errno::from_io_error(error);
         let forbidden = match self.symlinks {
@@ -142,15 +139,15 @@ impl Tree {
         }
     }
 
-    /// Whether the last component is a symbolic link, as far as the kernel's caches know: they do
-    /// where a lookup has just failed, and boot loaders look for many names that aren't there.
+    /// Whether the last component is a symbolic link, as far as the kernel's caches know. They know
+    /// after a failed lookup, and boot loaders request many missing names.
     fn is_link(&self, name: &Name) -> bool {
         cached::open(self.root.as_fd(), name, self.symlinks, LOOK | OFlags::NOFOLLOW)
             .and_then(|found| Ok(fstat(found)?))
             .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Symlink)
     }
 
-    /// The first directory on the way, by its path, that this process may not enter.
+    /// The path of the first directory on the way that this process may not enter.
     fn closed_directory<'a>(&self, name: &Name, path: &'a str) -> Option<&'a str> {
         let mut here = self.root.as_fd().try_clone_to_owned().ok()?;
         let mut parents = name.parents();
@@ -187,13 +184,13 @@ impl Tree {
     }
 }
 
-/// The path of the directory that a file is in, or of one so many `levels` above that.
+/// The path of the directory of a file, or of the one `levels` above that.
 pub(super) fn directory_of(path: &str, levels: usize) -> &str {
     let mut directories = path.rmatch_indices('/').map(|(slash, _)| &path[..slash]);
     directories.nth(levels).filter(|path| !path.is_empty()).unwrap_or("/")
 }
 
-/// What stands under a name is no file whose octets could be served, or replaced.
+/// The error for something that is not a regular file.
 pub(super) fn not_regular(found: FileType, path: &str) -> Fault {
     let what = match found {
         FileType::Directory => "a directory",
@@ -201,13 +198,13 @@ pub(super) fn not_regular(found: FileType, path: &str) -> Fault {
         FileType::Fifo => "a FIFO",
         FileType::Socket => "a socket",
         FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no regular file",
+        _ => "not a regular file",
     };
     Fault::new(Failure::NotRegular, format_args!("{path} is {what}"))
 }
 
-/// Whether the kernel, or cap-std in its place, refused a name because it leads out of the root: by
-/// an absolute link (wherever that leads), or by `..` in a link.
+/// Whether the kernel, or cap-std, refused a name because it leads out of the root: by an absolute
+/// link (to anywhere), or by `..` in a link.
 fn leads_out(error: &io::Error) -> bool {
     match Errno::from_io_error(error) {
         Some(errno) => errno == Errno::XDEV,
@@ -215,8 +212,8 @@ fn leads_out(error: &io::Error) -> bool {
     }
 }
 
-/// Goes down one component after the other and through no symbolic link. A [`Name`] has no `..`, so this can't
-/// leave `start` by any other way, whatever is renamed meanwhile; and it needs no `openat2`.
+/// Goes down one component at a time and through no symbolic link. A [`Name`] has no `..`, so this
+/// can't leave `start`, whatever is renamed meanwhile. It needs no `openat2`.
 pub(super) fn walk<'a>(
     start: BorrowedFd<'_>,
     components: impl Iterator<Item = &'a [u8]>,
@@ -231,7 +228,8 @@ pub(super) fn walk<'a>(
 /// Opens a subdirectory that isn't a symbolic link.
 pub(super) fn step(here: BorrowedFd<'_>, component: &[u8]) -> io::Result<OwnedFd> {
     openat(here, component, PASS | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| match errno {
-        // With O_PATH, a link is "not a directory" like any file; the peer is to hear 2 for the one, 1 for the other.
+        // With O_PATH, a link is "not a directory" like any file, but the peer must get code 2 for
+        // a link and 1 for a file.
         Errno::NOTDIR if is_symlink(here, component) => Errno::LOOP.into(),
         _ => errno.into(),
     })
@@ -242,11 +240,11 @@ fn is_symlink(directory: BorrowedFd<'_>, component: &[u8]) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// Whether this process may do that to what is in `directory` under that name. A forecast, to say early what the
-/// system call that counts would say in the end.
+/// Whether this process has that access to a name in `directory`. A forecast, to report early what
+/// the final system call would report.
 pub(super) fn may(directory: BorrowedFd<'_>, name: &[u8], access: Access) -> io::Result<()> {
     match accessat(directory, name, access, AtFlags::EACCESS) {
-        // Some containers refuse the newer call that knows effective ids; the older one asks for the real ones,
+        // Some containers refuse the newer call for effective ids. The older one uses the real ids,
         // which are the same in a daemon.
         Err(Errno::PERM) => Ok(accessat(directory, name, access, AtFlags::empty())?),
         answer => Ok(answer?),

@@ -5,7 +5,7 @@ fn name(bytes: &str) -> Name {
 }
 
 #[test]
-fn what_a_program_inserts_is_served_and_can_be_had_back() {
+fn an_inserted_file_is_served_and_returned() {
     let memory = Memory::default();
     assert_eq!(memory.insert(name("a"), "one"), None);
     assert_eq!(memory.insert(name("/a"), "two"), Some(Bytes::from("one")));
@@ -15,7 +15,7 @@ fn what_a_program_inserts_is_served_and_can_be_had_back() {
 }
 
 #[test]
-fn uploads_under_way_count_and_give_back_what_they_took() {
+fn unfinished_uploads_count_until_dropped() {
     let memory = Memory::new(MemoryOptions { octets_max: 10, overwrite: true, ..MemoryOptions::default() });
     memory.insert(name("a"), "1234");
     let mut first = memory.create(&name("b"), None).unwrap();

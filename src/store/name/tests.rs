@@ -25,8 +25,8 @@ fn the_operator_reads_what_is_wrong_with_a_name() {
 }
 
 #[test]
-fn clients_that_spell_a_path_differently_get_the_same_file() {
-    // SAFE-02, -03, -06, CL-08: iPXE sends a leading slash, Windows boot managers backslashes, others both.
+fn different_spellings_of_a_path_name_one_file() {
+    // SAFE-02, -03, -06, CL-08: iPXE sends a leading slash, Windows backslashes, others both.
     for spelled in [
         "boot/x",
         "/boot/x",
@@ -71,7 +71,7 @@ fn names_above_the_root_are_forbidden() {
 }
 
 #[test]
-fn the_root_itself_is_forbidden_and_an_empty_name_malformed() {
+fn the_root_is_forbidden_and_no_name_is_malformed() {
     // SAFE-03, MAL-02.
     for spelled in ["/", ".", "//", "./", "\\", "/./", "a/..", "a/../", "a/b/../.."] {
         assert_eq!(read(spelled.as_bytes()), Err(Failure::Forbidden), "{spelled}");
@@ -89,7 +89,7 @@ fn a_name_that_ends_like_a_directory_is_not_found() {
 
 #[test]
 fn control_octets_are_forbidden() {
-    // MAL-09; SAFE-05: a NUL can't come from the wire, nor from an extension.
+    // MAL-09; SAFE-05: a NUL can come neither from the wire nor from an extension.
     for octet in (0..0x20).chain([0x7f]) {
         assert_eq!(read(&[b'a', octet, b'b']), Err(Failure::Forbidden), "{octet:#x}");
     }
@@ -161,7 +161,7 @@ fn the_parts_of_a_name_are_told_apart() {
 }
 
 #[test]
-fn a_name_made_of_another_keeps_what_is_not_utf_8() {
+fn a_derived_name_keeps_what_is_not_utf_8() {
     let name = Name::from_request(b"caf\xe9/menu").unwrap();
     assert_eq!(name.with_suffix(".1").unwrap().as_bytes(), b"caf\xe9/menu.1");
     let home = Name::from_request(b"\xff/7").unwrap();
@@ -169,23 +169,23 @@ fn a_name_made_of_another_keeps_what_is_not_utf_8() {
 }
 
 #[test]
-fn a_name_made_of_another_is_checked_and_says_what_is_too_long() {
+fn a_derived_name_that_is_too_long_is_explained() {
     let long = Name::from_request(&[b'a'; NAME_COMPONENT_OCTETS_MAX - 1]).unwrap();
     assert!(long.with_suffix("1").is_ok());
     let fault = long.with_suffix(".1").unwrap_err();
     assert_eq!(fault.failure, Failure::NotFound);
-    assert_eq!(fault.detail.as_deref(), Some("a file's or directory's name of 256 octets: 255 is the most"));
+    assert_eq!(fault.detail.as_deref(), Some("a component of 256 octets: the maximum is 255"));
     let deep = Name::from_request(&b"ab/".repeat(1365)[..4094]).unwrap();
     let fault = long.below(&deep).unwrap_err();
     assert_eq!(fault.failure, Failure::NotFound);
-    assert!(fault.detail.unwrap().contains("4349 octets: 4095 is the most"));
+    assert!(fault.detail.unwrap().contains("4349 octets: the maximum is 4095"));
     for hostile in ["/..", "/../../x", "\\..", "/1"] {
         assert_eq!(long.with_suffix(hostile).unwrap_err().failure, Failure::Forbidden, "{hostile}");
     }
     assert_eq!(long.with_suffix("\n").unwrap_err().failure, Failure::Forbidden);
 }
 
-/// Octets of which hostile names are made, mixed with any others.
+/// Octets that hostile names are made of, mixed with any others.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"..".to_vec()),

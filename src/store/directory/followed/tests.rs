@@ -39,7 +39,6 @@ impl Stage {
         fs::write(root.join(file), "content").unwrap();
     }
 
-    /// Nobody has looked for so long that it is time to.
     fn make_due(&self) {
         let long_ago = Instant::now().checked_sub(ROOT_LOOKED_AT_EVERY).unwrap();
         self.directory.root.looks.lock().unwrap().last = long_ago;
@@ -59,9 +58,9 @@ fn misses_look_once_a_second_at_most() {
     let stage = Stage::new();
     stage.make_due();
     assert_eq!(stage.open("missing"), Err(Failure::NotFound));
-    // Somebody has looked.
+    // Checked a moment ago.
     stage.replace_root("new");
-    assert_eq!(stage.open("new"), Err(Failure::Io), "the root was removed, and nobody knows what comes");
+    assert_eq!(stage.open("new"), Err(Failure::Io), "the root was removed");
     assert_eq!(stage.changes(), 0);
     stage.make_due();
     assert_eq!(stage.open("new"), Ok(()));
@@ -80,9 +79,9 @@ fn what_is_cached_is_never_looked_for_at_the_path() {
     let cached = |file| stage.directory.open_cached(&name(file)).map(|opened| opened.is_ok());
     assert_eq!(cached("missing"), Some(false));
     stage.make_due();
-    // It is left to those who may wait.
+    // Left to calls that may block.
     assert_eq!(cached("missing"), None);
-    assert!(stage.directory.root.is_look_due(), "nobody has looked");
+    assert!(stage.directory.root.is_look_due(), "not checked yet");
     assert_eq!(cached("file"), Some(true), "what is there is served at once");
     stage.open("missing").unwrap_err();
     assert_eq!(cached("missing"), Some(false));
@@ -105,7 +104,7 @@ fn a_look_that_hangs_holds_up_nobody_else() {
 }
 
 #[test]
-fn a_root_that_is_gone_takes_no_uploads_and_says_so_once() {
+fn a_missing_root_takes_no_uploads_and_is_reported_once() {
     let stage = Stage::new();
     fs::remove_dir(stage.base.path().join("root")).unwrap();
     for _ in 0..3 {
@@ -118,13 +117,13 @@ fn a_root_that_is_gone_takes_no_uploads_and_says_so_once() {
     stage.make_due();
     stage.directory.create(&name("file"), None).unwrap();
     assert_eq!(stage.changes(), 2);
-    // The next time is told again.
+    // The next time is reported again.
     fs::remove_dir(stage.base.path().join("root")).unwrap();
     stage.directory.follow();
     assert_eq!(stage.changes(), 3);
 }
 
-/// What begins in one root ends in it.
+/// Transfers stay in the root in which they began.
 #[test]
 fn what_is_open_stays_open() {
     let stage = Stage::new();

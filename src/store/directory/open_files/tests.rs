@@ -7,7 +7,7 @@ use super::*;
 
 const NOW: Duration = Duration::from_millis(1_800_000_000_777);
 
-/// A file that was last changed so long before [`NOW`], in steps of `step_ns`.
+/// A file whose last change was `age` before [`NOW`], in steps of `step_ns`.
 fn changed_before(age: Duration, step_ns: u64) -> Stat {
     let mut stat = fstat(tempfile::tempfile().unwrap()).unwrap();
     let at = NOW - age;
@@ -17,7 +17,7 @@ fn changed_before(age: Duration, step_ns: u64) -> Stat {
 }
 
 #[test]
-fn a_file_that_may_change_again_without_a_trace_is_not_shared() {
+fn a_file_that_may_change_unseen_is_not_shared() {
     for age in [Duration::ZERO, limits::FILE_TIME_STEP_MAX / 2] {
         assert!(!is_settled(&changed_before(age, 1_000_000), NOW));
     }
@@ -34,7 +34,7 @@ fn a_file_from_the_future_is_not_shared() {
 }
 
 #[test]
-fn a_file_is_forgotten_with_its_last_reader_and_what_was_kept_of_it_too() {
+fn a_file_and_its_slabs_go_with_its_last_reader() {
     let files = OpenFiles::default();
     let stat = changed_before(NOW / 2, 1_000_000);
     let name = Name::from_request(b"file").unwrap();
@@ -54,7 +54,7 @@ fn a_file_is_forgotten_with_its_last_reader_and_what_was_kept_of_it_too() {
 }
 
 #[test]
-fn a_name_that_leads_to_another_file_by_now_is_looked_up_anew() {
+fn a_name_of_another_file_by_now_is_looked_up_again() {
     let files = OpenFiles::default();
     let name = Name::from_request(b"file").unwrap();
     let stat = changed_before(NOW / 2, 1_000_000);
@@ -70,7 +70,7 @@ fn a_name_that_leads_to_another_file_by_now_is_looked_up_anew() {
 }
 
 #[test]
-fn a_file_that_is_on_no_disk_of_this_machine_is_closed_where_nobody_waits_for_it() {
+fn a_remote_file_is_closed_on_another_thread() {
     let pool = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
     let mut stat = fstat(tempfile::tempfile().unwrap()).unwrap();
     for (device, closes_at_once) in [(makedev(0, 50), false), (makedev(8, 1), true)] {
@@ -80,8 +80,8 @@ fn a_file_that_is_on_no_disk_of_this_machine_is_closed_where_nobody_waits_for_it
         pool.block_on(async {
             let busy = tokio::task::spawn_blocking(move || hang.recv());
             drop(Descriptor::new(end.into(), &stat));
-            // What is written to a pair of which one end is closed comes back as an error: the one
-            // thread that may wait has not come to that.
+            // A write to a pair whose other end is closed fails. The only thread that may block has
+            // not closed it yet.
             let is_closed = || (&other_end).write(b"x").is_err();
             assert_eq!(is_closed(), closes_at_once);
             drop(begin);

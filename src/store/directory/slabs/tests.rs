@@ -23,7 +23,7 @@ fn what_many_threads_miss_at_once_is_read_once() {
                     Ok(vec![7; 8])
                 };
                 let slab = slabs.find_or_read(3, read).unwrap();
-                // Held until all have theirs.
+                // Held until all threads have theirs.
                 start.wait();
                 assert_eq!(slab.bytes(2, 4)[..], [7; 4]);
             });
@@ -33,7 +33,7 @@ fn what_many_threads_miss_at_once_is_read_once() {
 }
 
 #[test]
-fn a_read_that_fails_or_panics_is_tried_again_by_those_who_wait() {
+fn a_failed_read_is_repeated_by_a_waiting_thread() {
     for panics in [false, true] {
         let (slabs, begun) = (Slabs::default(), Barrier::new(2));
         thread::scope(|scope| {
@@ -91,7 +91,7 @@ fn what_is_kept_is_bounded_and_the_oldest_goes() {
 }
 
 #[test]
-fn the_memory_of_a_slab_that_is_gone_serves_the_next_one_of_its_length_and_only_once() {
+fn memory_of_a_dropped_slab_is_reused_once() {
     let gone = SharedSlab::new(vec![7; limits::SLAB_OCTETS]);
     let address = gone.octets.as_ptr();
     drop(gone);

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::super::Symlinks;
 use super::*;
 
-/// A file of one slab, for so many transfers.
+/// A file of one slab, for `count` transfers.
 fn sources(count: usize) -> (TempDir, Vec<Arc<DirectorySource>>) {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("file"), content()).unwrap();
@@ -24,7 +24,7 @@ fn content() -> Vec<u8> {
     (0..SLAB_OCTETS).map(|at| (at / 7) as u8).collect()
 }
 
-/// Reads all of it, as a transfer does.
+/// Reads the whole file like a transfer.
 async fn read(source: Arc<DirectorySource>) -> Result<Slab, Fault> {
     match source.fetch_later(0, SLAB_OCTETS) {
         Some(later) => later.await,
@@ -32,14 +32,14 @@ async fn read(source: Arc<DirectorySource>) -> Result<Slab, Fault> {
     }
 }
 
-/// An arbiter with few threads that may wait.
+/// An arbiter with few threads that may block.
 fn in_arbiter(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread();
     { runtime }.enable_time().max_blocking_threads(2).build().unwrap().block_on(test);
 }
 
 #[test]
-fn a_read_that_hangs_takes_one_thread_however_many_wait_for_it_and_other_files_are_read() {
+fn a_hanging_read_takes_one_thread_only() {
     let (_root, mut sources) = sources(9);
     in_arbiter(async {
         let hanging = sources.pop().unwrap();
@@ -68,7 +68,7 @@ fn a_read_that_hangs_takes_one_thread_however_many_wait_for_it_and_other_files_a
 }
 
 #[test]
-fn of_many_that_want_a_slab_at_once_one_reads_and_the_next_one_if_that_comes_to_nothing() {
+fn a_slab_is_read_by_one_and_by_another_on_failure() {
     let (_root, sources) = sources(9);
     in_arbiter(async {
         let mut sources = sources.into_iter();
@@ -80,10 +80,10 @@ fn of_many_that_want_a_slab_at_once_one_reads_and_the_next_one_if_that_comes_to_
             tokio::task::yield_now().await;
         }
         assert!(!readers.iter().any(tokio::task::JoinHandle::is_finished));
-        // Its transfer ends before it has come to that.
+        // Its transfer ends before the read.
         drop(first);
         for reader in readers {
-            let slab = timeout(Duration::from_secs(5), reader).await.expect("they wait for nobody");
+            let slab = timeout(Duration::from_secs(5), reader).await.expect("no further waiting");
             assert!(slab.unwrap().unwrap().bytes == content());
         }
     });
@@ -101,7 +101,7 @@ fn a_peer_that_wants_part_of_a_slab_waits_for_nobody() {
 }
 
 #[test]
-fn a_name_that_a_file_system_can_not_hold_is_missing_and_not_an_outage() {
+fn a_name_that_no_file_can_have_is_missing_no_outage() {
     let root = tempfile::tempdir().unwrap();
     let tree = Tree::open(root.path(), Symlinks::Inside).unwrap();
     let name = Name::from_request(b"aux?").unwrap();

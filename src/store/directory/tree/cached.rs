@@ -1,4 +1,4 @@
-//! What the kernel's caches of names can tell without waiting.
+//! Lookups in the kernel's caches, without waiting.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -9,11 +9,11 @@ use rustix::io::Errno;
 use crate::store::Name;
 use crate::store::directory::Symlinks;
 
-/// Whether `root` is on a file system whose files are opened without asking anybody else: a network's or a program's (FUSE, and
-/// an overlay of those) may hang in an open even if the name is cached.
+/// Whether files on the file system of `root` open without another party. A network file system, a
+/// program (FUSE) or an overlay of those may hang in an open even if the name is cached.
 #[cfg(target_os = "linux")]
 pub(super) fn is_known(root: BorrowedFd<'_>) -> bool {
-    /// ext2 to ext4, XFS, Btrfs, F2FS, tmpfs, ramfs, SquashFS, EROFS, FAT, ISO 9660: the magic numbers of statfs(2).
+    /// ext2-ext4, XFS, Btrfs, F2FS, tmpfs, ramfs, SquashFS, EROFS, FAT, ISO 9660: see statfs(2).
     const LOCAL: [u32; 10] = [
         0xef53,
         0x5846_5342,
@@ -26,7 +26,7 @@ pub(super) fn is_known(root: BorrowedFd<'_>) -> bool {
         0x4d44,
         0x9660,
     ];
-    // (The field is signed in some C libraries, and wider than the number.)
+    // The field is signed in some C libraries, and wider than the number.
     rustix::fs::fstatfs(root).is_ok_and(|found| LOCAL.contains(&(found.f_type as u32)))
 }
 
@@ -35,10 +35,11 @@ pub(super) fn is_known(_: BorrowedFd<'_>) -> bool {
     false
 }
 
-/// Opens what the caches know under a name, as confined as any other lookup, and on the root's own file system alone.
+/// Opens a name from the caches, as confined as any other lookup, and only on the root's own file
+/// system.
 ///
 /// # Errors
-/// What a full lookup would say, where that is certain. `EAGAIN` in every other case.
+/// Those of a full lookup if they are certain, otherwise `EAGAIN`.
 #[cfg(target_os = "linux")]
 pub(super) fn open(
     root: BorrowedFd<'_>,
@@ -56,7 +57,7 @@ pub(super) fn open(
     let resolve = confined | ResolveFlags::CACHED | ResolveFlags::NO_XDEV;
     openat2(root, name.as_path(), flags, Mode::empty(), resolve).map_err(|errno| match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP => errno.into(),
-        // Among them: not cached; another file system, or out of the root; no such call in this kernel or container.
+        // For example: not cached; another file system; out of the root; no such call here.
         _ => Errno::AGAIN.into(),
     })
 }

@@ -1,6 +1,6 @@
-//! Names whose symbolic links are followed here, one after the other, and not by the kernel:
-//! `openat2` confines a name to the root, but refuses each absolute link, or takes `/` for the
-//! root. An absolute link that leads below the root is to be followed there, and no other.
+//! Resolution of absolute symbolic links. `openat2` can confine a name to the root, but then it
+//! either refuses every absolute link or takes `/` for the root. So links are followed one by one
+//! here, and absolute ones only if they lead below the root.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,7 +27,6 @@ pub(super) fn open_file(
     Ok(openat(walk.here(), last, flags | OFlags::NOFOLLOW, Mode::empty())?)
 }
 
-/// Opens a directory below `root`.
 pub(super) fn open_directory(
     root: BorrowedFd<'_>,
     spellings: &[PathBuf],
@@ -40,13 +39,13 @@ pub(super) fn open_directory(
     }
 }
 
-/// A way below the root. Each directory on it is held open: `..` goes back to the one before, and
-/// never above the root, whatever is renamed meanwhile.
+/// A path below the root. Each directory on it is held open: `..` goes back to the previous one,
+/// and never above the root, whatever is renamed meanwhile.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
     spellings: &'a [PathBuf],
     below: Vec<OwnedFd>,
-    /// The components that are left, the next one last.
+    /// The remaining components, the next one last.
     left: Vec<Vec<u8>>,
     links: usize,
 }
@@ -65,8 +64,8 @@ impl<'a> Walk<'a> {
         self.below.last().map_or(self.root, AsFd::as_fd)
     }
 
-    /// Goes to the directory of the last component, which isn't a link, and returns that component:
-    /// `None` if the way ends in a directory that is open already.
+    /// Goes to the directory of the last component, which isn't a link, and returns that component;
+    /// `None` if the path ends in a directory that is already open.
     fn go_to_last(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some(component) = self.left.pop() {
             match &*component {
@@ -74,7 +73,7 @@ impl<'a> Walk<'a> {
                 b".." => drop(self.below.pop().ok_or(Errno::XDEV)?),
                 _ => match readlinkat(self.here(), &*component, Vec::new()) {
                     Ok(target) => self.follow(target.as_bytes())?,
-                    // It isn't a link. (Should it become one now, neither open follows it.)
+                    // Not a link. (If it becomes one now, neither open follows it.)
                     Err(Errno::INVAL) if self.left.is_empty() => return Ok(Some(component)),
                     Err(Errno::INVAL) => {
                         let directory = step(self.here(), &component)?;
@@ -104,8 +103,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The components of an absolute path that lead on from `root`, the last one first. `None` if the
-/// path leads elsewhere.
+/// The components of an absolute path after `root`, last one first. `None`: it leads elsewhere.
 fn below(root: &[u8], path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let named = |component: &&[u8]| *component != b".";
     let mut path = components(path);
@@ -117,8 +115,7 @@ fn below(root: &[u8], path: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(path.rev().map(<[u8]>::to_owned).collect())
 }
 
-/// The components as written. Nothing between two slashes, and behind the last, is `.`: what has
-/// such at its end has to be a directory.
+/// The components as written. An empty one counts as `.`, so a final slash needs a directory.
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|octet| *octet == b'/').map(|component| if component.is_empty() { b"." } else { component })
 }

@@ -17,7 +17,7 @@ fn what_came_of_an_upload_that_broke_off_is_not_published_as_a_whole_file() {
     wait_until("dropped", || fixture.stepped.dropped() == 1);
     place.end();
     let fault = fixture.upload.fault().and_then(|fault| fault.detail);
-    assert_eq!(fault.as_deref(), Some("this store keeps nothing of an upload that isn't whole"));
+    assert_eq!(fault.as_deref(), Some("this store doesn't keep incomplete uploads"));
     assert!(fixture.stepped.published().is_empty() && !fixture.upload.done().1);
     fixture.end();
 }
