@@ -1,4 +1,4 @@
-//! The client's end: a request, then the same machines as the server's, mirrored.
+//! The client: a request, then the machines of the server in the other direction.
 
 use super::machine::{Ending, aborted};
 use super::negotiation::accept;
@@ -12,11 +12,12 @@ use crate::error::Fault;
 use crate::limits;
 use crate::wire::{Direction, Mode, Options, Packet, Request};
 
-/// A transfer as its client sees it: sends the request until it is answered, then receives or sends the file.
+/// A transfer from its client's side: sends the request until it is answered, then receives or
+/// sends the file.
 ///
-/// [`Input::PeerGone`] before the first answer ends nothing, since a device that starts doesn't
-/// listen yet: the request is repeated until its time is up. The outcome is
-/// [`Outcome::PeerGone`] then instead of [`Outcome::Unanswered`].
+/// [`Input::PeerGone`] before the first answer ends nothing, because a device that is starting
+/// doesn't listen yet. The request is repeated until its time is up, and the outcome is then
+/// [`Outcome::PeerGone`] instead of [`Outcome::Unanswered`].
 #[derive(Debug)]
 pub struct Client {
     stage: Stage,
@@ -38,14 +39,14 @@ struct Requesting {
     timing: Timing,
     last_sent_at: Moment,
     transmit: bool,
-    /// The network said that nobody listens at the server's port.
+    /// The network reported that the server's port is closed.
     is_refused: bool,
     ending: Ending,
     tally: Tally,
 }
 
 impl Client {
-    /// A client that will send `request`.
+    /// A client for `request`.
     #[must_use]
     pub fn new(request: Request<'static>, timeouts: Timeouts) -> Self {
         let requesting = Requesting {
@@ -61,7 +62,7 @@ impl Client {
         Self { stage: Stage::Requesting(Box::new(requesting)), timeouts }
     }
 
-    /// What was agreed on; `None` before the server has answered.
+    /// The agreed terms; `None` before the server has answered.
     #[must_use]
     pub fn terms(&self) -> Option<&Terms> {
         match &self.stage {
@@ -71,7 +72,7 @@ impl Client {
         }
     }
 
-    /// The server answered: the machine that carries on, if the answer is one.
+    /// Handles the server's answer. Returns the machine for the rest of the transfer, if valid.
     fn answered(&mut self, now: Moment, octets: &[u8]) -> Option<Stage> {
         let Stage::Requesting(requesting) = &mut self.stage else { return None };
         let direction = requesting.request.direction;
@@ -126,7 +127,7 @@ impl Client {
 }
 
 impl Requesting {
-    /// The terms that an OACK sets, or an ERROR 8 for one that can't be accepted (RFC 2347).
+    /// The terms of an OACK. An OACK that can't be accepted is answered with ERROR 8 (RFC 2347).
     fn accept(&mut self, options: &Options<'_>) -> Option<Terms> {
         match accept(&self.request, options) {
             Ok(terms) => Some(terms),
@@ -183,7 +184,7 @@ impl Requesting {
                 self.send(now);
             }
             Input::Deadline => self.on_deadline(now),
-            // A device that starts doesn't listen yet: the request is repeated as if it were lost.
+            // A device that is starting doesn't listen yet; the request is repeated as if lost.
             Input::PeerGone => {
                 self.is_refused = true;
                 self.arm();

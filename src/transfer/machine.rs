@@ -1,4 +1,4 @@
-//! What goes into a machine and what comes out.
+//! Inputs and actions of the machines.
 
 use std::fmt;
 
@@ -9,111 +9,114 @@ use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::wire::{ErrorCode, Text};
 
-/// Something that happened to a transfer.
+/// An event of a transfer.
 #[derive(Debug)]
 pub enum Input<'a> {
     /// The transfer begins: send the first packet.
     Start,
-    /// A datagram came from the peer (never a stranger's, see [`Tid`](super::Tid)).
+    /// A datagram from the peer (never from a stranger, see [`Tid`](super::Tid)).
     Datagram {
-        /// The whole of it.
+        /// The whole datagram.
         octets: &'a [u8],
-        /// Whether further datagrams have come already: the machine may look at them before it sends (RFC 7440: of several ACKs the newest
-        /// counts). Whoever says so must go on feeding until it says `false`.
+        /// Whether more datagrams have arrived: the machine may read them before it sends (RFC
+        /// 7440: of several ACKs the newest counts). The last datagram of a series must have
+        /// `false`.
         more: bool,
     },
-    /// The deadline that was armed has passed.
+    /// The armed deadline has passed.
     Deadline,
-    /// The octets that [`Action::Want`] asked for.
+    /// The octets for [`Action::Want`].
     Slab {
-        /// They, from the offset asked for; none only if the file ends there.
+        /// The octets from the requested offset; empty only at the end of the file.
         bytes: Bytes,
-        /// Whether the file ends right after them.
+        /// Whether the file ends after these octets.
         end: bool,
     },
-    /// The writer has taken care of one [`Action::Store`].
+    /// The writer has finished one [`Action::Store`].
     Stored,
-    /// The writer has done [`Action::Publish`] or [`Action::PublishPartial`].
+    /// The writer has finished [`Action::Publish`] or [`Action::PublishPartial`].
     Published,
     /// The client sent the same request again.
     Repeated,
-    /// Too many peers have not answered yet: if this one hasn't either, it gets nothing more by itself, but an answer to each [`Repeated`](Self::Repeated) within its bound.
+    /// Too many peers have not answered yet. If this peer has not answered either, it gets no more
+    /// repeats, only an answer to each [`Repeated`](Self::Repeated) within its limit.
     Restrained,
-    /// There is no room for a peer that hasn't answered yet. One that has is not concerned; nobody is told anything.
+    /// There is no room for unproven peers: silently ends the transfer of such a peer.
     GivenUp,
-    /// The client has begun anew from the same port: nothing more is to be said to it by this transfer.
+    /// The client started a new transfer from the same port. This transfer must send nothing more.
     Superseded,
-    /// Whoever drove the machine is gone, perhaps in the middle of an input or of a drain, and someone else goes on. An input stands once the
-    /// [`Action::Store`] and [`Action::Publish`] that followed it were carried out, else it is as if it had been lost. Whatever was
-    /// wanted must be asked for anew, and what the peer may be waiting for is sent again at once.
+    /// The driver of the machine is gone, possibly in the middle of an input or a drain, and
+    /// another driver continues. An input is complete once the [`Action::Store`] and
+    /// [`Action::Publish`] after it were carried out; otherwise it counts as lost. Pending
+    /// [`Action::Want`]s are requested again, and packets that the peer may be waiting for are
+    /// repeated at once.
     Resumed,
-    /// The network says that nobody listens at the peer's address any more.
+    /// The network reported that the peer's port is closed.
     PeerGone,
-    /// This end can't go on; the peer gets an ERROR with the fault's code and
-    /// [text](Fault::text_for_peer).
+    /// This end can't continue; the peer gets an ERROR with the [text](Fault::text_for_peer).
     Failed(&'a Fault),
 }
 
-/// Something to be done, in the order in which they come.
+/// What the driver has to do, in this order.
 #[derive(Debug)]
 pub enum Action<'a> {
-    /// Give these octets to the writer; they follow those given before. Answered by [`Input::Stored`].
+    /// Pass these octets to the writer, in order. Answered by [`Input::Stored`].
     Store(Bytes),
-    /// Everything was given to the writer: make the file appear. Answered by [`Input::Published`].
+    /// The writer has all octets: publish the file. Answered by [`Input::Published`].
     Publish,
-    /// Everything that came was given to the writer, and nothing more will come: keep that apart
-    /// from whole files ([`OnAbort::Keep`]). Answered by [`Input::Published`].
+    /// The writer has all octets that were received, and no more will come: keep them apart from
+    /// complete files ([`OnAbort::Keep`]). Answered by [`Input::Published`].
     PublishPartial,
     /// Send to the peer.
     Transmit(Transmit<'a>),
-    /// Fetch octets of the file. One is under way at most. Answered by [`Input::Slab`].
+    /// Read octets of the file. At most one read is pending. Answered by [`Input::Slab`].
     Want {
-        /// Where they start.
+        /// The offset of the first octet.
         offset: u64,
-        /// How many; fewer may be given, none only at the end.
+        /// The number of octets. Fewer may be given, none only at the end of the file.
         octets: usize,
     },
-    /// Feed [`Input::Deadline`] at this moment; never, if `None`. Replaces what was armed before.
+    /// Feed [`Input::Deadline`] at this moment; never, if `None`. Replaces the armed deadline.
     Arm(Option<Moment>),
-    /// The outcome is known. Comes once.
+    /// The outcome. Comes once.
     Finished(Outcome),
-    /// Nothing will be sent or expected any more.
+    /// Nothing more will be sent or expected.
     Close,
 }
 
 /// How a transfer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything arrived, and the receiver said so or is this end.
+    /// Everything arrived, and the receiver confirmed it or is this end.
     Complete,
-    /// Everything was sent, but the ACK of the last block never came: some clients send none.
+    /// Everything was sent, but the last block was not acknowledged: some clients never do that.
     Unconfirmed,
-    /// The client ended it when it had seen our options: it only wanted to know the size (RFC 2347). No failure.
+    /// The client only wanted the size, and ended the transfer (RFC 2347). Not a failure.
     Declined {
-        /// The ERROR's code.
+        /// The code of the ERROR.
         code: ErrorCode,
-        /// The ERROR's text, escaped.
+        /// The text of the ERROR, escaped.
         message: String,
     },
     /// The peer sent an ERROR.
     PeerAborted {
-        /// Its code.
+        /// The code of the ERROR.
         code: ErrorCode,
-        /// Its text, escaped.
+        /// The text of the ERROR, escaped.
         message: String,
     },
-    /// The peer never answered at all: a firewall on the way, or a request that nobody sent.
+    /// The peer never answered: a firewall on the path, or a forged request.
     Unanswered,
     /// The peer stopped answering.
     TimedOut,
-    /// The network says that the peer is gone.
+    /// The network reported that the peer's port is closed.
     PeerGone,
-    /// The peer began anew from the same port.
+    /// The peer started again from the same port.
     Superseded,
-    /// This end gave up and told the peer why.
+    /// This end gave up and sent the peer an ERROR.
     Failed(Failure),
-    /// The store couldn't say whether the file is there, and the peer was told nothing, so that it
-    /// asks again. (No machine ends so: nothing has been sent then.)
+    /// The store couldn't tell whether the file exists, and the peer got no answer, so that it asks
+    /// again. (No machine ends this way, because nothing has been sent.)
     Outage(Failure),
 }
 
@@ -135,7 +138,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the file got to where it should, or nobody wanted it to.
+    /// Whether the file was transferred, or the client only wanted its size.
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Complete | Self::Unconfirmed | Self::Declined { .. })
@@ -154,14 +157,14 @@ impl fmt::Display for Outcome {
             Self::Unanswered => f.write_str("the peer never answered"),
             Self::TimedOut => f.write_str("the peer stopped answering"),
             Self::PeerGone => f.write_str("the peer's port is closed"),
-            Self::Superseded => f.write_str("the peer began anew from the same port"),
+            Self::Superseded => f.write_str("the peer started again from the same port"),
             Self::Failed(failure) => failure.fmt(f),
-            Self::Outage(failure) => write!(f, "{failure}; the client was told nothing"),
+            Self::Outage(failure) => write!(f, "{failure}; the client got no answer"),
         }
     }
 }
 
-/// An ERROR that came, without quotes, which the log would have to escape.
+/// A received ERROR, without quotes, which the log would have to escape.
 pub(crate) struct PeerError<'a>(pub(crate) ErrorCode, pub(crate) &'a str);
 
 impl fmt::Display for PeerError<'_> {
@@ -174,44 +177,45 @@ impl fmt::Display for PeerError<'_> {
     }
 }
 
-/// What the first packet of a machine is, and so whether the peer has proved that it is there.
+/// The first packet of a machine, and whether the peer has answered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opening {
-    /// A sender starts with DATA 1, a receiver with ACK 0, to a peer that has not answered yet.
+    /// A sender starts with DATA 1, a receiver with ACK 0; the peer has not answered yet.
     Silent,
-    /// This OACK is sent first, to a peer that has not answered yet.
+    /// This OACK is sent first; the peer has not answered yet.
     Oack(Vec<u8>),
     /// The peer has answered before (this end is the client).
     Answered,
 }
 
-/// What becomes of an upload whose sender stopped.
+/// What happens to an upload whose sender stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnAbort {
-    /// Nothing is left of it.
+    /// Nothing is kept.
     #[default]
     Discard,
-    /// What came is kept, under a name that shows that it isn't whole
+    /// The received octets are kept under a name that marks them as incomplete
     /// ([`Sink::publish_partial`](crate::store::Sink::publish_partial)).
     Keep,
 }
 
-/// What a transfer has done so far.
+/// Counters of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Octets of the file that the receiver has for certain. In netascii, as they are on the wire.
+    /// Octets of the file that the receiver is known to have. For netascii, octets on the wire.
     pub octets: u64,
     /// DATA packets sent or accepted, each block once.
     pub blocks: u64,
     /// Packets sent again.
     pub repeats: u64,
-    /// Datagrams of the peer that told nothing new: duplicates, ACKs of no block in flight, and what isn't part of a transfer.
+    /// Datagrams of the peer without effect: duplicates, ACKs of blocks not in flight, and packets
+    /// that are no part of a transfer.
     pub ignored: u64,
 }
 
 /// One end of a transfer.
 pub trait Machine {
-    /// Takes one input. The actions that follow must be drained before the next.
+    /// Takes one input. The resulting actions must be drained before the next input.
     fn handle(&mut self, now: Moment, input: Input<'_>) -> Drain<'_, Self>
     where
         Self: Sized,
@@ -220,47 +224,48 @@ pub trait Machine {
         Drain(self)
     }
 
-    /// Takes one input. Call [`handle`](Self::handle) rather than this.
+    /// Takes one input; call [`handle`](Self::handle) instead.
     fn take(&mut self, now: Moment, input: Input<'_>);
 
-    /// The next thing to do, until `None`.
+    /// The next action, until `None`.
     fn next_action(&mut self) -> Option<Action<'_>>;
 
-    /// What was done so far.
+    /// The counters so far.
     fn tally(&self) -> Tally;
 
-    /// Whether the peer has answered at least once, and so is where it says it is.
+    /// Whether the peer has answered at least once, so its address is not forged.
     fn is_proven(&self) -> bool;
 }
 
-/// The actions that follow an input. To be drained with [`next`](Self::next) until `None`.
+/// The actions that follow an input. Call [`next`](Self::next) until `None`.
 #[derive(Debug)]
 #[must_use = "a machine's actions must be carried out before its next input"]
 pub struct Drain<'m, M: Machine>(&'m mut M);
 
 impl<M: Machine> Drain<'_, M> {
-    /// The next thing to do; the one before counts as done. An action may borrow from the machine, so it has to be done before the next is asked for.
+    /// The next action; the one before counts as done. An action may borrow from the machine, so it
+    /// must be done before this is called again.
     #[expect(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
     pub fn next(&mut self) -> Option<Action<'_>> {
         self.0.next_action()
     }
 
-    /// As [`Machine::is_proven`]: known before anything is sent.
+    /// As [`Machine::is_proven`]; known before anything is sent.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.0.is_proven()
     }
 }
 
-/// The part of every machine that ends it and tells the time. What no packet touches comes first.
+/// The outcome and the deadline of every machine. Fields that packets don't touch come first.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Ending {
     outcome: Option<Outcome>,
-    /// The moment that should be armed, and the one that is.
+    /// The deadline to arm; `armed` is the present one.
     deadline: Option<Moment>,
     armed: Option<Moment>,
-    /// The outcome is known, and wasn't told yet.
+    /// The outcome is known but was not returned yet.
     finished: bool,
     close: bool,
     over: bool,
@@ -272,7 +277,7 @@ impl Ending {
         self.over
     }
 
-    /// Goes on for another machine, whose deadline may still be armed.
+    /// Continues for another machine, whose deadline may still be armed.
     pub(super) fn succeed(&mut self, other: &Self) {
         self.armed = other.armed;
     }
@@ -285,12 +290,11 @@ impl Ending {
         self.deadline = deadline;
     }
 
-    /// The outcome is known; the machine goes on (a receiver dallies).
+    /// Sets the outcome; the machine goes on (a receiver dallies).
     pub(super) fn finish(&mut self, outcome: Outcome) {
         (self.outcome, self.finished) = (Some(outcome), true);
     }
 
-    /// Nothing more will happen.
     pub(super) fn close(&mut self) {
         (self.deadline, self.close, self.over) = (None, true, true);
     }
@@ -307,7 +311,7 @@ impl Ending {
     }
 }
 
-/// The outcome that a peer's ERROR means. Of its text the beginning is kept, which a line of the log has room for.
+/// The outcome for a peer's ERROR, with as much of its text as a log line has room for.
 pub(super) fn aborted(code: ErrorCode, message: &Text<'_>, declined: bool) -> Outcome {
     let octets = message.as_bytes();
     let message = Text::until_nul(&octets[..octets.len().min(limits::PEER_TEXT_OCTETS_MAX)]).to_string();

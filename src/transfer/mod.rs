@@ -11,7 +11,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use stagecoach::transfer::{Action, Input, Machine, Moment, Opening, Sender, Terms, Timeouts, Transmit};
+//! use stagecoach::transfer::{
+//!     Action, Input, Machine, Moment, Opening, Sender, Terms, Timeouts, Transmit,
+//! };
 //!
 //! // A server that sends the three octets "abc" to a client that asked for no options.
 //! let mut sender = Sender::new(Terms::default(), Opening::Silent, Timeouts::default());

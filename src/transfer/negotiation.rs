@@ -1,4 +1,4 @@
-//! Which of the options that a client asks for hold, and with what values (RFC 2347, 2348, 2349, 7440).
+//! Option negotiation (RFC 2347, 2348, 2349, 7440).
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use crate::error::Failure;
 use crate::limits;
 use crate::wire::{Direction, Mode, Options, Packet, Request, Text, decimal};
 
-/// What both ends of a transfer have agreed on. The default is what holds when no option was negotiated.
+/// What both ends of a transfer have agreed on. The default is a transfer without options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
     /// Octets of every block but the last (RFC 2348).
     pub blksize: u16,
-    /// Blocks that are sent before an ACK is waited for (RFC 7440).
+    /// Blocks sent before an ACK must come (RFC 7440).
     pub windowsize: u16,
     /// Negotiated retransmission interval (RFC 2349 `timeout`, tftp-hpa `utimeout`).
     pub interval: Option<Duration>,
     /// Number of the block after 65535.
     pub rollover: Rollover,
-    /// Whether the client asked for that number; if not, a receiver takes what comes.
+    /// Whether the client asked for that number. If not, a receiver accepts either.
     pub rollover_agreed: bool,
     /// Whether line ends are converted.
     pub netascii: bool,
@@ -37,20 +37,20 @@ impl Default for Terms {
     }
 }
 
-/// What the server is willing to agree to.
+/// What the server is willing to grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
-    /// Whether options are looked at at all.
+    /// Whether options are read at all.
     pub options: bool,
-    /// Whether a value that its RFC doesn't allow ends the transfer with ERROR 8 instead of being left out.
+    /// Whether a value that its RFC forbids causes ERROR 8 instead of being left out.
     pub strict: bool,
     /// Largest block size granted.
     pub blksize_max: u16,
     /// Largest window granted.
     pub windowsize_max: u16,
-    /// Octets that the blocks of a window may have together; a window of one block is always granted.
+    /// Octets that a window may have in total; one block is always granted.
     pub window_octets_max: usize,
-    /// Number of the block after 65535 when the client doesn't say.
+    /// Number of the block after 65535 if the client doesn't ask for one.
     pub rollover: Rollover,
 }
 
@@ -70,21 +70,22 @@ impl Default for Offer {
 /// The result of a negotiation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreement {
-    /// What holds.
+    /// The terms of the transfer.
     pub terms: Terms,
-    /// What is answered: names as the client spelled and ordered them, only such as it asked for. Empty: no OACK.
+    /// The options of the OACK, spelled and ordered as in the request. Empty: no OACK.
     pub accepted: Options<'static>,
 }
 
 impl Agreement {
-    /// The OACK to be sent, if there is anything to acknowledge (RFC 2347: never an empty one).
+    /// The OACK, if there is anything to acknowledge (RFC 2347: never an empty one).
     #[must_use]
     pub fn oack(&self) -> Option<Vec<u8>> {
         (!self.accepted.is_empty()).then(|| Packet::Oack(self.accepted.clone()).to_bytes())
     }
 
-    /// Datagrams that `request` may buy before its sender has answered: so many that a forged one buys no more octets of OACKs than
-    /// [`UNPROVEN_OCTETS_RATIO`](limits::UNPROVEN_OCTETS_RATIO) times its own, but one at least.
+    /// Datagrams that may be sent for `request` before its sender has answered, at least one. A
+    /// forged request gets at most [`UNPROVEN_OCTETS_RATIO`](limits::UNPROVEN_OCTETS_RATIO) times
+    /// its own octets of OACKs.
     #[must_use]
     pub fn allowance(&self, request: &Request<'_>) -> u32 {
         if self.accepted.is_empty() {
@@ -96,19 +97,22 @@ impl Agreement {
     }
 }
 
-/// Answers the options of `request`, for a file of `size` octets (`None` for an upload, or when it isn't known).
+/// Answers the options of `request` for a file of `size` octets (`None` for an upload, or if the
+/// size isn't known).
 ///
-/// An option that is unknown, junk, out of range, or given again is left out, as RFC 2347 lets a server do; one too large is answered
-/// with the largest value granted.
+/// Options that are unknown, malformed, out of range, or repeated are left out, as RFC 2347 allows;
+/// values that are too large get the largest value granted.
 ///
 /// # Errors
-/// [`Failure::Negotiation`] under [`Offer::strict`], for a known option whose value its RFC doesn't allow.
+/// [`Failure::Negotiation`] under [`Offer::strict`], for a known option whose value its RFC
+/// forbids.
 ///
 /// ```
 /// use stagecoach::transfer::{negotiate, Offer};
 /// use stagecoach::wire::Packet;
 ///
-/// let Ok(Packet::Request(rrq)) = Packet::decode(b"\0\x01f\0octet\0TSize\x000\0blksize\x0070000\0") else { panic!() };
+/// let octets = b"\0\x01f\0octet\0TSize\x000\0blksize\x0070000\0";
+/// let Ok(Packet::Request(rrq)) = Packet::decode(octets) else { panic!() };
 /// let agreement = negotiate(&rrq, &Offer::default(), Some(5_368_709_120)).unwrap();
 /// assert_eq!(agreement.accepted.to_string(), "TSize=5368709120 blksize=65464");
 /// ```
@@ -137,13 +141,12 @@ pub fn negotiate(request: &Request<'_>, offer: &Offer, size: Option<u64>) -> Res
     Ok(bound_window(offer, Agreement { terms, accepted }))
 }
 
-/// Whether an option before `index` is called `name` too. Of two, the first counts, junk or not: as in [`Options::get`].
+/// Whether an earlier option has the name, too. The first of two counts, as in [`Options::get`].
 fn is_repeated(options: &Options<'_>, index: usize, name: &Text<'_>) -> bool {
     let is_same = |other: &Text<'_>| other.as_bytes().eq_ignore_ascii_case(name.as_bytes());
     options.iter().take(index).any(|(other, _)| is_same(other))
 }
 
-/// Known options.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
     Blksize,
@@ -155,7 +158,7 @@ enum Known {
     Rollover,
 }
 
-/// The options that may be granted, by name.
+/// The names of the options that may be granted.
 pub const OPTIONS: [&str; 7] =
     ["blksize", "blksize2", "timeout", "utimeout", "tsize", "windowsize", "rollover"];
 
@@ -177,18 +180,17 @@ impl Known {
     }
 }
 
-/// A negotiation under way.
 #[derive(Clone)]
 struct Table<'a> {
     offer: &'a Offer,
     request: &'a Request<'a>,
     size: Option<u64>,
     terms: Terms,
-    /// `blksize` or `blksize2` was answered; the first of them wins.
+    /// `blksize` or `blksize2` was answered; the first one wins.
     blksize: bool,
-    /// `timeout` or `utimeout` was answered; the first of them wins.
+    /// `timeout` or `utimeout` was answered; the first one wins.
     interval: bool,
-    /// Other options that were answered, a bit each.
+    /// Other answered options, one bit each.
     others: u8,
 }
 
@@ -200,7 +202,7 @@ impl Table<'_> {
             return Ok(None);
         }
         let answer = decimal(value.as_bytes()).and_then(|number| self.value(known, number));
-        // Left out of netascii reads: RFC 2349 speaks of the file's octets, and the wire has others.
+        // Left out of netascii reads: RFC 2349 means the octets of the file, not of the wire.
         let unknowable = known == Known::Tsize && decimal(value.as_bytes()).is_some();
         match answer {
             Some(number) => {
@@ -266,22 +268,22 @@ impl Table<'_> {
     }
 }
 
-/// The block size to answer with: `number`, or the largest that is granted; none for less than RFC 2348's least, since raising it would
-/// exceed what the client asked for.
+/// The block size to answer: `number`, or the largest that is granted. `None` below RFC 2348's
+/// minimum, because a larger answer would exceed the request.
 fn blksize(offer: &Offer, number: u64) -> Option<u16> {
     let valid =
         number >= limits::BLKSIZE_MIN.into() && !(offer.strict && number > limits::BLKSIZE_MAX.into());
     valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.blksize_max))
 }
 
-/// The window to answer with: `number`, or the largest that is granted, also for more than RFC 7440
-/// can name: py3tftp answers so too.
+/// The window size to answer: `number`, or the largest that is granted, even above RFC 7440's
+/// maximum. py3tftp does the same.
 fn windowsize(offer: &Offer, number: u64) -> Option<u16> {
     let valid = number > 0 && !(offer.strict && number > limits::WINDOWSIZE_MAX.into());
     valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.windowsize_max))
 }
 
-/// Lowers the window to what a session may hold in memory, and to what block numbers that skip 0 can tell apart.
+/// Lowers the window to what a session may hold and what block numbers without 0 can distinguish.
 fn bound_window(offer: &Offer, mut agreement: Agreement) -> Agreement {
     let terms = &mut agreement.terms;
     let held = offer.window_octets_max / usize::from(terms.blksize);
@@ -300,11 +302,11 @@ fn bound_window(offer: &Offer, mut agreement: Agreement) -> Agreement {
     agreement
 }
 
-/// What an OACK means to the client that sent `request`.
+/// The terms that an OACK sets for the client that sent `request`.
 ///
 /// # Errors
-/// [`Failure::Negotiation`] when the server answers an option that was not asked for, or twice, or with a value that its RFC doesn't
-/// allow (RFC 2347: the client ends the transfer with ERROR 8).
+/// [`Failure::Negotiation`] if the server answers an option that was not requested, or twice, or
+/// with a value that its RFC forbids (RFC 2347: the client ends the transfer with ERROR 8).
 pub(super) fn accept(request: &Request<'_>, oack: &Options<'_>) -> Result<Terms, Failure> {
     let mut terms = Terms { netascii: request.mode == Mode::Netascii, ..Terms::default() };
     for (index, (name, value)) in oack.iter().enumerate() {
@@ -322,7 +324,7 @@ pub(super) fn accept(request: &Request<'_>, oack: &Options<'_>) -> Result<Terms,
     Ok(terms)
 }
 
-/// Sets what an option that was `asked` for and answered with `number` means; `None` if no server may answer so.
+/// Sets the option that was `asked` for and answered with `number`; `None` if that is invalid.
 fn accept_option(terms: &mut Terms, known: Known, asked: u64, number: u64) -> Option<()> {
     let at_most = |most: u16| u16::try_from(number).ok().filter(|_| number <= asked.min(most.into()));
     let the_same = || (number == asked).then_some(number);

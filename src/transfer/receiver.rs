@@ -1,4 +1,4 @@
-//! The receiving end: a server that answers a write request, a client that reads.
+//! The receiving end: a server for a write request, a client that reads.
 
 mod checkpoint;
 
@@ -15,22 +15,22 @@ use crate::wire::Packet;
 
 /// Receives a file, block by block (RFC 1350) or window by window (RFC 7440).
 ///
-/// Octets are given to the writer, or held here, before they are acknowledged; the last ACK waits until the file is
-/// published, for its receiver may switch off.
+/// Octets are passed to the writer, or held here, before they are acknowledged. The last ACK waits
+/// until the file is published, because the sender may be switched off after it.
 #[derive(Debug)]
 pub struct Receiver {
     on_abort: OnAbort,
     buffer: ReceiveBuffer,
     at: Checkpoint,
-    /// Where [`Input::Resumed`] goes back to.
+    /// The checkpoint that [`Input::Resumed`] returns to.
     committed: Checkpoint,
     /// The OACK, or ACK 0.
     opening: Vec<u8>,
-    /// The OACK, an ACK, or the ERROR that ended the transfer: what is sent now, and again.
+    /// The packet that is sent and repeated: the OACK, an ACK, or the final ERROR.
     control: Vec<u8>,
     outbox: Outbox,
     ending: Ending,
-    /// What was taken in is not committed yet.
+    /// An input was taken and is not committed yet.
     uncommitted: bool,
 }
 
@@ -42,7 +42,7 @@ struct Outbox {
 }
 
 impl Receiver {
-    /// A receiver that has sent nothing yet; [`Input::Start`] starts it: with ACK 0, or the OACK.
+    /// A receiver that has sent nothing yet. [`Input::Start`] sends ACK 0 or the OACK.
     #[must_use]
     pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts, on_abort: OnAbort) -> Self {
         let proven = opening == Opening::Answered;
@@ -63,13 +63,13 @@ impl Receiver {
         }
     }
 
-    /// What was agreed on.
+    /// The agreed terms.
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.at.terms
     }
 
-    /// The same for a client that reads and whose request was answered by DATA 1 at once: there is nothing to send first.
+    /// A receiver for a client whose read request was answered by DATA 1: no first packet.
     pub(super) fn begun(now: Moment, terms: Terms, timeouts: Timeouts) -> Self {
         let mut receiver = Self::new(terms, Opening::Answered, timeouts, OnAbort::Discard);
         receiver.at.timing.restart(now);
@@ -77,7 +77,7 @@ impl Receiver {
         receiver
     }
 
-    /// Goes on where a client's request was answered.
+    /// Continues after a client's request was answered.
     pub(super) fn succeed(&mut self, requesting: &Ending) {
         self.ending.succeed(requesting);
     }
@@ -109,8 +109,8 @@ impl Receiver {
         }
     }
 
-    /// tftp-hpa and curl don't see that they have sent the last block when its number is 0, and send an empty one after it. The file is there: it is
-    /// acknowledged, and changes nothing.
+    /// tftp-hpa and curl don't recognise their last block when its number is 0, and send an empty
+    /// block after it. The file is complete: the block is acknowledged and changes nothing.
     fn on_end_again(&mut self, now: Moment, position: u64) {
         self.at.tally.ignored += 1;
         if position == self.at.received + 1 {
@@ -120,7 +120,7 @@ impl Receiver {
         }
     }
 
-    /// The position that a block number means: one that the sender may send now, or else one that it sent before.
+    /// The position of a block number that the sender may send now, or that it sent before.
     fn locate(&mut self, block: u16) -> Option<u64> {
         let window = u64::from(self.at.terms.windowsize);
         let next = self.at.received + 1;
@@ -133,7 +133,7 @@ impl Receiver {
             )
         };
         let position = ahead.or_else(behind);
-        // A sender that wraps to 1 without having said so. With a window, a lost block 0 would look the same.
+        // A sender that wraps to 1 unasked. With a window, a lost block 0 would look the same.
         let may_wrap_to_one = next == WRAP && window == 1 && !self.at.terms.rollover_agreed;
         if position.is_none() && may_wrap_to_one {
             let other = if self.at.terms.rollover == Rollover::Zero { Rollover::One } else { Rollover::Zero };
@@ -168,7 +168,7 @@ impl Receiver {
         }
     }
 
-    /// A block before this one was lost: say at once, and once, where to go on (RFC 7440 §4).
+    /// A block before this one was lost: an ACK reports that at once, and once (RFC 7440 §4).
     fn on_gap(&mut self, now: Moment) {
         self.at.tally.ignored += 1;
         (self.at.proven, self.at.offering) = (true, false);
@@ -178,11 +178,17 @@ impl Receiver {
         }
     }
 
-    /// A block that is here already. When a sender begins its window again because it hasn't seen the last ACK, that ACK is repeated at
-    /// the last block of that window that is here, once each time; when its window reaches beyond what is here (the lost ACK told of a gap), the next
-    /// ACK is due at that window's end. Any other block that comes twice was doubled by the network, and is not answered; nor is, the
-    /// first time, a window that follows an ACK which was sent twice: a sender that begins its window anew at an ACK that comes twice would
-    /// get every ACK twice from then on, and send everything twice (the Sorcerer's Apprentice, RFC 1123 §4.2.3.1).
+    /// A block that was received before.
+    ///
+    /// A sender that missed the last ACK begins its window again. That ACK is then repeated at the
+    /// last received block of the window, once each time. If the sender's window ends beyond the
+    /// received blocks (the lost ACK reported a gap), the next ACK is due at the end of that
+    /// window.
+    ///
+    /// Other repeated blocks were duplicated by the network and get no answer. Neither does, the
+    /// first time, a repeated window after an ACK that was sent twice: a sender that restarts its
+    /// window at a duplicate ACK would get every later ACK twice and send everything twice (the
+    /// Sorcerer's Apprentice, RFC 1123 §4.2.3.1).
     fn on_duplicate(&mut self, now: Moment, position: u64) {
         self.at.tally.ignored += 1;
         if self.at.replay.last.is_none_or(|last| position != last + 1) {
@@ -219,7 +225,7 @@ impl Receiver {
         }
     }
 
-    /// The window is complete: acknowledge it, unless the writer is too far behind.
+    /// The window is complete: acknowledges it, unless the writer is too far behind.
     fn ack(&mut self, now: Moment) {
         self.at.ack_held = self.at.unstored >= limits::SLABS_UNSTORED_MAX;
         if !self.at.ack_held {
@@ -242,7 +248,7 @@ impl Receiver {
         self.send_control(now);
     }
 
-    /// Sends the last ACK (or the OACK) again, or one of what has come since.
+    /// Repeats the last ACK (or the OACK), or acknowledges what has come since.
     fn repeat_ack(&mut self, now: Moment) {
         if self.at.ack_held {
             return;
@@ -262,13 +268,14 @@ impl Receiver {
         self.outbox.control = true;
     }
 
-    /// Gives the writer what is here. It leaves the buffer when it is drained, not before: an input that can't be finished takes none with it.
+    /// Passes the slab to the writer. It stays in the buffer until the drain, so an input that is
+    /// never finished loses no octets.
     fn store(&mut self) {
         self.outbox.store = !self.buffer.is_empty();
         self.at.unstored += usize::from(self.outbox.store);
     }
 
-    /// Gives the writer what is left, and has the file published.
+    /// Passes the rest to the writer and asks for the publication.
     fn store_rest(&mut self) {
         self.store();
         self.outbox.publish = true;
@@ -278,13 +285,13 @@ impl Receiver {
         self.at.stored += 1;
         self.at.unstored = self.at.unstored.saturating_sub(1);
         if self.at.ack_held && self.at.phase == Phase::Receiving {
-            // The peer was kept waiting: that doesn't count against it.
+            // The peer had to wait for the writer, which doesn't count against the peer.
             self.at.timing.restart(now);
             self.ack(now);
         }
     }
 
-    /// The file is there: now the last block may be acknowledged.
+    /// The file is published, so the last block may be acknowledged.
     fn on_published(&mut self, now: Moment) {
         match std::mem::replace(&mut self.at.phase, Phase::Dallying) {
             Phase::Publishing => {
@@ -331,9 +338,9 @@ impl Receiver {
 
     fn on_failed(&mut self, fault: &Fault) {
         match std::mem::replace(&mut self.at.phase, Phase::Dallying) {
-            // The file is there already: what fails now is of no concern to the peer.
+            // The file is already published; later failures don't concern the peer.
             Phase::Dallying => self.ending.close(),
-            // The peer has left, perhaps with an ERROR, and that is never answered with one.
+            // The peer has left, possibly with an ERROR, which is never answered with an ERROR.
             Phase::Keeping(outcome) => {
                 self.ending.finish(outcome);
                 self.ending.close();
@@ -349,7 +356,7 @@ impl Receiver {
         self.ending.close();
     }
 
-    /// The timer runs while the sender owes a block. While the writer works, it rests.
+    /// The timer runs while the sender owes a block, and stops while the writer works.
     fn set_deadline(&mut self, now: Moment) {
         match self.at.phase {
             Phase::Receiving if self.at.ack_held => self.ending.arm(None),
@@ -367,7 +374,7 @@ impl Receiver {
     }
 }
 
-/// The first position whose block number has wrapped.
+/// The first position with a wrapped block number.
 const WRAP: u64 = 65536;
 
 impl Machine for Receiver {
@@ -412,7 +419,7 @@ impl Machine for Receiver {
             let is_partial = matches!(self.at.phase, Phase::Keeping(_));
             return Some(if is_partial { Action::PublishPartial } else { Action::Publish });
         }
-        // What had to be with the writer is there: now it may be acknowledged.
+        // The writer has what it needs, so the input may be acknowledged.
         if std::mem::take(&mut self.uncommitted) {
             self.commit();
         }

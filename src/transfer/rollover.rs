@@ -1,6 +1,7 @@
-//! Block numbers on the wire have 16 bits, positions in a file have 64.
+//! Block numbers have 16 bits on the wire, positions in a file have 64.
 
-/// Block number that follows 65535 (no RFC says; 0 is what most do, the `rollover` option of tftp-hpa lets a client ask).
+/// Block number after 65535. No RFC defines it; most implementations use 0, and a client can ask
+/// with the `rollover` option of tftp-hpa.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rollover {
     /// 65535 is followed by 0.
@@ -11,7 +12,7 @@ pub enum Rollover {
 }
 
 impl Rollover {
-    /// The number that the block at `position` (from 1; 0 is what an ACK of the request names) has on the wire.
+    /// The number on the wire of the block at `position` (from 1; 0 is the request, for ACKs).
     #[must_use]
     pub fn wire_number(self, position: u64) -> u16 {
         let number = match self {
@@ -24,9 +25,10 @@ impl Rollover {
 
     /// The one position in `from..=to` that has `number` on the wire, if there is one.
     ///
-    /// The range may be one turn of the numbers long: 65536 positions with [`Rollover::Zero`], 65535 with
-    /// [`Rollover::One`]. In a longer one the first match is taken: so a window of 65535 blocks, whose ACKs name
-    /// one of 65536 positions, can't be told from its own repeat where 1 follows 65535.
+    /// The range may be one turn of the numbers long: 65536 positions with [`Rollover::Zero`],
+    /// 65535 with [`Rollover::One`]. In a longer range the first match is returned. So with
+    /// [`Rollover::One`], a window of 65535 blocks, whose ACKs name one of 65536 positions, can't
+    /// be told from its own repeat.
     #[must_use]
     pub fn position(self, number: u16, from: u64, to: u64) -> Option<u64> {
         let ahead = match self {

@@ -1,4 +1,4 @@
-//! Scripts for the tests of single machines: what goes in, and, in a few words, what comes out.
+//! Scripts for tests of single machines: inputs, and their results in a few words.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::{Action, Input, Machine, Moment, Transmit};
 use crate::error::Failure;
 use crate::wire::Packet;
 
-/// A machine with its reader and writer, who answer at once unless told not to.
+/// A machine with its reader and writer, which answer at once unless switched off.
 pub(super) struct Script<M> {
     pub(super) machine: M,
     pub(super) now_ms: u64,
     pub(super) deadline: Option<Moment>,
-    /// What the reader reads; without it, it never answers.
+    /// The reader's file; without one, the reader never answers.
     pub(super) file: Option<Vec<u8>>,
-    /// The reader brings so many octets at most.
+    /// Most octets that the reader returns at once.
     pub(super) piece: usize,
     /// Whether the writer stores and publishes.
     pub(super) writes: bool,
     pub(super) stored: Vec<u8>,
-    /// Octets that were wanted, and not answered.
+    /// Octets that were requested and not answered.
     pub(super) wanted: Option<(u64, usize)>,
-    /// Payloads of every DATA sent, as they went out.
+    /// Position and payload of every DATA sent.
     pub(super) payloads: Vec<(u64, Vec<u8>)>,
 }
 
@@ -70,7 +70,7 @@ impl<M: Machine> Script<M> {
         self.feed(Input::Failed(&failure.into()))
     }
 
-    /// Lets time pass, with the deadlines in it. What came out, each with its time.
+    /// Advances the time, including deadlines. Returns the results with their times.
     pub(super) fn wait_timed(&mut self, wait_ms: u64) -> Vec<(u64, String)> {
         let until_ms = self.now_ms + wait_ms;
         let mut said = Vec::new();
@@ -88,7 +88,7 @@ impl<M: Machine> Script<M> {
         self.wait_timed(wait_ms).into_iter().map(|(_, said)| said).collect()
     }
 
-    /// One input and what comes of it, reader and writer included.
+    /// Feeds one input; returns the results, including those of the reader and the writer.
     pub(super) fn feed(&mut self, input: Input<'_>) -> Vec<String> {
         let mut said = Vec::new();
         let (mut stored, mut published) = (0, false);

@@ -1,4 +1,4 @@
-//! The octets that a sender may still have to send, as they go on the wire.
+//! Octets that a sender may still have to send, as on the wire.
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -7,35 +7,34 @@ use std::collections::VecDeque;
 use super::{Blocks, Rollover};
 use crate::wire::netascii;
 
-/// Where slabs lie: two of them, which is what a transfer in lock-step has, in the buffer itself.
+/// Slabs, of which two are stored inline: a transfer in lock-step needs no more.
 pub(super) type Slabs = SmallVec<[Bytes; 2]>;
 
-/// The slabs that hold the blocks in flight and those read ahead. Retransmissions repeat the very same octets, for netascii is converted
-/// once, when a slab comes in.
+/// The slabs of the blocks in flight and of those read ahead. Retransmissions repeat the same
+/// octets, because netascii is converted once, when a slab is pushed.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct SendBuffer {
-    /// Where the first slab starts.
+    /// The start of the first slab.
     start: Anchor,
-    /// Stream offset after the first slab, zero if there is none: so that it need not be looked at for each block.
+    /// Stream offset after the first slab, or 0 without one; cached because each block needs it.
     first_end: u64,
     /// Stream offset after the last octet of the last slab.
     end: u64,
-    /// Length of the whole stream, once it is known.
+    /// Length of the whole stream, once known.
     stream_end: Option<u64>,
-    /// What was read reaches the end of the file.
+    /// The end of the file has been read.
     ended: bool,
-    /// There is something to commit.
     uncommitted: bool,
     slabs: Slabs,
-    /// Offset in the file (not on the wire) after what was read.
+    /// File offset (not on the wire) after the octets that were read.
     file_end: u64,
-    /// Where [`rewind`](Self::rewind) goes back to.
+    /// The point that [`rewind`](Self::rewind) returns to.
     committed: (Anchor, Option<u64>),
     netascii: Option<Box<Netascii>>,
 }
 
-/// What only a transfer with converted line ends needs.
+/// State of transfers with converted line ends.
 #[derive(Debug, Default)]
 struct Netascii {
     encoder: netascii::Encoder,
@@ -43,7 +42,7 @@ struct Netascii {
     file_octets: VecDeque<usize>,
 }
 
-/// A place in the file, and where it is on the wire. The conversion has no state, so that it can begin at any of them.
+/// An offset in the file and on the wire. The conversion has no state and can begin at any anchor.
 #[derive(Debug, Clone, Copy, Default)]
 struct Anchor {
     stream: u64,
@@ -66,7 +65,7 @@ impl SendBuffer {
         }
     }
 
-    /// Appends what was read at [`file_end`](Self::file_end).
+    /// Appends the octets that were read at [`file_end`](Self::file_end).
     pub(super) fn push(&mut self, octets: Bytes, end: bool) {
         self.file_end += octets.len() as u64;
         self.ended = end;
@@ -84,7 +83,7 @@ impl SendBuffer {
         }
     }
 
-    /// Lets go of what lies before stream offset `until`.
+    /// Drops slabs before stream offset `until`.
     pub(super) fn release(&mut self, until: u64) {
         while (1..=until).contains(&self.first_end) {
             let slab = self.slabs.remove(0);
@@ -102,14 +101,14 @@ impl SendBuffer {
         self.first_end = self.slabs.first().map_or(0, |slab| self.start.stream + slab.len() as u64);
     }
 
-    /// What is here now can be had again.
+    /// Sets the point that [`rewind`](Self::rewind) returns to.
     pub(super) fn commit(&mut self) {
         if std::mem::take(&mut self.uncommitted) {
             self.committed = (self.start, self.stream_end);
         }
     }
 
-    /// Forgets all octets, so that they are read again from where the first slab started at the last commit.
+    /// Drops all octets. They are read again from the first slab of the last commit.
     pub(super) fn rewind(&mut self) {
         self.slabs.clear();
         if let Some(netascii) = &mut self.netascii {
@@ -120,27 +119,27 @@ impl SendBuffer {
         (self.end, self.file_end, self.ended) = (self.start.stream, self.start.file, false);
     }
 
-    /// Offset in the file from which to read on.
+    /// The file offset to read from.
     pub(super) fn file_end(&self) -> u64 {
         self.file_end
     }
 
-    /// Whether the file's last octet is here.
+    /// Whether the last octet of the file is in the buffer.
     pub(super) fn is_ended(&self) -> bool {
         self.ended
     }
 
-    /// Length of the whole stream, once the file's end has been read.
+    /// Length of the whole stream, once the end of the file has been read.
     pub(super) fn stream_end(&self) -> Option<u64> {
         self.stream_end
     }
 
-    /// Octets that are here from stream offset `from` on.
+    /// Octets in the buffer from stream offset `from` on.
     pub(super) fn octets_from(&self, from: u64) -> u64 {
         self.end.saturating_sub(from)
     }
 
-    /// Position of the last block that could be sent: full, or the short one that ends the transfer.
+    /// Position of the last block that could be sent: a full one, or the short last one.
     pub(super) fn last_sendable(&self, blksize: u16) -> u64 {
         self.end / u64::from(blksize) + u64::from(self.ended)
     }

@@ -1,4 +1,4 @@
-//! The sending end: a server that answers a read request, a client that writes.
+//! The sending end: a server for a read request, a client that writes.
 
 mod beyond;
 mod checkpoint;
@@ -18,17 +18,19 @@ use crate::wire::Packet;
 
 /// Sends a file, block by block (RFC 1350) or window by window (RFC 7440).
 ///
-/// Positions count blocks from 1 with 64 bits; the numbers on the wire wrap. What lies in flight is `acked + 1..=sent`;
-/// `highest` is the last block ever sent, since after a repeat began at `acked + 1` a late ACK may still tell of later ones.
+/// Positions count blocks from 1 with 64 bits; the numbers on the wire wrap. Blocks `acked +
+/// 1..=sent` are in flight. `highest` is the last block ever sent: after a repeat from `acked + 1`,
+/// a late ACK may still name later blocks.
 ///
-/// What each packet touches comes first and together: with a thousand transfers every line of the processor's cache is waited for.
+/// The fields that each packet needs come first and together: with a thousand transfers, every
+/// access to another cache line is a miss.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Sender {
     at: Checkpoint,
     /// The last block sent; below `highest` while blocks are repeated.
     sent: u64,
-    /// Where [`Input::Resumed`] goes back to.
+    /// The checkpoint that [`Input::Resumed`] returns to.
     committed: Checkpoint,
     last_sent_at: Moment,
     buffer: SendBuffer,
@@ -36,19 +38,18 @@ pub struct Sender {
     outbox: Outbox,
     duplicates: Duplicates,
     overruns: Overruns,
-    /// The last block that was sent beyond a window.
+    /// The last block sent beyond a window.
     beyond: u64,
     wanted: bool,
-    /// What was taken in is not committed yet.
+    /// An input was taken and is not committed yet.
     uncommitted: bool,
     terms: Terms,
     timing: Timing,
     /// Datagrams that the peer may get before it has answered.
     allowance: u32,
-    /// To the letter of the RFCs: no block beyond the window, no other interval than the
-    /// negotiated.
+    /// Follows the RFCs strictly: only the agreed window and the negotiated interval.
     strict: bool,
-    /// The OACK that is offered first; empty if there is none.
+    /// The OACK that is sent first; empty if there is none.
     oack: Vec<u8>,
     /// The ERROR that ended the transfer; empty until then.
     error: Vec<u8>,
@@ -59,7 +60,7 @@ struct Outbox {
     control: bool,
     /// First and last block of a run.
     run: Option<(u64, u64)>,
-    /// A block beyond the window is to follow the window's last one.
+    /// A block beyond the window follows the window's last one.
     asks_beyond: bool,
     beyond: Option<u64>,
     want: bool,
@@ -94,21 +95,21 @@ impl Sender {
         }
     }
 
-    /// What was agreed on.
+    /// The agreed terms.
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// Before it has answered, the peer gets so many datagrams at most; one at least.
+    /// Sets how many datagrams the peer may get before it has answered, at least one.
     #[must_use]
     pub fn allowing(mut self, datagrams: u32) -> Self {
         self.allowance = datagrams.max(1);
         self
     }
 
-    /// Keeps to the letter of the RFCs: a negotiated interval holds to the end (RFC 2349), and no
-    /// block is sent beyond the window (RFC 7440). That costs seconds where packets are lost.
+    /// Follows the RFCs strictly: a negotiated interval is kept to the end (RFC 2349), and no block
+    /// is sent beyond the window (RFC 7440). This costs seconds when packets are lost.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
@@ -118,7 +119,7 @@ impl Sender {
         self
     }
 
-    /// Position of the block that ends the file, once its end has been read.
+    /// Position of the last block, once the end of the file has been read.
     fn last_block(&self) -> Option<u64> {
         self.buffer.stream_end().map(|end| end / u64::from(self.terms.blksize) + 1)
     }
@@ -133,7 +134,7 @@ impl Sender {
         self.at.acked * u64::from(self.terms.blksize)
     }
 
-    /// Goes on where a client's request was answered.
+    /// Continues after a client's request was answered.
     pub(super) fn succeed(&mut self, requesting: &Ending) {
         self.ending.succeed(requesting);
     }
@@ -146,12 +147,12 @@ impl Sender {
                 self.ending.finish(aborted(code, &message, self.at.offering));
                 self.ending.close();
             }
-            // No packet of this protocol, or one that has no meaning here: it is ignored, as other servers do.
+            // Not a TFTP packet, or one without a meaning here; ignored, as in other servers.
             _ => self.at.tally.ignored += 1,
         }
     }
 
-    /// ACK 0 accepts the OACK (RFC 2347); no DATA goes out before.
+    /// ACK 0 accepts the OACK (RFC 2347); no DATA is sent before.
     fn on_offer_acked(&mut self, now: Moment, block: u16) {
         if block != 0 {
             self.at.tally.ignored += 1;
@@ -159,7 +160,7 @@ impl Sender {
         }
         self.at.offering = false;
         self.at.proven = true;
-        // A peer to whom both OACKs came accepts both.
+        // A peer that received both OACKs accepts both.
         self.duplicates.echoes = self.at.unproven_datagrams.saturating_sub(1);
         self.timing.progress(now);
     }
@@ -172,19 +173,21 @@ impl Sender {
         }
     }
 
-    /// Everything up to `position` has arrived; if more was sent, the next block was lost and the
-    /// window starts there (RFC 7440 §4). Not so, or not yet, where the ACK can't tell of that: it
-    /// comes too soon after the next block went out, or it answers one of those that were repeated,
-    /// of which the rest is still under way. A receiver that answers every block would get each one
-    /// many times over. Where nothing more comes, the window starts there a round trip later.
+    /// Everything up to `position` has arrived. If more was sent, the next block was lost, and the
+    /// window starts there (RFC 7440 §4).
+    ///
+    /// Two kinds of ACK don't prove a loss: one that comes too soon after the next block was sent,
+    /// and one for a repeated block while the others are still on their way. If they restarted the
+    /// window, a receiver that answers every block would get each block many times. If nothing more
+    /// comes, the window starts there a round trip later.
     fn on_progress(&mut self, now: Moment, position: u64) {
         self.at.proven = true;
         self.note_window(now, position);
         self.timing.progress(now);
         let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
-        // A receiver may answer each block that it has already, as EDK2 does.
+        // A receiver may answer each block that it already has; EDK2 does.
         let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
-        // A copy of an ACK that told of a gap tells nothing new.
+        // A copy of an ACK that reported a gap has no new information.
         let restarted = !is_under_way && self.at.highest > position;
         if restarted {
             self.timing.loss_proved();
@@ -202,8 +205,9 @@ impl Sender {
         }
     }
 
-    /// With one block in flight a duplicate ACK never causes DATA (RFC 1123 §4.2.3.1, the Sorcerer's Apprentice). With a window it
-    /// may tell that the first block was lost, and restarts it once; unless the ACK is an echo.
+    /// With one block in flight, a duplicate ACK never causes DATA (RFC 1123 §4.2.3.1, the
+    /// Sorcerer's Apprentice). With a window, it may report the loss of the first block, and
+    /// restarts the window once, unless the ACK is an echo.
     fn on_duplicate(&mut self, now: Moment) {
         self.at.tally.ignored += 1;
         self.timing.echoed();
@@ -221,7 +225,7 @@ impl Sender {
         now.ns_since(self.last_sent_at) >= self.timing.least_round_trip_ns() / 2
     }
 
-    /// The window starts again at the first unacknowledged block; before the first ACK, the first packet is repeated.
+    /// Starts the window again at the first unacknowledged block, or repeats the OACK.
     fn repeat(&mut self, now: Moment) {
         self.timing.repeated(now);
         if self.at.offering {
@@ -240,13 +244,12 @@ impl Sender {
         self.outbox.control = true;
     }
 
-    /// A forged request must not buy more than a few datagrams.
+    /// A forged request gets a few datagrams at most.
     fn may_send(&self) -> bool {
         self.at.proven || self.at.unproven_datagrams < self.allowance
     }
 
-    /// The client repeated its request: it hasn't seen our first packet, or the two have crossed.
-    /// Each request buys an answer.
+    /// The client repeated its request: our packet was lost, or they crossed. Allows one answer.
     fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
         let sent_something = self.at.offering || self.sent > self.at.acked;
@@ -259,7 +262,7 @@ impl Sender {
         }
     }
 
-    /// Sends what the window has room for and the reader has delivered.
+    /// Sends the blocks that fit the window and that the reader has delivered.
     fn fill_window(&mut self, now: Moment) {
         if self.at.offering {
             return;
@@ -289,8 +292,9 @@ impl Sender {
         }
     }
 
-    /// Asks for the next slab when less than the window in flight and most of the one after it is here: an ACK is to find its answer in
-    /// memory, or the file would be read while the peer waits. A peer that hasn't answered gets memory for one block at most.
+    /// Asks for the next slab if the buffer has less than the window in flight and most of the next
+    /// one: an ACK should find the next window in memory, or the peer waits while the file is read.
+    /// A peer that hasn't answered gets memory for one block at most.
     fn want_more(&mut self) {
         if self.wanted || self.buffer.is_ended() {
             return;
@@ -306,7 +310,7 @@ impl Sender {
         self.outbox.want = self.wanted;
     }
 
-    /// Octets to ask for: to the next slab boundary, so that transfers of one file ask for the same slabs.
+    /// Octets to ask for: up to the next slab boundary, so that transfers of one file share slabs.
     fn want_octets(&self) -> usize {
         if self.at.proven {
             limits::SLAB_OCTETS - usize::try_from(self.buffer.file_end()).unwrap_or(0) % limits::SLAB_OCTETS
@@ -343,7 +347,7 @@ impl Machine for Sender {
                 self.on_datagram(now, octets);
             }
             Input::Deadline => self.on_deadline(now),
-            // One that nobody asked for would shift the file.
+            // A slab that was not requested would shift the file.
             Input::Slab { bytes, end } if self.wanted => {
                 self.wanted = false;
                 let end = end || bytes.is_empty();

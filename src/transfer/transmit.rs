@@ -1,4 +1,4 @@
-//! What a machine wants sent: one packet, or a run of consecutive DATA blocks that borrow the slabs they lie in.
+//! Packets to send: a single one, or a run of consecutive DATA blocks that borrow from slabs.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use super::Rollover;
 /// Octets of a DATA packet before its payload: opcode and block number (RFC 1350 §5).
 pub const DATA_HEADER_OCTETS: usize = 4;
 
-/// Something to be sent to the peer.
+/// Something to send to the peer.
 #[derive(Debug, Clone, Copy)]
 pub enum Transmit<'a> {
     /// One whole packet.
@@ -16,8 +16,8 @@ pub enum Transmit<'a> {
     Blocks(Blocks<'a>),
 }
 
-/// A run of consecutive DATA packets. Nothing is copied: each is a header and the pieces of the slabs that its
-/// payload lies in. Iterating yields the packets in order.
+/// A run of consecutive DATA packets. Nothing is copied: each packet is a header and the pieces of
+/// slabs that make up its payload. Iterating yields the packets in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Blocks<'a> {
     slabs: &'a [Bytes],
@@ -31,11 +31,12 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// The run of `count` blocks from block `first` on, whose `octets` start at `offset` in `slabs`.
+    /// The run of `count` blocks from block `first` on, whose `octets` start at `offset` in
+    /// `slabs`.
     ///
-    /// The caller sees to it that `octets` fill all blocks but perhaps the last (a short block ends the transfer, RFC
-    /// 1350 §6, so one before the last would cut the file), that they fit the blocks, and that the slabs hold them.
-    /// The last two are asserted in debug builds.
+    /// The caller ensures that `octets` fill all blocks but perhaps the last (a short block ends
+    /// the transfer, RFC 1350 §6, so an earlier one would truncate the file), that they fit the
+    /// blocks, and that the slabs contain them. The last two are asserted in debug builds.
     #[must_use]
     pub fn new(
         slabs: &'a [Bytes],
@@ -61,21 +62,21 @@ impl<'a> Blocks<'a> {
         self.blksize
     }
 
-    /// Blocks that are left in the run. (Not `count`: called on a `&mut Blocks` that would be the iterator's, which
-    /// uses the run up.)
+    /// Blocks left in the run. Not called `count`, because `count` on a `&mut Blocks` would be the
+    /// iterator's method, which consumes the run.
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.left
     }
 
-    /// The ACK that says that all of what is left has arrived (RFC 1350 §5).
+    /// The ACK of all remaining blocks (RFC 1350 §5).
     #[must_use]
     pub fn ack(&self) -> [u8; 4] {
         let [high, low] = self.rollover.wire_number((self.next + self.left).saturating_sub(1)).to_be_bytes();
         [0, 4, high, low]
     }
 
-    /// Position of the next block in the file, from 1, however often the number on the wire wrapped.
+    /// Position of the next block in the file, from 1; positions don't wrap.
     #[must_use]
     pub fn next_position(&self) -> u64 {
         self.next
@@ -125,16 +126,16 @@ impl<'a> DataBlock<'a> {
         DATA_HEADER_OCTETS + self.payload.octets
     }
 
-    /// The payload, as the slices that make it up: usually one, two where it straddles slabs, none for an empty block.
+    /// The slices of the payload: usually one, two if it straddles slabs, none for an empty block.
     #[must_use]
     pub fn payload(&self) -> Pieces<'a> {
         self.payload
     }
 
-    /// Copies the whole packet to the front of `room`, and gives that.
+    /// Copies the whole packet to the front of `room` and returns that part.
     ///
     /// # Panics
-    /// If `room` has fewer than [`packet_octets`](Self::packet_octets).
+    /// If `room` is shorter than [`packet_octets`](Self::packet_octets).
     pub fn copy_to<'r>(&self, room: &'r mut [u8]) -> &'r mut [u8] {
         let packet = &mut room[..self.packet_octets()];
         let (header, mut rest) = packet.split_at_mut(DATA_HEADER_OCTETS);
@@ -148,7 +149,7 @@ impl<'a> DataBlock<'a> {
     }
 }
 
-/// The slices that make up a payload, in order.
+/// The slices of a payload, in order.
 #[derive(Debug, Clone, Copy)]
 pub struct Pieces<'a> {
     slabs: &'a [Bytes],

@@ -64,7 +64,7 @@ fn a_write_with_and_without_options() {
 }
 
 #[test]
-fn r2347_03_an_oack_that_nobody_asked_for_is_refused_once() {
+fn r2347_03_an_unrequested_oack_is_refused_once() {
     for oack in [&b"\0\x06tsize\x005\0"[..], b"\0\x06blksize\x009\0", b"\0\x06blksize\0x\0"] {
         let mut script = client(Direction::Read, &[("blksize", 8)]);
         assert_eq!(script.datagram(oack), ["ERROR 8", "failed", "close"]);
@@ -145,7 +145,7 @@ fn no_deadline_of_the_request_outlives_its_answer() {
     assert_eq!(script.deadline, None);
 }
 
-/// An input that may come at any time, wanted or not.
+/// An input that may come at any time.
 #[derive(Debug, Clone)]
 enum Odd {
     Start,
@@ -202,14 +202,15 @@ fn any_input() -> impl Strategy<Value = Odd> {
     ]
 }
 
-/// Feeds all of it, at any time, jumps backwards and to the end of time included. The script sees to it that each drain ends.
+/// Feeds all inputs at any times, including jumps backwards and to the end of time. The script
+/// checks that each drain ends.
 fn feed<M: Machine>(machine: M, inputs: &[(u64, Odd)]) {
     let mut script = Script::new(machine);
     script.writes = false;
     for (after_ms, odd) in inputs {
         script.now_ms =
             if *after_ms == 0 { script.now_ms / 2 } else { script.now_ms.saturating_add(*after_ms) };
-        // Whether the reader was asked or not.
+        // Whether or not the reader was asked.
         script.wanted = None;
         script.feed(odd.input());
     }

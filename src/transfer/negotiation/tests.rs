@@ -13,7 +13,7 @@ fn text(octets: &str) -> Text<'static> {
     Text::new(octets.as_bytes().to_vec()).unwrap()
 }
 
-/// Options written `name=value name=value`; a value may be empty.
+/// Options written as `name=value name=value`; a value may be empty.
 fn options(written: &str) -> Options<'static> {
     let mut options = Options::new();
     for pair in written.split(' ').filter(|pair| !pair.is_empty()) {
@@ -37,7 +37,7 @@ fn answer_with(offer: &Offer, written: &str) -> Agreement {
     negotiate(&rrq(written), offer, Some(SIZE)).unwrap()
 }
 
-/// What a server with the default offer answers to a read request for a file of 5 GiB.
+/// The answer of a server with the default offer to a read request for a file of 5 GiB.
 fn answer(written: &str) -> String {
     answer_with(&Offer::default(), written).accepted.to_string()
 }
@@ -169,7 +169,7 @@ fn golden_octets_of_an_oack() {
 }
 
 #[test]
-fn sizes_are_told_where_they_are_known_and_mean_something() {
+fn tsize_is_answered_only_for_a_known_meaningful_size() {
     let offer = Offer::default();
     let told = |request: &Request<'_>, size| negotiate(request, &offer, size).unwrap().accepted.to_string();
     for size in [0, 1, 1 << 31, 1 << 32, (1 << 32) + 1, u64::MAX] {
@@ -183,7 +183,7 @@ fn sizes_are_told_where_they_are_known_and_mean_something() {
 }
 
 #[test]
-fn r1785_01_a_server_without_options_behaves_as_if_it_had_never_heard_of_them() {
+fn r1785_01_a_server_without_options_answers_none() {
     let offer = Offer { options: false, strict: true, rollover: Rollover::One, ..Offer::default() };
     let agreement = answer_with(&offer, "blksize=0 tsize=0 windowsize=4 timeout=1 foo=bar");
     assert_eq!(agreement.oack(), None);
@@ -218,7 +218,7 @@ fn r2348_05_a_window_is_no_larger_than_memory_allows() {
 }
 
 #[test]
-fn a_window_is_shorter_than_a_turn_of_the_block_numbers() {
+fn a_window_is_shorter_than_a_turn_of_numbers() {
     let offer = Offer { windowsize_max: 65535, ..Offer::default() };
     let agreement = answer_with(&offer, "blksize=8 windowsize=65535 rollover=1");
     assert_eq!(agreement.accepted.to_string(), "blksize=8 windowsize=65534 rollover=1");
@@ -226,7 +226,7 @@ fn a_window_is_shorter_than_a_turn_of_the_block_numbers() {
 }
 
 #[test]
-fn a_server_says_what_follows_block_65535_only_where_it_was_asked() {
+fn rollover_is_answered_only_if_requested() {
     let offer = Offer { rollover: Rollover::One, ..Offer::default() };
     let agreement = answer_with(&offer, "tsize=0");
     assert_eq!((agreement.terms.rollover, agreement.terms.rollover_agreed), (Rollover::One, false));
@@ -258,7 +258,7 @@ fn strict_servers_refuse_what_an_rfc_does_not_allow() {
 #[test]
 fn mal_11_an_oack_never_gets_longer_than_512_octets() {
     let mut padded = Options::new();
-    // Unknown options don't count: only what is answered does.
+    // Unknown options don't count, only answered ones do.
     for number in 0..20 {
         assert!(padded.push(text(&format!("{number}{}", "x".repeat(100))), text("1")));
     }
@@ -281,7 +281,7 @@ fn a_client_takes_what_it_asked_for() {
 }
 
 #[test]
-fn a_client_refuses_what_it_did_not_ask_for_or_no_server_may_answer() {
+fn a_client_refuses_unrequested_or_invalid_options() {
     let asked = "blksize=1428 windowsize=8 timeout=3 utimeout=20000 tsize=0 rollover=1";
     for answer in [
         "foo=1",
@@ -305,7 +305,7 @@ fn a_client_refuses_what_it_did_not_ask_for_or_no_server_may_answer() {
     ] {
         assert_eq!(accept(&rrq(asked), &options(answer)), Err(Failure::Negotiation), "{answer}");
     }
-    // What the client itself should not have asked for is refused too, or it would wait for no time or for ever.
+    // Invalid requests of the client itself: it would wait for no time or for ever.
     for option in [
         "timeout=0",
         "timeout=256",
@@ -349,7 +349,7 @@ fn any_offer() -> impl Strategy<Value = Offer> {
     )
 }
 
-/// Whether `answered` is a value that a client may get that asked for `asked` (R2348-01, R2349-01, R7440-01).
+/// Whether a client that asked for `asked` may get `answered` (R2348-01, R2349-01, R7440-01).
 fn is_fair(name: &str, asked: u64, answered: u64) -> bool {
     match name {
         "blksize" | "blksize2" | "windowsize" => (1..=asked).contains(&answered),
@@ -359,7 +359,7 @@ fn is_fair(name: &str, asked: u64, answered: u64) -> bool {
 }
 
 proptest! {
-    /// R2347-03, -04, -05, -06: whatever a client asks for, and whatever is offered.
+    /// R2347-03, -04, -05, -06: for all requests and offers.
     #[test]
     fn an_oack_holds_only_what_was_asked_for(pairs in any_pairs(), offer in any_offer(), size: Option<u64>, write: bool) {
         let mut asked = Options::new();
@@ -383,7 +383,7 @@ proptest! {
             prop_assert!(oack.len() <= limits::OACK_OCTETS_MAX && oack.ends_with(b"\0"));
             prop_assert_eq!(Packet::decode(&oack), Ok(Packet::Oack(agreement.accepted.clone())));
         }
-        // And our own client takes it, and understands the same.
+        // Our own client accepts it with the same meaning.
         let understood = accept(&request, &agreement.accepted).unwrap();
         prop_assert_eq!(understood.blksize, agreement.terms.blksize);
         prop_assert_eq!(understood.windowsize, agreement.terms.windowsize);

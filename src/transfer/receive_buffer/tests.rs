@@ -1,6 +1,6 @@
 use super::*;
 
-/// Gives a buffer a file in blocks, as a receiver does; the slabs that come of it.
+/// Passes a file to a buffer in blocks, like a receiver; returns the slabs.
 fn slabs(file: &[u8], blksize: usize) -> Vec<Bytes> {
     let mut buffer = ReceiveBuffer::new(false);
     let mut slabs = Vec::new();
@@ -17,7 +17,7 @@ fn slabs(file: &[u8], blksize: usize) -> Vec<Bytes> {
 }
 
 #[test]
-fn every_octet_is_in_one_slab_whatever_the_size_of_blocks() {
+fn every_octet_is_in_one_slab_for_any_blksize() {
     let file: Vec<u8> = (0..1_000_000_u32).map(|at| (at % 251) as u8).collect();
     for blksize in [8, 511, 512, 1024, 1428, 1468, 4095, 4096, 4097, 8192, 16384, 33000, 65464] {
         let slabs = slabs(&file, blksize);
@@ -26,7 +26,7 @@ fn every_octet_is_in_one_slab_whatever_the_size_of_blocks() {
 }
 
 #[test]
-fn slabs_of_small_blocks_begin_where_a_page_of_the_file_does() {
+fn slabs_of_small_blocks_begin_at_a_page() {
     for blksize in [8, 511, 512, 1024, 1428, 1468, 4096, 8192] {
         let slabs = slabs(&[7; 1_000_000], blksize);
         let (last, whole) = slabs.split_last().unwrap();
@@ -42,7 +42,7 @@ fn octets_of_large_blocks_are_not_copied_twice() {
 }
 
 #[test]
-fn what_was_given_away_since_the_last_commit_is_missed() {
+fn a_rewind_misses_octets_taken_since_the_commit() {
     let mut buffer = ReceiveBuffer::new(false);
     for _ in 0..65 {
         buffer.push(&[1; 1000]);

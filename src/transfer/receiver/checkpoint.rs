@@ -1,4 +1,4 @@
-//! How far a receiver is, and how it goes on there.
+//! Checkpoints of receivers, and resuming from them.
 
 use super::{Outbox, Receiver};
 use crate::error::Failure;
@@ -7,66 +7,61 @@ use crate::transfer::machine::Ending;
 use crate::transfer::timing::Timing;
 use crate::transfer::{Moment, Outcome, Tally, Terms, Timeouts};
 
-/// All that a receiver must remember to go on, but for the octets.
+/// All state that a receiver needs to resume, except the octets.
 #[derive(Debug, Clone)]
 pub(super) struct Checkpoint {
     pub(super) terms: Terms,
     pub(super) phase: Phase,
     pub(super) timing: Timing,
     pub(super) proven: bool,
-    /// The OACK was answered by no DATA yet.
+    /// The OACK was not answered by DATA yet.
     pub(super) offering: bool,
     pub(super) unproven_datagrams: u32,
     /// Datagrams that the peer may get before it has answered.
     pub(super) allowance: u32,
     pub(super) last_sent_at: Moment,
-    /// Last block that came in order.
+    /// Last block received in order.
     pub(super) received: u64,
-    /// Position of the last ACK.
     pub(super) acked: u64,
-    /// Position of the ACK before it: where the sender still is when the last one was lost.
+    /// Position of the ACK before it: where the sender still is if the last one was lost.
     pub(super) acked_before: u64,
     /// Position of the last ACK that was sent more than once.
     pub(super) acked_twice: Option<u64>,
-    /// Position of the last ACK that was not sent again when its window came again.
+    /// Position of the last ACK that was not repeated for its repeated window.
     pub(super) passed_over: Option<u64>,
-    /// Block that the next ACK is due at.
+    /// Block at which the next ACK is due.
     pub(super) window_end: u64,
-    /// The gap after `received` was answered: one ACK a gap (RFC 7440 §4).
+    /// The gap after `received` was answered: one ACK for each gap (RFC 7440 §4).
     pub(super) gap_acked: bool,
     pub(super) replay: Replay,
-    /// Slabs under way to the writer.
+    /// Slabs on their way to the writer.
     pub(super) unstored: usize,
-    /// Slabs that the writer has taken care of.
+    /// Slabs that the writer has stored.
     pub(super) stored: u64,
-    /// The window is complete, but the writer is behind: the ACK waits for it.
+    /// The window is complete, but its ACK waits for the writer.
     pub(super) ack_held: bool,
     pub(super) tally: Tally,
 }
 
-/// Blocks that come again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replay {
-    /// The last of them.
     pub(super) last: Option<u64>,
-    /// They are a whole window whose ACK was lost.
+    /// The repeated blocks are a whole window whose ACK was lost.
     pub(super) unseen_ack: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Blocks are coming.
     Receiving,
-    /// All blocks came; the writer makes the file appear. Nothing is answered meanwhile.
+    /// All blocks were received and the writer publishes the file. Nothing is answered meanwhile.
     Publishing,
-    /// The sender stopped; what came is kept, then the transfer ends so.
+    /// The sender stopped. The received octets are kept, then the transfer ends with this outcome.
     Keeping(Outcome),
-    /// The file is there; repeats of the last block are still answered (RFC 1350 §6).
+    /// The file is published; repeats of the last block are still answered (RFC 1350 §6).
     Dallying,
 }
 
 impl Checkpoint {
-    /// The beginning.
     pub(super) fn new(terms: Terms, timeouts: Timeouts, proven: bool, offering: bool) -> Self {
         Self {
             phase: Phase::Receiving,
@@ -94,7 +89,7 @@ impl Checkpoint {
 }
 
 impl Receiver {
-    /// Before it has answered, the peer gets so many datagrams at most; one at least.
+    /// Sets how many datagrams the peer may get before it has answered, at least one.
     #[must_use]
     pub fn allowing(mut self, datagrams: u32) -> Self {
         self.at.allowance = datagrams.max(1);
@@ -102,12 +97,12 @@ impl Receiver {
         self
     }
 
-    /// The peer gets nothing more by itself before it has answered.
+    /// Stops repeats to a peer that has not answered.
     pub(super) fn restrain(&mut self) {
         self.at.allowance = self.at.allowance.min(self.at.unproven_datagrams).max(1);
     }
 
-    /// Its request came again, which buys one datagram more; unless the two have crossed.
+    /// The request was repeated, which allows one more datagram, unless it crossed our last one.
     pub(super) fn on_repeated(&mut self, now: Moment) {
         let crossed = now - self.at.last_sent_at < limits::REPEAT_QUIET;
         if self.at.proven || crossed {
@@ -119,7 +114,6 @@ impl Receiver {
         }
     }
 
-    /// When patience with the peer ends.
     pub(super) fn give_up_at(&self) -> Moment {
         if self.at.proven {
             self.at.timing.give_up_at()
@@ -132,13 +126,14 @@ impl Receiver {
         self.at.proven || self.at.unproven_datagrams < self.at.allowance
     }
 
-    /// How many [`Input::Stored`](crate::transfer::Input::Stored) were taken in.
+    /// The number of [`Input::Stored`](crate::transfer::Input::Stored) that were taken.
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.at.stored
     }
 
-    /// [`Input::Resumed`](crate::transfer::Input::Resumed) goes back to here. An end that isn't told yet is left to be found again.
+    /// Sets the point that [`Input::Resumed`](crate::transfer::Input::Resumed) returns to. An end
+    /// that was not reported yet is not committed, so it is found again.
     pub(super) fn commit(&mut self) {
         if !self.ending.is_over() {
             self.committed.clone_from(&self.at);
@@ -146,7 +141,8 @@ impl Receiver {
         }
     }
 
-    /// Goes on at the last commit. Blocks that have come since are lost, as on the way: the ACK of those before is repeated.
+    /// Continues at the last commit. Later blocks count as lost on the network: the ACK of the
+    /// earlier ones is repeated.
     pub(super) fn resume(&mut self, now: Moment) {
         self.at.clone_from(&self.committed);
         (self.outbox, self.ending) = (Outbox::default(), Ending::default());
@@ -157,7 +153,7 @@ impl Receiver {
         self.at.timing.restart(now);
         match self.at.phase {
             Phase::Receiving if self.may_send() => {
-                // Blocks of this window that are still under way will show a gap: it is answered by this ACK.
+                // Blocks of this window that still arrive will show a gap, which this ACK answers.
                 self.at.gap_acked |= self.at.received > 0;
                 self.repeat_ack(now);
             }

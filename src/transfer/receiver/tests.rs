@@ -18,14 +18,14 @@ fn receiver(terms: Terms, opening: Opening, on_abort: OnAbort) -> Script<Receive
     Script::new(Receiver::new(terms, opening, Timeouts::default(), on_abort))
 }
 
-/// A server that waits for DATA 1 of a client that asked for nothing.
+/// A server that waits for DATA 1 of a client without options.
 fn plain() -> Script<Receiver> {
     let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Discard);
     assert_eq!(script.start(), ["ACK 0"]);
     script
 }
 
-/// A server whose OACK is under way: blocks of 8 octets.
+/// A server that has sent its OACK, with blocks of 8 octets.
 fn agreed(windowsize: u16) -> Script<Receiver> {
     let oack = b"\0\x06blksize\x008\0".to_vec();
     let mut script = receiver(terms(8, windowsize), Opening::Oack(oack), OnAbort::Discard);
@@ -33,13 +33,13 @@ fn agreed(windowsize: u16) -> Script<Receiver> {
     script
 }
 
-/// Full blocks of 8 octets; what was said to all of them.
+/// Full blocks of 8 octets; returns all answers.
 fn blocks(script: &mut Script<Receiver>, numbers: impl IntoIterator<Item = u16>) -> Vec<String> {
     numbers.into_iter().flat_map(|number| script.data(number, &[number as u8; 8])).collect()
 }
 
 #[test]
-fn r1350_02_r2347_10_an_upload_begins_with_ack_0_or_an_oack_and_ends_with_a_short_block() {
+fn r1350_02_r2347_10_an_upload_begins_with_ack_0_or_oack() {
     let mut script = plain();
     assert_eq!(script.data(1, &[1; 512]), ["ACK 1"]);
     assert_eq!(script.data(2, b"end"), ["publish", "ACK 2", "complete"]);
@@ -69,15 +69,15 @@ fn r1350_21_every_size_arrives() {
 }
 
 #[test]
-fn a_sender_that_begins_its_window_anew_at_a_doubled_ack_does_so_once_and_not_for_ever() {
+fn a_doubled_ack_restarts_a_window_only_once() {
     let mut script = agreed(4);
     assert_eq!(blocks(&mut script, 1..=4), ["ACK 4"]);
     assert_eq!(blocks(&mut script, 1..=4), ["ACK 4"], "it may have been lost");
-    // Both arrived.
+    // Both ACKs arrived.
     assert_eq!(blocks(&mut script, 5..=8), ["ACK 8"]);
     assert_eq!(blocks(&mut script, 5..=8), NOTHING);
     assert_eq!(blocks(&mut script, 9..=12), ["ACK 12"]);
-    // That one was lost,
+    // This ACK was lost,
     assert_eq!(blocks(&mut script, 9..=12), ["ACK 12"]);
     // and this one is lost too.
     assert_eq!(blocks(&mut script, 13..=16), ["ACK 16"]);
@@ -86,7 +86,7 @@ fn a_sender_that_begins_its_window_anew_at_a_doubled_ack_does_so_once_and_not_fo
 }
 
 #[test]
-fn r1350_26_a_block_that_comes_twice_is_answered_again_and_stored_once() {
+fn r1350_26_a_repeated_block_is_stored_once() {
     let mut script = plain();
     assert_eq!(script.data(1, &[1; 512]), ["ACK 1"]);
     for _ in 0..3 {
@@ -129,9 +129,9 @@ fn r1350_25_the_final_ack_may_be_lost_thrice() {
     assert_eq!(script.stored, b"abc");
 }
 
-/// tftp-hpa and curl send it where the last block has number 0.
+/// tftp-hpa and curl send it after a last block with number 0.
 #[test]
-fn an_empty_block_after_the_last_one_is_acknowledged_and_changes_nothing() {
+fn an_empty_block_after_the_last_changes_nothing() {
     let mut script = plain();
     assert_eq!(script.data(1, b"abc"), ["publish", "ACK 1", "complete"]);
     assert_eq!(script.data(2, b""), ["ACK 2"]);
@@ -141,7 +141,7 @@ fn an_empty_block_after_the_last_one_is_acknowledged_and_changes_nothing() {
 }
 
 #[test]
-fn r1350_25_a_last_window_that_comes_again_is_answered_once() {
+fn r1350_25_a_repeated_last_window_is_answered_once() {
     let mut script = agreed(4);
     blocks(&mut script, 1..=6);
     assert_eq!(script.data(7, b"x"), ["publish", "ACK 7", "complete"]);
@@ -151,7 +151,7 @@ fn r1350_25_a_last_window_that_comes_again_is_answered_once() {
 }
 
 #[test]
-fn r1350_25_dallying_lasts_as_long_as_the_negotiated_interval_needs() {
+fn r1350_25_a_long_interval_prolongs_dallying() {
     let interval = Some(Duration::from_secs(10));
     let mut script = receiver(Terms { interval, ..terms(8, 1) }, Opening::Silent, OnAbort::Discard);
     script.start();
@@ -160,7 +160,7 @@ fn r1350_25_dallying_lasts_as_long_as_the_negotiated_interval_needs() {
 }
 
 #[test]
-fn wr_04_nothing_is_said_while_the_file_is_being_published() {
+fn wr_04_nothing_is_answered_during_publication() {
     let mut script = plain();
     script.writes = false;
     assert_eq!(script.data(1, b"abc"), ["publish"]);
@@ -174,7 +174,7 @@ fn wr_04_nothing_is_said_while_the_file_is_being_published() {
 }
 
 #[test]
-fn wr_04_a_file_that_could_not_be_published_is_not_acknowledged() {
+fn wr_04_an_unpublished_file_is_not_acknowledged() {
     let mut script = plain();
     script.writes = false;
     script.data(1, b"abc");
@@ -199,7 +199,7 @@ fn a_failure_after_the_end_is_not_the_peers_affair() {
 }
 
 #[test]
-fn r1350_53_an_error_ends_it_at_once_and_leaves_nothing() {
+fn r1350_53_an_error_ends_an_upload_without_a_trace() {
     let mut script = plain();
     script.data(1, &[1; 512]);
     assert_eq!(script.datagram(b"\0\x05\0\0Early terminate"), ["peer-aborted", "close"]);
@@ -212,7 +212,7 @@ fn r1350_53_an_error_ends_it_at_once_and_leaves_nothing() {
 }
 
 #[test]
-fn on_abort_keep_keeps_what_came_apart_from_whole_files() {
+fn on_abort_keep_publishes_a_partial_file() {
     for ends in ["error", "silence", "gone"] {
         let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Keep);
         script.start();
@@ -231,7 +231,7 @@ fn on_abort_keep_keeps_what_came_apart_from_whole_files() {
 }
 
 #[test]
-fn r1350_08_an_error_is_not_answered_even_when_keeping_fails() {
+fn r1350_08_an_error_is_not_answered_if_keeping_fails() {
     let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Keep);
     script.start();
     script.data(1, &[1; 512]);
@@ -260,7 +260,7 @@ fn a_writer_that_is_behind_makes_the_sender_wait() {
 }
 
 #[test]
-fn lore_16_an_upload_that_nobody_sends_costs_three_datagrams() {
+fn lore_16_a_forged_upload_costs_three_datagrams() {
     let mut script = plain();
     assert_eq!(
         script.wait_timed(60_000),
@@ -274,7 +274,7 @@ fn lore_16_an_upload_that_nobody_sends_costs_three_datagrams() {
 }
 
 #[test]
-fn an_upload_that_nobody_sends_costs_one_among_many_and_nothing_where_there_is_no_room() {
+fn a_restrained_upload_costs_one_datagram() {
     let mut script = plain();
     assert_eq!(script.feed(Input::Restrained), NOTHING);
     script.now_ms += 1000;
@@ -289,7 +289,7 @@ fn an_upload_that_nobody_sends_costs_one_among_many_and_nothing_where_there_is_n
 }
 
 #[test]
-fn lore_11_d13_a_repeated_request_is_answered_by_the_same_session() {
+fn lore_11_d13_a_repeated_upload_request_is_answered() {
     let mut script = plain();
     script.now_ms += 50;
     assert_eq!(script.feed(Input::Repeated), NOTHING, "it crossed ACK 0");
@@ -301,7 +301,7 @@ fn lore_11_d13_a_repeated_request_is_answered_by_the_same_session() {
 }
 
 #[test]
-fn r1123_06_a_sender_that_stalls_is_nudged_and_then_given_up() {
+fn r1123_06_a_stalled_upload_is_given_up() {
     let mut script = plain();
     script.now_ms += 1;
     script.data(1, &[1; 512]);
@@ -312,7 +312,7 @@ fn r1123_06_a_sender_that_stalls_is_nudged_and_then_given_up() {
 }
 
 #[test]
-fn r7440_04_12_the_last_of_each_window_is_acknowledged_and_the_last_of_all() {
+fn r7440_04_12_each_window_end_is_acknowledged() {
     let mut script = agreed(4);
     assert_eq!(blocks(&mut script, 1..=5), ["ACK 4"]);
     assert_eq!(script.data(6, b"x"), ["publish", "ACK 6", "complete"]);
@@ -322,7 +322,7 @@ fn r7440_04_12_the_last_of_each_window_is_acknowledged_and_the_last_of_all() {
 }
 
 #[test]
-fn r7440_06_a_gap_is_told_at_once_and_once() {
+fn r7440_06_a_gap_is_reported_at_once_and_once() {
     let mut script = agreed(8);
     assert_eq!(blocks(&mut script, [1, 3, 4, 5, 6, 7, 8]), ["ACK 1"]);
     assert_eq!(blocks(&mut script, 2..=9), ["ACK 9"], "the next window starts there");
@@ -333,7 +333,7 @@ fn r7440_06_a_gap_is_told_at_once_and_once() {
 }
 
 #[test]
-fn r7440_17_a_window_that_comes_again_is_answered_once_and_stored_once() {
+fn r7440_17_a_repeated_window_is_answered_once() {
     let mut script = agreed(4);
     assert_eq!(blocks(&mut script, 1..=8), ["ACK 4", "ACK 8"]);
     assert_eq!(blocks(&mut script, 5..=8), ["ACK 8"], "ACK 8 was lost");
@@ -344,7 +344,7 @@ fn r7440_17_a_window_that_comes_again_is_answered_once_and_stored_once() {
 }
 
 #[test]
-fn r7440_17_when_the_ack_of_a_gap_is_lost_the_old_window_is_completed() {
+fn r7440_17_a_lost_ack_of_a_gap_completes_the_window() {
     let mut script = agreed(4);
     assert_eq!(blocks(&mut script, [1, 2, 4]), ["ACK 2"]);
     assert_eq!(blocks(&mut script, 1..=4), ["ACK 4"]);
@@ -382,7 +382,7 @@ fn lore_03_an_agreed_rollover_is_the_only_one() {
 }
 
 #[test]
-fn lore_04_with_windows_a_lost_block_0_is_not_taken_for_a_wrap_to_1() {
+fn lore_04_a_lost_block_0_is_no_wrap_to_1() {
     let mut script = agreed(7);
     blocks(&mut script, 1..=65_534);
     assert_eq!(blocks(&mut script, [65_535, 1, 2, 3]), ["ACK 65535"]);
@@ -390,7 +390,7 @@ fn lore_04_with_windows_a_lost_block_0_is_not_taken_for_a_wrap_to_1() {
 }
 
 #[test]
-fn r1350_41_43_netascii_is_converted_back_across_blocks() {
+fn r1350_41_43_netascii_is_decoded_across_blocks() {
     let mut script = receiver(Terms { netascii: true, ..terms(8, 1) }, Opening::Silent, OnAbort::Discard);
     script.start();
     script.data(1, b"1234567\r");

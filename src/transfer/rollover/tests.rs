@@ -4,7 +4,7 @@ use super::Rollover;
 
 const BOTH: [Rollover; 2] = [Rollover::Zero, Rollover::One];
 
-/// The wire number of `position` as tftp-hpa's `rollover` option defines it, for any number that follows 65535.
+/// The wire number of `position` by tftp-hpa's `rollover` option, for any number after 65535.
 fn number_by_the_book(follows_65535: u64, position: u64) -> u64 {
     match position {
         0..=65535 => position,
@@ -13,13 +13,13 @@ fn number_by_the_book(follows_65535: u64, position: u64) -> u64 {
 }
 
 #[test]
-fn lore_01_65535_is_followed_by_0_unless_asked_otherwise() {
+fn lore_01_65535_is_followed_by_0_by_default() {
     assert_eq!(Rollover::default(), Rollover::Zero);
 }
 
 #[test]
 fn lore_01_numbers_around_each_wrap() {
-    // Position, its number where 0 follows 65535, and where 1 does.
+    // Position, its number if 0 follows 65535, and if 1 does.
     let golden = [
         (0, 0, 0),
         (1, 1, 1),
@@ -54,7 +54,7 @@ fn lore_02_block_32768_is_no_negative_number() {
 }
 
 #[test]
-fn lore_02_a_window_across_the_wrap_is_acknowledged_at_each_of_its_blocks() {
+fn lore_02_acks_find_each_block_around_a_wrap() {
     // Base 65534, window 4: an ACK names one of 65533..=65537.
     for (number, position) in [(65533, 65533), (65534, 65534), (65535, 65535), (0, 65536), (1, 65537)] {
         assert_eq!(Rollover::Zero.position(number, 65533, 65537), Some(position));
@@ -71,7 +71,7 @@ fn lore_02_a_window_across_the_wrap_is_acknowledged_at_each_of_its_blocks() {
 #[test]
 fn lore_02_an_ack_from_before_the_wrap_is_none() {
     for rollover in BOTH {
-        // Blocks 65600..=65607 are out. These are ACKs of the last turn that come late.
+        // Blocks 65600..=65607 are in flight. These are late ACKs of the last turn.
         for late in [65500, 65527, 65534, 65535] {
             assert_eq!(rollover.position(late, 65599, 65607), None, "{rollover:?}, ACK {late}");
         }
@@ -88,7 +88,7 @@ fn lore_05_ack_0_after_the_wrap_is_an_ordinary_ack() {
 }
 
 #[test]
-fn lore_05_ack_0_names_the_request_only_before_block_1_is_acknowledged() {
+fn lore_05_ack_0_names_the_request_only_before_ack_1() {
     for rollover in BOTH {
         assert_eq!(rollover.position(0, 0, 0), Some(0));
         assert_eq!(rollover.position(0, 0, 64), Some(0));
@@ -97,8 +97,8 @@ fn lore_05_ack_0_names_the_request_only_before_block_1_is_acknowledged() {
 }
 
 #[test]
-fn lore_02_the_last_number_is_found_from_the_request_on() {
-    // Nothing but block 65535 has this number, and the request's 0 is no turn before it.
+fn lore_02_number_65535_is_found_from_the_request() {
+    // Only block 65535 has this number, and the 0 of the request doesn't belong to an earlier turn.
     for rollover in BOTH {
         assert_eq!(rollover.position(65535, 0, 65535), Some(65535));
         assert_eq!(rollover.position(65535, 0, 65534), None);
@@ -106,18 +106,18 @@ fn lore_02_the_last_number_is_found_from_the_request_on() {
 }
 
 #[test]
-fn lore_05_ack_0_never_comes_again_where_1_follows_65535() {
+fn lore_05_ack_0_never_recurs_where_1_follows_65535() {
     for from in [1, 65533, 65534, 65535, 65536, 131_069, 131_070, 131_071] {
         assert_eq!(Rollover::One.position(0, from, from + 65534), None, "from {from}");
     }
 }
 
 #[test]
-fn one_turn_of_the_numbers_is_the_longest_range_without_doubt() {
-    // The widest window, 65535 blocks, from each of its ends: base-1 and the highest sent.
+fn one_turn_is_the_longest_unambiguous_range() {
+    // The widest window, 65535 blocks, from both of its ends: base-1 and the highest sent.
     assert_eq!(Rollover::Zero.position(100, 100, 65635), Some(100));
     assert_eq!(Rollover::Zero.position(99, 100, 65635), Some(65635));
-    // Where 1 follows 65535 the numbers of these two ends are the same, so 65534 blocks must do.
+    // If 1 follows 65535, these two ends have the same number, so 65534 blocks are the maximum.
     assert_eq!(Rollover::One.wire_number(100), Rollover::One.wire_number(65635));
     assert_eq!(Rollover::One.position(99, 100, 65634), Some(65634));
 }
@@ -143,7 +143,7 @@ fn rollover() -> impl Strategy<Value = Rollover> {
     prop_oneof![Just(Rollover::Zero), Just(Rollover::One)]
 }
 
-/// Positions, most of them close to where the numbers wrap.
+/// Positions, most of them close to a wrap.
 fn position() -> impl Strategy<Value = u64> {
     let near = |turn: u64| (turn - 8)..(turn + 8);
     prop_oneof![
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn lore_02_each_position_of_a_window_is_found_by_its_number(
+    fn lore_02_each_position_is_found_by_its_number(
         rollover in rollover(), from in position(), (ahead, beyond) in (0..=65534_u64)
             .prop_flat_map(|width| (0..=width, Just(width))).prop_map(|(ahead, width)| (ahead, width - ahead)),
     ) {
@@ -179,7 +179,7 @@ proptest! {
     fn lore_02_a_number_is_found_where_a_search_finds_it(
         rollover in rollover(), from in position(), width in 0..200_u64, number in any::<u16>(), near in 0..400_u16,
     ) {
-        // One number from anywhere, one from close by: before, within or after the window.
+        // One number from anywhere, one from nearby: before, within or after the window.
         let close = rollover.wire_number(from).wrapping_add(near).wrapping_sub(100);
         for number in [number, close] {
             let searched = (from..=from + width).find(|&position| rollover.wire_number(position) == number);

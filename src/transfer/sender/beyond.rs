@@ -1,14 +1,15 @@
-//! A block beyond the window, for a client that has the window and doesn't say so.
+//! A block beyond the window, for a client that has the window but doesn't acknowledge it.
 
 use super::Sender;
 
 impl Sender {
-    /// A block that tells a client to say where it is: a whole window is lost, or its ACK, and of
-    /// that some clients say nothing more, however often they get the window again (it is old to
-    /// them), until their own timer runs out, a second or five later. But to a gap, or to the last
-    /// block of all, they answer. So the block after the next is sent too; it is of the window that
-    /// the client may be waiting for (RFC 7440 §4). Not before losses are proven, for it is one
-    /// more block than was agreed on.
+    /// Makes a silent client report its position.
+    ///
+    /// A whole window was lost, or its ACK. Some clients don't answer a repeated window that they
+    /// already have until their own timer expires after one to five seconds. They do answer a gap,
+    /// or the last block of the file. So the block after the next is sent too; it belongs to the
+    /// window that the client may be waiting for (RFC 7440 §4). Only after losses are proven,
+    /// because it is one block more than agreed.
     pub(super) fn send_beyond(&mut self) {
         let window_end = self.at.acked + u64::from(self.terms.windowsize);
         let beyond = self.last_block().map_or(window_end + 2, |last| last.min(window_end + 2));
@@ -23,7 +24,7 @@ impl Sender {
         self.count_beyond();
     }
 
-    /// Once all blocks before it were sent, the block beyond the window may be acknowledged.
+    /// The block beyond the window may be acknowledged once all blocks before it were sent.
     pub(super) fn count_beyond(&mut self) {
         if self.beyond == self.at.highest + 1 {
             self.at.highest = self.beyond;

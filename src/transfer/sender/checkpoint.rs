@@ -1,11 +1,11 @@
-//! How far a sender is, and how it goes on there.
+//! Checkpoints of senders, and resuming from them.
 
 use super::{Outbox, Sender};
 use crate::transfer::machine::Ending;
 use crate::transfer::{Moment, Tally};
 
-/// How far a transfer is: all that a sender must remember to go on, but for the octets, which can be read again. It is copied for each packet, and
-/// so has nothing in it that can be done without or begun anew.
+/// All state that a sender needs to resume, except the octets, which can be read again. It is
+/// copied for each packet, so it has nothing that can be recomputed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Checkpoint {
     pub(super) acked: u64,
@@ -18,20 +18,20 @@ pub(super) struct Checkpoint {
     pub(super) offering: bool,
 }
 
-/// What a duplicate ACK may mean (RFC 7440 §4 and protocol lore): the first block of the window was lost, or it is only the echo of something
-/// sent twice.
+/// The possible meanings of a duplicate ACK (RFC 7440 §4): the first block of the window was lost,
+/// or the ACK is an echo of something sent twice.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Duplicates {
-    /// The window was restarted since the last progress: once is enough.
+    /// The window was restarted since the last progress; that is done only once.
     pub(super) restarted: bool,
-    /// How often the blocks in flight were sent again: for each time, the peer may repeat its ACK of them.
+    /// How often the blocks in flight were sent again. For each time, the peer may repeat its ACK.
     pub(super) resends: u32,
-    /// So many equal ACKs are such repetitions.
+    /// How many equal ACKs are such echoes.
     pub(super) echoes: u32,
 }
 
 impl Sender {
-    /// [`Input::Resumed`] goes back to here. An end that isn't told yet is left to be found again.
+    /// Sets where [`Input::Resumed`] returns to. An end that is not reported yet is found again.
     pub(super) fn commit(&mut self) {
         if !self.ending.is_over() {
             self.committed = self.at;
@@ -39,7 +39,8 @@ impl Sender {
         }
     }
 
-    /// Goes on at the last commit. The octets are read again: what was in flight is repeated as soon as they are here.
+    /// Continues at the last commit. The octets are read again, and the blocks in flight are
+    /// repeated as soon as they are here.
     pub(super) fn resume(&mut self, now: Moment) {
         self.at = self.committed;
         self.sent = self.at.highest;

@@ -1,4 +1,4 @@
-//! What happens when nothing comes: repeats, and the end of patience.
+//! Repeats and the end of a transfer when no answer comes.
 
 use super::{Moment, Outcome, Sender};
 use crate::limits;
@@ -20,7 +20,6 @@ impl Sender {
         }
     }
 
-    /// When patience with the peer ends.
     fn give_up_at(&self) -> Moment {
         if self.at.proven {
             self.timing.give_up_at()
@@ -29,7 +28,7 @@ impl Sender {
         }
     }
 
-    /// The peer won't answer any more. Where only the last ACK is missing that is no failure: some
+    /// The peer won't answer any more. If only the last ACK is missing, that is not a failure: some
     /// clients never send it, and others close their port before it is repeated (R1350-24).
     pub(super) fn give_up(&mut self, outcome: Outcome) {
         let all_sent = self.at.proven && self.last_block() == Some(self.at.highest);
@@ -37,8 +36,7 @@ impl Sender {
         self.ending.close();
     }
 
-    /// The timer runs while the peer owes an answer: to the OACK, or to a whole window. While the
-    /// server itself reads, it rests.
+    /// The timer runs while the peer owes an answer (to the OACK or a window), not during reads.
     pub(super) fn set_deadline(&mut self, now: Moment) {
         if self.ending.is_over() {
             return;
@@ -48,7 +46,7 @@ impl Sender {
         }
         let owed = self.at.offering || (self.sent > self.at.acked && self.sent == self.window_end());
         if !owed || self.ending.deadline().is_none() {
-            // Time that the server itself spends never counts against the peer.
+            // The server's own time never counts against the peer.
             self.timing.restart(now);
         }
         if !owed {

@@ -1,39 +1,38 @@
-//! Windows of which the peer keeps the beginning only: its receive buffer holds no more.
+//! Peers whose receive buffer is smaller than a window.
 
 use super::{Moment, Sender};
 use crate::limits;
 
-/// What is known of blocks that did not arrive behind the last ACK, and in what pieces a window is
-/// sent to a peer whose receive buffer seems to be smaller than the window.
+/// Detects blocks that were lost behind the last ACK, and splits windows into pieces for a peer
+/// whose receive buffer seems to be smaller than the window.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Overruns {
-    /// When the blocks behind the last ACK count as lost: they may still be under way.
+    /// When the blocks behind the last ACK count as lost; before, they may still be on their way.
     pub(super) gap_at: Option<Moment>,
-    /// Signs in a row that windows are too large, see [`limits::OVERRUN_SIGNS_MAX`].
+    /// Consecutive signs that windows are too large, see [`limits::OVERRUN_SIGNS_MAX`].
     signs: u32,
-    /// Most blocks of a window that were kept when there was a sign.
+    /// Most blocks of a window that arrived when there was a sign.
     kept: u64,
-    /// Blocks that are sent at a time; 0: the whole window.
+    /// Blocks sent at a time; 0: the whole window.
     piece: u64,
-    /// The same while the window is being repeated.
+    /// The same while the window is repeated.
     repeat_piece: u64,
     /// A block beyond the window was sent with it.
     pub(super) asked_beyond: bool,
-    /// Blocks one at a time were not enough: so often the pause was doubled.
+    /// How often the pause was doubled because even single blocks were lost.
     doublings: u32,
     /// When the next piece of the window is due.
     resumes_at: Option<Moment>,
 }
 
 impl Overruns {
-    /// A window begins.
     pub(super) fn begin_window(&mut self) {
         (self.gap_at, self.resumes_at, self.repeat_piece) = (None, None, 0);
         self.asked_beyond = false;
     }
 
-    /// A window begins again, the `repeats`th time in a row. Once that was in vain, it is sent in
-    /// pieces: there may be no room for all of it.
+    /// Begins the window again, for the `repeats`th time in a row. From the second time on it is
+    /// sent in pieces, because the peer may have no room for all of it.
     pub(super) fn begin_window_again(&mut self, windowsize: u16, repeats: u32) {
         self.begin_window();
         if repeats > 1 {
@@ -41,7 +40,7 @@ impl Overruns {
         }
     }
 
-    /// Whether the rest of the window waits for the peer to read what it has.
+    /// Whether the rest of the window waits until the peer has read its buffer.
     pub(super) fn is_paused(&self) -> bool {
         self.resumes_at.is_some()
     }
@@ -54,7 +53,7 @@ impl Overruns {
         self.resumes_at
     }
 
-    /// The last block that is sent now, of those from `first` to `last`.
+    /// The last block to send now, of those from `first` to `last`.
     pub(super) fn piece(&mut self, now: Moment, first: u64, last: u64) -> u64 {
         let piece = match (self.piece, self.repeat_piece) {
             (0, 0) => return last,
@@ -67,7 +66,7 @@ impl Overruns {
         last_of_piece
     }
 
-    /// A sign that the peer keeps no more than `kept` blocks of a window.
+    /// Adds a sign that only `kept` blocks of a window fit the peer's buffer.
     fn add_sign(&mut self, kept: u64) {
         self.signs += 1;
         self.kept = self.kept.max(kept);
@@ -89,10 +88,10 @@ impl Overruns {
 }
 
 impl Sender {
-    /// Sees from an ACK of `position` whether the peer could take the window. It is a sign that it
-    /// could not where the window was answered as soon as it came in pieces, and not before; and
-    /// where the first blocks arrived and the last ones did not, and the peer said so late: one
-    /// that gets a block behind a gap says so at once (RFC 7440 §4).
+    /// Checks with an ACK of `position` whether the peer could receive the window. There are two
+    /// signs that it could not. The window was answered only when it was sent in pieces, and then
+    /// at once. Or the first blocks arrived and the last ones didn't, and the ACK was late: a peer
+    /// that gets a block behind a gap reports the gap at once (RFC 7440 §4).
     pub(super) fn note_window(&mut self, now: Moment, position: u64) {
         if self.terms.windowsize == 1 {
             return;
@@ -105,7 +104,7 @@ impl Sender {
             0 if is_whole && !is_repeated => self.overruns.clear_signs(),
             0 if !is_whole && (is_repeated || is_late) => self.overruns.add_sign(arrived),
             0 => {}
-            // A peer that was asked by a block beyond the window may have answered to that block.
+            // After a block beyond the window, the answer may be to that block.
             piece if self.timing.answers(now, self.last_sent_at) && !self.overruns.asked_beyond => {
                 self.timing.loss_proved();
                 self.overruns.add_sign(if is_whole { piece } else { arrived });
@@ -115,7 +114,7 @@ impl Sender {
         self.overruns.begin_window();
     }
 
-    /// What is behind the last ACK is lost: the window starts there (RFC 7440 §4).
+    /// The blocks behind the last ACK are lost: the window starts there (RFC 7440 §4).
     pub(super) fn go_on_behind_gap(&mut self) {
         self.timing.loss_proved();
         self.timing.sent_again();

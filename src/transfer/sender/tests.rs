@@ -20,7 +20,7 @@ fn octets(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
-/// A server that sends `file` to a client that asked for nothing.
+/// A server that sends `file` to a client without options.
 fn plain(file: &[u8]) -> Script<Sender> {
     Script::new(Sender::new(Terms::default(), Opening::Silent, Timeouts::default())).reading(file)
 }
@@ -29,7 +29,7 @@ fn terms(blksize: u16, windowsize: u16) -> Terms {
     Terms { blksize, windowsize, ..Terms::default() }
 }
 
-/// A server that sends `blocks` blocks, the last of 3 octets, and whose OACK was answered.
+/// A server that sends `blocks` blocks, the last of 3 octets, and has sent its OACK.
 fn agreed(terms: Terms, blocks: usize) -> Script<Sender> {
     let file = octets((blocks - 1) * usize::from(terms.blksize) + 3);
     let oack = b"\0\x06blksize\x008\0".to_vec();
@@ -95,7 +95,7 @@ fn r1350_22_one_block_is_in_flight() {
 }
 
 #[test]
-fn lore_16_a_forged_request_buys_three_datagrams_of_one_block() {
+fn lore_16_a_forged_request_buys_three_datagrams() {
     let mut script = plain(&octets(1 << 20));
     script.start();
     assert_eq!(script.wanted, None);
@@ -130,7 +130,7 @@ fn lore_16_a_repeated_request_buys_one_datagram() {
 }
 
 #[test]
-fn every_request_of_a_client_that_hears_nothing_is_answered() {
+fn every_repeated_request_of_a_deaf_client_is_answered() {
     for every_ms in [1000, 2000, 3000, 5000, 19_000] {
         let mut script = plain(&octets(2000));
         script.start();
@@ -143,7 +143,7 @@ fn every_request_of_a_client_that_hears_nothing_is_answered() {
 }
 
 #[test]
-fn d13_a_repeated_request_is_answered_unless_it_crossed_our_answer() {
+fn d13_a_repeated_request_is_answered_unless_crossed() {
     let mut script = plain(&octets(2000));
     script.start();
     script.now_ms += 40;
@@ -167,7 +167,7 @@ fn lore_16_an_unproven_peer_gets_memory_for_one_block() {
 }
 
 #[test]
-fn r1350_23_24_the_last_block_is_repeated_and_then_it_may_well_have_arrived() {
+fn r1350_23_24_an_unacknowledged_last_block_is_repeated() {
     let mut script = plain(&octets(600));
     script.start();
     script.now_ms += 10;
@@ -179,7 +179,7 @@ fn r1350_23_24_the_last_block_is_repeated_and_then_it_may_well_have_arrived() {
 }
 
 #[test]
-fn r1350_24_a_client_that_closed_its_port_after_the_last_block_is_no_failure() {
+fn r1350_24_a_port_closed_after_the_end_is_no_failure() {
     let mut script = plain(&octets(600));
     script.start();
     script.ack(1);
@@ -205,7 +205,7 @@ fn r1350_56_a_peer_that_vanishes_is_given_up() {
 }
 
 #[test]
-fn r1350_53_an_error_ends_it_at_once_and_is_not_answered() {
+fn r1350_53_an_error_ends_a_download_unanswered() {
     for error in [&b"\0\x05\0\0\0"[..], b"\0\x05\0\x03full", b"\0\x05\xff\xff\xff\xfe\0"] {
         let mut script = plain(&octets(5000));
         script.start();
@@ -218,7 +218,7 @@ fn r1350_53_an_error_ends_it_at_once_and_is_not_answered() {
 }
 
 #[test]
-fn r2347_12_a_client_that_only_wanted_to_know_the_size_is_no_failure() {
+fn r2347_12_a_client_that_probes_a_size_is_no_failure() {
     let mut script = agreed(terms(8, 1), 5);
     assert_eq!(script.datagram(b"\0\x05\0\x08User aborted the transfer\0"), ["declined", "close"]);
     assert_eq!(script.wait(60_000), NOTHING);
@@ -228,7 +228,7 @@ fn r2347_12_a_client_that_only_wanted_to_know_the_size_is_no_failure() {
 }
 
 #[test]
-fn r1350_54_packets_that_have_no_meaning_here_change_nothing() {
+fn r1350_54_unexpected_packets_change_nothing() {
     let mut script = plain(&octets(5000));
     script.start();
     script.ack(1);
@@ -254,7 +254,7 @@ fn r1350_54_packets_that_have_no_meaning_here_change_nothing() {
 }
 
 #[test]
-fn r1350_55_a_failure_here_is_told_to_the_peer_once() {
+fn r1350_55_a_failure_is_reported_to_the_peer_once() {
     let mut script = plain(&octets(5000));
     script.start();
     script.ack(1);
@@ -265,7 +265,7 @@ fn r1350_55_a_failure_here_is_told_to_the_peer_once() {
 }
 
 #[test]
-fn lore_13_acks_of_blocks_not_sent_or_long_past_are_ignored() {
+fn lore_13_acks_of_unsent_or_old_blocks_are_ignored() {
     let mut script = plain(&octets(20_000));
     script.start();
     for block in 1..10 {
@@ -281,7 +281,7 @@ fn lore_13_acks_of_blocks_not_sent_or_long_past_are_ignored() {
 }
 
 #[test]
-fn r1123_01_an_oack_that_was_sent_twice_may_be_accepted_twice_and_doubles_no_window() {
+fn r1123_01_two_acks_of_a_repeated_oack_double_nothing() {
     let mut script = agreed(terms(8, 4), 12);
     assert_eq!(script.wait(600), ["OACK blksize=8"]);
     assert_eq!(script.ack(0), ["DATA 1-4"]);
@@ -292,12 +292,12 @@ fn r1123_01_an_oack_that_was_sent_twice_may_be_accepted_twice_and_doubles_no_win
 
 /// RFC 1123 §4.2.3.1: the Sorcerer's Apprentice.
 #[test]
-fn r1123_01_a_late_ack_does_not_double_the_rest_of_the_file() {
+fn r1123_01_a_late_ack_does_not_double_the_file() {
     let mut script = plain(&octets(20 * 512));
     script.start();
     script.now_ms += 2;
     assert_eq!(script.ack(1), ["DATA 2"]);
-    // ACK 2 is late: DATA 2 goes out again, and both copies are answered. From then on everything comes once.
+    // ACK 2 is late: DATA 2 is repeated, and both copies are answered. Later blocks are sent once.
     let late = script.wait(260);
     assert!(!late.is_empty() && late.iter().all(|it| it == "DATA 2"));
     for block in 2..=20 {
@@ -325,7 +325,7 @@ fn r1123_01_ten_equal_acks_make_one_block() {
 }
 
 #[test]
-fn r783_02_a_client_that_acknowledges_everything_twice_gets_each_block_once() {
+fn r783_02_doubled_acks_send_each_block_once() {
     let mut script = plain(&octets(50 * 512));
     let mut said = script.start();
     for block in 1..=50 {
@@ -350,7 +350,7 @@ fn r2347_09_no_data_before_the_oack_is_accepted() {
 }
 
 #[test]
-fn r2347_11_a_lost_oack_is_repeated_and_a_second_ack_0_is_ignored() {
+fn r2347_11_a_lost_oack_is_repeated() {
     let mut script = agreed(terms(8, 1), 9);
     assert_eq!(script.wait(500), ["OACK blksize=8"]);
     assert_eq!(script.ack(0), ["DATA 1"]);
@@ -361,7 +361,7 @@ fn r2347_11_a_lost_oack_is_repeated_and_a_second_ack_0_is_ignored() {
 }
 
 #[test]
-fn r2349_02_03_without_an_answer_a_negotiated_interval_is_kept() {
+fn r2349_02_03_a_silent_peer_keeps_its_interval() {
     let terms = Terms { interval: Some(Duration::from_secs(2)), ..terms(8, 1) };
     let mut script = agreed(terms, 9);
     script.now_ms = 300;
@@ -374,7 +374,7 @@ fn r2349_02_03_without_an_answer_a_negotiated_interval_is_kept() {
 }
 
 #[test]
-fn the_servers_own_slowness_never_counts_against_the_peer() {
+fn a_slow_disk_never_counts_against_the_peer() {
     let mut script = Script::new(Sender::new(Terms::default(), Opening::Silent, Timeouts::default()));
     script.start();
     assert_eq!(script.deadline, None);
@@ -391,7 +391,7 @@ fn the_servers_own_slowness_never_counts_against_the_peer() {
 }
 
 #[test]
-fn r1350_41_42_netascii_is_cut_into_blocks_after_its_conversion_and_repeated_alike() {
+fn r1350_41_42_netascii_blocks_are_repeated_alike() {
     let terms = Terms { netascii: true, ..terms(8, 2) };
     let mut script = Script::new(Sender::new(terms, Opening::Answered, Timeouts::default()))
         .reading(&b"1234567\nabc\rde\n"[..]);
@@ -423,7 +423,7 @@ fn r1350_41_a_file_of_256_line_ends_fills_a_block() {
 }
 
 #[test]
-fn a_slab_that_nobody_asked_for_does_not_shift_the_file() {
+fn an_unrequested_slab_does_not_shift_the_file() {
     let mut script = plain(b"abc");
     assert_eq!(script.start(), ["DATA 1"]);
     assert_eq!(script.feed(Input::Slab { bytes: Bytes::from_static(b"xyz"), end: false }), NOTHING);

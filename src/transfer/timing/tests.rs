@@ -24,7 +24,7 @@ fn timing() -> Timing {
     timing
 }
 
-/// Packets that are each answered after `round_trip_ms`; returns the time after the last.
+/// Packets that are each answered after `round_trip_ms`. Returns the time after the last.
 fn exchange(timing: &mut Timing, from_ms: u64, round_trip_ms: u64, times: u64) -> u64 {
     for number in 0..times {
         timing.sent(at(from_ms + number * round_trip_ms));
@@ -33,7 +33,7 @@ fn exchange(timing: &mut Timing, from_ms: u64, round_trip_ms: u64, times: u64) -
     from_ms + times * round_trip_ms
 }
 
-/// Two repeats that were needed: one answer each, a round trip after the repeat.
+/// Two repeats that were needed: each answered once, a round trip after the repeat.
 fn prove_losses(timing: &mut Timing, from_ms: u64, round_trip_ms: u64) -> u64 {
     let mut now = from_ms;
     for _ in 0..limits::LOSS_PROOFS {
@@ -42,7 +42,7 @@ fn prove_losses(timing: &mut Timing, from_ms: u64, round_trip_ms: u64) -> u64 {
         timing.repeated(repeat);
         timing.progress(repeat + ms(round_trip_ms));
         now = (repeat + ms(round_trip_ms)).since_epoch().as_millis() as u64;
-        // Nothing is a second answer: the next answer is to something new.
+        // No second answer: the next one is to something new.
         now = exchange(timing, now, round_trip_ms, 1);
     }
     assert!(timing.loss_is_proven());
@@ -50,7 +50,7 @@ fn prove_losses(timing: &mut Timing, from_ms: u64, round_trip_ms: u64) -> u64 {
 }
 
 #[test]
-fn r1123_02_without_answers_the_interval_grows_to_a_limit() {
+fn r1123_02_the_interval_grows_to_a_limit() {
     let mut timing = timing();
     timing.sent(at(0));
     let mut intervals = Vec::new();
@@ -104,9 +104,9 @@ fn a_repeat_that_is_answered_twice_proves_nothing() {
     assert_eq!(timing.interval(), limits::REPEAT_FLOOR);
 }
 
-/// A device that drops the copies without a word.
+/// A device that silently drops copies.
 #[test]
-fn pauses_that_end_some_time_after_a_repeat_prove_nothing() {
+fn pauses_that_end_after_a_repeat_prove_nothing() {
     for late_ms in [5, 20, 100, 200] {
         let mut timing = timing();
         let mut now = exchange(&mut timing, 0, 1, 50);
@@ -140,7 +140,7 @@ fn karn_a_repeated_packet_is_no_sample() {
 }
 
 #[test]
-fn r2349_02_a_negotiated_interval_is_kept_until_losses_are_proven() {
+fn r2349_02_the_interval_is_kept_until_losses() {
     let mut timing = Timing::new(Timeouts::default(), Some(Duration::from_secs(2)));
     let now = exchange(&mut timing, 0, 10, 20);
     for number in 0..6 {
@@ -158,7 +158,7 @@ fn r2349_02_a_negotiated_interval_is_kept_until_losses_are_proven() {
 }
 
 #[test]
-fn r2349_02_a_negotiated_interval_is_kept_for_good_by_the_letter() {
+fn r2349_02_a_strict_interval_is_always_kept() {
     let fixed = Timing::new(Timeouts { fixed: true, ..Timeouts::default() }, Some(ms(2000)));
     let mut strict = Timing::new(Timeouts::default(), Some(ms(2000)));
     strict.keep_negotiated();
@@ -170,7 +170,7 @@ fn r2349_02_a_negotiated_interval_is_kept_for_good_by_the_letter() {
 }
 
 #[test]
-fn an_answer_too_soon_after_a_repeat_proves_it_needless() {
+fn an_answer_right_after_a_repeat_proves_it_needless() {
     let mut timing = timing();
     let now = exchange(&mut timing, 0, 100, 50);
     let now = prove_losses(&mut timing, now, 100);
@@ -178,13 +178,13 @@ fn an_answer_too_soon_after_a_repeat_proves_it_needless() {
     timing.repeated(at(now + 110));
     timing.progress(at(now + 120));
     assert!(timing.interval() >= ms(150), "{:?}", timing.interval());
-    // For good: even when the peer is fast again.
+    // For the rest of the transfer, even if the peer is fast again.
     exchange(&mut timing, now + 120, 100, 50);
     assert_eq!(timing.interval(), ms(150), "1.25 × what it took");
 }
 
 #[test]
-fn an_echo_proves_a_repeat_needless_if_the_peer_was_slow() {
+fn an_echo_of_a_slow_peer_proves_a_repeat_needless() {
     let slow_once = |took_ms: u64| {
         let mut timing = timing();
         let now = exchange(&mut timing, 0, 1, 50);
@@ -203,7 +203,7 @@ fn an_echo_proves_a_repeat_needless_if_the_peer_was_slow() {
 }
 
 #[test]
-fn a_needless_repeat_raises_the_interval_above_the_longest_pause() {
+fn a_needless_repeat_raises_the_interval() {
     let mut timing = timing();
     let now = exchange(&mut timing, 0, 1, 50);
     let now = exchange(&mut timing, now, 200, 1);
@@ -218,7 +218,7 @@ fn a_needless_repeat_raises_the_interval_above_the_longest_pause() {
 }
 
 #[test]
-fn an_ack_that_comes_too_early_is_no_sample_unless_it_is_the_only_one() {
+fn an_early_ack_is_no_sample_unless_the_only_one() {
     let mut forged = timing();
     let now = exchange(&mut forged, 0, 100, 50);
     let least_ns = forged.least_round_trip_ns();
@@ -254,7 +254,7 @@ fn a_receiver_is_in_no_hurry() {
 }
 
 #[test]
-fn patience_counts_from_the_last_datagram_and_later_from_the_last_progress() {
+fn giving_up_counts_from_the_last_progress() {
     let mut timing = timing();
     assert_eq!(timing.give_up_unanswered_at(at(1500)), at(21_500));
     assert_eq!(timing.give_up_at(), at(60_000));
@@ -268,7 +268,7 @@ fn patience_counts_from_the_last_datagram_and_later_from_the_last_progress() {
 }
 
 #[test]
-fn r2349_03_a_negotiated_interval_stretches_patience_but_bounds_it() {
+fn r2349_03_the_interval_stretches_the_time_limits() {
     let patience = |seconds| {
         let mut timing = Timing::new(Timeouts::default(), Some(Duration::from_secs(seconds)));
         timing.restart(at(0));

@@ -13,7 +13,6 @@ fn octets_of(block: DataBlock<'_>) -> Vec<u8> {
     block.payload().collect::<Vec<_>>().concat()
 }
 
-/// Whole packets, as they would go out.
 fn packets(blocks: Blocks<'_>) -> Vec<Vec<u8>> {
     let mut room = vec![0xEE; 1 << 16];
     let packet = |block: DataBlock<'_>| {
@@ -32,7 +31,7 @@ fn golden_octets_of_a_run() {
 
 #[test]
 fn an_empty_file_is_one_empty_block() {
-    // R1350-21: `0003 0001`, whether or not a slab says so.
+    // R1350-21: `0003 0001`, with or without an empty slab.
     for slabs in [slabs([]), slabs([b""])] {
         let blocks = Blocks::new(&slabs, 0, 0, 512, 1, 1, Rollover::Zero);
         assert_eq!(packets(blocks), [b"\0\x03\0\x01"]);
@@ -50,21 +49,21 @@ fn a_file_of_full_blocks_ends_with_an_empty_one() {
 
 #[test]
 fn an_empty_last_block_may_go_out_alone() {
-    // The window before it ended at the end of the last slab.
+    // The previous window ended at the end of the last slab.
     let slabs = slabs([b"abcdefgh"]);
     let blocks = Blocks::new(&slabs, 8, 0, 8, 2, 1, Rollover::Zero);
     assert_eq!(packets(blocks), [b"\0\x03\0\x02"]);
 }
 
 #[test]
-fn the_last_block_may_be_full_where_more_of_the_file_follows() {
+fn the_last_block_of_a_run_may_be_full() {
     let slabs = slabs([b"abcdefghijklmnopqrstuvwxyz"]);
     let blocks = Blocks::new(&slabs, 2, 16, 8, 7, 2, Rollover::Zero);
     assert_eq!(packets(blocks), [b"\0\x03\0\x07cdefghij", b"\0\x03\0\x08klmnopqr"]);
 }
 
 #[test]
-fn a_block_that_straddles_slabs_comes_in_pieces_without_empty_ones() {
+fn a_block_across_slabs_has_no_empty_piece() {
     let slabs = slabs([b"abcde", b"", b"f", b"", b"", b"ghij"]);
     let mut blocks = Blocks::new(&slabs, 1, 9, 8, 1, 2, Rollover::Zero);
     let first = blocks.next().unwrap();
@@ -113,7 +112,7 @@ fn lore_01_headers_across_the_wrap() {
 fn asking_what_is_left_uses_nothing_up() {
     let slabs = slabs([b"abcdefghij"]);
     let mut run = Blocks::new(&slabs, 0, 10, 8, 65536, 2, Rollover::Zero);
-    // As a sender sees it that is handed a run to go on with.
+    // Through a reference, like a sender that continues a run.
     let blocks = &mut run;
     assert_eq!((blocks.remaining(), blocks.next_position(), blocks.blksize()), (2, 65536, 8));
     assert_eq!(blocks.ack(), [0, 4, 0, 1], "the second of them is 65537, which wraps");
@@ -142,7 +141,7 @@ fn a_run_of_more_octets_than_its_blocks_take_is_a_bug() {
     let _ = Blocks::new(&slabs, 0, 9, 8, 1, 1, Rollover::Zero);
 }
 
-/// A run: slabs of a counting stream, where it starts in the first, and how it is cut into blocks.
+/// A run: slabs of a counting stream, its start in the first slab, and its division into blocks.
 #[derive(Debug)]
 struct Run {
     slabs: Vec<Bytes>,
@@ -165,7 +164,7 @@ impl Run {
     }
 }
 
-/// Slabs whose octets tell where in the stream they are: a prime period, so that no block size hides a shift.
+/// Slabs of a counting stream with a prime period, so that no block size hides a shift.
 fn counting_slabs(lengths: &[usize]) -> Vec<Bytes> {
     let mut stream = (0..251_u8).cycle();
     lengths.iter().map(|&length| stream.by_ref().take(length).collect()).collect()
@@ -180,8 +179,8 @@ fn run() -> impl Strategy<Value = Run> {
             let slabs = counting_slabs(&lengths);
             let offset = usize::from(offset) % (lengths.first().copied().unwrap_or(0) + 1);
             let available = lengths.iter().sum::<usize>() - offset;
-            // To the end of the stream in half of the cases, with the short or empty block that ends the transfer;
-            // else full blocks only, fewer than there are.
+            // In half of the cases, to the end of the stream with the short or empty block that
+            // ends the transfer; in the others, only full blocks, fewer than there are.
             let full = available / blksize;
             let (octets, count) = match blocks % 2 {
                 0 => (available, full + 1),
@@ -214,7 +213,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_has_the_octets_that_it_says_and_no_empty_piece(run in run()) {
+    fn a_payload_has_its_length_and_no_empty_piece(run in run()) {
         for block in run.blocks() {
             let pieces: Vec<_> = block.payload().map(<[u8]>::len).collect();
             prop_assert_eq!(pieces.iter().sum::<usize>(), block.payload_octets());

@@ -1,4 +1,4 @@
-//! A receiver whose driver dies anywhere goes on: every octet is stored once, and the file is published once.
+//! A receiver whose driver dies at any point resumes: octets are stored once, and published once.
 
 use std::collections::VecDeque;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::transfer::{Action, Moment, Transmit};
 use crate::wire::Packet;
 
-/// Where in the handling of an input the driver dies.
+/// The point in the handling of an input at which the driver dies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Death {
     Before,
@@ -45,7 +45,7 @@ impl Peer<'_> {
         (acked + 1..=self.last().min(acked + self.windowsize)).map(Event::Data).collect()
     }
 
-    /// As RFC 7440 has it: an equal ACK restarts the window once; not so with a window of one block.
+    /// RFC 7440: an equal ACK restarts the window once, except for a window of one block.
     fn take(&mut self, octets: &[u8]) -> Vec<Event> {
         let block = match Packet::decode(octets).unwrap() {
             Packet::Ack { block } => block,
@@ -64,7 +64,7 @@ impl Peer<'_> {
     }
 }
 
-/// Runs an upload whose driver dies at its input number `at`. `false` if it had no such input.
+/// Runs an upload whose driver dies at input `at`. Returns `false` if there was no such input.
 fn run(terms: Terms, oack: bool, wire: &[u8], wanted: &[u8], at: usize, death: Death) -> bool {
     let opening = if oack { Opening::Oack(b"\0\x06blksize\x008\0".to_vec()) } else { Opening::Silent };
     let mut receiver = Receiver::new(terms, opening, Timeouts::default(), OnAbort::Discard);
@@ -98,7 +98,7 @@ fn run(terms: Terms, oack: bool, wire: &[u8], wanted: &[u8], at: usize, death: D
         let mut inputs = vec![input];
         if count == at {
             died = true;
-            // The writer's answers are not lost: who goes on asks it.
+            // The writer's answers are not lost: the new driver asks for them.
             if death == Death::Before && matches!(event, Event::Data(_) | Event::Start) {
                 inputs.clear();
             } else if death == Death::Taken {
@@ -151,7 +151,7 @@ fn run(terms: Terms, oack: bool, wire: &[u8], wanted: &[u8], at: usize, death: D
 }
 
 #[test]
-fn a_receiver_resumed_anywhere_stores_every_octet_once_and_publishes_once() {
+fn a_receiver_resumed_anywhere_stores_all_octets_once() {
     let file = b"line\nand\rcr\r\n".repeat(8);
     let mut encoded = bytes::BytesMut::new();
     crate::wire::netascii::Encoder::default().encode(&file, &mut encoded);
@@ -174,7 +174,7 @@ fn a_receiver_resumed_anywhere_stores_every_octet_once_and_publishes_once() {
 }
 
 #[test]
-fn blocks_that_fill_a_slab_are_not_lost_when_the_driver_dies_before_it_is_with_the_writer() {
+fn a_full_slab_is_not_lost_with_its_driver() {
     let oack = b"\0\x06blksize\x008\0".to_vec();
     let mut script = receiver(terms(60_000, 1), Opening::Oack(oack), OnAbort::Discard);
     script.start();
@@ -188,7 +188,7 @@ fn blocks_that_fill_a_slab_are_not_lost_when_the_driver_dies_before_it_is_with_t
 }
 
 #[test]
-fn a_file_of_several_slabs_is_whole_though_its_session_dies_after_every_block() {
+fn a_file_is_whole_if_its_session_keeps_dying() {
     let mut script = receiver(terms(1428, 1), Opening::Silent, OnAbort::Discard);
     script.start();
     let file: Vec<u8> = (0..200 * 1428 + 100_u32).map(|at| (at % 251) as u8).collect();

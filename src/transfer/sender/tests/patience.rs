@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Answers `blocks` blocks, each a millisecond after it was sent.
+/// Answers `blocks`, each a millisecond after it was sent.
 fn exchange(script: &mut Script<Sender>, blocks: std::ops::RangeInclusive<u16>) {
     for block in blocks {
         script.now_ms += 1;
@@ -10,7 +10,7 @@ fn exchange(script: &mut Script<Sender>, blocks: std::ops::RangeInclusive<u16>) 
     }
 }
 
-/// LORE-14: it writes to its flash between two ACKs. Some devices hang when a block comes twice.
+/// LORE-14: it writes to its flash between two ACKs. Some devices hang on a repeated block.
 #[test]
 fn a_paused_reader_gets_no_copy() {
     let mut script = plain(&octets(200 * 512));
@@ -33,7 +33,7 @@ fn a_paused_reader_of_windows_gets_no_copy() {
 }
 
 #[test]
-fn a_paused_reader_gets_no_copy_before_its_own_interval() {
+fn a_paused_reader_gets_no_copy_before_its_interval() {
     for interval_ms in [20, 1000, 6000] {
         let interval = Some(Duration::from_millis(interval_ms));
         let mut script = agreed(Terms { interval, ..terms(8, 1) }, 100);
@@ -44,9 +44,9 @@ fn a_paused_reader_gets_no_copy_before_its_own_interval() {
     }
 }
 
-/// A device that answers after 6.5 s: BSD's and macOS's clients, once an ACK of theirs was lost.
+/// Clients of BSD and macOS answer after 6.5 s when one of their ACKs was lost.
 #[test]
-fn a_first_answer_is_taken_20_s_after_the_last_datagram() {
+fn a_first_answer_may_come_after_20_s() {
     let mut script = agreed(terms(8, 1), 10);
     assert_eq!(script.wait(21_400), ["OACK blksize=8"; 2], "at 0.5 and 1.5 s");
     assert_eq!(script.ack(0), ["DATA 1"]);
@@ -69,7 +69,7 @@ fn a_device_may_pause_for_20_s_in_the_middle() {
 }
 
 #[test]
-fn two_losses_shorten_the_interval_and_a_pause_raises_it() {
+fn losses_shorten_the_interval_a_pause_raises_it() {
     let mut script = plain(&octets(300 * 512));
     script.start();
     exchange(&mut script, 1..=20);
@@ -80,7 +80,7 @@ fn two_losses_shorten_the_interval_and_a_pause_raises_it() {
     // Losses are proven.
     assert_eq!(script.wait(12), ["DATA 41"]);
     exchange(&mut script, 41..=60);
-    // It pauses, and answers both copies.
+    // The client pauses and answers both copies.
     assert_eq!(script.wait(30), ["DATA 61"]);
     assert_eq!([script.ack(61), script.ack(61)].concat(), ["DATA 62"]);
     exchange(&mut script, 62..=200);
@@ -89,7 +89,7 @@ fn two_losses_shorten_the_interval_and_a_pause_raises_it() {
 }
 
 #[test]
-fn r2349_02_a_negotiated_interval_gives_way_to_proven_losses_unless_strict() {
+fn r2349_02_proven_losses_override_the_interval() {
     for strict in [false, true] {
         let terms = Terms { interval: Some(Duration::from_secs(6)), ..terms(8, 1) };
         let mut script = agreed(terms, 100);
@@ -105,7 +105,7 @@ fn r2349_02_a_negotiated_interval_gives_way_to_proven_losses_unless_strict() {
 }
 
 /// A client of RFC 7440 whose receive buffer holds `buffer` blocks, and which repeats its ACK after
-/// a second. Returns how long it takes to get the file, and the DATA packets sent.
+/// a second. Returns the duration of the transfer in milliseconds and the number of DATA packets.
 fn overrun(windowsize: u16, blocks: u64, buffer: usize) -> (u64, usize) {
     let terms = Terms { interval: Some(Duration::from_secs(1)), ..terms(8, windowsize) };
     let mut script = agreed(terms, blocks as usize);
@@ -144,10 +144,10 @@ fn overrun(windowsize: u16, blocks: u64, buffer: usize) -> (u64, usize) {
     (script.now_ms, script.payloads.len())
 }
 
-/// RFC 7440 §4. A window that overruns the client's receive buffer: 1 MB in blocks of 65464 octets,
-/// of which the 208 KiB that Linux gives a socket hold two.
+/// RFC 7440 §4: windows that overrun the client's receive buffer. 1 MB in blocks of 65464 octets:
+/// Linux's default of 208 KiB for a socket holds two.
 #[test]
-fn a_window_larger_than_the_clients_buffer_takes_a_few_seconds() {
+fn a_window_above_the_clients_buffer_takes_seconds() {
     for (windowsize, blocks, buffer) in [(4, 17, 2), (64, 17, 2), (64, 129, 18), (16, 800, 5), (4, 17, 3)] {
         let (took_ms, sent) = overrun(windowsize, blocks, buffer);
         eprintln!("windows of {windowsize}, {buffer} of them kept: {took_ms} ms, {sent} for {blocks} blocks");

@@ -1,11 +1,11 @@
-//! A sender whose driver dies anywhere goes on without any timer, and sends nothing more than twice.
+//! A sender whose driver dies at any point resumes without a timer, and repeats everything once.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::*;
 use crate::transfer::{Action, Moment, Transmit};
 
-/// Where in the handling of an input the driver dies.
+/// The point in the handling of an input at which the driver dies.
 #[derive(Debug, Clone, Copy)]
 enum Death {
     Before,
@@ -20,7 +20,7 @@ enum Event {
     Slab(u64, usize),
 }
 
-/// A client that takes the blocks in order, and acknowledges each window and whatever comes again.
+/// A client that acknowledges each window and every repeat of its last block.
 #[derive(Default)]
 struct Peer {
     content: Vec<u8>,
@@ -57,7 +57,7 @@ impl Peer {
     }
 }
 
-/// Runs a transfer whose driver dies at its input number `at`. `false` if it had no such input.
+/// Runs a transfer whose driver dies at input `at`. Returns `false` if there was no such input.
 fn run(terms: Terms, oack: bool, file: &[u8], at: usize, death: Death) -> bool {
     let opening = if oack { Opening::Oack(b"\0\x06blksize\x008\0".to_vec()) } else { Opening::Silent };
     let mut sender = Sender::new(terms, opening, Timeouts::default());
@@ -131,7 +131,7 @@ fn run(terms: Terms, oack: bool, file: &[u8], at: usize, death: Death) -> bool {
 }
 
 #[test]
-fn a_sender_resumed_anywhere_sends_the_same_file_and_repeats_one_window_at_most() {
+fn a_sender_resumed_anywhere_sends_the_same_file() {
     let text = b"line\nand\rcr\r\n".repeat(9);
     for (windowsize, netascii, length) in
         [(1, false, 100), (4, false, 100), (1, true, 100), (4, true, 97), (4, false, 96), (1, false, 0)]
@@ -153,7 +153,7 @@ fn a_sender_resumed_anywhere_sends_the_same_file_and_repeats_one_window_at_most(
 }
 
 #[test]
-fn d8_resuming_buys_a_peer_that_never_answered_no_further_datagram() {
+fn d8_resuming_sends_unproven_peers_nothing_more() {
     let mut script = plain(&octets(1000));
     assert_eq!(script.start(), ["DATA 1"]);
     let mut sent = 1;

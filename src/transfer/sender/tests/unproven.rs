@@ -1,10 +1,10 @@
-//! Peers that have not answered, of whom nobody knows whether they asked.
+//! Peers that have not answered yet, whose requests may be forged.
 
 use super::*;
 use crate::transfer::{Offer, negotiate};
 
 #[test]
-fn among_many_a_peer_gets_one_datagram_and_one_more_for_each_request() {
+fn a_restrained_peer_gets_one_datagram_a_request() {
     let mut script = plain(&octets(2000));
     script.start();
     assert_eq!(script.feed(Input::Restrained), NOTHING);
@@ -38,7 +38,7 @@ fn one_for_whom_there_is_no_room_is_told_nothing() {
 }
 
 #[test]
-fn a_forged_request_buys_three_times_its_octets_of_oacks_at_most() {
+fn a_forged_request_buys_three_times_its_octets() {
     for (request, datagrams) in [
         (&b"\0\x01a-usual-name.img\0octet\0blksize\x001428\0tsize\x000\0"[..], 3),
         (b"\0\x01f\0octet\0tsize\x000\0", 1),

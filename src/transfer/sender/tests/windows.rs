@@ -1,15 +1,15 @@
-//! Windows (RFC 7440), and block numbers that wrap: what goes out, what starts again, and when.
+//! Windows (RFC 7440) and wrapping block numbers: what is sent, what is repeated, and when.
 
 use super::*;
 
 #[test]
-fn r7440_03_12_windows_go_out_whole_and_the_last_may_be_short() {
+fn r7440_03_12_windows_are_whole_but_the_last() {
     let mut script = agreed(terms(8, 4), 10);
     assert_eq!(script.ack(0), ["DATA 1-4"]);
     assert_eq!(script.ack(4), ["DATA 5-8"]);
     assert_eq!(script.ack(8), ["DATA 9-10"]);
     assert_eq!(script.ack(10), ["complete", "close"]);
-    // A multiple of block and window size: an empty block opens a new window.
+    // A multiple of block and window size: an empty block begins a new window.
     let mut script =
         Script::new(Sender::new(terms(8, 4), Opening::Answered, Timeouts::default())).reading(octets(32));
     assert_eq!(script.start(), ["DATA 1-4"]);
@@ -19,7 +19,7 @@ fn r7440_03_12_windows_go_out_whole_and_the_last_may_be_short() {
 }
 
 #[test]
-fn a_client_never_waits_for_a_window_to_be_read_that_could_have_been_read_before() {
+fn the_next_window_is_in_memory_at_its_ack() {
     for (blksize, windowsize) in [(512, 1), (1428, 1), (65464, 1), (1428, 16), (1428, 64), (8192, 8)] {
         let window_octets = usize::from(blksize) * usize::from(windowsize);
         let windows = (300 * limits::SLAB_OCTETS).div_ceil(window_octets) as u16;
@@ -37,7 +37,7 @@ fn a_client_never_waits_for_a_window_to_be_read_that_could_have_been_read_before
 }
 
 #[test]
-fn r7440_05_a_timeout_starts_the_window_again_after_the_last_ack() {
+fn r7440_05_a_timeout_repeats_the_window() {
     let mut script = agreed(terms(8, 4), 30);
     script.ack(0);
     script.ack(4);
@@ -45,9 +45,9 @@ fn r7440_05_a_timeout_starts_the_window_again_after_the_last_ack() {
     assert_eq!(script.ack(8), ["DATA 9-12"]);
 }
 
-/// RFC 7440 §4, its own example: block n+6 is lost.
+/// The example of RFC 7440 §4: block n+6 is lost.
 #[test]
-fn r7440_07_an_ack_within_the_window_says_where_to_go_on() {
+fn r7440_07_an_ack_within_the_window_moves_it() {
     let mut script = agreed(terms(8, 4), 30);
     script.ack(0);
     script.ack(4);
@@ -59,7 +59,7 @@ fn r7440_07_an_ack_within_the_window_says_where_to_go_on() {
     assert_eq!(copies[0], copies[1]);
 }
 
-/// Whoever forged it, or the network that doubled it, buys the rest of one window.
+/// Forged or duplicated ACKs cause the rest of one window at most.
 #[test]
 fn copies_of_an_ack_within_the_window_cost_nothing() {
     let mut script = agreed(terms(8, 4), 30);
@@ -83,7 +83,7 @@ fn copies_of_an_ack_within_the_window_cost_nothing() {
 }
 
 #[test]
-fn r7440_08_an_ack_that_tells_of_a_lost_first_block_restarts_the_window_once() {
+fn r7440_08_a_lost_first_block_restarts_the_window_once() {
     let mut script = agreed(terms(8, 4), 30);
     script.now_ms += 20;
     script.ack(0);
@@ -124,7 +124,7 @@ fn r7440_11_a_window_of_one_is_rfc_1350() {
 }
 
 #[test]
-fn r7440_13_a_peer_that_vanishes_costs_a_bounded_number_of_windows() {
+fn r7440_13_a_vanished_peer_costs_few_windows() {
     let mut script = agreed(terms(8, 4), 100);
     script.ack(0);
     script.ack(4);
@@ -134,7 +134,7 @@ fn r7440_13_a_peer_that_vanishes_costs_a_bounded_number_of_windows() {
     assert!(script.payloads.len() - before <= 20 * 4, "{said:?}");
 }
 
-/// Block 2 is lost, and block 3 after it. Blocks 7 to 10 are under way when it returns.
+/// Block 2 is lost, then block 3. Blocks 7 to 10 are in flight on return.
 fn lossy(blocks: usize) -> Script<Sender> {
     let mut script = agreed(terms(8, 4), blocks);
     script.now_ms += 2;
@@ -148,7 +148,7 @@ fn lossy(blocks: usize) -> Script<Sender> {
     script
 }
 
-/// Without an answer these blocks come again, and no others.
+/// Without an answer, exactly these blocks are repeated.
 fn only_repeats(script: &mut Script<Sender>, window: std::ops::RangeInclusive<u64>) {
     let before = script.payloads.len();
     script.wait(10_000);
@@ -159,8 +159,8 @@ fn only_repeats(script: &mut Script<Sender>, window: std::ops::RangeInclusive<u6
 }
 
 #[test]
-fn a_client_that_says_nothing_to_a_window_that_it_has_is_asked_where_it_is() {
-    // Its ACK 10 was lost. What comes again is old to it; to a gap it answers.
+fn a_silent_client_gets_a_block_beyond_the_window() {
+    // ACK 10 was lost. Repeats are old to the client, but it answers a gap.
     let mut script = lossy(30);
     let said = script.wait(100);
     let in_pieces = ["DATA 7", "DATA 8", "DATA 9", "DATA 10"];
@@ -172,17 +172,17 @@ fn a_client_that_says_nothing_to_a_window_that_it_has_is_asked_where_it_is() {
 }
 
 #[test]
-fn a_client_that_waits_for_the_last_block_alone_gets_it() {
-    // ACK 10 was lost, and block 11 is the last: that is answered wherever the client is.
+fn a_client_that_waits_for_the_last_block_gets_it() {
+    // ACK 10 was lost, and block 11 is the last: a client answers it in any state.
     let mut script = lossy(11);
     let said = script.wait(100);
     assert_eq!(said[4..6], ["DATA 10", "DATA 11"]);
     assert_eq!(script.ack(11), ["complete", "close"]);
 }
 
-/// A client that has the block beyond the last window gets on with the block beyond this one.
+/// A client that has the block beyond the last window continues with the block beyond this one.
 #[test]
-fn a_block_beyond_that_follows_another_may_be_acknowledged() {
+fn a_second_block_beyond_may_be_acknowledged() {
     let mut script = lossy(30);
     assert_eq!(script.wait(100)[5], "DATA 12");
     assert_eq!(script.ack(7), ["DATA 11"], "of 8 to 10 something is under way, and 12 arrived");
@@ -192,7 +192,7 @@ fn a_block_beyond_that_follows_another_may_be_acknowledged() {
 }
 
 #[test]
-fn no_block_beyond_the_window_before_losses_are_proven() {
+fn no_block_beyond_before_losses_are_proven() {
     let mut script = agreed(terms(8, 4), 30);
     script.ack(0);
     script.ack(4);
@@ -200,7 +200,7 @@ fn no_block_beyond_the_window_before_losses_are_proven() {
 }
 
 #[test]
-fn there_is_nothing_beyond_the_last_window_nor_in_lock_step_nor_before_the_first_answer() {
+fn nothing_is_sent_beyond_where_it_is_no_use() {
     only_repeats(&mut lossy(10), 7..=10);
     let mut script = agreed(terms(8, 1), 8);
     script.ack(0);
@@ -216,7 +216,7 @@ fn r7440_11_nothing_is_beyond_a_window_by_the_letter() {
     only_repeats(&mut script, 7..=10);
 }
 
-/// A receiver of a window that answers as its kind does; returns how often each block was sent.
+/// A receiver of windows that answers as `answers` says. Returns the number of DATA packets.
 fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64) -> bool) -> usize {
     let mut script = agreed(terms(8, 4), blocks);
     script.now_ms += 5;
@@ -249,8 +249,8 @@ fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64
 }
 
 #[test]
-fn r7440_08_a_client_that_answers_every_unexpected_block_gets_the_file_twice_at_most() {
-    // EDK2: the last of a window is acknowledged, and every block that isn't the expected one.
+fn r7440_08_edk2_gets_the_file_twice_at_most() {
+    // EDK2 acknowledges the last block of a window, and every unexpected block.
     for (lose_every, most) in [(0, 400), (23, 800), (97, 800), (300, 800)] {
         let mut since_ack = 0;
         let sent = play(400, lose_every, |position, expected, _| {
@@ -264,8 +264,9 @@ fn r7440_08_a_client_that_answers_every_unexpected_block_gets_the_file_twice_at_
 }
 
 #[test]
-fn a_client_that_answers_every_block_gets_it_all_and_no_avalanche() {
-    // RFC 7440 §4: each ACK within the window moves it. So a block costs a window at most, and the cost doesn't grow.
+fn a_client_that_answers_every_block_gets_no_flood() {
+    // RFC 7440 §4: each ACK within the window moves the window. So a block costs at most one
+    // window, and the cost doesn't grow.
     for (lose_every, most) in [(0, 450), (23, 500)] {
         let sent = play(100, lose_every, |_, _, _| true);
         assert!(sent <= most, "{sent} DATA for 100 blocks, every {lose_every}th lost");
@@ -273,7 +274,7 @@ fn a_client_that_answers_every_block_gets_it_all_and_no_avalanche() {
 }
 
 #[test]
-fn lore_01_05_the_numbers_wrap_and_ack_0_is_then_an_ordinary_ack() {
+fn lore_01_05_ack_0_after_a_wrap_is_an_ordinary_ack() {
     for (rollover, after) in [(Rollover::Zero, 0), (Rollover::One, 1)] {
         let terms = Terms { rollover, ..terms(8, 1) };
         let mut script = agreed(terms, 65_540);
