@@ -24,6 +24,8 @@ pub struct Receiver {
     at: Checkpoint,
     /// The checkpoint that [`Input::Resumed`] returns to.
     committed: Checkpoint,
+    /// How the transfer ends once the octets of a sender that stopped are kept.
+    kept_outcome: Option<Outcome>,
     /// The OACK, or ACK 0.
     opening: Vec<u8>,
     /// The packet that is sent and repeated: the OACK, an ACK, or the final ERROR.
@@ -53,8 +55,9 @@ impl Receiver {
         Self {
             on_abort,
             buffer: ReceiveBuffer::new(terms.netascii),
-            committed: at.clone(),
+            committed: at,
             at,
+            kept_outcome: None,
             control: opening.clone(),
             opening,
             outbox: Outbox::default(),
@@ -210,7 +213,7 @@ impl Receiver {
         let answered = match self.at.phase {
             Phase::Receiving => self.at.replay.unseen_ack,
             Phase::Dallying => true,
-            Phase::Publishing | Phase::Keeping(_) => false,
+            Phase::Publishing | Phase::Keeping => false,
         };
         if answered && position == self.at.received {
             self.repeat_ack(now);
@@ -303,10 +306,7 @@ impl Receiver {
                     self.ending.close();
                 }
             }
-            Phase::Keeping(outcome) => {
-                self.ending.finish(outcome);
-                self.ending.close();
-            }
+            Phase::Keeping => self.end_kept(),
             other => self.at.phase = other,
         }
     }
@@ -328,7 +328,8 @@ impl Receiver {
     fn stop(&mut self, outcome: Outcome) {
         if self.at.phase == Phase::Receiving && self.on_abort == OnAbort::Keep && self.at.received > 0 {
             self.buffer.finish();
-            self.at.phase = Phase::Keeping(outcome);
+            self.at.phase = Phase::Keeping;
+            self.kept_outcome = Some(outcome);
             self.store_rest();
         } else {
             self.ending.finish(outcome);
@@ -336,15 +337,20 @@ impl Receiver {
         }
     }
 
+    /// The octets of a sender that stopped are kept, or can't be.
+    fn end_kept(&mut self) {
+        if let Some(outcome) = self.kept_outcome.take() {
+            self.ending.finish(outcome);
+        }
+        self.ending.close();
+    }
+
     fn on_failed(&mut self, fault: &Fault) {
         match std::mem::replace(&mut self.at.phase, Phase::Dallying) {
             // The file is already published; later failures don't concern the peer.
             Phase::Dallying => self.ending.close(),
             // The peer has left, possibly with an ERROR, which is never answered with an ERROR.
-            Phase::Keeping(outcome) => {
-                self.ending.finish(outcome);
-                self.ending.close();
-            }
+            Phase::Keeping => self.end_kept(),
             Phase::Receiving | Phase::Publishing => self.fail(fault),
         }
     }
@@ -365,7 +371,7 @@ impl Receiver {
                 let repeat = self.at.timing.repeat_at(self.at.timing.last_activity(self.at.last_sent_at));
                 self.ending.arm(Some(if self.may_send() { repeat.min(give_up) } else { give_up }));
             }
-            Phase::Publishing | Phase::Keeping(_) => {
+            Phase::Publishing | Phase::Keeping => {
                 self.at.timing.restart(now);
                 self.ending.arm(None);
             }
@@ -416,7 +422,7 @@ impl Machine for Receiver {
             return Some(Action::Store(slab));
         }
         if std::mem::take(&mut self.outbox.publish) {
-            let is_partial = matches!(self.at.phase, Phase::Keeping(_));
+            let is_partial = matches!(self.at.phase, Phase::Keeping);
             return Some(if is_partial { Action::PublishPartial } else { Action::Publish });
         }
         // The writer has what it needs, so the input may be acknowledged.

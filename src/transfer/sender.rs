@@ -184,7 +184,8 @@ impl Sender {
         self.at.proven = true;
         self.note_window(now, position);
         self.timing.progress(now);
-        let is_under_way = self.duplicates.resends > 0 || !self.may_answer_last_run(now);
+        let is_under_way =
+            self.at.highest > position && (self.duplicates.resends > 0 || !self.may_answer_last_run(now));
         // A receiver may answer each block that it already has; EDK2 does.
         let echoes = self.duplicates.resends.saturating_mul(self.terms.windowsize.into());
         // A copy of an ACK that reported a gap has no new information.

@@ -52,6 +52,8 @@ pub(super) struct Timing {
     /// The transmission whose answer is the next round-trip sample; never a repeat (Karn's rule).
     timed: Option<Moment>,
     round_trip: Option<RoundTrip>,
+    /// The interval that follows from the round trips; before the first, the configured one.
+    measured_ns: u64,
     /// Lower bound of the interval since a shorter one was needless.
     pause_floor_ns: u64,
     /// Lower bound of the interval before losses are proven.
@@ -60,7 +62,10 @@ pub(super) struct Timing {
     longest_ns: u64,
     negotiated_ns: Option<u64>,
     ack_ns: u64,
-    idle_ns: u64,
+    /// No interval is longer.
+    longest_interval_ns: u64,
+    /// Time without progress after which a peer that has answered is given up.
+    patience_ns: u64,
     repeats_in_a_row: u32,
     /// Proofs of loss, up to [`limits::LOSS_PROOFS`].
     proofs: u32,
@@ -99,17 +104,20 @@ struct RoundTrip {
 
 impl Timing {
     pub(super) fn new(timeouts: Timeouts, negotiated: Option<Duration>) -> Self {
-        let ack_ns = nanoseconds(timeouts.ack);
+        let (ack_ns, negotiated_ns) = (nanoseconds(timeouts.ack), negotiated.map(nanoseconds));
+        let stretched_ns = negotiated_ns.map_or(0, intervals_before_giving_up_ns);
         Self {
             last_progress: Moment::default(),
             timed: None,
             round_trip: None,
+            measured_ns: ack_ns,
             pause_floor_ns: 0,
             unproven_floor_ns: REPEAT_FLOOR_NS.min(ack_ns),
             longest_ns: 0,
-            negotiated_ns: negotiated.map(nanoseconds),
+            negotiated_ns,
             ack_ns,
-            idle_ns: nanoseconds(timeouts.idle),
+            longest_interval_ns: negotiated_ns.unwrap_or(RTO_MAX_NS.max(ack_ns)),
+            patience_ns: nanoseconds(timeouts.idle).max(stretched_ns),
             repeats_in_a_row: 0,
             proofs: 0,
             repeated: None,
@@ -221,7 +229,7 @@ impl Timing {
             self.repeat_was_needless(now.ns_since(first));
         } else if self.answers(now, last) {
             self.verdict = Verdict::Real;
-        } else if now.ns_since(last) > self.measured_ns() {
+        } else if now.ns_since(last) > self.measured_ns {
             self.verdict = Verdict::Slow { took_ns: now.ns_since(first) };
         }
     }
@@ -259,7 +267,7 @@ impl Timing {
 
     /// Whether an answer at `now` to a packet sent at `sent` took longer than usual.
     pub(super) fn is_late(&self, now: Moment, sent: Moment) -> bool {
-        now.ns_since(sent) > self.measured_ns()
+        now.ns_since(sent) > self.measured_ns
     }
 
     fn interval_ns(&self) -> u64 {
@@ -267,9 +275,9 @@ impl Timing {
         match self.negotiated_ns {
             Some(negotiated_ns) if keeps => negotiated_ns,
             None if self.fixed => self.ack_ns,
-            negotiated_ns => {
+            _ => {
                 let doubled_ns = self.adapted_ns().saturating_mul(1 << self.repeats_in_a_row.min(16));
-                doubled_ns.min(negotiated_ns.unwrap_or(RTO_MAX_NS.max(self.ack_ns)))
+                doubled_ns.min(self.longest_interval_ns)
             }
         }
     }
@@ -278,14 +286,7 @@ impl Timing {
     fn adapted_ns(&self) -> u64 {
         let proven = self.adapts && self.loss_is_proven();
         let floor_ns = if proven { 0 } else { self.unproven_floor_ns };
-        self.measured_ns().max(self.pause_floor_ns).max(floor_ns)
-    }
-
-    /// The interval that follows from the round trips; before the first, the configured one.
-    fn measured_ns(&self) -> u64 {
-        self.round_trip.map_or(self.ack_ns, |round_trip| {
-            round_trip.smoothed_ns + (round_trip.variance_ns * 4).max(RTO_MARGIN_MIN_NS)
-        })
+        self.measured_ns.max(self.pause_floor_ns).max(floor_ns)
     }
 
     /// Repeats since the peer's last progress.
@@ -300,8 +301,7 @@ impl Timing {
 
     /// When to give up a peer that has answered before.
     pub(super) fn give_up_at(&self) -> Moment {
-        let stretched_ns = self.negotiated_ns.map_or(0, intervals_before_giving_up_ns);
-        self.last_progress.after_ns(self.idle_ns.max(stretched_ns))
+        self.last_progress.after_ns(self.patience_ns)
     }
 
     /// When to give up a server that has not answered the request.
@@ -327,14 +327,16 @@ impl Timing {
         // The caller's clock may jump; intervals are bounded anyway.
         let sample_ns = round_trip_ns.min(ROUND_TRIP_MAX_NS);
         self.longest_ns = self.longest_ns.max(sample_ns);
-        self.round_trip = Some(match self.round_trip {
+        let round_trip = match self.round_trip {
             None => RoundTrip { smoothed_ns: sample_ns, variance_ns: sample_ns / 2, least_ns: sample_ns },
             Some(old) => RoundTrip {
                 smoothed_ns: (old.smoothed_ns * 7 + sample_ns) / 8,
                 variance_ns: (old.variance_ns * 3 + old.smoothed_ns.abs_diff(sample_ns)) / 4,
                 least_ns: old.least_ns.min(sample_ns),
             },
-        });
+        };
+        self.measured_ns = round_trip.smoothed_ns + (round_trip.variance_ns * 4).max(RTO_MARGIN_MIN_NS);
+        self.round_trip = Some(round_trip);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::transfer::timing::Timing;
 use crate::transfer::{Moment, Outcome, Tally, Terms, Timeouts};
 
 /// All state that a receiver needs to resume, except the octets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Checkpoint {
     pub(super) terms: Terms,
     pub(super) phase: Phase,
@@ -43,20 +43,21 @@ pub(super) struct Checkpoint {
     pub(super) tally: Tally,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Replay {
     pub(super) last: Option<u64>,
     /// The repeated blocks are a whole window whose ACK was lost.
     pub(super) unseen_ack: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Receiving,
     /// All blocks were received and the writer publishes the file. Nothing is answered meanwhile.
     Publishing,
-    /// The sender stopped. The received octets are kept, then the transfer ends with this outcome.
-    Keeping(Outcome),
+    /// The sender stopped. The received octets are kept, then the transfer ends as the receiver
+    /// notes in `kept_outcome`.
+    Keeping,
     /// The file is published; repeats of the last block are still answered (RFC 1350 §6).
     Dallying,
 }
@@ -136,7 +137,7 @@ impl Receiver {
     /// that was not reported yet is not committed, so it is found again.
     pub(super) fn commit(&mut self) {
         if !self.ending.is_over() {
-            self.committed.clone_from(&self.at);
+            self.committed = self.at;
             self.buffer.commit();
         }
     }
@@ -144,7 +145,7 @@ impl Receiver {
     /// Continues at the last commit. Later blocks count as lost on the network: the ACK of the
     /// earlier ones is repeated.
     pub(super) fn resume(&mut self, now: Moment) {
-        self.at.clone_from(&self.committed);
+        self.at = self.committed;
         (self.outbox, self.ending) = (Outbox::default(), Ending::default());
         self.control.clone_from(&self.opening);
         if !self.buffer.rewind() {
@@ -163,7 +164,7 @@ impl Receiver {
                 self.ending.arm(Some(now + self.at.timing.dally()));
             }
             // The writer's answer is still to come.
-            Phase::Receiving | Phase::Publishing | Phase::Keeping(_) => {}
+            Phase::Receiving | Phase::Publishing | Phase::Keeping => {}
         }
     }
 }
