@@ -16,13 +16,20 @@ use crate::transfer::Transmit;
 pub struct MemoryLink {
     local_addr: SocketAddr,
     peer_addr: SocketAddr,
-    outgoing: mpsc::Sender<Vec<u8>>,
-    incoming: mpsc::Receiver<Vec<u8>>,
+    outgoing: mpsc::Sender<Datagram>,
+    incoming: mpsc::Receiver<Datagram>,
     /// Taken from `incoming` by a poll, not received yet.
-    waiting: Option<Vec<u8>>,
+    waiting: Option<Datagram>,
     unreachable: bool,
     /// The task to wake if a send finds that the other end is gone.
     waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Datagram {
+    from: SocketAddr,
+    to: SocketAddr,
+    octets: Vec<u8>,
 }
 
 impl MemoryLink {
@@ -37,19 +44,41 @@ impl MemoryLink {
     fn end(
         local_addr: SocketAddr,
         peer_addr: SocketAddr,
-        outgoing: mpsc::Sender<Vec<u8>>,
-        incoming: mpsc::Receiver<Vec<u8>>,
+        outgoing: mpsc::Sender<Datagram>,
+        incoming: mpsc::Receiver<Datagram>,
     ) -> Self {
         Self { local_addr, peer_addr, outgoing, incoming, waiting: None, unreachable: false, waker: None }
     }
 
-    fn send_packet(&mut self, packet: Vec<u8>) {
-        if let Err(mpsc::error::TrySendError::Closed(_)) = self.outgoing.try_send(packet) {
+    fn send_packet(&mut self, from: SocketAddr, to: SocketAddr, octets: Vec<u8>) {
+        let sent = self.outgoing.try_send(Datagram { from, to, octets });
+        if matches!(sent, Err(mpsc::error::TrySendError::Closed(_))) && to == self.peer_addr {
             self.unreachable = true;
             if let Some(waker) = self.waker.take() {
                 waker.wake();
             }
         }
+    }
+}
+
+/// What a test of a server needs: an end that stands for a client and for every other host.
+#[cfg(feature = "testkit")]
+impl MemoryLink {
+    /// Sends a packet to the other end as if it came from `from`.
+    pub(crate) fn send_from(&mut self, from: SocketAddr, packet: &[u8]) {
+        self.send_packet(from, self.peer_addr, packet.to_vec());
+    }
+
+    /// Receives what the other end sends, and the address that it is sent to, which may be any.
+    /// `None` when the other end is gone and nothing is left.
+    pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketAddr, Vec<u8>)>> {
+        let datagram = self.incoming.poll_recv(cx);
+        datagram.map(|it| it.map(|Datagram { to, octets, .. }| (to, octets)))
+    }
+
+    /// Whether the other end is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.outgoing.is_closed()
     }
 }
 
@@ -59,9 +88,11 @@ impl Link for MemoryLink {
     }
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.waiting.is_none() && !self.unreachable {
+        while self.waiting.is_none() && !self.unreachable {
             match self.incoming.poll_recv(cx) {
-                Poll::Ready(Some(packet)) => self.waiting = Some(packet),
+                Poll::Ready(Some(datagram)) => {
+                    self.waiting = Some(datagram).filter(|it| it.to == self.local_addr);
+                }
                 // A dropped end is only reported after a send.
                 Poll::Ready(None) | Poll::Pending => {
                     self.waker = Some(cx.waker().clone());
@@ -73,24 +104,23 @@ impl Link for MemoryLink {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        let taken = self.waiting.take().or_else(|| self.incoming.try_recv().ok());
-        let packet = taken.ok_or(io::ErrorKind::WouldBlock)?;
+        let mut arrived =
+            std::iter::from_fn(|| self.waiting.take().or_else(|| self.incoming.try_recv().ok()));
+        let datagram = arrived.find(|it| it.to == self.local_addr);
+        let Datagram { from, octets: packet, .. } = datagram.ok_or(io::ErrorKind::WouldBlock)?;
         let octets = packet.len().min(buffer.len());
         buffer[..octets].copy_from_slice(&packet[..octets]);
-        Ok(Arrived::one(packet.len(), self.peer_addr))
+        Ok(Arrived::one(packet.len(), from))
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        if to != self.peer_addr {
-            return Ok(());
-        }
         match transmit {
-            Transmit::Packet(packet) => self.send_packet(packet.to_vec()),
+            Transmit::Packet(packet) => self.send_packet(self.local_addr, to, packet.to_vec()),
             Transmit::Blocks(blocks) => {
                 for block in *blocks {
                     let mut packet = block.header.to_vec();
                     block.payload().for_each(|piece| packet.extend_from_slice(piece));
-                    self.send_packet(packet);
+                    self.send_packet(self.local_addr, to, packet);
                 }
             }
         }

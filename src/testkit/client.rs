@@ -1,15 +1,13 @@
 //! A client that does as it is told.
 
-use std::future::poll_fn;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
 use crate::limits;
-use crate::net::{Link, MemoryLink};
-use crate::testkit::{Kit, SERVER};
-use crate::transfer::Transmit;
+use crate::testkit::{Kit, KitLink};
 use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, decimal};
 
 /// Ports of clients begin here.
@@ -26,7 +24,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 pub struct KitClient<'k> {
     kit: &'k Kit,
     address: SocketAddr,
-    line: Option<MemoryLink>,
+    link: Option<KitLink>,
     /// The last datagram to the well-known port.
     asked: Vec<u8>,
     /// The last packet to what came of it.
@@ -76,7 +74,7 @@ impl<'k> KitClient<'k> {
         Self {
             kit,
             address,
-            line: None,
+            link: None,
             asked: Vec::new(),
             sent: None,
             loses: None,
@@ -118,8 +116,8 @@ impl<'k> KitClient<'k> {
     /// long as the server has no answer to the first.
     pub fn ask(&mut self, datagram: &[u8]) {
         self.asked = datagram.to_vec();
-        if let Some(line) = self.kit.take(self.address, datagram) {
-            (self.line, self.sent) = (Some(line), None);
+        if let Some(link) = self.kit.datagram(self.address, datagram) {
+            (self.link, self.sent) = (Some(link), None);
         }
     }
 
@@ -135,10 +133,9 @@ impl<'k> KitClient<'k> {
     pub fn send(&mut self, packet: &[u8]) {
         self.sent = Some(packet.to_vec());
         let is_lost = self.is_lost();
-        let line = self.line.as_mut().expect("somebody to send to");
+        let link = self.link.as_mut().expect("a transfer to send to");
         if !is_lost {
-            // (A transfer that is over hears nothing.)
-            let _ = line.send(SERVER, &Transmit::Packet(packet));
+            link.send(packet);
         }
     }
 
@@ -149,18 +146,18 @@ impl<'k> KitClient<'k> {
     }
 
     async fn next_within(&mut self, time: Duration) -> Option<Vec<u8>> {
-        let mut buffer = vec![0; limits::DATAGRAM_OCTETS_MAX];
         loop {
-            let line = self.line.as_mut()?;
-            if let Ok(arrived) = line.receive(&mut buffer) {
-                if !self.is_lost() {
-                    buffer.truncate(arrived.octets);
-                    return Some(buffer);
+            let link = self.link.as_mut()?;
+            // A client does not see that a transfer is over: it waits.
+            let arrival = async {
+                match link.next().await {
+                    Some(packet) => packet,
+                    None => pending().await,
                 }
-            } else if timeout(time, poll_fn(|cx| line.poll_event(cx))).await.is_err() {
-                return None;
-            } else {
-                line.take_error();
+            };
+            let packet = timeout(time, arrival).await.ok()?;
+            if !self.is_lost() {
+                return Some(packet.octets);
             }
         }
     }

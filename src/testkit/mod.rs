@@ -2,6 +2,7 @@
 
 mod client;
 mod flawed;
+mod link;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::client::{Got, KitClient, KitError};
 pub use self::flawed::{Call, Flaw, Flawed};
+pub use self::link::{KitLink, KitPacket};
 use crate::actors::session::Session;
 use crate::engine::admission::peer_table::{PeerTable, Permit};
 use crate::engine::admission::{Admitted, Verdict};
@@ -25,8 +27,9 @@ use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
-use crate::observe::{Counters, Fact, Observer, OwnedFact};
-use crate::supervision::{ChildExited, start_temporary};
+use crate::observe::{Counters, Fact, Observer, OwnedFact, TransferId};
+use crate::policy::unanswerable;
+use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Transmit, fault_packet};
 use crate::wire::{Packet, Request};
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
@@ -35,7 +38,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
 
 /// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
-/// session is supervised: one that panics ends its transfer. Actors in the tree of the builder are, as ever.
+/// session is started again: one that panics ends its transfer, and observers hear of it. Actors in the tree of the builder are, as ever.
 /// They live on when the kit is dropped, until the test's `System` ends: neither their `stopping` nor
 /// their `stopped` runs. What an actor does at its end is tested with a
 /// [`Server`](crate::daemon::Server).
@@ -67,7 +70,10 @@ thread_local! {
 type Places = Rc<RefCell<HashMap<u64, Permit>>>;
 
 /// Hears which sessions have ended.
-struct Parent(Places);
+struct Parent {
+    places: Places,
+    service: Arc<Service>,
+}
 
 impl Kit {
     /// Runs a test in virtual time, inside of an actix `System`. Actors that a
@@ -98,7 +104,7 @@ impl Kit {
         service.observers.push(Arc::<Counters>::clone(&counters));
         let service = Arc::new(service);
         let places = Places::default();
-        let parent = Parent(Rc::clone(&places)).start();
+        let parent = Parent { places: Rc::clone(&places), service: Arc::clone(&service) }.start();
         Self {
             poll_loop: PollLoop::start(&service),
             peers: PeerTable::new(limits::TRANSFERS_MAX_DEFAULT),
@@ -136,15 +142,28 @@ impl Kit {
         KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), client::FIRST_PORT)))
     }
 
-    /// Takes a datagram, as the listener does. The client's end of a link to whatever comes of it; `None` if that is a transfer that it has already.
-    fn take(&self, peer: SocketAddr, octets: &[u8]) -> Option<MemoryLink> {
-        let (near, far) = MemoryLink::pair(SERVER, peer);
-        if let Some(answer) = self.service.ask_opcode(&Datagram::new(peer, SERVER, octets)) {
-            self.answer(peer, near, answer);
+    /// The table of live peers, as [`Server::peer_table`](crate::daemon::Server::peer_table).
+    #[must_use]
+    pub fn peer_table(&self) -> &Arc<PeerTable> {
+        &self.peers
+    }
+
+    /// Delivers a datagram to the well-known port, as the network does. The link leads to what
+    /// answers: the transfer that a request begins, a refusal, an opcode, or nothing. `None` if the
+    /// request repeats one whose transfer has a link by now.
+    pub fn datagram(&self, from: SocketAddr, octets: &[u8]) -> Option<KitLink> {
+        let (near, far) = MemoryLink::pair(SERVER, from);
+        let far = KitLink::new(far, from);
+        if let Some(why) = unanswerable(from, SERVER) {
+            self.service.observe(&Fact::Dropped { peer: from, why });
+            return Some(far);
+        }
+        if let Some(answer) = self.service.ask_opcode(&Datagram::new(from, SERVER, octets)) {
+            self.answer(from, near, answer);
             return Some(far);
         }
         let Ok(Packet::Request(request)) = Packet::decode(octets) else { return Some(far) };
-        self.take_request(peer, near, &request).then_some(far)
+        self.take_request(from, near, &request).then_some(far)
     }
 
     fn answer(&self, peer: SocketAddr, mut near: MemoryLink, answer: Result<Answer, &'static str>) {
@@ -159,7 +178,7 @@ impl Kit {
         }
     }
 
-    /// `false` if it is one that is served already.
+    /// `false` if the request repeats one that is served.
     fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: &Request<'_>) -> bool {
         let received = Received { octets: 0, from: peer, to: SERVER, to_broadcast: false };
         match self.service.admit(&self.peers, &received, request, || self.listener.clone()) {
@@ -174,8 +193,10 @@ impl Kit {
                 self.service.observe(&Fact::Refused { peer, request: Some(request), fault: &fault });
                 send(&mut near, peer, &fault_packet(&fault));
             }
-            // (It hears nothing, as of a server that is full.)
-            Verdict::Ignore(_) => {}
+            Verdict::Ignore(limit) => {
+                self.service.observe(&Fact::LimitReached { limit, peer });
+                self.service.observe(&Fact::Dropped { peer, why: limit.meaning() });
+            }
             Verdict::Repeat => return false,
         }
         true
@@ -228,8 +249,12 @@ impl Actor for Parent {
 impl Handler<ChildExited> for Parent {
     type Result = ();
 
-    fn handle(&mut self, ChildExited { id, .. }: ChildExited, _: &mut Self::Context) {
-        self.0.borrow_mut().remove(&id);
+    fn handle(&mut self, ChildExited { id, exit }: ChildExited, _: &mut Self::Context) {
+        if let Exit::Panicked(panic) = &exit {
+            let transfer = Some(TransferId(id));
+            self.service.observe(&Fact::Crashed { actor: "session", transfer, panic });
+        }
+        self.places.borrow_mut().remove(&id);
     }
 }
 
