@@ -43,11 +43,12 @@ run_tests() {
     local failed=0
     if command -v cargo-nextest >/dev/null; then
         cargo test -q --doc --features testkit && cargo nextest run || failed=1
-        cargo nextest run --features chaos,testkit --lib --test 'supervision_chaos*' --test extend_testkit \
-            -E 'test(/^chaos::/) | binary(/^supervision_chaos/) | binary(extend_testkit)' || failed=1
+        cargo nextest run --features chaos,testkit --lib --test 'supervision_chaos*' --test extend_testkit --test sim_actors \
+            -E 'test(/^chaos::/) | binary(/^supervision_chaos/) | binary(extend_testkit) | binary(sim_actors)' || failed=1
     else
         cargo test --no-fail-fast || failed=1
-        cargo test --no-fail-fast --features chaos,testkit --test 'supervision_chaos*' --test extend_testkit || failed=1
+        cargo test --no-fail-fast --features chaos,testkit --test 'supervision_chaos*' --test extend_testkit --test sim_actors ||
+            failed=1
         cargo test --features chaos --lib chaos:: || failed=1
     fi
     return $failed

@@ -23,8 +23,6 @@ mod listener;
 mod registry;
 pub(crate) mod session;
 mod session_supervisor;
-#[cfg(test)]
-mod sim;
 
 pub use self::arbiter_supervisor::ArbiterSupervisor;
 pub use self::arbiters::Workers;

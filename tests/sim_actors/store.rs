@@ -1,15 +1,16 @@
-//! A store that has to be waited for now and then, and panics.
+//! A store that has to be waited for now and then, and whose reads panic.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::actors::sim::rng::Rng;
-use crate::error::Fault;
-use crate::limits;
-use crate::store::{Memory, Name, Sink, Slab, Source, Store};
+use stagecoach::error::Fault;
+use stagecoach::limits;
+use stagecoach::store::{Memory, Name, Sink, Slab, Source, Store};
+
+use crate::link::Rng;
 
 #[derive(Debug)]
-pub(super) struct Flaky {
+pub(crate) struct FlakyStore {
     memory: Memory,
     rng: Mutex<Rng>,
 }
@@ -18,17 +19,17 @@ pub(super) struct Flaky {
 struct FlakySource {
     source: Arc<dyn Source>,
     rng: Mutex<Rng>,
-    /// More of them would end the transfer.
+    /// One panic more would end the transfer.
     panics_left: AtomicU32,
 }
 
-impl Flaky {
-    pub(super) fn new(memory: Memory, rng: Rng) -> Self {
+impl FlakyStore {
+    pub(crate) fn new(memory: Memory, rng: Rng) -> Self {
         Self { memory, rng: Mutex::new(rng) }
     }
 }
 
-impl Store for Flaky {
+impl Store for FlakyStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         let (source, rng) = (self.memory.open(name)?, Mutex::new(self.rng.lock().unwrap().fork()));
         Ok(Arc::new(FlakySource { source, rng, panics_left: limits::READERS_REPLACED_MAX.into() }))
@@ -63,7 +64,7 @@ impl Source for FlakySource {
         self.source.path()
     }
 
-    /// (What panics where it may wait ends its transfer.)
+    /// No panic here: one on a thread that may wait ends the transfer.
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         self.source.fetch(offset, length)
     }

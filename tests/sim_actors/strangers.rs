@@ -1,6 +1,6 @@
-//! Somebody who has no part in a transfer, and would like to have one.
+//! Packets of hosts that have no part in a transfer.
 
-use super::Rng;
+use crate::link::Rng;
 
 /// A packet of any kind, which would do harm if the peer sent it, or octets that are no packet.
 pub(crate) fn mischief(rng: &mut Rng, blocks: u64) -> Vec<u8> {
