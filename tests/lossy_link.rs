@@ -6,7 +6,7 @@ mod link;
 
 use std::time::Duration;
 
-use link::{Channel, Conditions, Fate, Pace, Report, Rng, Setup, World, for_each_seed};
+use link::{Channel, Conditions, Delivery, Pace, Report, Rng, Setup, Simulation, for_each_seed};
 use stagecoach::transfer::{Offer, Outcome, Rollover, Timeouts};
 use stagecoach::wire::{Direction, Mode};
 
@@ -131,7 +131,7 @@ fn every_file_arrives_over_a_bad_link() {
         // for some clients' readers take seconds.
         setup.server_timeouts = Timeouts { unproven: ms(20_000), ..patient };
         let (direction, file) = (setup.direction, setup.file.clone());
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
         nobody_is_deceived(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete), "sender: {:?}", ends.sender.outcome);
@@ -152,7 +152,7 @@ fn a_few_losses_cost_a_few_windows() {
         let mut setup = long_setup(&mut rng, direction, 600, channels);
         let windowsize = rng.one_of(&[1, 4, 16]);
         setup.options.push(("windowsize", windowsize));
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let Ends { sender, receiver } = ends(direction, client, sessions);
         assert_eq!(receiver.outcome, Some(Outcome::Complete));
         let most = 600 * 2 + 4 * windowsize;
@@ -170,7 +170,7 @@ fn a_link_that_loses_nearly_everything_ends_every_transfer() {
         let mut setup = any_setup(&mut rng, &mut terrible);
         (setup.client_pace, setup.server_pace) = (any_pace(&mut rng), any_pace(&mut rng));
         let (direction, file) = (setup.direction, setup.file.clone());
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let stated = [Outcome::Complete, Outcome::Unconfirmed, Outcome::Unanswered, Outcome::TimedOut];
         assert!(stated.contains(client.outcome.as_ref().unwrap()), "{:?}", client.outcome);
         nobody_is_deceived(&ends(direction, client, sessions), &file);
@@ -196,7 +196,7 @@ fn nothing_is_sent_twice_over_a_good_link() {
             Direction::Write => setup.client_pace = slow,
         }
         let (direction, file) = (setup.direction, setup.file.clone());
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         assert_eq!(sessions.len(), 1);
         let Ends { sender, receiver } = ends(direction, client, sessions);
         assert_eq!(receiver.outcome, Some(Outcome::Complete));
@@ -236,7 +236,7 @@ fn a_link_that_doubles_every_packet_does_not_make_the_sender_repeat() {
         let windowsize = rng.one_of(&[1, 4, 16]);
         setup.options.push(("windowsize", windowsize));
         let (direction, file) = (setup.direction, setup.file.clone());
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
         nobody_is_deceived(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete));
@@ -257,13 +257,13 @@ fn one_late_ack_costs_one_window() {
         let late = late.scripted(move |octets| {
             let is_the_one = octets[..] == [0, 4, 0, 96] && left == 1;
             left -= u32::from(is_the_one);
-            if is_the_one { Fate::Late(ms(300)) } else { Fate::AsUsual }
+            if is_the_one { Delivery::Late(ms(300)) } else { Delivery::Normal }
         });
         let plain = plain_channel(&mut rng);
         let channels = if direction == Direction::Read { [late, plain] } else { [plain, late] };
         let mut setup = long_setup(&mut rng, direction, 400, channels);
         setup.options.push(("windowsize", windowsize));
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let Ends { sender, receiver } = ends(direction, client, sessions);
         assert_eq!(receiver.outcome, Some(Outcome::Complete));
         let repeated: Vec<_> = sender.data.iter().filter(|(_, times)| **times > 1).collect();
@@ -288,7 +288,7 @@ fn a_long_file_arrives_whatever_follows_block_65535() {
             rollover => setup.options.push(("rollover", rollover - 1)),
         }
         let file = setup.file.clone();
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
         nobody_is_deceived(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete));
@@ -311,7 +311,7 @@ fn files_that_end_around_the_wrap_arrive() {
             let mut setup = long_setup(&mut rng, direction, blocks, channels);
             setup.offer.rollover = offered;
             let file = setup.file.clone();
-            let (client, sessions) = World::new(setup).run();
+            let (client, sessions) = Simulation::new(setup).run();
             let ends = ends(direction, client, sessions);
             nobody_is_deceived(&ends, &file);
             assert_eq!(ends.receiver.outcome, Some(Outcome::Complete), "{direction} {blocks} {offered:?}");
@@ -329,13 +329,13 @@ fn the_last_ack_may_be_lost_thrice() {
         let lossy = plain_channel(&mut rng).scripted(move |octets| {
             let is_lost = octets[..] == [0, 4, 0, 50] && left > 0;
             left -= u32::from(is_lost);
-            if is_lost { Fate::Lost } else { Fate::AsUsual }
+            if is_lost { Delivery::Lost } else { Delivery::Normal }
         });
         let plain = plain_channel(&mut rng);
         let channels = if direction == Direction::Read { [lossy, plain] } else { [plain, lossy] };
         let setup = long_setup(&mut rng, direction, 50, channels);
         let file = setup.file.clone();
-        let (client, sessions) = World::new(setup).run();
+        let (client, sessions) = Simulation::new(setup).run();
         let Ends { sender, receiver } = ends(direction, client, sessions);
         assert_eq!((sender.outcome, receiver.outcome), (Some(Outcome::Complete), Some(Outcome::Complete)));
         assert!(receiver.stored == file);

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::Rng;
 
-/// How bad a direction is. Chances are in permille of the packets.
+/// What happens to packets in one direction. Chances are in permille of the packets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions {
     pub(crate) loss: u64,
     /// Chance that a burst of losses begins.
     pub(crate) burst: u64,
-    /// A burst takes everything for up to this.
+    /// A burst loses every packet for up to this.
     pub(crate) burst_length: Duration,
     pub(crate) duplicate: u64,
-    /// Chance that a packet is held up, by at most ten times the delay and jitter, so that later ones overtake it.
+    /// Chance that a packet is delayed by up to ten times the delay and jitter, so that later
+    /// packets overtake it.
     pub(crate) reorder: u64,
     pub(crate) delay: Duration,
     pub(crate) jitter: Duration,
@@ -21,16 +22,16 @@ pub(crate) struct Conditions {
     pub(crate) in_order: bool,
 }
 
-/// What a test's script does to a packet.
+/// How a test's script delivers a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    AsUsual,
+pub(crate) enum Delivery {
+    Normal,
     Lost,
-    /// So much later than usual.
+    /// Later than normal by this.
     Late(Duration),
 }
 
-type Script = Box<dyn FnMut(&[u8]) -> Fate>;
+type Script = Box<dyn FnMut(&[u8]) -> Delivery>;
 
 pub(crate) struct Channel {
     conditions: Conditions,
@@ -45,18 +46,18 @@ impl Channel {
         Self { conditions, rng, burst_until: Duration::ZERO, last_arrival: Duration::ZERO, script: None }
     }
 
-    /// Has `script` look at each packet first.
-    pub(crate) fn scripted(mut self, script: impl FnMut(&[u8]) -> Fate + 'static) -> Self {
+    /// Has `script` decide about each packet first.
+    pub(crate) fn scripted(mut self, script: impl FnMut(&[u8]) -> Delivery + 'static) -> Self {
         self.script = Some(Box::new(script));
         self
     }
 
-    /// When the copies of a packet arrive that is sent `now`.
+    /// When the copies of a packet arrive; the packet is sent `now`.
     pub(crate) fn carry(&mut self, now: Duration, octets: &[u8]) -> Vec<Duration> {
-        let late = match self.script.as_mut().map_or(Fate::AsUsual, |script| script(octets)) {
-            Fate::Lost => return Vec::new(),
-            Fate::Late(late) => late,
-            Fate::AsUsual => Duration::ZERO,
+        let late = match self.script.as_mut().map_or(Delivery::Normal, |script| script(octets)) {
+            Delivery::Lost => return Vec::new(),
+            Delivery::Late(late) => late,
+            Delivery::Normal => Duration::ZERO,
         };
         if self.is_lost(now) {
             return Vec::new();

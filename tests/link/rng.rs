@@ -1,4 +1,4 @@
-//! Chance that can be replayed.
+//! Random numbers that can be replayed.
 
 use std::env;
 use std::ops::RangeInclusive;
@@ -38,31 +38,31 @@ impl Rng {
         choices[self.length(0..=choices.len() - 1)]
     }
 
-    /// Another source of chance, so that one part's draws don't shift another's.
+    /// Another generator, so that one part's draws don't shift another's.
     pub(crate) fn fork(&mut self) -> Self {
         Self(self.next())
     }
 }
 
-/// Runs `test` for each seed, or for `STAGECOACH_SEED` alone, or for as many as `STAGECOACH_SEEDS` says. A panic tells
-/// which seed it was.
+/// Runs `test` for each seed, or for `STAGECOACH_SEED` alone, or for as many as `STAGECOACH_SEEDS`
+/// says. A panic reports its seed. `name` is what `cargo test` is given to run the test.
 pub(crate) fn for_each_seed(name: &str, seeds: u64, mut test: impl FnMut(u64)) {
     let number = |name| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let seeds = number("STAGECOACH_SEEDS").unwrap_or(seeds);
     let (first, last) = number("STAGECOACH_SEED").map_or((0, seeds - 1), |seed| (seed, seed));
     for seed in first..=last {
-        let told = TellOnPanic { name, seed };
+        let reporter = ReportSeedOnPanic { name, seed };
         test(seed);
-        drop(told);
+        drop(reporter);
     }
 }
 
-struct TellOnPanic<'a> {
+struct ReportSeedOnPanic<'a> {
     name: &'a str,
     seed: u64,
 }
 
-impl Drop for TellOnPanic<'_> {
+impl Drop for ReportSeedOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let Self { name, seed } = self;

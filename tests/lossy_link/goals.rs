@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::link::{Channel, Conditions, Pace, Report, Rng, Setup, World, for_each_seed};
+use crate::link::{Channel, Conditions, Pace, Report, Rng, Setup, Simulation, for_each_seed};
 use stagecoach::transfer::{Offer, Outcome, Timeouts};
 use stagecoach::wire::{Direction, Mode};
 
@@ -45,7 +45,7 @@ fn lossy(loss: u64) -> Conditions {
 fn play(direction: Direction, conditions: &Conditions, windowsize: u64, seed: u64) -> (Report, Duration) {
     let mut rng = Rng::new(seed);
     let setup = setup(&mut rng, direction, conditions, BLKSIZE, windowsize, FILE_OCTETS);
-    let (client, sessions) = World::new(setup).run();
+    let (client, sessions) = Simulation::new(setup).run();
     assert_eq!(client.outcome, Some(Outcome::Complete));
     let took = client.ended_at;
     let furthest = sessions.into_iter().max_by_key(|session| session.tally.octets).expect("a session");
@@ -72,7 +72,7 @@ fn four_megabytes_at_one_percent_to_a_client_that_asks_for_six_seconds_take_twen
         let mut setup = setup(&mut rng, Direction::Read, &lossy(10), 512, 1, FILE_OCTETS);
         setup.options = vec![("tsize", 0), ("blksize", 512), ("timeout", 6)];
         setup.client_timeouts.ack = Duration::from_secs(6);
-        let (client, _) = World::new(setup).run();
+        let (client, _) = Simulation::new(setup).run();
         assert_eq!(client.outcome, Some(Outcome::Complete));
         client.ended_at
     });
@@ -117,7 +117,7 @@ fn nothing_is_repeated_in_a_million_blocks_without_loss() {
     let conditions =
         Conditions { delay: Duration::from_micros(100), in_order: true, ..Conditions::default() };
     let setup = setup(&mut rng, Direction::Read, &conditions, 8, 16, 8_000_000);
-    let (client, sessions) = World::new(setup).run();
+    let (client, sessions) = Simulation::new(setup).run();
     assert_eq!(client.outcome, Some(Outcome::Complete));
     assert_eq!(sessions.iter().map(|session| session.tally.repeats).sum::<u64>(), 0);
     assert_eq!(sessions[0].tally.blocks, 1_000_001);
@@ -136,7 +136,7 @@ fn with_jitter_one_block_in_a_thousand_is_repeated_at_most() {
                 ..Conditions::default()
             };
             let setup = setup(&mut rng, Direction::Read, &conditions, 8, windowsize, 40_000);
-            let (_, sessions) = World::new(setup).run();
+            let (_, sessions) = Simulation::new(setup).run();
             blocks += sessions.iter().map(|session| session.tally.blocks).sum::<u64>();
             repeats += sessions.iter().map(|session| session.tally.repeats).sum::<u64>();
         });

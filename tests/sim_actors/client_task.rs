@@ -9,20 +9,20 @@ use std::time::Duration;
 use stagecoach::testkit::KitPacket;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::guest::{Guest, Sent, WELL_KNOWN};
-use crate::link::{Agenda, Channel, Rng};
-use crate::strangers::{check_answers, mischief};
+use crate::link::{Channel, EventQueue, Rng};
+use crate::scripted_client::{ScriptedClient, Sent, WELL_KNOWN};
+use crate::strangers::{check_stranger_answers, stranger_packet};
 use crate::{STRANGER, STRANGER_PACKETS_MAX, ServerFixture, SessionUnderTest};
 
 pub(crate) struct ClientTask {
     server: Rc<ServerFixture>,
-    client: Guest,
+    client: ScriptedClient,
     /// To the server, and back.
     channels: [Channel; 2],
     address: SocketAddr,
     began: Instant,
     rng: Rng,
-    events: Agenda<Event>,
+    events: EventQueue<Event>,
     /// The TID of a session is its index plus one.
     sessions: Vec<SessionUnderTest>,
 }
@@ -46,19 +46,19 @@ const RUN_TIME_MAX: Duration = Duration::from_secs(3600);
 impl ClientTask {
     pub(crate) fn new(
         server: Rc<ServerFixture>,
-        client: Guest,
+        client: ScriptedClient,
         channels: [Channel; 2],
         address: SocketAddr,
         mut rng: Rng,
     ) -> Self {
-        let mut events = Agenda::new();
+        let mut events = EventQueue::new();
         for _ in 0..rng.length(0..=STRANGER_PACKETS_MAX) {
-            events.enter(Duration::from_millis(rng.within(0..=1000)), Event::StrangerSends);
+            events.push(Duration::from_millis(rng.within(0..=1000)), Event::StrangerSends);
         }
         Self { server, client, channels, address, began: Instant::now(), rng, events, sessions: Vec::new() }
     }
 
-    pub(crate) fn client(&self) -> &Guest {
+    pub(crate) fn client(&self) -> &ScriptedClient {
         &self.client
     }
 
@@ -67,7 +67,7 @@ impl ClientTask {
     }
 
     /// Runs until the client and all its sessions have ended.
-    pub(crate) async fn play(mut self, starts_after: Duration) -> Self {
+    pub(crate) async fn run(mut self, starts_after: Duration) -> Self {
         sleep(starts_after).await;
         let sent = self.client.start(self.now());
         self.send(sent);
@@ -95,7 +95,7 @@ impl ClientTask {
 
     fn check_strangers(&self) {
         for session in &self.sessions {
-            check_answers(&session.stranger_packets, &session.stranger_answers);
+            check_stranger_answers(&session.stranger_packets, &session.stranger_answers);
         }
     }
 
@@ -110,7 +110,7 @@ impl ClientTask {
             }
             for at in self.channels[1].carry(now, &octets) {
                 let event = Event::ToClient { tid: index + 1, octets: octets.clone() };
-                self.events.enter(at, event);
+                self.events.push(at, event);
             }
         }
     }
@@ -122,13 +122,13 @@ impl ClientTask {
             self.send(sent);
         }
         while self.events.peek().is_some_and(|(at, _)| at <= now) {
-            match self.events.take() {
+            match self.events.pop() {
                 Some(Event::ToClient { tid, octets }) => {
-                    if let Some(until) = self.client.stops_until(now, &octets) {
-                        self.events.enter(until, Event::ToClient { tid, octets });
+                    if let Some(until) = self.client.pause_until(now, &octets) {
+                        self.events.push(until, Event::ToClient { tid, octets });
                         continue;
                     }
-                    let sent = self.client.take(now, tid, &octets);
+                    let sent = self.client.on_packet(now, tid, &octets);
                     self.send(sent);
                 }
                 Some(Event::ToServer { tid: WELL_KNOWN, octets }) => {
@@ -143,7 +143,7 @@ impl ClientTask {
     }
 
     fn send_as_stranger(&mut self) {
-        let octets = mischief(&mut self.rng, self.client.blocks());
+        let octets = stranger_packet(&mut self.rng, self.client.blocks());
         let mut live: Vec<_> = self.sessions.iter_mut().filter(|session| !session.link.is_closed()).collect();
         if live.is_empty() {
             return;
@@ -157,7 +157,7 @@ impl ClientTask {
         let now = self.now();
         for (tid, octets) in sent {
             for at in self.channels[0].carry(now, &octets) {
-                self.events.enter(at, Event::ToServer { tid, octets: octets.clone() });
+                self.events.push(at, Event::ToServer { tid, octets: octets.clone() });
             }
         }
     }

@@ -3,11 +3,11 @@
 //! Everything follows from a seed. (`tests/sim/` plays many more runs with the machines alone.)
 
 mod client_task;
-#[path = "../sim/guest.rs"]
-#[allow(dead_code, reason = "the simulator of the machines uses the rest")]
-mod guest;
 #[path = "../link/mod.rs"]
 mod link;
+#[path = "../sim/scripted_client.rs"]
+#[allow(dead_code, reason = "the simulator of the machines uses the rest")]
+mod scripted_client;
 mod store;
 mod strangers;
 
@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client_task::ClientTask;
-use guest::{Ended, Guest, Temper};
 use link::{Channel, Conditions, Rng, for_each_seed};
+use scripted_client::{Behavior, ClientOutcome, ScriptedClient};
 use stagecoach::Stagecoach;
 use stagecoach::observe::OwnedFact;
 use stagecoach::settings::Settings;
@@ -85,13 +85,13 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn channel(rng: &mut Rng, is_lossy: bool, client: &Guest) -> Channel {
+fn channel(rng: &mut Rng, is_lossy: bool, client: &ScriptedClient) -> Channel {
     let delay = ms(rng.one_of(&[1, 5, 20]));
     let mut conditions = Conditions { delay, in_order: true, ..Conditions::default() };
     if is_lossy {
         conditions = Conditions {
             loss: rng.one_of(&[0, 5, 20, 50]),
-            duplicate: if client.may_be_doubled() { rng.one_of(&[0, 20, 200]) } else { 0 },
+            duplicate: if client.tolerates_duplicates() { rng.one_of(&[0, 20, 200]) } else { 0 },
             reorder: rng.one_of(&[0, 20, 100]),
             jitter: ms(rng.one_of(&[0, 1, 10])),
             in_order: false,
@@ -101,14 +101,14 @@ fn channel(rng: &mut Rng, is_lossy: bool, client: &Guest) -> Channel {
     Channel::new(conditions, rng.fork())
 }
 
-async fn play(seed: u64) {
+async fn simulate(seed: u64) {
     let mut rng = Rng::new(seed);
     let server = Rc::new(ServerFixture::new(&mut rng));
     let is_lossy = rng.chance(700);
     let mut tasks = Vec::new();
     for number in 0..rng.length(1..=5) {
-        let client = Guest::any(format!("f{number}"), 30, &[8, 512, 1428], &[1, 2, 7], &mut rng);
-        let request = client.wish();
+        let client = ScriptedClient::random(format!("f{number}"), 30, &[8, 512, 1428], &[1, 2, 7], &mut rng);
+        let request = client.request();
         if request.is_read {
             let name = Name::from_request(request.name.as_bytes()).unwrap();
             server.files.insert(name, request.file.to_vec());
@@ -117,7 +117,7 @@ async fn play(seed: u64) {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 2000 + number as u16));
         let starts_after = ms(rng.within(0..=300));
         let task = ClientTask::new(Rc::clone(&server), client, channels, address, rng.fork());
-        tasks.push(actix::spawn(task.play(starts_after)));
+        tasks.push(actix::spawn(task.run(starts_after)));
     }
     let mut sessions = 0;
     for task in tasks {
@@ -129,22 +129,23 @@ async fn play(seed: u64) {
 }
 
 fn check_client(server: &ServerFixture, task: &ClientTask, is_lossy: bool) {
-    let (client, request) = (task.client(), task.client().wish());
-    if client.temper() != Temper::Silent {
+    let (client, request) = (task.client(), task.client().request());
+    if client.behavior() != Behavior::NeverAnswers {
         // A client that restarts can take a late packet of the old transfer for one of the new
         // transfer, and give up in the end: the protocol does not prevent that.
-        let may_be_mistaken = is_lossy && client.temper() == Temper::Restarting && task.sessions() > 1;
-        let is_mistaken = may_be_mistaken && client.ended == Some(Ended::GaveUp);
+        let may_be_mistaken = is_lossy && client.behavior() == Behavior::Reboots && task.sessions() > 1;
+        let is_mistaken = may_be_mistaken && client.outcome == Some(ClientOutcome::GaveUp);
         // A block that was lost, or in flight when a reader panicked, is sent twice.
-        let is_hung = client.temper() == Temper::Fragile && client.ended == Some(Ended::Hung);
+        let is_hung =
+            client.behavior() == Behavior::HangsOnCopies && client.outcome == Some(ClientOutcome::Hung);
         assert!(
-            client.ended == Some(Ended::Complete) || is_mistaken || is_hung,
+            client.outcome == Some(ClientOutcome::Complete) || is_mistaken || is_hung,
             "{:?}: {:?}",
-            client.temper(),
-            client.ended
+            client.behavior(),
+            client.outcome
         );
     }
-    if client.ended == Some(Ended::Complete) && !request.is_read {
+    if client.outcome == Some(ClientOutcome::Complete) && !request.is_read {
         let stored = server.files.get(&Name::from_request(request.name.as_bytes()).unwrap());
         assert!(stored.is_some_and(|stored| stored[..] == request.file[..]), "the upload did not arrive");
     }
@@ -153,5 +154,5 @@ fn check_client(server: &ServerFixture, task: &ClientTask, is_lossy: bool) {
 #[test]
 fn real_sessions_serve_every_client() {
     let test = "--features testkit --test sim_actors";
-    for_each_seed(test, RUNS, |seed| Kit::in_virtual_time(play(seed)));
+    for_each_seed(test, RUNS, |seed| Kit::in_virtual_time(simulate(seed)));
 }

@@ -2,8 +2,8 @@
 
 use crate::link::Rng;
 
-/// A packet of any kind, which would do harm if the peer sent it, or octets that are no packet.
-pub(crate) fn mischief(rng: &mut Rng, blocks: u64) -> Vec<u8> {
+/// A packet of any kind that would do harm if the peer sent it, or octets that are no packet.
+pub(crate) fn stranger_packet(rng: &mut Rng, blocks: u64) -> Vec<u8> {
     let [high, low] = (rng.within(0..=blocks) as u16).to_be_bytes();
     match rng.within(0..=6) {
         0 => vec![0, 4, high, low],
@@ -16,10 +16,10 @@ pub(crate) fn mischief(rng: &mut Rng, blocks: u64) -> Vec<u8> {
     }
 }
 
-/// What the server may say to all that: that it knows no such peer, once for each packet, and nothing to an ERROR (two that answer each other's would never
-/// end).
-pub(crate) fn check_answers(mischief: &[Vec<u8>], answers: &[Vec<u8>]) {
-    let may_be_answered = mischief.iter().filter(|packet| !packet.starts_with(&[0, 5])).count();
-    assert!(answers.len() <= may_be_answered, "{answers:?} for {mischief:?}");
+/// Checks the server's answers: ERROR 5, once for each packet at most, and none to an ERROR (two
+/// hosts that answer each other's ERRORs would never stop).
+pub(crate) fn check_stranger_answers(packets: &[Vec<u8>], answers: &[Vec<u8>]) {
+    let may_be_answered = packets.iter().filter(|packet| !packet.starts_with(&[0, 5])).count();
+    assert!(answers.len() <= may_be_answered, "{answers:?} for {packets:?}");
     assert!(answers.iter().all(|answer| answer.starts_with(&[0, 5, 0, 5])), "{answers:?}");
 }

@@ -20,7 +20,7 @@ pub(crate) struct Pace {
     /// A slab takes up to this.
     pub(crate) slab: Duration,
     pub(crate) publish: Duration,
-    /// Slabs come in pieces of any size, and the end is told apart.
+    /// Slabs come in pieces of any size, and the end of the file may come alone.
     pub(crate) odd_pieces: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Report {
     pub(crate) tally: Tally,
     /// DATA sent, by position in the file.
     pub(crate) data: BTreeMap<u64, u64>,
-    /// Least time between two copies of one block, before as many repeats as prove losses.
+    /// Least time between two copies of one block, until the repeats are enough to prove losses.
     pub(crate) soonest_copy: Option<Duration>,
     pub(crate) acks: u64,
     /// Other packets: requests, OACKs, ERRORs.
@@ -52,22 +52,22 @@ impl Report {
     }
 }
 
-/// What comes back to a machine later.
+/// What a reader or writer reports to its machine later.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum Completion {
     Slab { bytes: Bytes, end: bool },
     Stored,
     Published,
 }
 
-/// What an end wants of the world: packets now, answers of its reader and writer later.
+/// What an input causes: packets now, completions of the reader and writer later.
 #[derive(Debug, Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Effects {
     pub(crate) packets: Vec<Vec<u8>>,
-    pub(crate) answers: Vec<(Duration, Answer)>,
+    pub(crate) completions: Vec<(Duration, Completion)>,
 }
 
-pub(crate) struct End {
+pub(crate) struct Endpoint {
     machine: Box<dyn Machine>,
     pub(crate) deadline: Option<Moment>,
     pub(crate) is_closed: bool,
@@ -91,7 +91,7 @@ pub(crate) struct End {
 /// No input may cause more actions than this.
 const ACTIONS_MAX: usize = 16;
 
-impl End {
+impl Endpoint {
     pub(crate) fn new(
         machine: Box<dyn Machine>,
         file: Arc<[u8]>,
@@ -127,22 +127,22 @@ impl End {
         self.read_until.saturating_sub(self.report.tally.octets as usize)
     }
 
-    pub(crate) fn answered(&mut self, now: Duration, answer: Answer) -> Wishes {
-        match answer {
-            Answer::Slab { bytes, end } => {
+    pub(crate) fn on_completion(&mut self, now: Duration, completion: Completion) -> Effects {
+        match completion {
+            Completion::Slab { bytes, end } => {
                 self.is_reading = false;
                 self.take(now, Input::Slab { bytes, end })
             }
-            Answer::Stored => self.take(now, Input::Stored),
-            Answer::Published => {
+            Completion::Stored => self.take(now, Input::Stored),
+            Completion::Published => {
                 (self.is_publishing, self.report.published) = (false, true);
                 self.take(now, Input::Published)
             }
         }
     }
 
-    pub(crate) fn take(&mut self, now: Duration, input: Input<'_>) -> Wishes {
-        let mut wishes = Wishes::default();
+    pub(crate) fn take(&mut self, now: Duration, input: Input<'_>) -> Effects {
+        let mut effects = Effects::default();
         self.machine.take(Moment::new(now), input);
         for count in 0.. {
             assert!(count < ACTIONS_MAX, "a machine that never sleeps");
@@ -151,7 +151,7 @@ impl End {
             let action = machine.next_action();
             let is_done = action.is_none();
             if let Some(action) = action {
-                self.carry_out(now, action, &mut wishes);
+                self.carry_out(now, action, &mut effects);
             }
             self.machine = machine;
             if is_done {
@@ -159,28 +159,28 @@ impl End {
             }
         }
         self.report.tally = self.machine.tally();
-        wishes
+        effects
     }
 
-    fn carry_out(&mut self, now: Duration, action: Action<'_>, wishes: &mut Wishes) {
+    fn carry_out(&mut self, now: Duration, action: Action<'_>, effects: &mut Effects) {
         assert!(!self.is_closed, "{action:?} after the end");
         match action {
             Action::Transmit(transmit) => {
                 assert!(!self.is_publishing, "a packet while the file is being published");
-                self.send(now, transmit, wishes);
+                self.send(now, transmit, effects);
             }
-            Action::Want { offset, octets } => wishes.answers.push(self.read(now, offset, octets)),
+            Action::Want { offset, octets } => effects.completions.push(self.read(now, offset, octets)),
             Action::Store(bytes) => {
                 assert!(!bytes.is_empty() && !self.report.published && !self.is_publishing);
                 self.report.stored.extend_from_slice(&bytes);
                 self.writer_free_at = self.writer_free_at.max(now) + self.up_to(self.pace.slab);
-                wishes.answers.push((self.writer_free_at, Answer::Stored));
+                effects.completions.push((self.writer_free_at, Completion::Stored));
             }
             Action::Publish => {
                 assert!(!self.report.published && !self.is_publishing, "published twice");
                 self.is_publishing = true;
                 let published_at = self.writer_free_at.max(now) + self.pace.publish;
-                wishes.answers.push((published_at, Answer::Published));
+                effects.completions.push((published_at, Completion::Published));
             }
             Action::PublishPartial => panic!("nothing is kept of what isn't whole"),
             Action::Arm(deadline) => {
@@ -200,7 +200,7 @@ impl End {
         }
     }
 
-    fn send(&mut self, now: Duration, transmit: Transmit<'_>, wishes: &mut Wishes) {
+    fn send(&mut self, now: Duration, transmit: Transmit<'_>, effects: &mut Effects) {
         match transmit {
             Transmit::Packet(octets) => {
                 match octets[1] {
@@ -208,7 +208,7 @@ impl End {
                     4 => self.report.acks += 1,
                     _ => self.report.others += 1,
                 }
-                wishes.packets.push(octets.to_vec());
+                effects.packets.push(octets.to_vec());
             }
             Transmit::Blocks(blocks) => {
                 assert!(blocks.remaining() > 0, "an empty run");
@@ -217,19 +217,19 @@ impl End {
                     let payload = block.payload().collect::<Vec<_>>().concat();
                     let from = (position as usize - 1) * blksize;
                     let until = (from + blksize).min(self.wire.len());
-                    assert_eq!(payload, self.wire[from..until], "block {position} isn't what it should be");
+                    assert_eq!(payload, self.wire[from..until], "block {position} has wrong content");
                     *self.report.data.entry(position).or_default() += 1;
                     if let Some(before) = self.data_at.insert(position, now) {
                         self.on_copy(now, before);
                     }
-                    wishes.packets.push([&block.header[..], &payload].concat());
+                    effects.packets.push([&block.header[..], &payload].concat());
                     position += 1;
                 }
             }
         }
     }
 
-    /// A block is sent again. Copies that follow each other soon are of one repeat.
+    /// A block is sent again. Copies shortly after each other belong to one repeat.
     fn on_copy(&mut self, now: Duration, before: Duration) {
         let is_another = self.repeats == 0 || now - self.repeated_at >= limits::REPEAT_FLOOR / 2;
         self.repeats += u32::from(is_another);
@@ -240,7 +240,7 @@ impl End {
         }
     }
 
-    fn read(&mut self, now: Duration, offset: u64, octets: usize) -> (Duration, Answer) {
+    fn read(&mut self, now: Duration, offset: u64, octets: usize) -> (Duration, Completion) {
         assert!(!self.is_reading, "two slabs at once");
         assert_eq!(offset, self.read_until as u64, "a slab from elsewhere");
         assert!(octets > 0, "a slab of nothing");
@@ -250,9 +250,9 @@ impl End {
         let length = if self.pace.odd_pieces && most > 0 { self.rng.length(1..=most) } else { most };
         let bytes = Bytes::copy_from_slice(&self.file[self.read_until..self.read_until + length]);
         self.read_until += length;
-        let tells_end_apart = self.pace.odd_pieces && length > 0 && self.rng.chance(500);
-        let end = length == left && !tells_end_apart;
-        (now + self.up_to(self.pace.slab), Answer::Slab { bytes, end })
+        let sends_end_alone = self.pace.odd_pieces && length > 0 && self.rng.chance(500);
+        let end = length == left && !sends_end_alone;
+        (now + self.up_to(self.pace.slab), Completion::Slab { bytes, end })
     }
 
     fn up_to(&mut self, most: Duration) -> Duration {
@@ -260,7 +260,7 @@ impl End {
     }
 }
 
-/// Stands where a machine is that is being drained.
+/// Takes the place of a machine while its actions are carried out.
 #[derive(Debug)]
 struct Absent;
 
@@ -282,8 +282,8 @@ impl Machine for Absent {
     }
 }
 
-/// What a server that offers this answers a request with; a file that is read has so many octets.
-pub(crate) fn serving(
+/// The machine that serves a request with this offer. `size` is that of a file to read.
+pub(crate) fn server_machine(
     request: &Request<'_>,
     size: u64,
     offer: &Offer,

@@ -1,45 +1,58 @@
-//! Clients as they are met: written anew, octet by octet, so that they share no mistake with the server's machines.
+//! Clients that behave as real devices do. They build every packet octet by octet, so that they
+//! share no mistake with the server's machines.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Rng;
 
-/// Where a guest sends its requests.
+/// The TID that stands for the well-known port.
 pub(crate) const WELL_KNOWN: usize = 0;
-/// Any more repeats of one packet, and a guest gives up.
+/// Repeats of one packet before a client gives up.
 const TRIES_MAX: u32 = 40;
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Temper {
-    /// As the RFCs have it.
-    Proper,
-    /// Repeats everything after some tens of milliseconds, and never waits longer.
-    Impatient,
-    /// Of 1981: answers every packet, also those that it has had (RFC 1123 §4.2.3.1 tells what that leads to).
-    Vintage,
-    /// As EDK2's: says of every block that it didn't expect which one it has.
-    EveryUnexpected,
-    /// Asks, and says nothing more.
-    Silent,
-    /// Is switched off in the middle, and asks anew from the same port.
-    Restarting,
-    /// Stops for 5 ms to 20 s now and then, and then goes through what has come meanwhile.
-    Pausing,
-    /// The same, and drops what it has had already without a word.
-    Deaf,
-    /// Stops for a fifth of a second at most, once in a window, and hangs when something comes
-    /// twice.
-    Fragile,
+pub(crate) enum Behavior {
+    /// Follows the RFCs.
+    Conforming,
+    /// Repeats its last packet every 30 to 200 ms, without back-off.
+    RepeatsEarly,
+    /// Answers every packet, copies too, as clients of 1981 did (the Sorcerer's Apprentice bug, RFC
+    /// 1123 §4.2.3.1).
+    AnswersCopies,
+    /// Answers every unexpected block with an ACK of the last one it has, as EDK2 does.
+    AcksUnexpected,
+    /// Sends a request, and nothing after it.
+    NeverAnswers,
+    /// Restarts in the middle, and sends its request again from the same port.
+    Reboots,
+    /// Pauses for 5 ms to 20 s now and then, then handles the packets that have arrived.
+    Pauses,
+    /// The same, and ignores copies.
+    PausesAndIgnoresCopies,
+    /// Pauses for 200 ms at most, once in a window, and hangs when a packet comes twice.
+    HangsOnCopies,
 }
 
-/// Of the packets that get a guest on, so many in a thousand make it stop for a while.
+impl Behavior {
+    /// Whether the client, where nothing is lost, never makes the server repeat a block.
+    pub(crate) fn causes_no_repeats(self) -> bool {
+        matches!(self, Self::Conforming | Self::AnswersCopies | Self::AcksUnexpected)
+    }
+
+    /// Whether the client pauses now and then, and repeats nothing while it does.
+    pub(crate) fn pauses(self) -> bool {
+        matches!(self, Self::Pauses | Self::PausesAndIgnoresCopies | Self::HangsOnCopies)
+    }
+}
+
+/// How many packets in a thousand that are progress make a client pause.
 const PAUSES_PERMILLE: u64 = 60;
 
-/// What a guest asks for.
+/// The file that a client asks for, and with which options.
 #[derive(Debug, Clone)]
-pub(crate) struct Wish {
+pub(crate) struct FileRequest {
     pub(crate) name: String,
     pub(crate) is_read: bool,
     /// Not asked for where it is 512.
@@ -49,31 +62,31 @@ pub(crate) struct Wish {
     pub(crate) file: Arc<[u8]>,
 }
 
-/// How it ended for a guest.
+/// How a transfer ended for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// It has the file, or was told that the server has it.
+pub(crate) enum ClientOutcome {
+    /// The client has the file, or the server's last ACK.
     Complete,
     GaveUp,
-    /// By an ERROR.
+    /// The server sent an ERROR.
     Refused,
-    /// Something came twice.
+    /// A packet came twice.
     Hung,
 }
 
-/// A datagram of a guest, and to whom.
+/// A datagram of a client, after the TID that it is sent to.
 pub(crate) type Sent = (usize, Vec<u8>);
 
-pub(crate) struct Guest {
-    temper: Temper,
-    wish: Wish,
+pub(crate) struct ScriptedClient {
+    behavior: Behavior,
+    request: FileRequest,
     interval: Duration,
-    /// After so many blocks it is switched off; never, or never again, if `None`.
+    /// It restarts after so many blocks; never, or never again, if `None`.
     restart_at: Option<u64>,
     pub(crate) deadline: Option<Duration>,
-    pub(crate) ended: Option<Ended>,
+    pub(crate) outcome: Option<ClientOutcome>,
     rng: Rng,
-    /// It has stopped until then.
+    /// It pauses until then.
     busy_until: Option<Duration>,
     attempt: Attempt,
     /// Requests sent, and DATA and ACKs to sessions.
@@ -81,7 +94,7 @@ pub(crate) struct Guest {
     pub(crate) sent: u64,
 }
 
-/// What is forgotten when it is switched off.
+/// What a client forgets when it restarts.
 struct Attempt {
     /// The TID that answered.
     server: Option<usize>,
@@ -91,7 +104,7 @@ struct Attempt {
     done: u64,
     /// Blocks since the last ACK.
     in_window: u64,
-    /// What was said of the gap, or sent again for an ACK, as long as nothing got on.
+    /// The gap was answered, or the window sent again, since the last progress.
     is_repeated: bool,
     tries: u32,
     /// Since the last ACK.
@@ -113,21 +126,21 @@ impl Attempt {
     }
 }
 
-impl Guest {
-    pub(crate) fn new(temper: Temper, wish: Wish, rng: &mut Rng) -> Self {
-        let interval = match temper {
-            Temper::Impatient => rng.one_of(&[30, 80, 200]),
+impl ScriptedClient {
+    pub(crate) fn new(behavior: Behavior, request: FileRequest, rng: &mut Rng) -> Self {
+        let interval = match behavior {
+            Behavior::RepeatsEarly => rng.one_of(&[30, 80, 200]),
             _ => rng.one_of(&[700, 1000, 3000]),
         };
-        let blocks = (wish.file.len() / wish.blksize) as u64;
-        let restart_at = (temper == Temper::Restarting).then(|| rng.within(0..=blocks));
+        let blocks = (request.file.len() / request.blksize) as u64;
+        let restart_at = (behavior == Behavior::Reboots).then(|| rng.within(0..=blocks));
         Self {
-            temper,
-            wish,
+            behavior,
+            request,
             interval: Duration::from_millis(interval),
             restart_at,
             deadline: None,
-            ended: None,
+            outcome: None,
             rng: rng.fork(),
             busy_until: None,
             attempt: Attempt::new(),
@@ -136,66 +149,67 @@ impl Guest {
         }
     }
 
-    /// One of any temper, who wants to read or write a file of some `blocks` at most, in blocks and windows of one of these sizes.
-    pub(crate) fn any(
+    /// A client of any behavior that reads or writes a file of at most about `blocks` blocks, with
+    /// one of these sizes of blocks and windows.
+    pub(crate) fn random(
         name: String,
         blocks: usize,
         blksizes: &[usize],
         windowsizes: &[u64],
         rng: &mut Rng,
     ) -> Self {
-        let temper = rng.one_of(&[
-            Temper::Proper,
-            Temper::Proper,
-            Temper::Impatient,
-            Temper::Vintage,
-            Temper::EveryUnexpected,
-            Temper::Silent,
-            Temper::Restarting,
-            Temper::Pausing,
-            Temper::Deaf,
-            Temper::Fragile,
+        let behavior = rng.one_of(&[
+            Behavior::Conforming,
+            Behavior::Conforming,
+            Behavior::RepeatsEarly,
+            Behavior::AnswersCopies,
+            Behavior::AcksUnexpected,
+            Behavior::NeverAnswers,
+            Behavior::Reboots,
+            Behavior::Pauses,
+            Behavior::PausesAndIgnoresCopies,
+            Behavior::HangsOnCopies,
         ]);
         let is_read = rng.chance(600);
         let blksize = rng.one_of(blksizes);
-        let windowsize = if temper == Temper::Vintage { 1 } else { rng.one_of(windowsizes) };
+        let windowsize = if behavior == Behavior::AnswersCopies { 1 } else { rng.one_of(windowsizes) };
         let length = rng.length(0..=blocks) * blksize + rng.one_of(&[0, 0, 1, blksize - 1]);
         let file = (0..length).map(|_| rng.next() as u8).collect();
-        Self::new(temper, Wish { name, is_read, blksize, windowsize, file }, rng)
+        Self::new(behavior, FileRequest { name, is_read, blksize, windowsize, file }, rng)
     }
 
-    pub(crate) fn temper(&self) -> Temper {
-        self.temper
+    pub(crate) fn behavior(&self) -> Behavior {
+        self.behavior
     }
 
-    /// Whether the network may double packets of it and to it: a sender of 1981 sends for each ACK that comes twice all that follows twice, and there is nothing
-    /// that the other end could do about it.
-    pub(crate) fn may_be_doubled(&self) -> bool {
-        self.wish.is_read || self.temper != Temper::Vintage
+    /// Whether the network may duplicate the client's packets. A sender that answers copies sends
+    /// everything after a duplicate ACK twice, and the receiver can't prevent that.
+    pub(crate) fn tolerates_duplicates(&self) -> bool {
+        self.request.is_read || self.behavior != Behavior::AnswersCopies
     }
 
-    pub(crate) fn wish(&self) -> &Wish {
-        &self.wish
+    pub(crate) fn request(&self) -> &FileRequest {
+        &self.request
     }
 
     /// Blocks of the whole file.
     pub(crate) fn blocks(&self) -> u64 {
-        (self.wish.file.len() / self.wish.blksize) as u64 + 1
+        (self.request.file.len() / self.request.blksize) as u64 + 1
     }
 
-    /// Switched on, or off and on.
+    /// Starts, or restarts.
     pub(crate) fn start(&mut self, now: Duration) -> Vec<Sent> {
         self.attempt = Attempt::new();
-        self.deadline = (self.temper != Temper::Silent).then(|| now + self.interval);
-        vec![self.request()]
+        self.deadline = (self.behavior != Behavior::NeverAnswers).then(|| now + self.interval);
+        vec![self.request_packet()]
     }
 
-    fn request(&mut self) -> Sent {
+    fn request_packet(&mut self) -> Sent {
         self.requests += 1;
-        let mut octets = vec![0, if self.wish.is_read { 1 } else { 2 }];
-        octets.extend_from_slice(format!("{}\0octet\0", self.wish.name).as_bytes());
+        let mut octets = vec![0, if self.request.is_read { 1 } else { 2 }];
+        octets.extend_from_slice(format!("{}\0octet\0", self.request.name).as_bytes());
         for (name, value, default) in
-            [("blksize", self.wish.blksize as u64, 512), ("windowsize", self.wish.windowsize, 1)]
+            [("blksize", self.request.blksize as u64, 512), ("windowsize", self.request.windowsize, 1)]
         {
             if value != default {
                 octets.extend_from_slice(format!("{name}\0{value}\0").as_bytes());
@@ -204,62 +218,67 @@ impl Guest {
         (WELL_KNOWN, octets)
     }
 
-    /// Until when a packet has to wait that comes now, because the guest is at something else.
-    pub(crate) fn stops_until(&mut self, now: Duration, octets: &[u8]) -> Option<Duration> {
+    /// When a packet that arrives now is handled, if the client pauses.
+    pub(crate) fn pause_until(&mut self, now: Duration, octets: &[u8]) -> Option<Duration> {
         if let Some(until) = self.busy_until.take() {
-            // That is over, and the packet that waits first is taken.
+            // Once the pause is over, the first packet that waits is handled.
             self.busy_until = (now < until).then_some(until);
             return self.busy_until;
         }
         let number = octets.get(2..4).map_or(0, |it| u64::from(u16::from_be_bytes([it[0], it[1]])));
         let gets_on = octets[1] == 6 || number > self.attempt.done;
-        if self.ended.is_some() || !gets_on || !self.rng.chance(PAUSES_PERMILLE) {
+        if self.outcome.is_some() || !gets_on || !self.rng.chance(PAUSES_PERMILLE) {
             return None;
         }
-        let longest_us = match self.temper {
-            Temper::Pausing | Temper::Deaf => self.rng.one_of(&[240_000, 1_000_000, 20_000_000]),
-            Temper::Fragile if !std::mem::replace(&mut self.attempt.has_paused, true) => 200_000,
+        let longest_us = match self.behavior {
+            Behavior::Pauses | Behavior::PausesAndIgnoresCopies => {
+                self.rng.one_of(&[240_000, 1_000_000, 20_000_000])
+            }
+            Behavior::HangsOnCopies if !std::mem::replace(&mut self.attempt.has_paused, true) => 200_000,
             _ => return None,
         };
         self.busy_until = Some(now + Duration::from_micros(self.rng.within(5000..=longest_us)));
         self.busy_until
     }
 
-    pub(crate) fn take(&mut self, now: Duration, from: usize, octets: &[u8]) -> Vec<Sent> {
-        if self.temper == Temper::Silent || (self.temper == Temper::Fragile && self.is_hung()) {
+    pub(crate) fn on_packet(&mut self, now: Duration, from: usize, octets: &[u8]) -> Vec<Sent> {
+        if self.behavior == Behavior::NeverAnswers
+            || (self.behavior == Behavior::HangsOnCopies && self.is_hung())
+        {
             return Vec::new();
         }
         match self.attempt.server {
             Some(server) if server != from => return self.on_stranger(from, octets),
-            // Its port is closed.
-            _ if self.ended.is_some() && self.deadline.is_none() => return Vec::new(),
+            // The client has closed its port.
+            _ if self.outcome.is_some() && self.deadline.is_none() => return Vec::new(),
             _ => {}
         }
         let number = octets.get(2..4).map(|it| u16::from_be_bytes([it[0], it[1]]));
         match (octets.get(1), number) {
             (Some(6), _) => self.on_oack(now, from, &octets[2..]),
-            (Some(3), Some(block)) if self.wish.is_read => self.on_data(now, from, block, &octets[4..]),
-            (Some(4), Some(block)) if !self.wish.is_read => self.on_ack(now, from, block),
+            (Some(3), Some(block)) if self.request.is_read => self.on_data(now, from, block, &octets[4..]),
+            (Some(4), Some(block)) if !self.request.is_read => self.on_ack(now, from, block),
             (Some(5), _) => {
-                eprintln!("{:?} of {}: {}", self.temper, self.wish.name, octets[2..].escape_ascii());
-                self.end(Ended::Refused);
+                eprintln!("{:?} of {}: {}", self.behavior, self.request.name, octets[2..].escape_ascii());
+                self.end(ClientOutcome::Refused);
                 Vec::new()
             }
             _ => Vec::new(),
         }
     }
 
-    /// RFC 1350 §4: a stranger is told that it is one, and nothing else happens. (Errors are not answered, and old clients answer nothing.)
+    /// RFC 1350 §4: a packet from an unknown TID gets ERROR 5, and the transfer goes on. (An ERROR
+    /// gets no answer, and old clients answer no stranger.)
     fn on_stranger(&self, from: usize, octets: &[u8]) -> Vec<Sent> {
         let is_error = octets.get(1) == Some(&5);
-        if is_error || self.temper == Temper::Vintage || self.ended.is_some() {
+        if is_error || self.behavior == Behavior::AnswersCopies || self.outcome.is_some() {
             return Vec::new();
         }
         vec![(from, b"\0\x05\0\x05who is this?\0".to_vec())]
     }
 
     fn on_oack(&mut self, now: Duration, from: usize, options: &[u8]) -> Vec<Sent> {
-        if self.attempt.done > 0 || self.ended.is_some() {
+        if self.attempt.done > 0 || self.outcome.is_some() {
             return Vec::new();
         }
         self.attempt.server = Some(from);
@@ -269,12 +288,15 @@ impl Guest {
             match name {
                 "blksize" => self.attempt.blksize = value as usize,
                 "windowsize" => self.attempt.windowsize = value,
-                other => panic!("nobody asked for {other}"),
+                other => panic!("{other} was not asked for"),
             }
         }
-        assert!(self.attempt.blksize == self.wish.blksize && self.attempt.windowsize <= self.wish.windowsize);
+        assert!(
+            self.attempt.blksize == self.request.blksize
+                && self.attempt.windowsize <= self.request.windowsize
+        );
         self.got_on(now);
-        if self.wish.is_read { self.ack(0) } else { self.window() }
+        if self.request.is_read { self.ack(0) } else { self.window() }
     }
 
     fn on_data(&mut self, now: Duration, from: usize, block: u16, payload: &[u8]) -> Vec<Sent> {
@@ -286,12 +308,12 @@ impl Guest {
         }
         // (No file of these tests is so long that numbers would wrap.)
         let (block, expected) = (u64::from(block), self.attempt.done + 1);
-        if block != expected || self.ended.is_some() {
+        if block != expected || self.outcome.is_some() {
             return self.on_unexpected(block);
         }
         let start = self.attempt.done as usize * self.attempt.blksize;
-        let until = (start + self.attempt.blksize).min(self.wish.file.len());
-        assert!(self.wish.file[start..until] == *payload, "block {block} isn't what it should be");
+        let until = (start + self.attempt.blksize).min(self.request.file.len());
+        assert!(self.request.file[start..until] == *payload, "block {block} has wrong content");
         self.attempt.done += 1;
         self.attempt.in_window += 1;
         self.got_on(now);
@@ -299,9 +321,10 @@ impl Guest {
             return self.start(now);
         }
         if payload.len() < self.attempt.blksize {
-            self.ended = Some(Ended::Complete);
-            // To answer the last block again: not the impatient, whose loader is gone by then.
-            let dally = (self.temper != Temper::Impatient).then(|| now + self.interval * 3);
+            self.outcome = Some(ClientOutcome::Complete);
+            // It dallies to answer a copy of the last block. A boot loader that repeats early is
+            // gone by then.
+            let dally = (self.behavior != Behavior::RepeatsEarly).then(|| now + self.interval * 3);
             self.deadline = dally;
             return self.ack(self.attempt.done);
         }
@@ -314,13 +337,14 @@ impl Guest {
 
     fn on_unexpected(&mut self, block: u64) -> Vec<Sent> {
         let is_old = block <= self.attempt.done;
-        match self.temper {
-            Temper::Fragile if is_old => self.hang(),
-            Temper::Deaf if is_old => Vec::new(),
-            Temper::Vintage if is_old => self.ack(block),
-            Temper::Vintage => Vec::new(),
-            Temper::EveryUnexpected => self.ack(self.attempt.done),
-            // In lock-step the ACK may have been lost; of a window the first that is out of order tells of a gap.
+        match self.behavior {
+            Behavior::HangsOnCopies if is_old => self.hang(),
+            Behavior::PausesAndIgnoresCopies if is_old => Vec::new(),
+            Behavior::AnswersCopies if is_old => self.ack(block),
+            Behavior::AnswersCopies => Vec::new(),
+            Behavior::AcksUnexpected => self.ack(self.attempt.done),
+            // In lock-step the ACK may have been lost. In a window the first block out of order
+            // shows a gap.
             _ if self.attempt.windowsize == 1 && is_old => self.ack(self.attempt.done),
             _ if std::mem::replace(&mut self.attempt.is_repeated, true) => Vec::new(),
             _ => self.ack(self.attempt.done),
@@ -335,7 +359,7 @@ impl Guest {
             }
             self.attempt.server = Some(from);
         }
-        if self.ended.is_some() {
+        if self.outcome.is_some() {
             return Vec::new();
         }
         let (block, done) = (u64::from(block), self.attempt.done);
@@ -349,17 +373,18 @@ impl Guest {
                 return self.start(now);
             }
             if self.attempt.done == self.blocks() {
-                self.end(Ended::Complete);
+                self.end(ClientOutcome::Complete);
                 return Vec::new();
             }
             return self.window();
         }
-        if self.temper == Temper::Fragile && block <= done {
+        if self.behavior == Behavior::HangsOnCopies && block <= done {
             return self.hang();
         }
-        let says_gap = block == done && self.attempt.windowsize > 1 && self.temper != Temper::Deaf;
-        let answers = match self.temper {
-            Temper::Vintage => block == done,
+        let says_gap =
+            block == done && self.attempt.windowsize > 1 && self.behavior != Behavior::PausesAndIgnoresCopies;
+        let answers = match self.behavior {
+            Behavior::AnswersCopies => block == done,
             _ => says_gap && !std::mem::replace(&mut self.attempt.is_repeated, true),
         };
         if answers { self.window() } else { Vec::new() }
@@ -367,7 +392,7 @@ impl Guest {
 
     pub(crate) fn on_deadline(&mut self, now: Duration) -> Vec<Sent> {
         self.deadline = None;
-        if self.ended.is_some() {
+        if self.outcome.is_some() {
             return Vec::new();
         }
         if let Some(until) = self.busy_until.filter(|until| now < *until) {
@@ -376,29 +401,30 @@ impl Guest {
         }
         self.attempt.tries += 1;
         if self.attempt.tries > TRIES_MAX {
-            self.end(Ended::GaveUp);
+            self.end(ClientOutcome::GaveUp);
             return Vec::new();
         }
         self.deadline = Some(now + self.interval);
-        match (self.attempt.server, self.wish.is_read) {
-            (None, _) => vec![self.request()],
+        match (self.attempt.server, self.request.is_read) {
+            (None, _) => vec![self.request_packet()],
             (Some(_), true) => self.ack(self.attempt.done),
             (Some(_), false) => self.window(),
         }
     }
 
     fn hang(&mut self) -> Vec<Sent> {
-        self.end(Ended::Hung);
+        self.end(ClientOutcome::Hung);
         Vec::new()
     }
 
     fn is_hung(&self) -> bool {
-        self.ended == Some(Ended::Hung)
+        self.outcome == Some(ClientOutcome::Hung)
     }
 
-    /// What comes without one may be of the transfer before it was switched off.
+    /// Whether the server has to send an OACK. A first packet that is none may belong to the
+    /// transfer before the restart.
     fn wants_oack(&self) -> bool {
-        self.wish.blksize != 512 || self.wish.windowsize != 1
+        self.request.blksize != 512 || self.request.windowsize != 1
     }
 
     fn is_switched_off(&mut self) -> bool {
@@ -410,8 +436,8 @@ impl Guest {
         self.deadline = Some(now + self.interval);
     }
 
-    fn end(&mut self, ended: Ended) {
-        self.ended.get_or_insert(ended);
+    fn end(&mut self, ended: ClientOutcome) {
+        self.outcome.get_or_insert(ended);
         self.deadline = None;
     }
 
@@ -421,9 +447,9 @@ impl Guest {
         self.send(4, block, &[])
     }
 
-    /// What may be in flight.
+    /// All blocks of the current window.
     fn window(&mut self) -> Vec<Sent> {
-        let (first, file) = (self.attempt.done + 1, Arc::clone(&self.wish.file));
+        let (first, file) = (self.attempt.done + 1, Arc::clone(&self.request.file));
         let last = (self.attempt.done + self.attempt.windowsize).min(self.blocks());
         let payload = |block: u64| {
             let start = (block as usize - 1) * self.attempt.blksize;

@@ -7,10 +7,10 @@ use bytes::BytesMut;
 use stagecoach::transfer::{Client, Input, Machine, Moment, Offer, Tid, Timeouts, stranger_answer};
 use stagecoach::wire::{Direction, Mode, Options, Packet, Request, Text, netascii};
 
-use super::end::{Answer, End, Wishes, serving};
-use super::{Agenda, Channel, Pace, Report, Rng};
+use super::endpoint::{Completion, Effects, Endpoint, server_machine};
+use super::{Channel, EventQueue, Pace, Report, Rng};
 
-/// A transfer to be played.
+/// A transfer to simulate.
 pub(crate) struct Setup {
     pub(crate) direction: Direction,
     pub(crate) mode: Mode<'static>,
@@ -37,33 +37,34 @@ impl Setup {
     }
 }
 
-/// Who is who on the link: the client, the well-known port, and from then on the TIDs of the server's sessions.
+/// The addresses on the link: the client, the well-known port, and from then on the TIDs of the
+/// server's sessions.
 const CLIENT: usize = 0;
 const WELL_KNOWN: usize = 1;
 const FIRST_SESSION: usize = 2;
 
 enum Event {
     Datagram { from: usize, to: usize, octets: Vec<u8> },
-    Answer { end: usize, answer: Answer },
+    Completion { end: usize, completion: Completion },
 }
 
-pub(crate) struct World {
+pub(crate) struct Simulation {
     setup: Setup,
     wire: Arc<[u8]>,
     file: Arc<[u8]>,
     now: Duration,
-    agenda: Agenda<Event>,
+    events: EventQueue<Event>,
     tid: Tid<usize>,
-    client: End,
-    sessions: Vec<End>,
+    client: Endpoint,
+    sessions: Vec<Endpoint>,
     /// `STAGECOACH_TRACE` shows every packet.
     is_traced: bool,
 }
 
 /// No transfer of these tests takes longer.
-const LONGEST: Duration = Duration::from_secs(4 * 3600);
+const RUN_TIME_MAX: Duration = Duration::from_secs(4 * 3600);
 
-impl World {
+impl Simulation {
     pub(crate) fn new(mut setup: Setup) -> Self {
         let file: Arc<[u8]> = setup.file.clone().into();
         let wire = if setup.mode == Mode::Netascii {
@@ -75,13 +76,13 @@ impl World {
         };
         let machine = Box::new(Client::new(setup.request(), setup.client_timeouts));
         let rng = setup.rng.fork();
-        let client = End::new(machine, Arc::clone(&file), Arc::clone(&wire), setup.client_pace, rng);
+        let client = Endpoint::new(machine, Arc::clone(&file), Arc::clone(&wire), setup.client_pace, rng);
         Self {
             setup,
             wire,
             file,
             now: Duration::ZERO,
-            agenda: Agenda::new(),
+            events: EventQueue::new(),
             tid: Tid::unknown(WELL_KNOWN),
             client,
             sessions: Vec::new(),
@@ -89,12 +90,12 @@ impl World {
         }
     }
 
-    /// Plays the transfer to its very end; what the client and each session of the server did.
+    /// Runs the transfer to its end. Reports what the client and each session of the server did.
     pub(crate) fn run(mut self) -> (Report, Vec<Report>) {
-        let wishes = self.client.take(self.now, Input::Start);
-        self.grant(CLIENT, wishes);
+        let effects = self.client.take(self.now, Input::Start);
+        self.apply(CLIENT, effects);
         while self.step() {
-            assert!(self.now < LONGEST, "a transfer that never ends");
+            assert!(self.now < RUN_TIME_MAX, "a transfer that never ends");
         }
         for end in std::iter::once(&self.client).chain(&self.sessions) {
             assert!(end.is_closed, "an end that waits for nothing: {:?}", end.report);
@@ -107,31 +108,31 @@ impl World {
             .chain((FIRST_SESSION..).zip(&self.sessions))
             .filter_map(|(id, end)| Some((end.deadline?, id)));
         let deadline = deadlines.min();
-        let event_at = self.agenda.peek().map(|(at, _)| at);
+        let event_at = self.events.peek().map(|(at, _)| at);
         match (deadline, event_at) {
             (Some((deadline, id)), at) if at.is_none_or(|at| deadline < Moment::new(at)) => {
                 self.now = self.now.max(deadline.since_epoch());
                 let now = self.now;
-                let wishes = self.end(id).take(now, Input::Deadline);
+                let effects = self.end(id).take(now, Input::Deadline);
                 assert!(self.end(id).deadline != Some(deadline), "a deadline that comes again at once");
-                self.grant(id, wishes);
+                self.apply(id, effects);
             }
             (_, Some(at)) => {
                 self.now = self.now.max(at);
-                let Some(event) = self.agenda.take() else { return false };
-                self.happen(event);
+                let Some(event) = self.events.pop() else { return false };
+                self.handle(event);
             }
             _ => return false,
         }
         true
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         match event {
-            Event::Answer { end: id, answer } => {
+            Event::Completion { end: id, completion } => {
                 let now = self.now;
-                let wishes = self.end(id).answered(now, answer);
-                self.grant(id, wishes);
+                let effects = self.end(id).on_completion(now, completion);
+                self.apply(id, effects);
             }
             Event::Datagram { to: WELL_KNOWN, octets, .. } => self.on_request(&octets),
             Event::Datagram { from, to: CLIENT, octets } if !self.tid.admit(from, |_, _| true) => {
@@ -142,22 +143,23 @@ impl World {
             Event::Datagram { to, octets, .. } => {
                 let more = self.more_for(to);
                 let now = self.now;
-                let wishes = self.end(to).take(now, Input::Datagram { octets: &octets, more });
-                self.grant(to, wishes);
+                let effects = self.end(to).take(now, Input::Datagram { octets: &octets, more });
+                self.apply(to, effects);
             }
         }
     }
 
     /// Whether another datagram for `id` has come at this very moment.
     fn more_for(&self, id: usize) -> bool {
-        self.agenda.peek().is_some_and(|(at, next)| {
+        self.events.peek().is_some_and(|(at, next)| {
             let is_for_it = matches!(next, Event::Datagram { from, to, .. }
                 if *to == id && (*to != CLIENT || *from == self.tid.peer()));
             at <= self.now && is_for_it
         })
     }
 
-    /// What the listener does: a repeat goes to the session that hasn't been answered yet (D13), else there is a new one.
+    /// Stands for the listener: a request is a repeat for the session that has no answer yet (D13),
+    /// or begins a session.
     fn on_request(&mut self, octets: &[u8]) {
         let Ok(Packet::Request(request)) = Packet::decode(octets) else { return };
         let now = self.now;
@@ -166,28 +168,28 @@ impl World {
             Some(index) => (index, Input::Repeated),
             None => {
                 let Setup { offer, server_timeouts, .. } = &self.setup;
-                let machine = serving(&request, self.file.len() as u64, offer, *server_timeouts);
+                let machine = server_machine(&request, self.file.len() as u64, offer, *server_timeouts);
                 let rng = self.setup.rng.fork();
                 let (file, wire) = (Arc::clone(&self.file), Arc::clone(&self.wire));
-                self.sessions.push(End::new(machine, file, wire, self.setup.server_pace, rng));
+                self.sessions.push(Endpoint::new(machine, file, wire, self.setup.server_pace, rng));
                 (self.sessions.len() - 1, Input::Start)
             }
         };
-        let wishes = self.sessions[index].take(now, input);
-        self.grant(FIRST_SESSION + index, wishes);
+        let effects = self.sessions[index].take(now, input);
+        self.apply(FIRST_SESSION + index, effects);
     }
 
-    fn end(&mut self, id: usize) -> &mut End {
+    fn end(&mut self, id: usize) -> &mut Endpoint {
         if id == CLIENT { &mut self.client } else { &mut self.sessions[id - FIRST_SESSION] }
     }
 
-    fn grant(&mut self, id: usize, wishes: Wishes) {
-        for octets in wishes.packets {
+    fn apply(&mut self, id: usize, effects: Effects) {
+        for octets in effects.packets {
             let to = if id == CLIENT { self.tid.peer() } else { CLIENT };
             self.send(id, to, &octets);
         }
-        for (at, answer) in wishes.answers {
-            self.agenda.enter(at, Event::Answer { end: id, answer });
+        for (at, completion) in effects.completions {
+            self.events.push(at, Event::Completion { end: id, completion });
         }
     }
 
@@ -199,7 +201,7 @@ impl World {
             eprintln!("{:>13?} {from} -> {to} {what}, arrives {arrivals:?}", self.now);
         }
         for at in arrivals {
-            self.agenda.enter(at, Event::Datagram { from, to, octets: octets.to_owned() });
+            self.events.push(at, Event::Datagram { from, to, octets: octets.to_owned() });
         }
     }
 }

@@ -1,13 +1,13 @@
-//! What is to happen, and when, in virtual time.
+//! Events in virtual time.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// Events in order of time, and those of one moment in the order in which they were entered.
-pub(crate) struct Agenda<E> {
+/// Events in order of time; those of one moment in the order in which they were pushed.
+pub(crate) struct EventQueue<E> {
     entries: BinaryHeap<Reverse<Entry<E>>>,
-    entered: u64,
+    pushed: u64,
 }
 
 struct Entry<E> {
@@ -16,14 +16,14 @@ struct Entry<E> {
     event: E,
 }
 
-impl<E> Agenda<E> {
+impl<E> EventQueue<E> {
     pub(crate) fn new() -> Self {
-        Self { entries: BinaryHeap::new(), entered: 0 }
+        Self { entries: BinaryHeap::new(), pushed: 0 }
     }
 
-    pub(crate) fn enter(&mut self, at: Duration, event: E) {
-        self.entered += 1;
-        self.entries.push(Reverse(Entry { at, order: self.entered, event }));
+    pub(crate) fn push(&mut self, at: Duration, event: E) {
+        self.pushed += 1;
+        self.entries.push(Reverse(Entry { at, order: self.pushed, event }));
     }
 
     /// The next event, and when.
@@ -31,7 +31,7 @@ impl<E> Agenda<E> {
         self.entries.peek().map(|Reverse(entry)| (entry.at, &entry.event))
     }
 
-    pub(crate) fn take(&mut self) -> Option<E> {
+    pub(crate) fn pop(&mut self) -> Option<E> {
         self.entries.pop().map(|Reverse(entry)| entry.event)
     }
 }
