@@ -28,6 +28,7 @@ pub(crate) mod counting;
 pub(crate) mod daemon;
 pub(crate) mod engine;
 pub(crate) mod extended;
+#[path = "../../src/cli/log/quoting/tests/logged_line.rs"]
 pub(crate) mod logged_line;
 pub(crate) mod namespace;
 pub(crate) mod raw;

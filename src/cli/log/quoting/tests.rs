@@ -4,8 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use slog::{Logger, info};
 
-#[path = "../../../../tests/common/logged_line.rs"]
-#[allow(dead_code, reason = "the tests of the running daemon use the rest")]
+#[allow(dead_code, reason = "the tests of the running daemon include this module and use the rest")]
 mod logged_line;
 
 use self::logged_line::LoggedLine;
