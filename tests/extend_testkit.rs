@@ -17,7 +17,7 @@ use stagecoach::policy::OnOutage;
 use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
 use stagecoach::supervision::ChildSpec;
-use stagecoach::testkit::{Call, Flaw, Flawed, Kit, KitError, Recorder};
+use stagecoach::testkit::{Call, FaultyStore, Kit, KitError, Recorder, StoreFault};
 use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
 
@@ -74,8 +74,8 @@ fn files_are_read_and_written_and_refused_without_a_network() {
         let ends = || heard.facts().iter().filter(|fact| matches!(fact, OwnedFact::Finished(_))).count();
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
         assert_eq!(ends(), 1, "who has the file is heard of");
-        let got = client.get_with("file", &[("blksize", "100"), ("windowsize", "4")]).await.unwrap();
-        assert_eq!((got.octets.len(), got.option("blksize")), (1500, Some("100")));
+        let download = client.get_with("file", &[("blksize", "100"), ("windowsize", "4")]).await.unwrap();
+        assert_eq!((download.octets.len(), download.option("blksize")), (1500, Some("100")));
         for length in [0, 511, 512, 2000] {
             let name = format!("new-{length}");
             assert_eq!(client.put(&name, &vec![1; length]).await, Ok(()));
@@ -135,8 +135,8 @@ fn whatever_is_lost_on_the_way_files_arrive_whole() {
             let mut client = kit.client().losing(percent, 7);
             assert!(client.get("big").await.as_ref() == Ok(&file), "{percent}");
             let windows = [("windowsize", "8"), ("blksize", "1000")];
-            let got = client.get_with("big", &windows).await.unwrap();
-            assert!(got.octets == file && got.option("windowsize") == Some("8"), "{percent}");
+            let download = client.get_with("big", &windows).await.unwrap();
+            assert!(download.octets == file && download.option("windowsize") == Some("8"), "{percent}");
             let name = format!("new-{percent}");
             let granted = client.put_with(&name, &file, &[("blksize", "1000")]).await.unwrap();
             assert_eq!(granted, [("blksize".to_owned(), "1000".to_owned())]);
@@ -199,17 +199,17 @@ fn a_client_that_is_switched_off_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_store_has_the_flaws_that_are_planned_and_no_others() {
+fn a_store_has_the_planned_faults_and_no_others() {
     Kit::in_virtual_time(async {
-        let hour = Flaw::Takes(Duration::from_secs(3600));
-        let flawed = Flawed::new(store())
-            .on(Call::Open, 1, Flaw::Fails(Failure::Forbidden))
+        let hour = StoreFault::Takes(Duration::from_secs(3600));
+        let faulty = FaultyStore::new(store())
+            .on(Call::Open, 1, StoreFault::Fails(Failure::Forbidden))
             .on(Call::Open, 2, hour)
-            .on(Call::Fetch, 1, Flaw::Panics)
-            .on(Call::Create, 1, Flaw::Fails(Failure::DiskFull))
-            .on(Call::Write, 2, Flaw::Fails(Failure::Io))
-            .on(Call::Publish, 1, Flaw::Panics);
-        let kit = Stagecoach::builder().settings(telling()).store(flawed).kit().unwrap();
+            .on(Call::Fetch, 1, StoreFault::Panics)
+            .on(Call::Create, 1, StoreFault::Fails(Failure::DiskFull))
+            .on(Call::Write, 2, StoreFault::Fails(Failure::Io))
+            .on(Call::Publish, 1, StoreFault::Panics);
+        let kit = Stagecoach::builder().settings(telling()).store(faulty).kit().unwrap();
         let mut client = kit.client();
         let refused = |code, text: &str| KitError::Refused { code, text: text.to_owned() };
         assert_eq!(client.get("file").await.unwrap_err(), refused(2, "Access violation"));
@@ -230,10 +230,10 @@ fn a_store_has_the_flaws_that_are_planned_and_no_others() {
 #[test]
 fn a_disk_that_hangs_is_waited_for_and_then_asked_again() {
     Kit::in_virtual_time(async {
-        let hangs = |s| Flaw::Takes(Duration::from_secs(s));
-        let flawed = Flawed::new(store()).on(Call::Open, 1, hangs(3600)).on(Call::Open, 2, hangs(20));
+        let hangs = |s| StoreFault::Takes(Duration::from_secs(s));
+        let faulty = FaultyStore::new(store()).on(Call::Open, 1, hangs(3600)).on(Call::Open, 2, hangs(20));
         let heard = Arc::<Recorder>::default();
-        let kit = Stagecoach::builder().store(flawed).shared_observer(heard.clone()).kit().unwrap();
+        let kit = Stagecoach::builder().store(faulty).shared_observer(heard.clone()).kit().unwrap();
         let (mut client, began) = (kit.client(), tokio::time::Instant::now());
         // It repeats its request every second, and that buys no second look while the first lasts.
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
@@ -248,10 +248,11 @@ fn a_disk_that_hangs_is_waited_for_and_then_asked_again() {
 #[test]
 fn a_disk_that_hangs_before_the_first_block_is_asked_again_too() {
     Kit::in_virtual_time(async {
-        let hour = Flaw::Takes(Duration::from_secs(3600));
-        let flawed = Flawed::new(store()).on(Call::Fetch, 1, hour).on(Call::Fetch, 2, Flaw::Panics);
+        let hour = StoreFault::Takes(Duration::from_secs(3600));
+        let faulty =
+            FaultyStore::new(store()).on(Call::Fetch, 1, hour).on(Call::Fetch, 2, StoreFault::Panics);
         let heard = Arc::<Recorder>::default();
-        let kit = Stagecoach::builder().store(flawed).shared_observer(heard.clone()).kit().unwrap();
+        let kit = Stagecoach::builder().store(faulty).shared_observer(heard.clone()).kit().unwrap();
         assert_eq!(kit.client().get("file").await, Ok(vec![7; 1500]));
         let ends: Vec<_> = heard.facts().iter().filter_map(outcome).collect();
         let outages = [Failure::Io, Failure::Internal].map(Outcome::Outage);

@@ -1,4 +1,4 @@
-//! A client that does as it is told.
+//! A client for tests.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, 
 
 /// Ports of clients begin here.
 pub(super) const FIRST_PORT: u16 = 2000;
-/// So long the server has to take a client's last packet, before anybody looks what it made of it.
+/// How long the server has to handle a client's last packet before a test looks at the result.
 const SETTLE: Duration = Duration::from_millis(1);
-/// After so long without a packet, there is none, unless the client has another patience.
+/// How long a client waits for a packet, unless it has another patience.
 const QUIET: Duration = Duration::from_secs(600);
-/// After so long without one, what was sent last is sent again.
+/// How long after its last packet a client repeats it.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
 /// A client of a [`Kit`]. It needs the feature `testkit`.
@@ -27,26 +27,26 @@ pub struct KitClient<'k> {
     link: Option<KitLink>,
     /// The last datagram to the well-known port.
     asked: Vec<u8>,
-    /// The last packet to what came of it.
+    /// The last packet to its transfer.
     sent: Option<Vec<u8>>,
-    /// So many of a hundred packets to and fro are lost, and by which lot.
+    /// The percentage of packets that are lost, and what decides which.
     loses: Option<(u8, fastrand::Rng)>,
-    /// Of each file it takes or sends so many blocks.
+    /// Blocks of each file that it takes or sends at most.
     blocks_max: Option<u32>,
-    /// So long it waits for a packet.
+    /// How long it waits for a packet.
     patience: Duration,
 }
 
 /// A file that was read. It needs the feature `testkit`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Got {
+pub struct Download {
     /// The file.
     pub octets: Vec<u8>,
     /// What the server granted, in its order and spelling.
     pub options: Vec<(String, String)>,
 }
 
-/// Why a transfer did not come to its end. It needs the feature `testkit`.
+/// Why a transfer failed. It needs the feature `testkit`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KitError {
@@ -58,13 +58,13 @@ pub enum KitError {
         /// Its text.
         text: String,
     },
-    /// The server said nothing more.
+    /// The server sent nothing more.
     #[error("silence")]
     Silence,
-    /// The server said something that has no place there.
+    /// The server sent an unexpected packet.
     #[error("an unexpected packet: {0}")]
     Unexpected(String),
-    /// The client has had enough, as it was [told](KitClient::leaving_after).
+    /// The client left, as [planned](KitClient::leaving_after).
     #[error("the client left")]
     Left,
 }
@@ -83,7 +83,8 @@ impl<'k> KitClient<'k> {
         }
     }
 
-    /// So many of a hundred packets to and from its transfers are lost, the same ones whenever the seed is the same. (Requests are not.)
+    /// Of each hundred packets to and from the client's transfers, `percent` are lost. The seed
+    /// decides which. (Requests are not lost.)
     ///
     /// # Panics
     /// If that is all of them.
@@ -93,7 +94,8 @@ impl<'k> KitClient<'k> {
         Self { loses: Some((percent, fastrand::Rng::with_seed(seed))), ..self }
     }
 
-    /// It takes, or sends, so many blocks of each file, and says nothing more then, as if it had been switched off.
+    /// The client takes, or sends, this many blocks of each file, then falls silent as if it had
+    /// been switched off.
     #[must_use]
     pub fn leaving_after(self, blocks: u32) -> Self {
         Self { blocks_max: Some(blocks), ..self }
@@ -106,14 +108,15 @@ impl<'k> KitClient<'k> {
         Self { patience, ..self }
     }
 
-    /// Its address. Each file it reads or writes from a port of its own, as clients do.
+    /// Its address. The client reads or writes each file from another port, as clients do.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends a datagram to the well-known port. What is [sent](Self::send) and [received](Self::next) from now on belongs to what comes of it. The same request again is a repeat, as
-    /// long as the server has no answer to the first.
+    /// Sends a datagram to the well-known port. From now on packets are [sent](Self::send) to, and
+    /// [received](Self::next) from, the transfer that the datagram begins. The same request is a
+    /// repeat until the client has answered the server.
     pub fn ask(&mut self, datagram: &[u8]) {
         self.asked = datagram.to_vec();
         if let Some(link) = self.kit.datagram(self.address, datagram) {
@@ -166,7 +169,7 @@ impl<'k> KitClient<'k> {
         self.loses.as_mut().is_some_and(|(percent, lots)| lots.u8(..100) < *percent)
     }
 
-    /// The next packet, for which it is asked again and again.
+    /// The next packet; the client repeats its last one meanwhile.
     async fn reply(&mut self) -> Result<Vec<u8>, KitError> {
         let mut waited = Duration::ZERO;
         while waited < self.patience {
@@ -183,9 +186,9 @@ impl<'k> KitClient<'k> {
         Err(KitError::Silence)
     }
 
-    /// Reads a file in blocks of 512 octets. The client asks again every second, and gives up when it
-    /// has heard nothing for ten minutes, or as long as [`patience`](Self::patience) says: virtual ones,
-    /// which take no time.
+    /// Reads a file in blocks of 512 octets. The client asks again every second, and gives up when
+    /// it has heard nothing for ten minutes, or as long as [`patience`](Self::patience) says:
+    /// virtual ones, which take no time.
     ///
     /// # Errors
     /// [`KitError`].
@@ -203,13 +206,15 @@ impl<'k> KitClient<'k> {
     ///
     /// # Panics
     /// As [`get`](Self::get).
-    pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Got, KitError> {
+    pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Download, KitError> {
         self.ask_anew(&request(Direction::Read, name, options));
         let mut reading = Reading::default();
         loop {
             let datagram = self.reply().await?;
             match Packet::decode(&datagram) {
-                Ok(Packet::Oack(granted)) if reading.blocks == 0 => reading.got.options = pairs(&granted),
+                Ok(Packet::Oack(granted)) if reading.blocks == 0 => {
+                    reading.download.options = pairs(&granted);
+                }
                 Ok(Packet::Data { block, payload }) if !reading.take(block, payload) => continue,
                 Ok(Packet::Data { .. }) => {}
                 other => return Err(unexpected(&other)),
@@ -220,12 +225,12 @@ impl<'k> KitClient<'k> {
             self.send(&ack(reading.last()));
             if reading.is_whole {
                 self.dally().await;
-                return Ok(reading.got);
+                return Ok(reading.download);
             }
         }
     }
 
-    /// If packets are lost, the last ACK may be: the last block comes again then (RFC 1350 §6).
+    /// The last ACK may be lost: then the last block comes again (RFC 1350 §6).
     async fn dally(&mut self) {
         sleep(SETTLE).await;
         while self.loses.is_some()
@@ -247,7 +252,8 @@ impl<'k> KitClient<'k> {
         self.put_with(name, octets, &[]).await.map(drop)
     }
 
-    /// Writes a file, and asks for options: what the server granted. (Of a window each block waits for an ACK all the same.)
+    /// Writes a file, and asks for options. Returns those that the server granted. (The client
+    /// waits for an ACK of each block, whatever the window.)
     ///
     /// # Errors
     /// [`KitError`].
@@ -298,13 +304,13 @@ impl<'k> KitClient<'k> {
 /// A file that is being read.
 #[derive(Default)]
 struct Reading {
-    got: Got,
+    download: Download,
     /// Blocks that are here.
     blocks: u32,
-    /// Those of them that were not acknowledged.
+    /// Those of them that are not acknowledged.
     in_window: usize,
-    /// A block that came too early was answered already.
-    is_gap_told: bool,
+    /// A block after a gap was answered already.
+    is_gap_answered: bool,
     is_whole: bool,
 }
 
@@ -316,15 +322,16 @@ impl Reading {
     /// Takes a block. `true` if it is to be answered.
     fn take(&mut self, block: u16, payload: &[u8]) -> bool {
         if block != self.last().wrapping_add(1) {
-            // The last one comes again if its ACK was lost, others after one that was lost: of a window one answer is enough.
+            // The last block comes again if its ACK was lost, others follow a lost block: one
+            // answer for a window is enough.
             self.in_window = 0;
-            return block == self.last() || !std::mem::replace(&mut self.is_gap_told, true);
+            return block == self.last() || !std::mem::replace(&mut self.is_gap_answered, true);
         }
-        self.got.octets.extend_from_slice(payload);
-        (self.blocks, self.in_window, self.is_gap_told) = (self.blocks + 1, self.in_window + 1, false);
-        let blksize = number(&self.got.options, "blksize", limits::BLKSIZE_DEFAULT.into());
+        self.download.octets.extend_from_slice(payload);
+        (self.blocks, self.in_window, self.is_gap_answered) = (self.blocks + 1, self.in_window + 1, false);
+        let blksize = number(&self.download.options, "blksize", limits::BLKSIZE_DEFAULT.into());
         self.is_whole = payload.len() < blksize;
-        let is_answered = self.is_whole || self.in_window == number(&self.got.options, "windowsize", 1);
+        let is_answered = self.is_whole || self.in_window == number(&self.download.options, "windowsize", 1);
         if is_answered {
             self.in_window = 0;
         }
@@ -332,7 +339,7 @@ impl Reading {
     }
 }
 
-impl Got {
+impl Download {
     /// The value of an option that was granted.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {

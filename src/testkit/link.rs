@@ -8,7 +8,7 @@ use crate::net::MemoryLink;
 
 /// The other end of what [`Kit::datagram`](super::Kit::datagram) started: of a transfer, or of an
 /// answer. A test sends packets as the client or as any other host, and receives what the server
-/// sends to any of them. No packet is repeated or lost but by the test. It needs the feature
+/// sends to any of them. The link loses and repeats no packet. It needs the feature
 /// `testkit`.
 ///
 /// A link that is dropped is a client that closed its port: the next packet of the server meets
@@ -23,7 +23,8 @@ use crate::net::MemoryLink;
 ///     let files = Memory::default();
 ///     files.insert(Name::from_request(b"file").unwrap(), "octets");
 ///     let kit = Stagecoach::builder().store(files).kit().unwrap();
-///     let (client, stranger) = ("192.0.2.2:2000".parse().unwrap(), "192.0.2.3:7".parse().unwrap());
+///     let client = "192.0.2.2:2000".parse().unwrap();
+///     let stranger = "192.0.2.3:7".parse().unwrap();
 ///     let mut link = kit.datagram(client, b"\0\x01file\0octet\0").unwrap();
 ///     let data = link.next().await.unwrap();
 ///     assert_eq!((data.to, &*data.octets), (client, &b"\0\x03\0\x01octets"[..]));

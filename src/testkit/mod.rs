@@ -1,7 +1,7 @@
 //! A server without a network, in virtual time, for tests of extensions.
 
 mod client;
-mod flawed;
+mod faulty_store;
 mod link;
 
 use std::cell::{Cell, RefCell};
@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use self::client::{Got, KitClient, KitError};
-pub use self::flawed::{Call, Flaw, Flawed};
+pub use self::client::{Download, KitClient, KitError};
+pub use self::faulty_store::{Call, FaultyStore, StoreFault};
 pub use self::link::{KitLink, KitPacket};
 use crate::actors::session::Session;
 use crate::engine::admission::peer_table::{PeerTable, Permit};
@@ -34,14 +34,15 @@ use crate::transfer::{Transmit, fault_packet};
 use crate::wire::{Packet, Request};
 use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
 
-/// Where the server is, to its clients.
+/// The server's address.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
 
-/// A server for tests: the very sessions, and the routes, stores, negotiators, opcodes and observers that a [`Builder`](crate::daemon::Builder) was given, behind links in memory. No port is opened for clients, and no
-/// session is started again: one that panics ends its transfer, and observers hear of it. Actors in the tree of the builder are, as ever.
-/// They live on when the kit is dropped, until the test's `System` ends: neither their `stopping` nor
-/// their `stopped` runs. What an actor does at its end is tested with a
-/// [`Server`](crate::daemon::Server).
+/// A server for tests: real sessions, with the routes, stores, negotiators, opcodes and observers
+/// of a [`Builder`](crate::daemon::Builder), behind links in memory. No port is opened for clients.
+/// A session that panics ends its transfer, which the server's would resume; observers hear of the
+/// panic. Actors in the tree of the builder are started again, as in the server. They live on when
+/// the kit is dropped, until the test's `System` ends: neither their `stopping` nor their `stopped`
+/// runs. What an actor does at its end is tested with a [`Server`](crate::daemon::Server).
 ///
 /// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds
 /// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
@@ -62,11 +63,11 @@ pub struct Kit {
 }
 
 thread_local! {
-    /// This thread runs a test in virtual time.
+    /// Whether this thread runs a test in virtual time.
     static VIRTUAL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The places of the transfers that live.
+/// The permits of the live transfers.
 type Places = Rc<RefCell<HashMap<u64, Permit>>>;
 
 /// Hears which sessions have ended.
@@ -121,7 +122,7 @@ impl Kit {
         &self.service
     }
 
-    /// How often what happened, as [`Server::counters`](crate::daemon::Server::counters).
+    /// The counters, as [`Server::counters`](crate::daemon::Server::counters).
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -258,19 +259,19 @@ impl Handler<ChildExited> for Parent {
     }
 }
 
-// (What the client repeats is no request here, for a link in memory loses nothing before it is answered.)
+// A request is never handed back: what a session answers arrives before the client repeats it.
 impl Handler<Again> for Parent {
     type Result = ();
 
     fn handle(&mut self, _: Again, _: &mut Self::Context) {}
 }
 
-/// An [`Observer`] that keeps what it hears. It needs the feature `testkit`.
+/// An [`Observer`] that keeps the facts it hears. It needs the feature `testkit`.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Vec<OwnedFact>>);
 
 impl Recorder {
-    /// What it has heard, in order.
+    /// The facts so far, in order.
     #[must_use]
     pub fn facts(&self) -> Vec<OwnedFact> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -1,4 +1,4 @@
-//! A store with flaws.
+//! A store whose calls fail as a test plans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,33 +9,33 @@ use tokio::time::sleep;
 use crate::error::{Failure, Fault};
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 
-/// A [`Store`] in front of another, of which single calls go wrong as a test wants it. It needs the
+/// A [`Store`] in front of another, of which single calls go wrong as a test plans. It needs the
 /// feature `testkit`.
 ///
 /// ```
 /// use stagecoach::Stagecoach;
 /// use stagecoach::error::Failure;
 /// use stagecoach::store::{Memory, Name};
-/// use stagecoach::testkit::{Call, Flaw, Flawed, Kit};
+/// use stagecoach::testkit::{Call, StoreFault, FaultyStore, Kit};
 ///
 /// Kit::in_virtual_time(async {
 ///     let files = Memory::default();
 ///     files.insert(Name::from_request(b"file").unwrap(), vec![7; 1_000_000]);
-///     let flawed = Flawed::new(files).on(Call::Fetch, 2, Flaw::Fails(Failure::Io));
-///     let kit = Stagecoach::builder().store(flawed).kit().unwrap();
+///     let faulty = FaultyStore::new(files).on(Call::Fetch, 2, StoreFault::Fails(Failure::Io));
+///     let kit = Stagecoach::builder().store(faulty).kit().unwrap();
 ///     let told = kit.client().get("file").await.unwrap_err();
 ///     assert_eq!(told.to_string(), "ERROR 0: Input/output error");
 ///     assert_eq!(kit.client().get("file").await.unwrap().len(), 1_000_000);
 /// });
 /// ```
 #[derive(Debug)]
-pub struct Flawed<S>(Arc<Inner<S>>);
+pub struct FaultyStore<S>(Arc<Inner<S>>);
 
 #[derive(Debug)]
 struct Inner<S> {
     store: S,
     /// The call, which one of its kind, and what happens then.
-    flaws: Vec<(Call, u32, Flaw)>,
+    faults: Vec<(Call, u32, StoreFault)>,
     calls: [AtomicU32; 5],
 }
 
@@ -56,58 +56,60 @@ pub enum Call {
 
 /// What goes wrong. It needs the feature `testkit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub enum StoreFault {
     /// It fails.
     Fails(Failure),
     /// It panics.
     Panics,
-    /// It takes so long, of virtual time, and goes well then. Of reading alone: what writes waits for disks, whose time is real.
+    /// It takes this much virtual time, then succeeds. Only calls that read can: calls that write
+    /// wait for disks, in real time.
     Takes(Duration),
 }
 
-impl<S: Store> Flawed<S> {
-    /// In front of `store`, and without a flaw so far.
+impl<S: Store> FaultyStore<S> {
+    /// A store in front of `store`, without faults so far.
     #[must_use]
     pub fn new(store: S) -> Self {
-        Self(Arc::new(Inner { store, flaws: Vec::new(), calls: Default::default() }))
+        Self(Arc::new(Inner { store, faults: Vec::new(), calls: Default::default() }))
     }
 
-    /// The call of that kind with this number, counted from 1 over all files, goes wrong so.
+    /// Plans a fault for one call, by its number among the calls of its kind: from 1, over all
+    /// files.
     ///
-    /// # Panics
-    /// If a call that [isn't for reading](Flaw::Takes) is to take time, or if the store is in use.
+    /// # Panics If a call that [isn't for reading](StoreFault::Takes) is to take time, or if the
+    /// store is in use.
     #[must_use]
-    pub fn on(mut self, call: Call, number: u32, flaw: Flaw) -> Self {
+    pub fn on(mut self, call: Call, number: u32, fault: StoreFault) -> Self {
         let is_reading = matches!(call, Call::Open | Call::Fetch);
-        assert!(is_reading || !matches!(flaw, Flaw::Takes(_)), "only what reads takes virtual time");
+        assert!(is_reading || !matches!(fault, StoreFault::Takes(_)), "only what reads takes virtual time");
         let inner = Arc::get_mut(&mut self.0).expect("a store that isn't used yet");
-        inner.flaws.push((call, number, flaw));
+        inner.faults.push((call, number, fault));
         self
     }
 }
 
 impl<S> Inner<S> {
-    /// The flaw of a call that is made now.
-    fn flaw(&self, call: Call) -> Option<Flaw> {
+    /// The fault of a call that is made now.
+    fn fault(&self, call: Call) -> Option<StoreFault> {
         let number = self.calls[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
-        self.flaws.iter().find(|it| (it.0, it.1) == (call, number)).map(|it| it.2)
+        self.faults.iter().find(|it| (it.0, it.1) == (call, number)).map(|it| it.2)
     }
 
-    /// Lets a call pass that is made now, after so long.
+    /// How long a call that is made now takes.
     fn pass(&self, call: Call) -> Result<Duration, Fault> {
-        match self.flaw(call) {
-            Some(Flaw::Fails(failure)) => Err(Fault::new(failure, "as planned")),
-            Some(Flaw::Panics) => panic!("the store panics as planned"),
-            Some(Flaw::Takes(time)) => Ok(time),
+        match self.fault(call) {
+            Some(StoreFault::Fails(failure)) => Err(Fault::new(failure, "as planned")),
+            Some(StoreFault::Panics) => panic!("the store panics as planned"),
+            Some(StoreFault::Takes(time)) => Ok(time),
             None => Ok(Duration::ZERO),
         }
     }
 }
 
-impl<S: Store> Store for Flawed<S> {
+impl<S: Store> Store for FaultyStore<S> {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         self.0.pass(Call::Open)?;
-        Ok(Arc::new(FlawedSource(self.0.store.open(name)?, Arc::clone(&self.0))))
+        Ok(Arc::new(FaultySource(self.0.store.open(name)?, Arc::clone(&self.0))))
     }
 
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
@@ -118,20 +120,20 @@ impl<S: Store> Store for Flawed<S> {
                 Some(later) => later.await?,
                 None => on_another_thread(&inner, move |inner| inner.store.open(&name)).await?,
             };
-            Ok(Arc::new(FlawedSource(opened, inner)) as Arc<dyn Source>)
+            Ok(Arc::new(FaultySource(opened, inner)) as Arc<dyn Source>)
         }))
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
         self.0.pass(Call::Create)?;
-        Ok(Box::new(FlawedSink(self.0.store.create(name, claimed)?, Arc::clone(&self.0))))
+        Ok(Box::new(FaultySink(self.0.store.create(name, claimed)?, Arc::clone(&self.0))))
     }
 }
 
 #[derive(Debug)]
-struct FlawedSource<S>(Arc<dyn Source>, Arc<Inner<S>>);
+struct FaultySource<S>(Arc<dyn Source>, Arc<Inner<S>>);
 
-impl<S: Store> Source for FlawedSource<S> {
+impl<S: Store> Source for FaultySource<S> {
     fn size(&self) -> Option<u64> {
         self.0.size()
     }
@@ -166,9 +168,9 @@ impl<S: Store> Source for FlawedSource<S> {
 }
 
 #[derive(Debug)]
-struct FlawedSink<S>(Box<dyn Sink>, Arc<Inner<S>>);
+struct FaultySink<S>(Box<dyn Sink>, Arc<Inner<S>>);
 
-impl<S: Store> Sink for FlawedSink<S> {
+impl<S: Store> Sink for FaultySink<S> {
     fn path(&self) -> &str {
         self.0.path()
     }
@@ -189,7 +191,7 @@ impl<S: Store> Sink for FlawedSink<S> {
     }
 }
 
-/// Calls what may wait for a disk.
+/// Makes a call that may wait for a disk.
 async fn on_another_thread<S: Store, T: Send + 'static>(
     inner: &Arc<Inner<S>>,
     call: impl FnOnce(&Inner<S>) -> Result<T, Fault> + Send + 'static,
