@@ -29,7 +29,7 @@
 //! | `program` | on | `cli`; of [`daemon`] `run`, `run_extended` and `passed_sockets` |
 //! | `mimalloc` | on | the program's allocator, and nothing of the library |
 //! | `testkit` | off | `testkit` and `daemon::Builder::kit`: a server without a network, for tests of extensions |
-//! | `chaos` | off | `chaos`, and the settings' field of that name: faults that tests plan |
+//! | `chaos` | off | `chaos`, and `Settings::set_chaos`: faults that tests plan |
 
 pub mod actors;
 #[cfg(not(feature = "chaos"))]

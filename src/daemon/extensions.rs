@@ -7,7 +7,7 @@ use std::sync::Arc;
 use slog::{Drain, Logger};
 
 use super::Server;
-use crate::actors::{RegistryLink, Service};
+use crate::actors::Service;
 use crate::extend::{Asked, NegotiatorStep, OpcodeStep, RouteStep};
 use crate::observe::Observer;
 use crate::policy::Rules;
@@ -55,7 +55,6 @@ pub(super) fn service(
 ) -> Service {
     let Extensions { routes, negotiators, opcodes, observers } = extensions;
     Service {
-        store,
         routes,
         negotiators,
         opcodes,
@@ -69,15 +68,12 @@ pub(super) fn service(
         over_limit: settings.over_limit,
         on_outage: settings.on_outage,
         offer: settings.offer,
-        windows: Arc::default(),
         timeouts: settings.timeouts,
         on_abort: settings.on_abort,
         single_port: settings.single_port,
         ports: settings.ports,
         packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
-        last_transfer: 0.into(),
-        registry: RegistryLink::default(),
-        #[cfg(feature = "chaos")]
         chaos: settings.chaos,
+        ..Service::new(store)
     }
 }

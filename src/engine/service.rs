@@ -61,23 +61,51 @@ pub struct Service {
     pub last_transfer: AtomicU64,
     /// Where the registry hears of transfers.
     pub registry: RegistryLink,
-    /// Faults that tests plan.
-    #[cfg(feature = "chaos")]
-    pub chaos: Chaos,
+    /// Faults that tests plan: none without the feature `chaos`.
+    pub(crate) chaos: Chaos,
 }
 
 impl Service {
+    /// Serves `store` with the default settings, and without extensions.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            routes: Vec::new(),
+            negotiators: Vec::new(),
+            opcodes: BTreeMap::new(),
+            observers: Vec::new(),
+            rules: Rules::default(),
+            access: Access::default(),
+            over_limit: OverLimit::default(),
+            on_outage: OnOutage::default(),
+            offer: Offer::default(),
+            windows: Arc::default(),
+            timeouts: Timeouts::default(),
+            on_abort: OnAbort::default(),
+            single_port: false,
+            ports: None,
+            packet_log: None,
+            last_transfer: 0.into(),
+            registry: RegistryLink::default(),
+            chaos: Default::default(),
+        }
+    }
+
     /// A number for a new transfer.
     pub(crate) fn next_transfer(&self) -> TransferId {
         TransferId(self.last_transfer.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    /// The faults that are planned for its actors: none without the feature `chaos`.
+    /// The faults that are planned for its actors.
     pub(crate) fn chaos(&self) -> &Chaos {
-        #[cfg(feature = "chaos")]
-        return &self.chaos;
-        #[cfg(not(feature = "chaos"))]
-        &Chaos
+        &self.chaos
+    }
+
+    /// Has these faults happen.
+    #[cfg(feature = "chaos")]
+    pub fn set_chaos(&mut self, chaos: Chaos) {
+        self.chaos = chaos;
     }
 
     /// What its permanent actors get instead of `usual`, where faults are planned.

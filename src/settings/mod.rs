@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::chaos::Chaos;
 use crate::limits;
 use crate::net::{Mtu, PortRange};
 use crate::policy::{Access, OnOutage, OverLimit, RefusedOption};
@@ -61,9 +62,8 @@ pub struct Settings {
     pub arbiters: usize,
     /// How long live transfers may take to end after a signal; zero ends them at once.
     pub drain_timeout: Duration,
-    /// Faults that tests plan. This needs the Cargo feature `chaos`, which is off by default.
-    #[cfg(feature = "chaos")]
-    pub chaos: crate::chaos::Chaos,
+    /// Faults that tests plan: none without the feature `chaos`.
+    pub(crate) chaos: Chaos,
 }
 
 impl Default for Settings {
@@ -93,9 +93,16 @@ impl Default for Settings {
             // which would otherwise share one with transfers.
             arbiters: processors.saturating_sub(1).max(1),
             drain_timeout: limits::DRAIN_TIMEOUT_DEFAULT,
-            #[cfg(feature = "chaos")]
-            chaos: crate::chaos::Chaos::default(),
+            chaos: Default::default(),
         }
+    }
+}
+
+#[cfg(feature = "chaos")]
+impl Settings {
+    /// Plans faults. This needs the Cargo feature `chaos`, which is off by default.
+    pub fn set_chaos(&mut self, chaos: Chaos) {
+        self.chaos = chaos;
     }
 }
 

@@ -11,9 +11,8 @@ use stagecoach::actors::{Cancel, List, PeerTable, Registry, Service, Snapshot};
 use stagecoach::daemon::{Capacity, Server, ServerHandle};
 use stagecoach::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
-use stagecoach::policy::{Access, OnOutage, OverLimit, Rules};
 use stagecoach::store::Store;
-use stagecoach::transfer::{Offer, OnAbort, Timeouts};
+use stagecoach::transfer::Timeouts;
 
 use super::raw::Client;
 use super::tripwire::Tripwire;
@@ -150,30 +149,14 @@ impl Engine {
         let address = socket.local_addr().unwrap();
         let witness = Arc::<Witness>::default();
         observers.push(Arc::<Witness>::clone(&witness));
-        let service = Service {
-            store,
-            routes: Vec::new(),
-            negotiators: Vec::new(),
-            opcodes: Default::default(),
-            observers,
-            rules: Rules::default(),
-            offer: Offer::default(),
-            access: Access::default(),
-            over_limit: OverLimit::default(),
-            on_outage: OnOutage::default(),
-            single_port: false,
-            windows: Arc::default(),
-            timeouts,
-            on_abort: OnAbort::default(),
-            ports: None,
-            packet_log: Some(slog::Logger::root(tripwire, slog::o!())),
-            last_transfer: 0.into(),
-            registry: Default::default(),
-            #[cfg(feature = "chaos")]
-            chaos: stagecoach::chaos::Chaos::default(),
-        };
+        let mut service = Service::new(store);
+        service.observers = observers;
+        service.timeouts = timeouts;
+        service.packet_log = Some(slog::Logger::root(tripwire, slog::o!()));
         #[cfg(feature = "chaos")]
-        let chaos = service.chaos.clone();
+        let chaos = stagecoach::chaos::Chaos::default();
+        #[cfg(feature = "chaos")]
+        service.set_chaos(chaos.clone());
         let (started, parts) = mpsc::channel();
         let (ended, ends) = mpsc::channel();
         let thread = std::thread::spawn(move || {

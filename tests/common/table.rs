@@ -52,7 +52,7 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     settings.arbiters = 1;
     // A place that a transfer has kept after its end is missed soon.
     settings.transfers_max = NEIGHBOURS + PLACES_FREE;
-    settings.chaos = chaos.clone();
+    settings.set_chaos(chaos.clone());
     let hour = Duration::from_secs(3600);
     settings.timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
     let (started, parts) = mpsc::channel();

@@ -17,7 +17,6 @@ fn no_flags_are_the_default_settings() {
     let typed = settings(&[]).expect("no flags");
     let usual = Settings {
         // Each `Chaos` has a seed of its own.
-        #[cfg(feature = "chaos")]
         chaos: typed.chaos.clone(),
         ..Settings::default()
     };

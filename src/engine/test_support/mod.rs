@@ -10,12 +10,10 @@ use actix::{Actor, Context, Handler, System};
 
 pub(crate) use self::stepped_store::SteppedStore;
 use crate::engine::service::Service;
-use crate::engine::transfers::event::RegistryLink;
 use crate::observe::{Fact, Observer, Report};
-use crate::policy::{Access, OnOutage, OverLimit, Rules};
 use crate::store::Store;
 use crate::supervision::{ChildExited, Exit};
-use crate::transfer::{Offer, OnAbort, Timeouts};
+use crate::transfer::Timeouts;
 
 /// Keeps the crashes and the reports that observers receive.
 #[derive(Debug, Default)]
@@ -51,26 +49,9 @@ impl Observer for Crashes {
 pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
     let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
     let service = Service {
-        store,
-        routes: Vec::new(),
-        negotiators: Vec::new(),
-        opcodes: Default::default(),
         observers: vec![Arc::<Crashes>::clone(&crashes)],
-        rules: Rules::default(),
-        offer: Offer::default(),
-        access: Access::default(),
-        over_limit: OverLimit::default(),
-        on_outage: OnOutage::default(),
-        single_port: false,
-        windows: Arc::default(),
         timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },
-        on_abort: OnAbort::default(),
-        ports: None,
-        packet_log: None,
-        last_transfer: 0.into(),
-        registry: RegistryLink::default(),
-        #[cfg(feature = "chaos")]
-        chaos: crate::chaos::Chaos::default(),
+        ..Service::new(store)
     };
     (Arc::new(service), crashes)
 }
