@@ -4,6 +4,7 @@
 //! restart limit, its supervisor gives up.
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use stagecoach::supervision::{ChildReport, ChildSpec, Exit, Follows, RestartLimit, Supervisor};
@@ -44,7 +45,7 @@ async fn add_until_given_up(told: mpsc::Sender<ChildReport>) -> Exit {
         // The receiver may be gone.
         let _ = told.send(report.clone());
     });
-    let limit = RestartLimit { restarts_max: 2, ..RestartLimit::default() };
+    let limit = RestartLimit::new(2, Duration::from_secs(10));
     let adder = root.start_child(ChildSpec::permanent("adder", |_| Adder::default()).limit(limit));
     assert_eq!(adder.send(Add("40")).await, Ok(40));
     assert_eq!(adder.send(Add("2")).await, Ok(42));

@@ -121,6 +121,7 @@ impl Failure {
 
 /// A [`Failure`] with its cause, which only the operator's log gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fault {
     /// The failure that is reported to the peer.
     pub failure: Failure,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use common::raw;
 use stagecoach::daemon::Server;
 use stagecoach::limits::SLAB_OCTETS;
-use stagecoach::settings::{Listen, Settings};
+use stagecoach::settings::Settings;
 use stagecoach::transfer::{
     Action, Input, Machine, Moment, OnAbort, Opening, Receiver, Sender, Terms, Timeouts, Transmit,
 };
@@ -205,7 +205,7 @@ fn a_packet_that_the_server_sends_allocates_nothing_but_what_its_slab_takes() {
 fn serve(root: &Path) -> SocketAddr {
     let (tell, address) = std::sync::mpsc::channel();
     let mut settings = Settings::default();
-    settings.listen = Listen { hosts: vec![(Ipv4Addr::LOCALHOST, 0).into()], port: 0 };
+    settings.listen.hosts.push((Ipv4Addr::LOCALHOST, 0).into());
     (settings.root, settings.read_only) = (root.to_owned(), true);
     std::thread::spawn(move || {
         actix::System::new().block_on(async {

@@ -90,7 +90,7 @@ fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence(
         System::new().block_on(async {
             let mut builder =
                 Stagecoach::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).store(Memory::default());
-            let limit = RestartLimit { restarts_max: 1, ..RestartLimit::default() };
+            let limit = RestartLimit::new(1, Duration::from_secs(10));
             let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(limit);
             let actor = builder.start_child(spec);
             let mut server = builder.route_step(RouteStep::asking(actor.recipient())).start().unwrap();

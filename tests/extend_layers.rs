@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use common::client::{self, Failed};
 use common::extended::{Extended, FILE};
 use common::raw::{data, error, rrq, wrq};
@@ -58,7 +57,7 @@ impl Store for Ways {
 
 fn slab(offset: u64, length: usize) -> Slab {
     let rest = &CONTENT[offset as usize..];
-    Slab { bytes: Bytes::from_static(&rest[..rest.len().min(length)]), end: rest.len() <= length }
+    Slab::new(&rest[..rest.len().min(length)], rest.len() <= length)
 }
 
 impl Source for Way {
@@ -98,7 +97,7 @@ impl Layer for Loud {
     }
 
     fn opened(&self, _: &Name, source: Arc<dyn Source>) -> Result<Arc<dyn Source>, Fault> {
-        let loud = |_, slab: Slab| Ok(Slab { bytes: slab.bytes.to_ascii_uppercase().into(), ..slab });
+        let loud = |_, slab: Slab| Ok(Slab::new(slab.bytes.to_ascii_uppercase(), slab.end));
         Ok(Arc::new(Inspected::new(source, loud)))
     }
 }

@@ -5,7 +5,6 @@ mod common;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use bytes::Bytes;
 use common::extended::{Extended, FILE};
 use common::raw::{Packet, ack, data, rrq, wrq};
 use common::trouble::stuck;
@@ -53,7 +52,7 @@ impl Handler<OpenFile> for Fragile {
 
     fn handle(&mut self, OpenFile { name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
         assert!(!name.to_string().starts_with("bad"), "the secret of the store");
-        Ok(OpenedFile { size: Some(CONTENT.len() as u64), path: "fragile".to_owned() })
+        Ok(OpenedFile::new(Some(CONTENT.len() as u64), "fragile"))
     }
 }
 
@@ -63,7 +62,7 @@ impl Handler<FetchSlab> for Fragile {
     fn handle(&mut self, FetchSlab { offset, length, .. }: FetchSlab, _: &mut Self::Context) -> Self::Result {
         let start = CONTENT.len().min(offset as usize);
         let stop = CONTENT.len().min(start + length);
-        Ok(Slab { bytes: Bytes::from_static(&CONTENT[start..stop]), end: stop == CONTENT.len() })
+        Ok(Slab::new(&CONTENT[start..stop], stop == CONTENT.len()))
     }
 }
 
@@ -71,7 +70,7 @@ impl Handler<CreateFile> for Fragile {
     type Result = Result<CreatedFile, Fault>;
 
     fn handle(&mut self, _: CreateFile, _: &mut Self::Context) -> Self::Result {
-        Ok(CreatedFile { path: "fragile".to_owned() })
+        Ok(CreatedFile::new("fragile"))
     }
 }
 
@@ -100,7 +99,7 @@ impl Handler<CloseFile> for Fragile {
 
 /// An actor that pauses this long after a panic.
 fn fragile(pause: Duration) -> ChildSpec<Fragile> {
-    let limit = RestartLimit { pause, pause_max: pause, ..RestartLimit::endless() };
+    let limit = RestartLimit::endless().pausing(pause, pause);
     ChildSpec::permanent("fragile", |_| Fragile).limit(limit)
 }
 

@@ -5,7 +5,6 @@ mod common;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use common::client::{self, Failed};
 use common::extended::Extended;
 use common::raw::{data, wrq};
@@ -67,7 +66,7 @@ impl Source for File {
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         self.step(if offset == 0 { "at-first-fetch" } else { "at-fetch" })?;
-        Ok(Slab { bytes: Bytes::from(vec![7; length]), end: offset > 1_000_000 })
+        Ok(Slab::new(vec![7; length], offset > 1_000_000))
     }
 
     fn fetch_cached(&self, _: u64, _: usize) -> Result<Option<Slab>, Fault> {

@@ -45,7 +45,7 @@ impl Source for Fragile {
         assert!(!self.0 || offset == 0, "the secret of the source");
         let (start, all) = (offset as usize, content());
         let stop = all.len().min(start + length);
-        Ok(Slab { bytes: Bytes::copy_from_slice(&all[start..stop]), end: stop == all.len() })
+        Ok(Slab::new(Bytes::copy_from_slice(&all[start..stop]), stop == all.len()))
     }
 }
 

@@ -59,7 +59,7 @@ impl Supervised for Shelf {}
 impl Handler<OpenFile> for Shelf {
     type Result = ResponseActFuture<Self, Result<OpenedFile, Fault>>;
 
-    fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, OpenFile { file, name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
         let name = name.to_string();
         if name == "missing" {
             return Box::pin(fut::ready(Err(Failure::NotFound.into())));
@@ -72,7 +72,7 @@ impl Handler<OpenFile> for Shelf {
                 shelf.books.lock().unwrap().unwanted += 1;
             }
             let size = (name != "unsized").then_some(OCTETS as u64);
-            Ok(OpenedFile { size, path: format!("shelf:{name}") })
+            Ok(OpenedFile::new(size, format!("shelf:{name}")))
         }))
     }
 }
@@ -82,17 +82,17 @@ impl Handler<FetchSlab> for Shelf {
 
     fn handle(
         &mut self,
-        FetchSlab { file, offset, length }: FetchSlab,
+        FetchSlab { file, offset, length, .. }: FetchSlab,
         _: &mut Self::Context,
     ) -> Self::Result {
         let (name, all, start) = (self.name(file), content(), offset as usize);
         let until = (start + length).min(all.len());
-        let mut slab = Slab { bytes: Bytes::copy_from_slice(&all[start..until]), end: until == all.len() };
+        let mut slab = Slab::new(Bytes::copy_from_slice(&all[start..until]), until == all.len());
         match &*name {
             "more-than-asked" => slab.bytes = vec![0; length + 1].into(),
-            "more-than-said" => slab = Slab { bytes: vec![0; length].into(), end: false },
+            "more-than-said" => slab = Slab::new(vec![0; length], false),
             "fewer-than-said" if slab.end => slab.bytes.truncate(10),
-            "nothing" => slab = Slab { bytes: Bytes::new(), end: false },
+            "nothing" => slab = Slab::new(Bytes::new(), false),
             "fails" if offset > 0 => return Box::pin(std::future::ready(Err(Failure::Io.into()))),
             "panics" if offset > 0 => panic!("the secret of the store"),
             "slow" if offset > 0 => return Box::pin(std::future::pending()),
@@ -122,14 +122,14 @@ impl Handler<CreateFile> for Shelf {
         self.enter(file, &name);
         let path = format!("shelf:{name}");
         self.drafts.insert(file, (name, Vec::new()));
-        Ok(CreatedFile { path })
+        Ok(CreatedFile::new(path))
     }
 }
 
 impl Handler<AppendSlab> for Shelf {
     type Result = Result<(), Fault>;
 
-    fn handle(&mut self, AppendSlab { file, octets }: AppendSlab, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, AppendSlab { file, octets, .. }: AppendSlab, _: &mut Self::Context) -> Self::Result {
         let (name, draft) = self.drafts.get_mut(&file).ok_or(Failure::Internal)?;
         assert!(name != "panics", "the secret of the store");
         draft.extend_from_slice(&octets);
@@ -314,10 +314,10 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_and_hears_of_every_file_that_is_
     impl Handler<OpenFile> for Narrow {
         type Result = AtomicResponse<Self, Result<OpenedFile, Fault>>;
 
-        fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
+        fn handle(&mut self, OpenFile { file, name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
             self.0.lock().unwrap().open.insert(file, name.to_string());
             let waiting = tokio::time::sleep(Duration::from_millis(20)).into_actor(self);
-            let opened = OpenedFile { size: None, path: "narrow".to_owned() };
+            let opened = OpenedFile::new(None, "narrow");
             AtomicResponse::new(Box::pin(waiting.map(move |(), _, _| Ok(opened))))
         }
     }
@@ -326,7 +326,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_and_hears_of_every_file_that_is_
         type Result = Result<Slab, Fault>;
 
         fn handle(&mut self, _: FetchSlab, _: &mut Self::Context) -> Self::Result {
-            Ok(Slab { bytes: Bytes::from_static(b"in turn"), end: true })
+            Ok(Slab::new(&b"in turn"[..], true))
         }
     }
 

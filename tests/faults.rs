@@ -83,7 +83,7 @@ impl Source for Mine {
         }
         let until = FILE_OCTETS.min(from + length);
         let bytes: Bytes = (from..until).map(octet).collect();
-        Ok(Slab { bytes, end: until == FILE_OCTETS })
+        Ok(Slab::new(bytes, until == FILE_OCTETS))
     }
 
     fn fetch_cached(&self, offset: u64, _: usize) -> Result<Option<Slab>, Fault> {
@@ -118,13 +118,13 @@ impl Drop for Mine {
 }
 
 /// A neighbour has to wait until others have failed.
-const PATIENT: Timeouts = Timeouts {
-    ack: Duration::from_secs(30),
-    unproven: Duration::from_secs(60),
-    idle: Duration::from_secs(60),
-    dally: Duration::ZERO,
-    fixed: false,
-};
+fn patient() -> Timeouts {
+    let mut patient = Timeouts::default();
+    patient.ack = Duration::from_secs(30);
+    (patient.unproven, patient.idle) = (Duration::from_secs(60), Duration::from_secs(60));
+    patient.dally = Duration::ZERO;
+    patient
+}
 
 /// Panics whenever a transfer is over.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ impl Server {
         let published = Arc::clone(&store.published);
         let observers: Vec<Arc<dyn Observer>> = vec![Arc::new(BadObserver)];
         let capacity = Capacity::default();
-        let engine = Engine::with_observers(Arc::new(store), Tripwire, capacity, PATIENT, observers);
+        let engine = Engine::with_observers(Arc::new(store), Tripwire, capacity, patient(), observers);
         Self { engine, published }
     }
 

@@ -119,7 +119,8 @@ fn nobody_is_deceived(ends: &Ends, file: &[u8]) {
 
 #[test]
 fn every_file_arrives_over_a_bad_link() {
-    let patient = Timeouts { unproven: ms(60_000), idle: ms(60_000), ..Timeouts::default() };
+    let mut patient = Timeouts::default();
+    (patient.unproven, patient.idle) = (ms(60_000), ms(60_000));
     for_each_seed("every_file_arrives_over_a_bad_link", 6000, |seed| {
         let mut rng = Rng::new(seed);
         let mut setup = any_setup(&mut rng, &mut bad);
@@ -129,7 +130,8 @@ fn every_file_arrives_over_a_bad_link() {
         setup.client_timeouts = patient;
         // A request buys three datagrams: if all are lost, only the next session has another three. Longer than usual,
         // for some clients' readers take seconds.
-        setup.server_timeouts = Timeouts { unproven: ms(20_000), ..patient };
+        setup.server_timeouts = patient;
+        setup.server_timeouts.unproven = ms(20_000);
         let (direction, file) = (setup.direction, setup.file.clone());
         let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);

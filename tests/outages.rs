@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use common::extended::Extended;
 use common::raw::{ack, rrq, wrq};
 use common::served::{GOOD, Served, read_from};
@@ -98,7 +97,7 @@ impl Source for Fickle {
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         self.step(Step::Fetch)?;
         let until = OCTETS.min(offset as usize + length);
-        Ok(Slab { bytes: Bytes::from(vec![7; until - offset as usize]), end: until == OCTETS })
+        Ok(Slab::new(vec![7; until - offset as usize], until == OCTETS))
     }
 
     fn fetch_cached(&self, _: u64, _: usize) -> Result<Option<Slab>, Fault> {

@@ -18,7 +18,7 @@ fn engine() -> Engine {
     let shelf = Shelf::default();
     shelf.files.lock().unwrap().insert("file".into(), vec![7; 1000]);
     let pause = Duration::from_millis(1);
-    let restarts = RestartLimit { restarts_max: 1000, pause, pause_max: pause, ..RestartLimit::default() };
+    let restarts = RestartLimit::new(1000, Duration::from_secs(10)).pausing(pause, pause);
     let capacity = Capacity { arbiters: 2, restarts, ..Capacity::default() };
     Engine::with_capacity(Arc::new(Shelves(Arc::new(shelf))), Tripwire::default(), capacity)
 }

@@ -29,7 +29,8 @@ pub(crate) fn machine(octets: &[u8]) {
         terms.windowsize = 1;
     }
     let fixed = choices.below(8) == 0;
-    let timeouts = Timeouts { fixed, ..Timeouts::default() };
+    let mut timeouts = Timeouts::default();
+    timeouts.fixed = fixed;
     if choices.below(2) == 0 {
         let sender = Sender::new(terms, opening, timeouts).allowing(choices.below(4) as u32);
         Play::new(sender, terms, file(choices.below(70_000))).play(&mut choices);

@@ -22,7 +22,8 @@ pub(crate) fn request(octets: &[u8]) {
     let Ok(Packet::Request(request)) = Packet::decode(&octets) else { return };
     let _ = format!("{} {} {}", request.filename(), request.mode, request.options);
     for (strict, size) in [(false, None), (false, Some(u64::MAX)), (true, Some(0))] {
-        let offer = Offer { strict, ..Offer::default() };
+        let mut offer = Offer::default();
+        offer.strict = strict;
         let Ok(agreement) = negotiate(&request, &offer, size) else { continue };
         let mut asked = request.options.iter();
         for (name, _) in agreement.accepted.iter() {

@@ -38,6 +38,7 @@ struct Live {
 
 /// A transfer that is under way.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct LiveTransfer {
     /// What its request told; the outcome and what belongs to an end mean nothing yet.
     pub report: Report,
@@ -53,6 +54,7 @@ pub struct List;
 
 /// What is live, and what was: the oldest first.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Snapshot {
     /// Transfers under way.
     pub live: Vec<LiveTransfer>,

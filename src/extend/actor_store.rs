@@ -31,6 +31,7 @@ impl FileId {
 /// Opens a file for reading. Unless the actor refuses, a [`CloseFile`] always follows.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<OpenedFile, Fault>")]
+#[non_exhaustive]
 pub struct OpenFile {
     /// The file's number from now on.
     pub file: FileId,
@@ -38,8 +39,17 @@ pub struct OpenFile {
     pub name: Name,
 }
 
+impl OpenFile {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(file: FileId, name: Name) -> Self {
+        Self { file, name }
+    }
+}
+
 /// An open file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct OpenedFile {
     /// Its size in octets, if known.
     pub size: Option<u64>,
@@ -47,10 +57,19 @@ pub struct OpenedFile {
     pub path: String,
 }
 
+impl OpenedFile {
+    /// A file of this size, if it is known, under this name for logs.
+    #[must_use]
+    pub fn new(size: Option<u64>, path: impl Into<String>) -> Self {
+        Self { size, path: path.into() }
+    }
+}
+
 /// Reads up to `length` octets at `offset`. Fewer are allowed only at the end of the file, which
 /// [`Slab::end`] marks.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<Slab, Fault>")]
+#[non_exhaustive]
 pub struct FetchSlab {
     /// The file.
     pub file: FileId,
@@ -60,11 +79,20 @@ pub struct FetchSlab {
     pub length: usize,
 }
 
+impl FetchSlab {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(file: FileId, offset: u64, length: usize) -> Self {
+        Self { file, offset, length }
+    }
+}
+
 /// Prepares an upload, as [`Store::create`] does. Unless the actor refuses, a [`PublishFile`] or a
 /// [`CloseFile`] follows. A [`CloseFile`] also follows a failed [`PublishFile`], but not a
 /// successful one.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<CreatedFile, Fault>")]
+#[non_exhaustive]
 pub struct CreateFile {
     /// The file's number from now on.
     pub file: FileId,
@@ -74,21 +102,47 @@ pub struct CreateFile {
     pub claimed: Option<u64>,
 }
 
+impl CreateFile {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(file: FileId, name: Name, claimed: Option<u64>) -> Self {
+        Self { file, name, claimed }
+    }
+}
+
 /// A file that is being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CreatedFile {
     /// The path that the log shows.
     pub path: String,
 }
 
+impl CreatedFile {
+    /// A file under this name for logs.
+    #[must_use]
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into() }
+    }
+}
+
 /// Appends octets to a file.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), Fault>")]
+#[non_exhaustive]
 pub struct AppendSlab {
     /// The file.
     pub file: FileId,
     /// The octets.
     pub octets: Bytes,
+}
+
+impl AppendSlab {
+    /// For tests of an actor.
+    #[must_use]
+    pub fn new(file: FileId, octets: Bytes) -> Self {
+        Self { file, octets }
+    }
 }
 
 /// Publishes the file, as [`Sink::publish`] does. If it fails or is not answered in time, a
@@ -106,6 +160,7 @@ pub struct PublishFile(pub FileId);
 /// the file is still wanted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct CloseFile {
     /// The file.
     pub file: FileId,
@@ -155,9 +210,9 @@ impl CloseFile {
 /// impl Handler<OpenFile> for Echo {
 ///     type Result = Result<OpenedFile, Fault>;
 ///
-///     fn handle(&mut self, OpenFile { file, name }: OpenFile, _: &mut Self::Context) -> Self::Result {
+///     fn handle(&mut self, OpenFile { file, name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
 ///         let octets = Bytes::from(name.to_string());
-///         let opened = OpenedFile { size: Some(octets.len() as u64), path: format!("echo:{name}") };
+///         let opened = OpenedFile::new(Some(octets.len() as u64), format!("echo:{name}"));
 ///         self.0.insert(file, octets);
 ///         Ok(opened)
 ///     }
@@ -170,7 +225,7 @@ impl CloseFile {
 ///         let octets = self.0.get(&fetch.file).ok_or(Failure::Internal)?;
 ///         let start = octets.len().min(fetch.offset as usize);
 ///         let stop = octets.len().min(start + fetch.length);
-///         Ok(Slab { bytes: octets.slice(start..stop), end: stop == octets.len() })
+///         Ok(Slab::new(octets.slice(start..stop), stop == octets.len()))
 ///     }
 /// }
 ///

@@ -94,6 +94,7 @@ pub struct Found {
 /// Asks an actor to answer options.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<Grant>")]
+#[non_exhaustive]
 pub struct Negotiate {
     /// The request.
     pub asked: Asked<'static>,

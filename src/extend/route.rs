@@ -53,6 +53,7 @@ pub trait Route: fmt::Debug + Send + Sync + 'static {
 
 /// A route's answer.
 #[derive(Debug, MessageResponse)]
+#[non_exhaustive]
 pub enum Routing {
     /// This file serves the request.
     Serve(Served),

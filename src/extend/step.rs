@@ -52,6 +52,7 @@ pub(crate) struct Asking<Q: Question> {
 /// What happens to a client if an actor doesn't answer: the actor is slow, its mailbox stays full,
 /// it has stopped, it panicked at this question, or it pauses after another panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Otherwise {
     /// A read gets no answer and the client asks again, since boot loaders treat any ERROR as "no
     /// such file". An upload gets ERROR 0, "Internal error".

@@ -12,6 +12,7 @@ use crate::supervision::Pauses;
 /// by then. A handler that returns a future should move this value into the future.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct Observed {
     /// It.
     pub fact: Arc<OwnedFact>,

@@ -11,6 +11,7 @@ use crate::transfer::DATA_HEADER_OCTETS;
 /// What bounds a block besides the client's wish. Larger packets are fragmented; some firmware
 /// can't reassemble fragments, and some networks drop them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Mtu {
     /// No bound.
     #[default]

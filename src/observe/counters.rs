@@ -66,6 +66,7 @@ pub struct TalliedLabel {
 
 /// The counts at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tallied {
     /// Transfers that succeeded.
     pub complete: u64,

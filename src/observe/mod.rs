@@ -158,6 +158,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
 /// The result of a transfer.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Report {
     /// Its number.
     pub id: TransferId,

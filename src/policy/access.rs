@@ -17,10 +17,9 @@ use crate::wire::Direction;
 /// use stagecoach::policy::{Access, AccessRule};
 /// use stagecoach::wire::Direction;
 ///
-/// let rule = |allow, network: &str, direction| AccessRule { allow, network: network.parse().unwrap(), direction };
 /// let access = Access::new(vec![
-///     rule(false, "10.0.9.0/24", None),
-///     rule(true, "10.0.0.0/8", Some(Direction::Write)),
+///     AccessRule::new(false, "10.0.9.0/24".parse().unwrap()),
+///     AccessRule::new(true, "10.0.0.0/8".parse().unwrap()).only(Direction::Write),
 /// ]);
 /// assert!(access.allows("10.1.2.3".parse().unwrap(), Direction::Write));
 /// assert!(!access.allows("10.0.9.1".parse().unwrap(), Direction::Read));
@@ -32,6 +31,7 @@ pub struct Access(Vec<AccessRule>);
 
 /// Allows or refuses the clients of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AccessRule {
     /// Whether the rule allows.
     pub allow: bool,
@@ -39,6 +39,20 @@ pub struct AccessRule {
     pub network: IpNet,
     /// The direction of the request; `None` means both.
     pub direction: Option<Direction>,
+}
+
+impl AccessRule {
+    /// Lets the network in, or keeps it out, whatever it wants to do.
+    #[must_use]
+    pub fn new(allow: bool, network: IpNet) -> Self {
+        Self { allow, network, direction: None }
+    }
+
+    /// The same for reads alone, or for writes alone.
+    #[must_use]
+    pub fn only(self, direction: Direction) -> Self {
+        Self { direction: Some(direction), ..self }
+    }
 }
 
 impl Access {
@@ -88,6 +102,7 @@ impl fmt::Display for AccessRule {
 /// An option that is not granted to clients of a network: some firmware asks for options that it
 /// can't handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedOption {
     /// Its name, in any case.
     pub name: String,
@@ -96,6 +111,12 @@ pub struct RefusedOption {
 }
 
 impl RefusedOption {
+    /// The option of this name: refused to everybody, or to the clients of one network.
+    #[must_use]
+    pub fn new(name: impl Into<String>, network: Option<IpNet>) -> Self {
+        Self { name: name.into(), network }
+    }
+
     /// Whether the option must not be granted to a client at `address`.
     #[must_use]
     pub fn concerns(&self, address: IpAddr) -> bool {

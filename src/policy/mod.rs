@@ -22,6 +22,7 @@ pub struct Rules {
 
 /// What a request gets when the server has reached its limit of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OverLimit {
     /// No answer: the client repeats the request, and may be served then.
     #[default]
@@ -32,6 +33,7 @@ pub enum OverLimit {
 
 /// What a read gets when the store can't say whether the file exists, before any other answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnOutage {
     /// No answer: the client repeats the request, and the store may be available then. PXELINUX
     /// takes any ERROR for "no such file".

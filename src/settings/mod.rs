@@ -108,6 +108,7 @@ impl Settings {
 
 /// Where the server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listen {
     /// Addresses, each with a socket of its own. If empty: every address of the machine, over IPv4
     /// and, if available, IPv6.

@@ -144,7 +144,7 @@ impl<L: Layer> Store for Layered<L> {
 /// use stagecoach::store::{Fixed, Inspected, Name, Slab, Store};
 ///
 /// let file = Fixed::new("quiet").open(&Name::from_request(b"any")?)?;
-/// let loud = |_, slab: Slab| Ok(Slab { bytes: slab.bytes.to_ascii_uppercase().into(), ..slab });
+/// let loud = |_, slab: Slab| Ok(Slab::new(slab.bytes.to_ascii_uppercase(), slab.end));
 /// let slab = stagecoach::store::Source::fetch(&Inspected::new(file, loud), 0, 100)?;
 /// assert_eq!(slab.bytes, "QUIET");
 /// # Ok::<(), Box<dyn std::error::Error>>(())

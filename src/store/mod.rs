@@ -129,11 +129,20 @@ fn partial_name_too_long(path: &str) -> Fault {
 
 /// A part of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Slab {
     /// The octets.
     pub bytes: Bytes,
     /// Whether the file ends after these octets.
     pub end: bool,
+}
+
+impl Slab {
+    /// These octets; the file ends right after them, or goes on.
+    #[must_use]
+    pub fn new(bytes: impl Into<Bytes>, end: bool) -> Self {
+        Self { bytes: bytes.into(), end }
+    }
 }
 
 /// A file being written. Without [`publish`](Self::publish), dropping it leaves nothing.

@@ -7,6 +7,7 @@ use actix::Message;
 /// How an actor's life ended. The text continues a sentence that begins with the actor's name: "the
 /// listener panicked: ...".
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Exit {
     /// The actor stopped, by itself or by order.
     Normal,
@@ -33,6 +34,7 @@ impl fmt::Display for Exit {
 /// [`start_temporary`](super::start_temporary).
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
+#[non_exhaustive]
 pub struct ChildExited {
     /// The number that the parent gave the child.
     pub id: u64,

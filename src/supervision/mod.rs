@@ -66,7 +66,7 @@
 //!         Follows::Restart { after } => eprintln!("the {} {}: again in {after:?}", report.child, report.exit),
 //!         Follows::End | Follows::GiveUp => eprintln!("the {} {}", report.child, report.exit),
 //!     });
-//!     let twice = RestartLimit { restarts_max: 2, ..RestartLimit::default() };
+//!     let twice = RestartLimit::new(2, Duration::from_secs(10));
 //!     let divider = root.start_child(
 //!         ChildSpec::permanent("divider", |_| Divider { divisions: 0 })
 //!             .limit(twice)

@@ -12,6 +12,7 @@ use super::{Exit, Follows, RestartLimit, Stopper};
 
 /// A permanent actor.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Permanent<A: Actor> {
     /// Its address, which stays the same after restarts.
     pub addr: Addr<A>,

@@ -6,6 +6,7 @@ use super::Exit;
 
 /// One exit of a supervisor's child, before a restart or at its final end.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChildReport {
     /// The name in its specification.
     pub child: &'static str,
@@ -17,6 +18,7 @@ pub struct ChildReport {
 
 /// What follows a child's exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Follows {
     /// The child is restarted.
     Restart {

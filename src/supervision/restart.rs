@@ -10,6 +10,7 @@ use crate::limits;
 /// How often a permanent actor may be restarted (OTP's restart intensity), and how long it pauses
 /// before each restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RestartLimit {
     /// The most restarts (5 by default, [`limits::RESTARTS_MAX`])...
     pub restarts_max: usize,
@@ -36,12 +37,24 @@ impl Default for RestartLimit {
 }
 
 impl RestartLimit {
+    /// So many restarts within this time, after the usual pauses.
+    #[must_use]
+    pub fn new(restarts_max: usize, within: Duration) -> Self {
+        Self { restarts_max, within, ..Self::default() }
+    }
+
     /// No limit on restarts, with pauses of up to one second ([`limits::RESTART_PAUSE_MAX`]). Use
     /// it for an actor that a client's request can make panic: otherwise the client could end the
     /// server by repeating the request.
     #[must_use]
     pub fn endless() -> Self {
         Self { restarts_max: usize::MAX, ..Self::default() }
+    }
+
+    /// Pauses for so long before the first restart, and for `max` at most before a later one.
+    #[must_use]
+    pub fn pausing(self, pause: Duration, max: Duration) -> Self {
+        Self { pause, pause_max: max, ..self }
     }
 }
 

@@ -86,6 +86,7 @@ pub enum Action<'a> {
 
 /// How a transfer ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// Everything arrived, and the receiver confirmed it or is this end.
     Complete,
@@ -190,6 +191,7 @@ pub enum Opening {
 
 /// What happens to an upload whose sender stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnAbort {
     /// Nothing is kept.
     #[default]
@@ -201,6 +203,7 @@ pub enum OnAbort {
 
 /// Counters of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// Octets of the file that the receiver is known to have. For netascii, octets on the wire.
     pub octets: u64,

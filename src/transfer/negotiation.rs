@@ -39,6 +39,7 @@ impl Default for Terms {
 
 /// What the server is willing to grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Offer {
     /// Whether options are read at all.
     pub options: bool,

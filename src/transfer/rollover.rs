@@ -3,6 +3,7 @@
 /// Block number after 65535. No RFC defines it; most implementations use 0, and a client can ask
 /// with the `rollover` option of tftp-hpa.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Rollover {
     /// 65535 is followed by 0.
     #[default]

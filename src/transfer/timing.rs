@@ -8,6 +8,7 @@ use crate::limits;
 
 /// The time limits of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// First retransmission interval, until a round trip has been measured.
     pub ack: Duration,

@@ -2,6 +2,7 @@
 
 /// The reason why a datagram is not a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// The datagram has fewer octets than any packet.
     #[error("the datagram is shorter than four octets")]

@@ -32,6 +32,7 @@ impl fmt::Display for Direction {
 
 /// A transfer mode. Names of modes are compared without case (RFC 1350 §1).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Mode<'a> {
     /// `octet`: the file's octets, unchanged.
     Octet,
@@ -92,6 +93,7 @@ impl fmt::Display for Mode<'_> {
 
 /// A request for one transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Request<'a> {
     /// Whether the client reads or writes.
     pub direction: Direction,

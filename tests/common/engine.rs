@@ -127,7 +127,8 @@ impl Engine {
 
     pub(crate) fn with_capacity(store: Arc<dyn Store>, tripwire: Tripwire, capacity: Capacity) -> Self {
         let hour = Duration::from_secs(3600);
-        let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
+        let mut timeouts = Timeouts::default();
+        (timeouts.ack, timeouts.unproven, timeouts.idle, timeouts.dally) = (hour, hour, hour, hour);
         Self::with_observers(store, tripwire, capacity, timeouts, Vec::new())
     }
 

@@ -85,10 +85,7 @@ impl Source for Book {
         }
         let from = usize::try_from(offset).unwrap();
         let until = self.content.len().min(from + length);
-        Ok(Slab {
-            bytes: Bytes::copy_from_slice(&self.content[from..until]),
-            end: until == self.content.len(),
-        })
+        Ok(Slab::new(Bytes::copy_from_slice(&self.content[from..until]), until == self.content.len()))
     }
 
     fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {

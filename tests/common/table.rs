@@ -11,7 +11,6 @@ use stagecoach::actors::{List, Registry};
 use stagecoach::chaos::{Chaos, Fault, Plan};
 use stagecoach::daemon::{Server, ServerHandle};
 use stagecoach::settings::Settings;
-use stagecoach::transfer::Timeouts;
 use tempfile::TempDir;
 
 use super::content::{self, Content};
@@ -54,7 +53,8 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     settings.transfers_max = NEIGHBOURS + PLACES_FREE;
     settings.set_chaos(chaos.clone());
     let hour = Duration::from_secs(3600);
-    settings.timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
+    let timeouts = &mut settings.timeouts;
+    (timeouts.ack, timeouts.unproven, timeouts.idle, timeouts.dally) = (hour, hour, hour, hour);
     let (started, parts) = mpsc::channel();
     let thread = thread::spawn(move || {
         System::new().block_on(async move {

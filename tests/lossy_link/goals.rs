@@ -19,15 +19,18 @@ fn setup(
     windowsize: u64,
     octets: usize,
 ) -> Setup {
-    let patient =
-        Timeouts { unproven: Duration::from_secs(60), idle: Duration::from_secs(60), ..Timeouts::default() };
+    let minute = Duration::from_secs(60);
+    let mut patient = Timeouts::default();
+    (patient.unproven, patient.idle) = (minute, minute);
+    let mut client_timeouts = patient;
+    client_timeouts.dally = Duration::ZERO;
     Setup {
         direction,
         mode: Mode::Octet,
         options: vec![("blksize", blksize), ("windowsize", windowsize)],
         file: (0..octets).map(|at| (at % 251) as u8).collect(),
         offer: Offer::default(),
-        client_timeouts: Timeouts { dally: Duration::ZERO, ..patient },
+        client_timeouts,
         server_timeouts: patient,
         client_pace: Pace::default(),
         server_pace: Pace::default(),

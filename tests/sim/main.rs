@@ -69,9 +69,10 @@ fn simulate(seed: u64) {
         publish: ms(rng.one_of(&[0, 0, 5])),
         odd_pieces: rng.chance(300),
     };
-    let patient = Timeouts { idle: ms(120_000), ..Timeouts::default() };
     let is_very_lossy = quality == LinkQuality::VeryLossy;
-    let timeouts = Timeouts { fixed: !is_very_lossy && rng.chance(100), ..patient };
+    let mut timeouts = Timeouts::default();
+    timeouts.idle = ms(120_000);
+    timeouts.fixed = !is_very_lossy && rng.chance(100);
     let forgeries = if rng.chance(200) { rng.length(1..=10) } else { 0 };
     let network = Network::new(hosts, timeouts, pace, if is_very_lossy { 12 } else { 3 }, rng.fork())
         .with_forgeries(forgeries);

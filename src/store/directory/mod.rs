@@ -85,6 +85,7 @@ impl Default for DirectoryOptions {
 
 /// Which symbolic links below the root are followed; never the last component of an upload's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Symlinks {
     /// Links that stay below the root on the whole path, including absolute links whose target
     /// begins with the root's path, as configured or with all links resolved.
@@ -99,6 +100,7 @@ pub enum Symlinks {
 /// A root that can't be served.
 #[derive(Debug, thiserror::Error)]
 #[error("the directory {} can't be served: {source}", path.display())]
+#[non_exhaustive]
 pub struct RootError {
     /// The root as it was configured.
     pub path: PathBuf,
