@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use stagecoach::Stagecoach;
-use stagecoach::extend::{Datagram, Opcode, OpcodeStep};
+use stagecoach::extend::{Datagram, Opcode};
 
 const CLOCK: u16 = 0x5443;
 
@@ -27,8 +27,7 @@ impl Opcode for Clock {
 fn main() -> Result<(), Box<dyn Error>> {
     let listen = std::env::args().nth(1).ok_or("where to listen?")?.parse()?;
     actix::System::new().block_on(async {
-        let mut server =
-            Stagecoach::builder().listen(listen).opcode(CLOCK, OpcodeStep::new(Clock)).start()?;
+        let mut server = Stagecoach::builder().listen(listen).opcode(CLOCK, Clock).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(|| Ok(())).await?;
         Ok(())

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .settings(settings)
             .listen(listen.parse()?)
             .root(directory)
-            .on_fact(move |fact| {
+            .observer(move |fact: &Fact<'_>| {
                 if let Fact::Finished(report) = fact
                     && report.outcome.is_success()
                     && report.name == image

@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut templates = Environment::new();
     templates.add_template("grub.cfg", TEMPLATE)?;
     actix::System::new().block_on(async {
-        let mut server = Stagecoach::builder().listen(listen).route_by(GrubConfig { templates }).start()?;
+        let mut server = Stagecoach::builder().listen(listen).route(GrubConfig { templates }).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(|| Ok(())).await?;
         Ok(())

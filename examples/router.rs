@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (firmware, configs) = (directory()?, directory()?);
     actix::System::new().block_on(async {
         let by_name = ByName { firmware, configs };
-        let mut server = Stagecoach::builder().listen(listen).route_by(by_name).start()?;
+        let mut server = Stagecoach::builder().listen(listen).route(by_name).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(|| Ok(())).await?;
         Ok(())

@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut builder = Stagecoach::builder().listen(listen).root(root);
         let digester = builder.start_child(ChildSpec::permanent("digester", |_| Digester));
         let step = NegotiatorStep::asking(digester.recipient()).for_option("x-sha256");
-        let mut server = builder.negotiator_step(step).start()?;
+        let mut server = builder.negotiator(step).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(|| Ok(())).await?;
         Ok(())

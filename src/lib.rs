@@ -54,13 +54,14 @@ pub mod supervision;
 ///
 /// ```
 /// use stagecoach::Stagecoach;
-/// use stagecoach::extend::Routing;
+/// use stagecoach::extend::{Asked, Routing};
 /// use stagecoach::store::Memory;
 /// use stagecoach::testkit::Kit;
 ///
 /// Kit::in_virtual_time(async {
 ///     let builder = Stagecoach::builder().store(Memory::default());
-///     let kit = builder.route(|asked| Routing::octets(asked.name().to_uppercase())).kit().unwrap();
+///     let upper = |asked: &Asked<'_>| Routing::octets(asked.name().to_uppercase());
+///     let kit = builder.route(upper).kit().unwrap();
 ///     assert_eq!(kit.client().get("board").await.unwrap(), b"BOARD");
 /// });
 /// ```

@@ -16,7 +16,7 @@ use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
 use stagecoach::extend::{
     Ask, Asked, Datagram, Found, Grant, Negotiator, Observed, Opcode, OpcodeStep, Otherwise, RouteStep,
-    Routing,
+    Routing, Tell,
 };
 use stagecoach::limits::{self, RESTARTS_MAX};
 use stagecoach::observe::Counters;
@@ -57,7 +57,7 @@ fn a_permanent_actor_is_started_again_and_counted() {
     let counted = Arc::clone(&counters);
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
-        builder.route_step(RouteStep::asking(actor.recipient())).shared_observer(counted)
+        builder.route(RouteStep::asking(actor.recipient())).observer(counted)
     });
     assert_eq!((served.read("a"), served.read("a")), (b"1".to_vec(), b"2".to_vec()));
     served.leaves_unanswered("bad");
@@ -71,7 +71,7 @@ fn a_permanent_actor_is_started_again_and_counted() {
 fn a_temporary_actor_is_told_of_and_gone_and_its_clients_are_served_by_others() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::temporary("counts", |_| Counts::default()));
-        builder.route_step(RouteStep::asking(actor.recipient()).or(Otherwise::Pass))
+        builder.route(RouteStep::asking(actor.recipient()).or(Otherwise::Pass))
     });
     assert_eq!(served.read("a"), b"1");
     assert_eq!(served.refusal("bad", 1), "File not found");
@@ -93,7 +93,7 @@ fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence(
             let limit = RestartLimit::new(1, Duration::from_secs(10));
             let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(limit);
             let actor = builder.start_child(spec);
-            let mut server = builder.route_step(RouteStep::asking(actor.recipient())).start().unwrap();
+            let mut server = builder.route(RouteStep::asking(actor.recipient())).start().unwrap();
             told.send(server.addresses()[0]).unwrap();
             server.serve(|| Ok(())).await
         })
@@ -114,7 +114,7 @@ fn a_client_that_makes_an_actor_panic_again_and_again_does_not_end_the_server() 
     let served = Extended::start(|mut builder| {
         let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(RestartLimit::endless());
         let actor = builder.start_child(spec);
-        builder.route_step(RouteStep::asking(actor.recipient()))
+        builder.route(RouteStep::asking(actor.recipient()))
     });
     // (In its pauses it is not asked.)
     while served.settle().crashed.len() <= RESTARTS_MAX {
@@ -195,7 +195,7 @@ fn an_actor_that_blocks_its_thread_stalls_no_request_and_not_the_end() {
     let served = Extended::start(move |mut builder| {
         let spec = ChildSpec::permanent("blocks", |_| Blocks { begun, released });
         let actor = builder.start_child(spec.stop_within(Duration::from_millis(100)));
-        builder.tell(actor.recipient())
+        builder.observer(Tell::new(actor.recipient()))
     });
     // (Dropped first, should the test fail.)
     let release = release;
@@ -282,11 +282,11 @@ fn servers_of_one_process_share_nothing() {
                     .listen((Ipv4Addr::LOCALHOST, 0).into())
                     .store(files)
                     .route(
-                        move |asked| {
+                        move |asked: &Asked<'_>| {
                             if asked.name() == "who" { Routing::octets(content) } else { Routing::Pass }
                         },
                     )
-                    .shared_observer(heard.clone())
+                    .observer(heard.clone())
                     .start()
                     .unwrap();
                 told.send((server.addresses()[0], heard, server.handle())).unwrap();
@@ -320,7 +320,7 @@ fn end(handle: &ServerHandle) {
 fn a_route_sees_of_a_request_what_observers_hear_of_its_transfer() {
     let (told, seen) = mpsc::channel();
     let served = Extended::start(move |builder| {
-        builder.route(move |asked| {
+        builder.route(move |asked: &Asked<'_>| {
             let mode = asked.request.mode.to_string();
             told.send((asked.transfer, asked.peer, asked.local, mode, asked.is_read())).unwrap();
             Routing::Pass
@@ -358,7 +358,7 @@ fn at_a_single_port_extensions_are_asked_as_ever() {
         let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
         builder
             .settings(settings)
-            .route_step(RouteStep::asking(actor.recipient()))
+            .route(RouteStep::asking(actor.recipient()))
             .negotiator(Answers)
             .opcode(0x100, OpcodeStep::new(Answers))
     });

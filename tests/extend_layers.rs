@@ -10,7 +10,7 @@ use common::client::{self, Failed};
 use common::extended::{Extended, FILE};
 use common::raw::{data, error, rrq, wrq};
 use stagecoach::error::{Failure, Fault};
-use stagecoach::extend::{Found, Grant};
+use stagecoach::extend::{Asked, Found, Grant};
 use stagecoach::settings::Settings;
 use stagecoach::store::{
     CheckedSink, Inspected, Later, Layer, Layered, Memory, Name, Sink, Slab, Source, Store,
@@ -198,7 +198,7 @@ fn layers_stand_in_the_order_in_which_they_were_added_behind_all_routes() {
                 assert!(asked.name() != "bad", "the secret of the wrap");
                 Layered::new(Notes("second", Arc::clone(&second)), store)
             })
-            .route(|asked| match &*asked.name() {
+            .route(|asked: &Asked<'_>| match &*asked.name() {
                 "routed" => stagecoach::extend::Routing::octets("by a route"),
                 _ => stagecoach::extend::Routing::Pass,
             })
@@ -241,7 +241,7 @@ fn a_negotiator_sees_the_files_name_and_store_and_when_it_was_changed() {
         builder
             .store(directory)
             .wrap_store(|_, store| Layered::new(Notes("", Arc::default()), store))
-            .negotiator_step(stagecoach::extend::NegotiatorStep::from_fn(negotiator))
+            .negotiator(stagecoach::extend::NegotiatorStep::from_fn(negotiator))
     });
     let mut client = served.client();
     client.send(&rrq("file", "octet", &[("x-seen", "1")]));

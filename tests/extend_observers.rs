@@ -52,7 +52,7 @@ fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
     let heard = audit.clone();
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::permanent("audit", |_| audit));
-        builder.tell(actor.recipient())
+        builder.observer(Tell::new(actor.recipient()))
     });
     served.still_serves();
     wait_for(&heard, &["file"]);
@@ -77,7 +77,7 @@ fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
         let slow = Arc::new(Tell::new(builder.start_child(spec).recipient()));
         let gone = Arc::new(Tell::new(Context::<Audit>::new().address().recipient()));
         tell.send((Arc::clone(&slow), Arc::clone(&gone))).unwrap();
-        builder.shared_observer(slow).shared_observer(gone)
+        builder.observer(slow).observer(gone)
     });
     let (slow, gone) = told.recv().unwrap();
     served.refusal("slow", 1);
@@ -134,7 +134,7 @@ fn ended_while_it_hears(slow: Slow, stop_within: Duration) -> (usize, usize, u64
         let late = builder.start_child(spec.mailbox(1000).stop_within(stop_within));
         let late = Arc::new(Tell::new(late.recipient()));
         tell.send(Arc::clone(&late)).unwrap();
-        builder.shared_observer(late).on_fact(move |_| *tells.lock().unwrap() += 1)
+        builder.observer(late).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
     });
     for _ in 0..100 {
         served.still_serves();
@@ -200,7 +200,7 @@ fn what_one_has_begun_and_not_finished_when_it_ends_is_counted_if_the_future_own
         let hasty = builder.start_child(ChildSpec::permanent("hasty", |_| Hasty).mailbox(1000));
         let hasty = Arc::new(Tell::new(hasty.recipient()));
         tell.send(Arc::clone(&hasty)).unwrap();
-        builder.shared_observer(hasty).on_fact(move |_| *tells.lock().unwrap() += 1)
+        builder.observer(hasty).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
     });
     for _ in 0..10 {
         served.still_serves();
@@ -258,7 +258,7 @@ fn a_closure_hears_too() {
     let heard = Arc::<Mutex<Vec<String>>>::default();
     let hears = Arc::clone(&heard);
     let served = Extended::start(|builder| {
-        builder.on_fact(move |fact| {
+        builder.observer(move |fact: &Fact<'_>| {
             if let Fact::Finished(report) = fact {
                 hears.lock().unwrap().push(report.name.clone());
             }

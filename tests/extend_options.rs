@@ -121,7 +121,7 @@ fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
 #[test]
 fn a_closure_answers_too() {
     let served = Extended::start(|builder| {
-        builder.negotiator_step(NegotiatorStep::from_fn(|asked, file| {
+        builder.negotiator(NegotiatorStep::from_fn(|asked, file| {
             let size = file.size.map(|size| Grant::new("x-size", size.to_string()));
             size.filter(|_| asked.option("x-size").is_some()).into_iter().collect()
         }))
@@ -154,7 +154,7 @@ fn whatever_else_a_negotiator_answers_no_client_sees_it() {
 fn an_actor_may_answer_from_the_file_and_for_uploads_too() {
     let served = Extended::start(|builder| {
         let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(20)).start();
-        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+        builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
     assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
     let mut client = served.client();
@@ -172,7 +172,7 @@ fn one_that_gives_no_answer_is_not_waited_for() {
         let served = Extended::start(move |builder| {
             let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_secs(60)).start();
             let step = NegotiatorStep::asking(actor.recipient()).within(Duration::from_millis(50));
-            builder.negotiator_step(step.or(otherwise)).negotiator(Says::new(&[("x-more", "1")]))
+            builder.negotiator(step.or(otherwise)).negotiator(Says::new(&[("x-more", "1")]))
         });
         let asked = [("x-board", "?"), ("x-more", "?")];
         if is_served {
@@ -189,9 +189,8 @@ fn one_that_gives_no_answer_is_not_waited_for() {
 #[test]
 fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
     for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
-        let served = Extended::start(move |builder| {
-            builder.negotiator_step(NegotiatorStep::asking(gone()).or(otherwise))
-        });
+        let served =
+            Extended::start(move |builder| builder.negotiator(NegotiatorStep::asking(gone()).or(otherwise)));
         let asked = [("x-board", "?"), ("tsize", "0")];
         if is_served {
             assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27")]));
@@ -208,7 +207,7 @@ fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
 fn one_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
     let served = Extended::start(|builder| {
         let actor = narrow(|_: Negotiate| vec![Grant::new("x-board", "7")]);
-        builder.negotiator_step(NegotiatorStep::asking(actor))
+        builder.negotiator(NegotiatorStep::asking(actor))
     });
     let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
     for client in &clients {
@@ -260,7 +259,7 @@ fn one_that_panics_costs_its_answer_and_nothing_else() {
     let served = Extended::start(|mut builder| {
         let make = |_: &mut _| Thinks(Says::new(&[("x-board", "7")]), Duration::ZERO);
         let actor = builder.start_child(stagecoach::supervision::ChildSpec::permanent("negotiator", make));
-        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+        builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
     served.store.insert(stagecoach::store::Name::from_request(b"bad").unwrap(), FILE);
     let asked = [("x-board", "?"), ("tsize", "0")];
@@ -273,7 +272,7 @@ fn one_that_panics_costs_its_answer_and_nothing_else() {
 fn a_client_without_options_is_served_without_asking_anybody() {
     let served = Extended::start(|builder| {
         let actor = Thinks(Says::new(&[]), Duration::from_secs(60)).start();
-        builder.negotiator_step(NegotiatorStep::asking(actor.recipient()))
+        builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
     served.still_serves();
 }

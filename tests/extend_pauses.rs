@@ -110,7 +110,7 @@ const LONG: Duration = Duration::from_secs(600);
 fn a_question_to_an_actor_between_two_lives_fails_at_once() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
-        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+        builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
     served.still_serves();
     assert_eq!(served.refusal("bad", 1), "File not found");
@@ -128,7 +128,7 @@ fn a_question_to_an_actor_between_two_lives_fails_at_once() {
 fn a_reader_whose_route_is_between_two_lives_is_left_without_an_answer_at_once() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
-        builder.route_step(RouteStep::asking(actor).within(LONG))
+        builder.route(RouteStep::asking(actor).within(LONG))
     });
     served.leaves_unanswered("bad");
     served.leaves_unanswered("file");
@@ -138,7 +138,7 @@ fn a_reader_whose_route_is_between_two_lives_is_left_without_an_answer_at_once()
 fn a_question_that_waits_when_the_actor_panics_does_not_wait_out_the_pause() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG).with_supervisor()).recipient();
-        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+        builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
     let bad: Vec<_> = (0..5).map(|_| served.client()).collect();
     let mut readers: Vec<_> = (0..5).map(|_| served.client()).collect();
@@ -155,7 +155,7 @@ fn a_question_that_waits_when_the_actor_panics_does_not_wait_out_the_pause() {
 fn a_negotiator_between_two_lives_keeps_nobody_waiting() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
-        builder.negotiator_step(NegotiatorStep::asking(actor).within(LONG))
+        builder.negotiator(NegotiatorStep::asking(actor).within(LONG))
     });
     for option in ["bad", "good", "good"] {
         let mut client = served.client();
@@ -189,7 +189,7 @@ fn a_route_that_is_asked_about_some_names_harms_no_other_reader() {
         let served = Extended::start(move |mut builder| {
             let actor = builder.start_child(fragile(LONG)).recipient();
             let step = RouteStep::asking(actor).within(LONG);
-            builder.route_step(match by {
+            builder.route(match by {
                 0 => step.only(|asked| asked.name_bytes().starts_with(b"bad")),
                 1 => step.only_below("bad-").only_named(["unheard of"]),
                 _ => step.only_named((0..30).map(|number| format!("bad-{number}"))),
@@ -205,7 +205,7 @@ fn a_route_that_is_asked_about_some_names_harms_no_other_reader() {
 fn a_route_that_is_passed_over_when_it_panics_harms_no_reader() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
-        builder.route_step(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
+        builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
     let waited = thirty_beside_thirty(&served);
     assert!(waited < Duration::from_secs(3), "{waited:?}");
@@ -215,7 +215,7 @@ fn a_route_that_is_passed_over_when_it_panics_harms_no_reader() {
 fn a_negotiator_that_is_asked_about_one_option_harms_no_other_client() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
-        builder.negotiator_step(NegotiatorStep::asking(actor).within(LONG).for_option("BAD"))
+        builder.negotiator(NegotiatorStep::asking(actor).within(LONG).for_option("BAD"))
     });
     let waited = thirty_beside_thirty(&served);
     assert!(waited < Duration::from_secs(3), "{waited:?}");
@@ -227,7 +227,7 @@ fn a_negotiator_that_is_asked_about_one_option_harms_no_other_client() {
 fn a_negotiator_that_hangs_over_one_option_keeps_no_other_client_waiting() {
     let served = Extended::start(|builder| {
         let stuck = NegotiatorStep::asking(stuck()).within(LONG);
-        builder.negotiator_step(stuck.for_option("slow").for_option("slower"))
+        builder.negotiator(stuck.for_option("slow").for_option("slower"))
     });
     let waiting = [served.client(), served.client()];
     waiting[0].send(&rrq("file", "octet", &[("slow", "1")]));
@@ -244,7 +244,7 @@ fn a_negotiator_that_hangs_over_one_option_keeps_no_other_client_waiting() {
 fn what_decides_whether_a_route_is_asked_may_panic() {
     let served = Extended::start(|builder| {
         let step = RouteStep::from_fn(|_| Routing::octets("made"));
-        builder.route_step(step.only(|asked| {
+        builder.route(step.only(|asked| {
             assert!(asked.name() != "bad", "the secret of the route");
             asked.name() == "made"
         }))

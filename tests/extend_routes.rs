@@ -129,7 +129,7 @@ fn a_label_shows_in_the_registry_the_log_and_the_counters() {
             let store = Arc::new(Fixed::new(vec![7; 600]));
             Served::from_store(store).labelled(&format!("board {}", asked.name())).into()
         };
-        builder.route(label).shared_observer(counted).log(log)
+        builder.route(label).observer(counted).log(log)
     });
     let mut client = served.client();
     client.send(&rrq("0815", "octet", &[]));
@@ -162,9 +162,13 @@ fn routes_are_asked_in_turn_until_one_decides() {
     let served = Extended::start(|builder| {
         let router = Router.start();
         builder
-            .route(|asked| if asked.name() == "both" { Routing::octets("first") } else { Routing::Pass })
-            .route_step(RouteStep::asking(router.recipient()))
-            .route(|asked| match &*asked.name() {
+            .route(
+                |asked: &Asked<'_>| {
+                    if asked.name() == "both" { Routing::octets("first") } else { Routing::Pass }
+                },
+            )
+            .route(RouteStep::asking(router.recipient()))
+            .route(|asked: &Asked<'_>| match &*asked.name() {
                 "both" | "made" => Routing::octets("last"),
                 "mine" => Routing::octets("mine"),
                 _ => Routing::Pass,
@@ -180,7 +184,7 @@ fn routes_are_asked_in_turn_until_one_decides() {
 #[test]
 fn a_name_that_no_file_can_have_may_mean_something_to_a_route() {
     let served = Extended::start(|builder| {
-        builder.route(|asked| match asked.name_bytes() {
+        builder.route(|asked: &Asked<'_>| match asked.name_bytes() {
             [.., 0xff] => Routing::octets("without the octet that the firmware appends"),
             _ => Routing::Pass,
         })
@@ -198,7 +202,7 @@ fn uploads_go_where_a_route_says_and_only_as_its_store_lets_them() {
     let uploads = Memory::new(MemoryOptions::default());
     let store = uploads.clone();
     let served = Extended::start(move |builder| {
-        builder.route(move |asked| match &*asked.name() {
+        builder.route(move |asked: &Asked<'_>| match &*asked.name() {
             "made" => Routing::octets("read only"),
             _ if !asked.is_read() => Served::from_store(Arc::new(store.clone())).into(),
             _ => Routing::Pass,
@@ -234,7 +238,7 @@ fn an_actor_that_panics_is_started_again_and_the_next_client_is_served() {
     let served = Extended::start(|mut builder| {
         let spec = stagecoach::supervision::ChildSpec::permanent("router", |_| Fragile);
         let router = builder.start_child(spec);
-        builder.route_step(RouteStep::asking(router.recipient()))
+        builder.route(RouteStep::asking(router.recipient()))
     });
     assert_eq!(served.read("file"), b"alive");
     served.leaves_unanswered("bad");
@@ -249,7 +253,7 @@ fn an_actor_that_gives_no_answer_is_not_waited_for() {
     let within = Duration::from_millis(100);
     let served = Extended::start(move |builder| {
         let router = Router.start().recipient();
-        builder.route_step(RouteStep::asking(router).within(within))
+        builder.route(RouteStep::asking(router).within(within))
     });
     for name in ["slow", "late"] {
         served.leaves_unanswered(name);
@@ -269,9 +273,13 @@ fn an_actor_that_gives_no_answer_may_be_passed_over() {
         let router = Router.start().recipient();
         let wait = Duration::from_millis(50);
         builder
-            .route_step(RouteStep::asking(gone()).or(Otherwise::Pass))
-            .route_step(RouteStep::asking(router).within(wait).or(Otherwise::Pass))
-            .route(|asked| if asked.name() == "slow" { Routing::octets("next") } else { Routing::Pass })
+            .route(RouteStep::asking(gone()).or(Otherwise::Pass))
+            .route(RouteStep::asking(router).within(wait).or(Otherwise::Pass))
+            .route(
+                |asked: &Asked<'_>| {
+                    if asked.name() == "slow" { Routing::octets("next") } else { Routing::Pass }
+                },
+            )
     });
     assert_eq!(served.read("slow"), b"next");
     served.still_serves();
@@ -287,7 +295,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
             counted.fetch_add(1, Ordering::Relaxed);
             Routing::octets("in turn")
         });
-        builder.route_step(RouteStep::asking(router))
+        builder.route(RouteStep::asking(router))
     });
     let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
     for client in &clients {
@@ -304,7 +312,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
 fn an_actor_whose_mailbox_stays_full_is_not_waited_for() {
     let served = Extended::start(|builder| {
         let step = RouteStep::asking(stuck()).within(Duration::from_millis(100)).or(Otherwise::Pass);
-        builder.route_step(step).route(|_| Routing::octets("next"))
+        builder.route(step).route(|_: &Asked<'_>| Routing::octets("next"))
     });
     let mut clients: Vec<_> = (0..5).map(|_| served.client()).collect();
     for client in &clients {
@@ -320,7 +328,7 @@ fn an_actor_whose_mailbox_stays_full_is_not_waited_for() {
 #[test]
 fn a_route_that_keeps_the_listeners_thread_is_told_of() {
     let served = Extended::start(|builder| {
-        builder.route(|asked| {
+        builder.route(|asked: &Asked<'_>| {
             if asked.name() == "slow" {
                 std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
             }
@@ -336,7 +344,7 @@ fn a_route_that_keeps_the_listeners_thread_is_told_of() {
 
 #[test]
 fn a_client_that_repeats_its_request_while_a_route_thinks_gets_one_answer() {
-    let served = Extended::start(|builder| builder.route_step(RouteStep::asking(Router.start().recipient())));
+    let served = Extended::start(|builder| builder.route(RouteStep::asking(Router.start().recipient())));
     let mut client = served.client();
     for _ in 0..3 {
         client.send(&rrq("late", "octet", &[]));
@@ -354,7 +362,7 @@ fn what_an_extension_serves_is_transferred_like_any_file() {
     let content = file.clone();
     let served =
         Extended::start(move |builder| {
-            builder.route(move |asked| {
+            builder.route(move |asked: &Asked<'_>| {
                 if asked.name() == "big" { Routing::octets(content.clone()) } else { Routing::Pass }
             })
         });

@@ -64,7 +64,7 @@ impl Handler<Negotiate> for Slow {
 fn files_are_read_and_written_and_refused_without_a_network() {
     Kit::in_virtual_time(async {
         let (store, heard) = (store(), Arc::<Recorder>::default());
-        let builder = Stagecoach::builder().store(store.clone()).shared_observer(heard.clone());
+        let builder = Stagecoach::builder().store(store.clone()).observer(heard.clone());
         let refuse = |asked: &stagecoach::extend::Asked<'_>| match &*asked.name() {
             "secret" => Routing::refuse(ErrorCode::ACCESS_VIOLATION, "not for you"),
             _ => Routing::Pass,
@@ -95,13 +95,13 @@ fn to_wait_for_a_deadline_takes_no_time() {
     Kit::in_virtual_time(async {
         let slow = Slow.start();
         let step = RouteStep::asking(slow.clone().recipient()).within(Duration::from_secs(1000));
-        let kit = Stagecoach::builder().store(store()).route_step(step).kit().unwrap();
+        let kit = Stagecoach::builder().store(store()).route(step).kit().unwrap();
         let refused = kit.client().get("file").await;
         assert_eq!(refused, Err(KitError::Silence));
         let step = RouteStep::asking(slow.clone().recipient()).within(Duration::from_secs(100));
-        let builder = Stagecoach::builder().settings(telling()).store(store()).route_step(step);
+        let builder = Stagecoach::builder().settings(telling()).store(store()).route(step);
         let negotiator = NegotiatorStep::asking(slow.recipient());
-        let kit = builder.negotiator_step(negotiator).kit().unwrap();
+        let kit = builder.negotiator(negotiator).kit().unwrap();
         let refused = kit.client().get("file").await;
         assert!(matches!(refused, Err(KitError::Refused { code: 0, .. })), "{refused:?}");
     });
@@ -130,7 +130,7 @@ fn whatever_is_lost_on_the_way_files_arrive_whole() {
     Kit::in_virtual_time(async {
         let (store, heard) = (store(), Arc::<Recorder>::default());
         store.insert(Name::from_request(b"big").unwrap(), file.clone());
-        let kit = Stagecoach::builder().store(store.clone()).shared_observer(heard.clone()).kit().unwrap();
+        let kit = Stagecoach::builder().store(store.clone()).observer(heard.clone()).kit().unwrap();
         for percent in 1..=10 {
             let mut client = kit.client().losing(percent, 7);
             assert!(client.get("big").await.as_ref() == Ok(&file), "{percent}");
@@ -233,7 +233,7 @@ fn a_disk_that_hangs_is_waited_for_and_then_asked_again() {
         let hangs = |s| StoreFault::Takes(Duration::from_secs(s));
         let faulty = FaultyStore::new(store()).on(Call::Open, 1, hangs(3600)).on(Call::Open, 2, hangs(20));
         let heard = Arc::<Recorder>::default();
-        let kit = Stagecoach::builder().store(faulty).shared_observer(heard.clone()).kit().unwrap();
+        let kit = Stagecoach::builder().store(faulty).observer(heard.clone()).kit().unwrap();
         let (mut client, began) = (kit.client(), tokio::time::Instant::now());
         // It repeats its request every second, and that buys no second look while the first lasts.
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
@@ -252,7 +252,7 @@ fn a_disk_that_hangs_before_the_first_block_is_asked_again_too() {
         let faulty =
             FaultyStore::new(store()).on(Call::Fetch, 1, hour).on(Call::Fetch, 2, StoreFault::Panics);
         let heard = Arc::<Recorder>::default();
-        let kit = Stagecoach::builder().store(faulty).shared_observer(heard.clone()).kit().unwrap();
+        let kit = Stagecoach::builder().store(faulty).observer(heard.clone()).kit().unwrap();
         assert_eq!(kit.client().get("file").await, Ok(vec![7; 1500]));
         let ends: Vec<_> = heard.facts().iter().filter_map(outcome).collect();
         let outages = [Failure::Io, Failure::Internal].map(Outcome::Outage);
@@ -336,8 +336,8 @@ fn what_a_negotiator_answers_after_its_deadline_goes_nowhere() {
         Kit::in_virtual_time(async {
             let heard = Arc::<Recorder>::default();
             let step = NegotiatorStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
-            let builder = Stagecoach::builder().store(store()).shared_observer(heard.clone());
-            let kit = builder.negotiator_step(step).kit().unwrap();
+            let builder = Stagecoach::builder().store(store()).observer(heard.clone());
+            let kit = builder.negotiator(step).kit().unwrap();
             let mut client = kit.client();
             client.ask(b"\0\x01file\0octet\0tsize\x000\0x-board\0?\0");
             let oack = client.next().await.unwrap();
@@ -414,9 +414,9 @@ impl Handler<Ask> for Fragile {
 fn an_actor_of_the_tree_that_panics_is_started_again_and_heard_of() {
     Kit::in_virtual_time(async {
         let heard = Arc::<Recorder>::default();
-        let mut builder = Stagecoach::builder().store(store()).shared_observer(heard.clone());
+        let mut builder = Stagecoach::builder().store(store()).observer(heard.clone());
         let actor = builder.start_child(ChildSpec::permanent("fragile", |_| Fragile::default()));
-        let kit = builder.route_step(RouteStep::asking(actor.recipient())).kit().unwrap();
+        let kit = builder.route(RouteStep::asking(actor.recipient())).kit().unwrap();
         let mut client = kit.client();
         assert_eq!(client.get("any").await, Ok(b"1".to_vec()));
         // It panicked over the second question, and answered when the client repeated its request.
@@ -430,7 +430,7 @@ fn an_actor_of_the_tree_that_panics_is_started_again_and_heard_of() {
 fn a_client_waits_as_long_as_its_patience() {
     Kit::in_virtual_time(async {
         let route = RouteStep::asking(Slow.start().recipient()).within(Duration::from_secs(100_000));
-        let kit = Stagecoach::builder().store(store()).route_step(route).kit().unwrap();
+        let kit = Stagecoach::builder().store(store()).route(route).kit().unwrap();
         for (client, waits) in
             [(kit.client(), 600_000), (kit.client().patience(Duration::from_millis(2500)), 2500)]
         {

@@ -113,7 +113,7 @@ fn fickle(on_outage: OnOutage) -> (Extended, Fickle, Arc<Counters>) {
     let extended = Extended::start(move |builder| {
         let mut settings = Settings::default();
         settings.on_outage = on_outage;
-        builder.settings(settings).store(served).shared_observer(counted)
+        builder.settings(settings).store(served).observer(counted)
     });
     (extended, store, counters)
 }

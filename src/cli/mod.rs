@@ -112,11 +112,11 @@ pub fn main() -> ExitCode {
 ///
 /// ```no_run
 /// use std::process::ExitCode;
-/// use stagecoach::extend::Routing;
+/// use stagecoach::extend::{Asked, Routing};
 ///
 /// fn main() -> ExitCode {
 ///     stagecoach::cli::main_extended(std::env::args_os(), |builder| {
-///         builder.route(|asked| match &*asked.name() {
+///         builder.route(|asked: &Asked<'_>| match &*asked.name() {
 ///             "whoami" => Routing::octets(asked.peer.ip().to_string()),
 ///             _ => Routing::Pass,
 ///         })

@@ -23,7 +23,7 @@ pub(super) fn name() -> &'static str {
 /// ```no_run
 /// use std::process::ExitCode;
 /// use stagecoach::cli::Program;
-/// use stagecoach::extend::Routing;
+/// use stagecoach::extend::{Asked, Routing};
 ///
 /// fn main() -> ExitCode {
 ///     // Its own flag is removed from the arguments before stagecoach reads them.
@@ -34,7 +34,7 @@ pub(super) fn name() -> &'static str {
 ///         .help("FLAGS OF GREETER:\n    --polite    Say please");
 ///     program.main(args, move |builder| {
 ///         slog::info!(builder.logger(), "greeting"; "polite" => is_polite);
-///         builder.route(move |asked| match &*asked.name() {
+///         builder.route(move |asked: &Asked<'_>| match &*asked.name() {
 ///             "hello" if is_polite => Routing::octets("hello, please\n"),
 ///             "hello" => Routing::octets("hello\n"),
 ///             _ => Routing::Pass,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Context, Recipient};
+use actix::{Actor, Addr, Context};
 use slog::{Logger, o};
 
 use super::extensions::{Extensions, HearStart, Wraps, service};
@@ -13,13 +13,10 @@ use super::root::Root;
 use super::server::{Capacity, Server};
 use super::startup::{log_root, log_serving, sweep, warn_of_root};
 use super::{StartError, sockets};
-use crate::extend::{
-    Asked, Closure, InterfaceMtu, Negotiator, NegotiatorStep, Observed, OpcodeStep, Route, RouteStep,
-    Routing, Served, Tell,
-};
+use crate::extend::{Asked, InterfaceMtu, NegotiatorStep, OpcodeStep, RouteStep, Served};
 use crate::limits;
 use crate::net::Mtu;
-use crate::observe::{Fact, LogObserver, Observer};
+use crate::observe::{LogObserver, Observer};
 use crate::settings::Settings;
 use crate::store::{Directory, Store};
 use crate::supervision::ChildSpec;
@@ -38,13 +35,13 @@ impl Stagecoach {
     /// use std::time::Duration;
     ///
     /// use stagecoach::Stagecoach;
-    /// use stagecoach::extend::Routing;
+    /// use stagecoach::extend::{Asked, Routing};
     ///
     /// # actix::System::new().block_on(async {
     /// let mut server = Stagecoach::builder()
     ///     .root("/")
     ///     .listen(([127, 0, 0, 1], 0).into())
-    ///     .route(|asked| match &*asked.name() {
+    ///     .route(|asked: &Asked<'_>| match &*asked.name() {
     ///         "hello" => Routing::octets(format!("hello, {}\n", asked.peer.ip())),
     ///         _ => Routing::Pass,
     ///     })
@@ -165,68 +162,44 @@ impl Builder {
         self
     }
 
-    /// Adds this closure as a route. It is asked after the routes that were added before.
-    pub fn route(self, route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
-        self.route_step(RouteStep::from_fn(route))
-    }
-
-    /// Adds this [`Route`]. It is asked after the routes that were added before.
-    pub fn route_by(self, route: impl Route) -> Self {
-        self.route_step(RouteStep::new(route))
-    }
-
-    /// Adds this step as a route, for example an actor with [`RouteStep::asking`]. It is asked
-    /// after the routes that were added before.
-    pub fn route_step(mut self, step: RouteStep) -> Self {
-        self.extensions.routes.push(step);
+    /// Adds a route: a [`Route`](crate::extend::Route), a closure, the `Recipient` of an actor, or a
+    /// [`RouteStep`] with further settings. Routes are asked in the order in which they were added.
+    pub fn route(mut self, route: impl Into<RouteStep>) -> Self {
+        self.extensions.routes.push(route.into());
         self
     }
 
-    /// Adds this [`Negotiator`] of options.
-    pub fn negotiator(self, negotiator: impl Negotiator) -> Self {
-        self.negotiator_step(NegotiatorStep::new(negotiator))
-    }
-
-    /// Adds this step as a negotiator, for example an actor with [`NegotiatorStep::asking`].
-    pub fn negotiator_step(mut self, step: NegotiatorStep) -> Self {
-        self.extensions.negotiators.push(step);
+    /// Adds a negotiator of options: a [`Negotiator`](crate::extend::Negotiator), a closure, the
+    /// `Recipient` of an actor, or a [`NegotiatorStep`] with further settings.
+    pub fn negotiator(mut self, negotiator: impl Into<NegotiatorStep>) -> Self {
+        self.extensions.negotiators.push(negotiator.into());
         self
     }
 
-    /// Answers datagrams with this opcode by `answers`. An earlier step for the opcode is replaced.
+    /// Answers datagrams with this opcode by `answers`: an [`Opcode`](crate::extend::Opcode), a
+    /// closure, the `Recipient` of an actor, or an [`OpcodeStep`] with further settings. An earlier
+    /// step for the opcode is replaced.
     ///
     /// # Panics
     /// If the opcode is one of TFTP's own, 1 to 6.
-    pub fn opcode(mut self, opcode: u16, answers: OpcodeStep) -> Self {
+    pub fn opcode(mut self, opcode: u16, answers: impl Into<OpcodeStep>) -> Self {
         assert!(!(1..=6).contains(&opcode), "opcode {opcode} is TFTP's own: take one beyond 6");
-        self.extensions.opcodes.insert(opcode, answers);
+        self.extensions.opcodes.insert(opcode, answers.into());
         self
     }
 
-    /// Adds an observer. It is called directly, and must not block; an observer that needs to block
-    /// is an actor ([`tell`](Self::tell)).
-    pub fn observer(self, observer: impl Observer) -> Self {
-        self.shared_observer(Arc::new(observer))
-    }
-
-    /// Adds this closure as an observer.
-    pub fn on_fact(self, hear: impl Fn(&Fact<'_>) + Send + Sync + 'static) -> Self {
-        self.observer(Closure(hear))
-    }
-
-    /// Adds an observer that the caller keeps a reference to.
-    pub fn shared_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.extensions.observers.push(observer);
-        self
-    }
-
-    /// Adds this actor as an observer. A handler that awaits something should return
+    /// Adds an observer: an [`Observer`], an `Arc` of one that the caller keeps, a closure, or an actor
+    /// by a [`Tell`](crate::extend::Tell). An observer is called directly, and must not block; an
+    /// observer that needs to block is an actor.
+    ///
+    /// A handler of the actor that awaits something should return
     /// [`AtomicResponse`](actix::AtomicResponse): the actor then handles one message at a time, and
     /// the server waits for all of them at its end. Futures of `ResponseFuture`,
     /// `ResponseActFuture` or `ctx.spawn` are dropped at the end, and their facts are not counted
-    /// as lost (unless the future owns the [`Observed`]).
-    pub fn tell(self, actor: Recipient<Observed>) -> Self {
-        self.observer(Tell::new(actor))
+    /// as lost (unless the future owns the [`Observed`](crate::extend::Observed)).
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.extensions.observers.push(Arc::new(observer));
+        self
     }
 
     /// Starts an actor in the server's tree at once, on [a thread of its

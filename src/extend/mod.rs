@@ -22,7 +22,6 @@
 mod actor_store;
 mod asked;
 mod built_in;
-mod closure;
 mod grants;
 mod negotiator;
 mod opcode;
@@ -36,7 +35,6 @@ pub use self::actor_store::{
 };
 pub use self::asked::Asked;
 pub(crate) use self::built_in::InterfaceMtu;
-pub(crate) use self::closure::Closure;
 pub(crate) use self::grants::Grants;
 pub use self::negotiator::{Found, Grant, Negotiate, Negotiator, NegotiatorStep};
 pub use self::opcode::{Datagram, Opcode, OpcodeStep, Received};

@@ -1,12 +1,10 @@
 //! Negotiators: answers to options that the server doesn't know, and limits for those it knows.
 
-use std::fmt;
 use std::sync::Arc;
 
 use actix::Message;
 
 use super::Asked;
-use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
 use crate::store::{Name, Source, Store};
 
@@ -36,7 +34,7 @@ use crate::store::{Name, Source, Store};
 ///
 /// let builder = Stagecoach::builder().negotiator(SmallBlocks);
 /// ```
-pub trait Negotiator: fmt::Debug + Send + Sync + 'static {
+pub trait Negotiator: Send + Sync + 'static {
     /// The answers to options. After a panic there are none. A call of more than 500 ms
     /// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;
@@ -112,12 +110,18 @@ impl Question for Negotiate {
     const OTHERWISE: Otherwise = Otherwise::Pass;
 }
 
-impl<F> Negotiator for Closure<F>
+impl<F> Negotiator for F
 where
     F: Fn(&Asked<'_>, &Found) -> Vec<Grant> + Send + Sync + 'static,
 {
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
-        (self.0)(asked, file)
+        self(asked, file)
+    }
+}
+
+impl<N: Negotiator> From<N> for NegotiatorStep {
+    fn from(negotiator: N) -> Self {
+        Self::new(negotiator)
     }
 }
 
@@ -149,6 +153,6 @@ impl NegotiatorStep {
     /// A closure that is called.
     #[must_use]
     pub fn from_fn(negotiator: impl Fn(&Asked<'_>, &Found) -> Vec<Grant> + Send + Sync + 'static) -> Self {
-        Self::new(Closure(negotiator))
+        Self::new(negotiator)
     }
 }

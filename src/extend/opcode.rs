@@ -1,14 +1,12 @@
 //! Opcodes that TFTP doesn't have.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::Message;
 use bytes::Bytes;
 
-use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
 
 /// Answers datagrams to the listening port with an opcode that TFTP doesn't use. TFTP's own are 1
@@ -23,7 +21,7 @@ use super::step::{Otherwise, Question, Step, sealed};
 /// ```
 /// use bytes::Bytes;
 /// use stagecoach::Stagecoach;
-/// use stagecoach::extend::{Datagram, Opcode, OpcodeStep};
+/// use stagecoach::extend::{Datagram, Opcode};
 ///
 /// /// Echoes datagrams with opcode 0x7069, to show that the server is running.
 /// #[derive(Debug)]
@@ -35,9 +33,9 @@ use super::step::{Otherwise, Question, Step, sealed};
 ///     }
 /// }
 ///
-/// let builder = Stagecoach::builder().opcode(0x7069, OpcodeStep::new(Ping));
+/// let builder = Stagecoach::builder().opcode(0x7069, Ping);
 /// ```
-pub trait Opcode: fmt::Debug + Send + Sync + 'static {
+pub trait Opcode: Send + Sync + 'static {
     /// The answer; `None` for silence. The server drops an answer of more than three times the
     /// received octets ([`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO)), since the
     /// sender's address may be forged. One network gets at most 4096 answers and ERRORs a second
@@ -84,12 +82,18 @@ impl Question for Received {
     const OTHERWISE: Otherwise = Otherwise::Pass;
 }
 
-impl<F> Opcode for Closure<F>
+impl<F> Opcode for F
 where
     F: Fn(&Datagram<'_>) -> Option<Bytes> + Send + Sync + 'static,
 {
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
-        (self.0)(datagram)
+        self(datagram)
+    }
+}
+
+impl<O: Opcode> From<O> for OpcodeStep {
+    fn from(opcode: O) -> Self {
+        Self::new(opcode)
     }
 }
 
@@ -103,6 +107,6 @@ impl OpcodeStep {
     /// A closure that is called.
     #[must_use]
     pub fn from_fn(opcode: impl Fn(&Datagram<'_>) -> Option<Bytes> + Send + Sync + 'static) -> Self {
-        Self::new(Closure(opcode))
+        Self::new(opcode)
     }
 }

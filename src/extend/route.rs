@@ -1,13 +1,11 @@
 //! Routes: which file serves a request.
 
-use std::fmt;
 use std::sync::Arc;
 
 use actix::{Message, MessageResponse};
 use bytes::Bytes;
 
 use super::Asked;
-use super::closure::Closure;
 use super::step::{Otherwise, Question, Step, sealed};
 use crate::error::Fault;
 use crate::observe::Label;
@@ -43,9 +41,9 @@ use crate::wire::ErrorCode;
 ///     }
 /// }
 ///
-/// let builder = Stagecoach::builder().route_by(ByAddress(Arc::default()));
+/// let builder = Stagecoach::builder().route(ByAddress(Arc::default()));
 /// ```
-pub trait Route: fmt::Debug + Send + Sync + 'static {
+pub trait Route: Send + Sync + 'static {
     /// Decides about a request. After a panic a read gets no answer, and an upload gets ERROR 0,
     /// "Internal error".
     fn route(&self, asked: &Asked<'_>) -> Routing;
@@ -133,12 +131,18 @@ impl Question for Ask {
     const OTHERWISE: Otherwise = Otherwise::Refuse;
 }
 
-impl<F> Route for Closure<F>
+impl<F> Route for F
 where
     F: Fn(&Asked<'_>) -> Routing + Send + Sync + 'static,
 {
     fn route(&self, asked: &Asked<'_>) -> Routing {
-        (self.0)(asked)
+        self(asked)
+    }
+}
+
+impl<R: Route> From<R> for RouteStep {
+    fn from(route: R) -> Self {
+        Self::new(route)
     }
 }
 
@@ -194,7 +198,7 @@ impl RouteStep {
     /// A closure that is called.
     #[must_use]
     pub fn from_fn(route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
-        Self::new(Closure(route))
+        Self::new(route)
     }
 }
 

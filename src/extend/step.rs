@@ -24,7 +24,7 @@ type Concern = Arc<dyn Fn(&Asked<'_>) -> bool + Send + Sync>;
 /// [`Received`](super::Received).
 pub trait Question: Message<Result: Send> + Send + sealed::Sealed + 'static {
     /// The trait to call instead of asking an actor.
-    type Called: fmt::Debug + ?Sized;
+    type Called: ?Sized;
 
     /// The default for an actor that doesn't answer.
     const OTHERWISE: Otherwise;
@@ -116,6 +116,12 @@ impl<Q: Question> Step<Q> {
     }
 }
 
+impl<Q: Question> From<Recipient<Q>> for Step<Q> {
+    fn from(actor: Recipient<Q>) -> Self {
+        Self::asking(actor)
+    }
+}
+
 // A derived implementation would require `Q: Clone`.
 impl<Q: Question> Clone for Step<Q> {
     fn clone(&self) -> Self {
@@ -136,7 +142,7 @@ impl<Q: Question> Clone for Asking<Q> {
 impl<Q: Question> fmt::Debug for Step<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.answerer {
-            Answerer::Called(called) => f.debug_tuple("Called").field(called).finish(),
+            Answerer::Called(_) => f.write_str("Called"),
             Answerer::Actor(Asking { within, otherwise, .. }) => {
                 f.debug_struct("Actor").field("within", within).field("otherwise", otherwise).finish()
             }

@@ -55,7 +55,7 @@ struct Mailbox {
 /// ```
 /// use actix::prelude::*;
 /// use stagecoach::Stagecoach;
-/// use stagecoach::extend::Observed;
+/// use stagecoach::extend::{Observed, Tell};
 /// use stagecoach::observe::OwnedFact;
 /// use stagecoach::supervision::ChildSpec;
 ///
@@ -81,7 +81,7 @@ struct Mailbox {
 /// let mut builder = Stagecoach::builder();
 /// // Up to 1000 facts may wait.
 /// let inventory = builder.start_child(ChildSpec::permanent("inventory", |_| Inventory).mailbox(1000));
-/// let builder = builder.tell(inventory.recipient());
+/// let builder = builder.observer(Tell::new(inventory.recipient()));
 /// # });
 /// ```
 #[derive(Debug)]

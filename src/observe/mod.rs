@@ -13,6 +13,7 @@ pub(crate) mod test_support;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::counters::{Counters, Tallied, TalliedLabel, TalliedReason};
@@ -136,7 +137,7 @@ pub enum Fact<'a> {
 ///
 /// let builder = Stagecoach::builder().observer(Misses::default());
 /// ```
-pub trait Observer: fmt::Debug + Send + Sync + 'static {
+pub trait Observer: Send + Sync + 'static {
     /// Handles a fact.
     fn observe(&self, fact: &Fact<'_>);
 
@@ -153,6 +154,40 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// sum.
     fn lost(&self) -> u64 {
         0
+    }
+}
+
+impl<F> Observer for F
+where
+    F: Fn(&Fact<'_>) + Send + Sync + 'static,
+{
+    fn observe(&self, fact: &Fact<'_>) {
+        self(fact);
+    }
+}
+
+/// One that the caller keeps a hold of.
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    fn observe(&self, fact: &Fact<'_>) {
+        (**self).observe(fact);
+    }
+
+    fn flush(&self) {
+        (**self).flush();
+    }
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn lost(&self) -> u64 {
+        (**self).lost()
+    }
+}
+
+impl fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

@@ -43,7 +43,7 @@ impl Extended {
                 let builder = Stagecoach::builder()
                     .listen((Ipv4Addr::LOCALHOST, 0).into())
                     .store(served)
-                    .shared_observer(told);
+                    .observer(told);
                 let mut server = extend(builder).start().unwrap();
                 let (address, peer_table) = (server.addresses()[0], Arc::clone(server.peer_table()));
                 started.send((address, peer_table, server.registry().clone(), server.handle())).unwrap();

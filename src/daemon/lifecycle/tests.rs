@@ -8,7 +8,7 @@ use slog::{Logger, o};
 use super::*;
 use crate::actors::Workers;
 use crate::daemon::Stagecoach;
-use crate::extend::Observed;
+use crate::extend::{Observed, Tell};
 use crate::settings::Settings;
 use crate::store::{Memory, Name};
 use crate::supervision::ChildSpec;
@@ -303,7 +303,7 @@ fn facts_that_an_observer_lost_are_logged() {
             let builder =
                 Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
             let log = Logger::root(lines.clone(), o!());
-            let mut server = builder.tell(actor().recipient()).log(log).start().unwrap();
+            let mut server = builder.observer(Tell::new(actor().recipient())).log(log).start().unwrap();
             server.stop().await;
         });
         let lines = lines.0.lock().unwrap();
@@ -345,7 +345,7 @@ fn a_slow_actor_is_named_and_stop_now_ends_the_wait() {
         let builder = Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
         let mut builder = builder.log(Logger::root(lines.clone(), o!()));
         let audit = builder.start_child(ChildSpec::permanent("audit", |_| Stuck).stop_within(LONG));
-        let mut server = builder.tell(audit.recipient()).start().unwrap();
+        let mut server = builder.observer(Tell::new(audit.recipient())).start().unwrap();
         let group = server.supervisor().start_supervisor("group");
         group.start_child(ChildSpec::permanent("inventory", |_| Stuck).stop_within(LONG));
         let (handle, mut stages) = (server.handle(), server.stage.subscribe());
@@ -377,7 +377,7 @@ fn stop_now_terminates_added_actors() {
         let mut builder = Stagecoach::builder().store(Memory::default());
         let spec = ChildSpec::permanent("audit", |_| Stuck).stop_within(limits::STOP_WITHIN_MAX);
         let audit = builder.start_child(spec);
-        let builder = builder.listen("127.0.0.1:0".parse().unwrap()).tell(audit.recipient());
+        let builder = builder.listen("127.0.0.1:0".parse().unwrap()).observer(Tell::new(audit.recipient()));
         let mut server = builder.start().unwrap();
         server.handle().stop_now();
         let ended = timeout(Duration::from_secs(60), server.serve(|| Ok(()))).await;
