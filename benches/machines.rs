@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use stagecoach::transfer::{
+use stagecoach::internals::transfer::{
     Action, Input, Machine, Moment, Offer, Opening, Sender, Terms, Timeouts, Transmit, negotiate,
 };
 use stagecoach::wire::Packet;

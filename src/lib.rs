@@ -8,19 +8,20 @@
 //! | [`daemon`] | puts a server together, starts and ends it |
 //! | [`settings`] | values that were checked |
 //! | `testkit` | a server without a network, for tests of extensions |
-//! | [`actors`] | listener, session, registry, the supervisors of sessions and arbiters |
+//! | `actors` | listener, session, registry, the supervisors of sessions and arbiters |
 //! | `engine` | what the actors drive: admission, transfers, the poll loop, files |
 //! | [`extend`] | the seams for extensions |
 //! | [`supervision`] | nets that catch an actor's panic, supervisors that start it again |
 //! | [`observe`] | facts that happened, and their observers |
-//! | [`policy`] | which client may do what |
+//! | `policy` | which client may do what |
 //! | [`store`] | files: a directory, memory |
-//! | [`net`] | UDP: reply address, error queue, a window in one system call |
+//! | `net` | UDP: reply address, error queue, a window in one system call |
 //! | `chaos` | faults that tests plan; empty without the feature `chaos` |
-//! | [`transfer`] | the protocol as state machines: no I/O, no clock, no logger, no actors |
+//! | `transfer` | the protocol as state machines: no I/O, no clock, no logger, no actors |
 //! | [`wire`] | octets to packets and back, netascii |
 //!
-//! [`limits`] and [`error`] may be used by all of them.
+//! `limits` and [`error`] may be used by all of them. A module without a link is private: users
+//! find those of its types that they need in a public one.
 //!
 //! # Features
 //!
@@ -29,9 +30,12 @@
 //! | `program` | on | `cli`; of [`daemon`] `run`, `run_extended` and `passed_sockets` |
 //! | `mimalloc` | on | the program's allocator, and nothing of the library |
 //! | `testkit` | off | `testkit` and `daemon::Builder::kit`: a server without a network, for tests of extensions |
+//! | `internals` | off | what the crate's own tests reach of its private modules: nothing of it is promised |
 //! | `chaos` | off | `chaos`, and `Settings::set_chaos`: faults that tests plan |
 
-pub mod actors;
+// Some things of the private modules are for tests, which have the feature `internals`.
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+mod actors;
 #[cfg(not(feature = "chaos"))]
 mod chaos;
 #[cfg(feature = "chaos")]
@@ -39,13 +43,17 @@ pub mod chaos;
 #[cfg(feature = "program")]
 pub mod cli;
 pub mod daemon;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 mod engine;
 pub mod error;
 pub mod extend;
-pub mod limits;
-pub mod net;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+mod limits;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+mod net;
 pub mod observe;
-pub mod policy;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+mod policy;
 pub mod settings;
 pub mod store;
 pub mod supervision;
@@ -67,7 +75,26 @@ pub mod supervision;
 /// ```
 #[cfg(feature = "testkit")]
 pub mod testkit;
-pub mod transfer;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
+mod transfer;
 pub mod wire;
 
 pub use self::daemon::Stagecoach;
+
+/// What the crate's own tests, benchmarks and fuzz targets reach of its private modules.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub mod actors {
+        pub use crate::actors::*;
+    }
+    pub mod limits {
+        pub use crate::limits::*;
+    }
+    pub mod net {
+        pub use crate::net::*;
+    }
+    pub mod transfer {
+        pub use crate::transfer::*;
+    }
+}

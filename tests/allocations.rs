@@ -13,11 +13,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::raw;
 use stagecoach::daemon::Server;
-use stagecoach::limits::SLAB_OCTETS;
-use stagecoach::settings::Settings;
-use stagecoach::transfer::{
+use stagecoach::internals::limits::SLAB_OCTETS;
+use stagecoach::internals::transfer::{
     Action, Input, Machine, Moment, OnAbort, Opening, Receiver, Sender, Terms, Timeouts, Transmit,
 };
+use stagecoach::settings::Settings;
 
 /// The system's allocator, with a count of all that is asked of it.
 struct Counting;

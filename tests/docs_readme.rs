@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::daemon::{Daemon, binary};
 use stagecoach::error::Failure;
-use stagecoach::transfer::Outcome;
+use stagecoach::observe::Outcome;
 use stagecoach::wire::ErrorCode;
 
 fn page(path: &str) -> String {

@@ -1,9 +1,14 @@
-//! What the library costs a program that embeds it, and needs no command line.
+//! What the library costs a program that embeds it, and what it promises.
+
+#[path = "embedding/library.rs"]
+mod library;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use library::{Library, is_rigid, name};
 
 /// What only the program needs.
 const OF_THE_PROGRAM: [&str; 8] =
@@ -14,13 +19,14 @@ const CRATES_MAX: usize = 52;
 
 /// What cargo writes to stdout and to stderr.
 fn cargo(args: &[&str]) -> (String, String) {
-    let output = Command::new(env!("CARGO"))
-        .args(args)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .expect("cargo is there: it built this test");
+    run(Command::new(env!("CARGO")).args(args))
+}
+
+fn run(cargo: &mut Command) -> (String, String) {
+    let output =
+        cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo is there: it built this test");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "cargo {args:?}: {told}");
+    assert!(output.status.success(), "{cargo:?}: {told}");
     (String::from_utf8(output.stdout).expect("names in UTF-8"), told)
 }
 
@@ -44,12 +50,12 @@ fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimal")
 }
 
-/// Builds the library alone by this verb of cargo's, and returns what the compiler says.
-fn build(verb: &[&str]) -> String {
-    let target = target();
-    let target = target.to_str().expect("a path in UTF-8");
-    let alone = ["--quiet", "--locked", "--lib", "--no-default-features", "--target-dir", target];
-    cargo(&[verb, &alone].concat()).1
+/// Builds the library alone by this verb of cargo's: the command.
+fn build(verb: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    let alone = ["--quiet", "--locked", "--lib", "--no-default-features", "--target-dir"];
+    command.args(verb).args(alone).arg(target());
+    command
 }
 
 /// With whichever of its features a program takes: what only one of them needs is not there without
@@ -57,49 +63,16 @@ fn build(verb: &[&str]) -> String {
 #[test]
 fn the_library_compiles_alone_without_a_warning() {
     for features in [&[][..], &["--features", "testkit"], &["--features", "chaos"]] {
-        let told = build(&[&["check"], features].concat());
+        let (_, told) = run(&mut build(&[&["check"], features].concat()));
         assert!(!told.contains("warning"), "{features:?}: {told}");
     }
 }
 
-/// The documentation of an item of the library without its default features.
-fn page(item: &str) -> String {
-    let path = target().join("doc/stagecoach").join(format!("{item}.html"));
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// What an item has by itself, as `#method.route`: methods, fields, variants. Those that it has of traits are the traits'.
-fn parts(item: &str) -> BTreeSet<String> {
-    let page = page(item);
-    let others =
-        ["id=\"trait-implementations\"", "id=\"implementors\"", "id=\"foreign-impls\"", "id=\"deref-methods"];
-    let end = others.iter().filter_map(|other| page.find(other)).min().unwrap_or(page.len());
-    let ids = page[..end].split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next());
-    let kinds = ["method", "tymethod", "variant", "structfield", "associatedconstant", "associatedtype"];
-    let of_kind = ids.filter_map(|id| {
-        let (kind, name) = id.split_once('.')?;
-        // (Of two that are called the same, in two blocks, the second is `new-1`.)
-        let name = name.split('-').next().unwrap_or(name);
-        kinds.contains(&kind).then(|| format!("{item}#{kind}.{name}"))
-    });
-    of_kind.collect()
-}
-
-/// What `cargo doc` lists, as `extend/trait.Route`, and what it says of each, as `extend/trait.Route#tymethod.route`. A name that goes, or changes its kind, breaks somebody's program:
-/// docs/stability.md.
 #[test]
 fn the_public_names_are_those_of_the_kept_list() {
-    build(&["doc", "--no-deps"]);
-    let all = page("all");
-    let links = all.split("href=\"").skip(1).filter_map(|rest| rest.split(".html\"").next());
-    let is_item = |link: &&str| !link.contains("..") && !link.contains(['"', '#']) && link.contains('.');
-    let items: BTreeSet<String> = links.filter(is_item).map(str::to_owned).collect();
-    let mut names: BTreeSet<String> = items.iter().flat_map(|item| parts(item)).collect();
-    names.extend(items);
-    for known in
-        ["extend/trait.Route", "extend/trait.Route#tymethod.route", "wire/struct.Request#structfield.mode"]
-    {
-        assert!(names.contains(known), "{known} is not found: is the documentation read right?");
+    let names = Library::documented().names();
+    for known in ["trait extend::Route", "fn extend::Route::route", "field wire::Request::mode"] {
+        assert!(names.contains(known), "{known} is not found: is rustdoc's JSON read right?");
     }
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/public-names.txt");
     if std::env::var_os("STAGECOACH_BLESS").is_some() {
@@ -114,4 +87,15 @@ fn the_public_names_are_those_of_the_kept_list() {
         gone.is_empty() && new.is_empty(),
         "gone: {gone:?}, new: {new:?}. If that is meant: STAGECOACH_BLESS=1 cargo test --test embedding"
     );
+}
+
+/// Enums that the RFCs have completed.
+const EXHAUSTIVE: [&str; 3] = ["Direction", "Opcode", "Packet"];
+
+/// A field or a variant more must break nobody's program: docs/stability.md.
+#[test]
+fn what_may_grow_is_non_exhaustive() {
+    let library = Library::documented();
+    let rigid: BTreeSet<&str> = library.public().filter(|item| is_rigid(item)).filter_map(name).collect();
+    assert_eq!(rigid, BTreeSet::from(EXHAUSTIVE));
 }

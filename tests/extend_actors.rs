@@ -18,7 +18,7 @@ use stagecoach::extend::{
     Ask, Asked, Datagram, Found, Grant, Negotiator, Observed, Opcode, OpcodeStep, Otherwise, RouteStep,
     Routing, Tell,
 };
-use stagecoach::limits::{self, RESTARTS_MAX};
+use stagecoach::internals::limits::{self, RESTARTS_MAX};
 use stagecoach::observe::Counters;
 use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, Name};

@@ -11,11 +11,10 @@ use common::extended::{Extended, FILE};
 use common::raw::{data, error, rrq, wrq};
 use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{Asked, Found, Grant};
-use stagecoach::settings::Settings;
+use stagecoach::settings::{OnAbort, Settings};
 use stagecoach::store::{
     CheckedSink, Inspected, Later, Layer, Layered, Memory, Name, Sink, Slab, Source, Store,
 };
-use stagecoach::transfer::OnAbort;
 use stagecoach::wire::ErrorCode;
 
 fn name(text: &str) -> Name {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use common::extended::Extended;
 use stagecoach::extend::{Observed, Tell};
-use stagecoach::limits::EXTENSION_CALL_WITHIN;
+use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::{Fact, Observer, OwnedFact};
 use stagecoach::supervision::ChildSpec;
 

@@ -11,7 +11,7 @@ use common::extended::Extended;
 use common::trouble::{gone, narrow};
 use stagecoach::daemon::Builder;
 use stagecoach::extend::{Datagram, Opcode, OpcodeStep, Received};
-use stagecoach::limits::{EXTENSION_CALL_WITHIN, OPCODES_ASKED_MAX};
+use stagecoach::internals::limits::{EXTENSION_CALL_WITHIN, OPCODES_ASKED_MAX};
 
 const SYNC: u16 = 0x0100;
 const ACTOR: u16 = 0x0101;

@@ -10,8 +10,8 @@ use common::raw::{ack, data, rrq, wrq};
 use common::trouble::{gone, narrow};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
-use stagecoach::limits::EXTENSION_CALL_WITHIN;
-use stagecoach::transfer::Outcome;
+use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
+use stagecoach::observe::Outcome;
 
 /// Answers what it is told to.
 #[derive(Debug, Clone)]

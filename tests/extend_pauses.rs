@@ -13,9 +13,9 @@ use stagecoach::extend::{
     ActorStore, AppendSlab, Ask, CloseFile, CreateFile, CreatedFile, FetchSlab, Negotiate, NegotiatorStep,
     OpenFile, OpenedFile, Otherwise, PublishFile, RouteStep, Routing,
 };
+use stagecoach::observe::Outcome;
 use stagecoach::store::{Name, Slab};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
-use stagecoach::transfer::Outcome;
 
 /// More than a slab, so that a transfer asks again after it has begun.
 static CONTENT: [u8; 2_000_000] = [7; 2_000_000];

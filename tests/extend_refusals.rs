@@ -9,7 +9,7 @@ use common::client::{self, Failed};
 use common::extended::Extended;
 use common::raw::{data, wrq};
 use stagecoach::error::Fault;
-use stagecoach::limits::ERROR_TEXT_OCTETS_MAX;
+use stagecoach::internals::limits::ERROR_TEXT_OCTETS_MAX;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
 use stagecoach::wire::ErrorCode;
 

@@ -13,10 +13,9 @@ use common::trouble::{gone, narrow, stuck};
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
-use stagecoach::limits::EXTENSION_CALL_WITHIN;
-use stagecoach::observe::{Counters, Report};
+use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
+use stagecoach::observe::{Counters, Outcome, Report};
 use stagecoach::store::{Fixed, Memory, MemoryOptions, Name};
-use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
 
 /// Decides by name, in one way or another.

@@ -11,14 +11,12 @@ use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{
     Ask, Datagram, Grant, Negotiate, NegotiatorStep, Opcode, OpcodeStep, Received, RouteStep, Routing,
 };
-use stagecoach::limits::READ_WITHIN;
-use stagecoach::observe::OwnedFact;
-use stagecoach::policy::OnOutage;
-use stagecoach::settings::Settings;
+use stagecoach::internals::limits::READ_WITHIN;
+use stagecoach::observe::{Outcome, OwnedFact};
+use stagecoach::settings::{OnOutage, Settings};
 use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
 use stagecoach::supervision::ChildSpec;
 use stagecoach::testkit::{Call, FaultyStore, Kit, KitError, Recorder, StoreFault};
-use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
 
 fn store() -> Memory {

@@ -13,8 +13,8 @@ use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
 use stagecoach::daemon::Capacity;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::observe::{Fact, Observer};
+use stagecoach::settings::Timeouts;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
-use stagecoach::transfer::Timeouts;
 
 /// Octets of every file that is read: a few blocks.
 const FILE_OCTETS: usize = 2000;

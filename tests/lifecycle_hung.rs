@@ -15,7 +15,7 @@ use common::raw::{Client, rrq};
 use common::served::{GOOD, Served, directory, read_from};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use stagecoach::limits;
+use stagecoach::internals::limits;
 use tempfile::TempDir;
 
 /// How long something may take that should be there at once. Generous: a loaded machine is not a

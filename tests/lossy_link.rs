@@ -7,7 +7,7 @@ mod link;
 use std::time::Duration;
 
 use link::{Channel, Conditions, Delivery, Pace, Report, Rng, Setup, Simulation, for_each_seed};
-use stagecoach::transfer::{Offer, Outcome, Rollover, Timeouts};
+use stagecoach::internals::transfer::{Offer, Outcome, Rollover, Timeouts};
 use stagecoach::wire::{Direction, Mode};
 
 fn ms(ms: u64) -> Duration {

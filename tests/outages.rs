@@ -15,11 +15,9 @@ use nix::sys::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{Asked, Routing};
-use stagecoach::observe::Counters;
-use stagecoach::policy::OnOutage;
-use stagecoach::settings::Settings;
+use stagecoach::observe::{Counters, Outcome};
+use stagecoach::settings::{OnOutage, Settings};
 use stagecoach::store::{Later, Name, Sink, Slab, Source, Store};
-use stagecoach::transfer::Outcome;
 use stagecoach::wire::ErrorCode;
 
 const OCTETS: usize = 1000;

@@ -13,7 +13,7 @@ use common::shelf::{Shelf, Shelves};
 use common::tripwire::{Deed, Gate, Tripwire};
 use stagecoach::daemon::Capacity;
 use stagecoach::error::Failure;
-use stagecoach::transfer::Outcome;
+use stagecoach::observe::Outcome;
 
 /// Longer than the server needs to see that an arbiter hangs, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -15,7 +15,7 @@ use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
 use common::shelf::{Shelf, Shelves};
 use common::tripwire::Tripwire;
 use stagecoach::error::Failure;
-use stagecoach::transfer::Outcome;
+use stagecoach::observe::Outcome;
 
 /// The server's own timers are far longer: what comes within this came without them.
 const SOON: Duration = Duration::from_millis(400);

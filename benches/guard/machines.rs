@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
-use stagecoach::limits::SLAB_OCTETS;
-use stagecoach::net::{Arrived, Link, MemoryLink};
-use stagecoach::transfer::{
+use stagecoach::internals::limits::SLAB_OCTETS;
+use stagecoach::internals::net::{Arrived, Link, MemoryLink};
+use stagecoach::internals::transfer::{
     Action, Input, Machine, Moment, OnAbort, Opening, Receiver, Sender, Terms, Timeouts,
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stagecoach::error::Failure;
-use stagecoach::transfer::{
+use stagecoach::internals::transfer::{
     Action, Input, Machine, Moment, OnAbort, Opening, Outcome, Receiver, Rollover, Sender, Terms, Timeouts,
     Transmit,
 };

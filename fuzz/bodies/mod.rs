@@ -5,7 +5,7 @@
 mod machine;
 
 pub(crate) use self::machine::machine;
-use stagecoach::transfer::{Offer, negotiate};
+use stagecoach::internals::transfer::{Offer, negotiate};
 use stagecoach::wire::{Packet, netascii};
 
 /// Any octets are a packet or none; a packet is written as it was read, and read again as it was written.

@@ -43,7 +43,7 @@ pub struct LiveTransfer {
     /// What its request told; the outcome and what belongs to an end mean nothing yet.
     pub report: Report,
     /// Octets that have arrived, as the session published them last: at most
-    /// [`limits::PROGRESS_EVERY`] ago, or when it was last active.
+    /// 250 ms ago, or when it was last active.
     pub octets: u64,
 }
 
@@ -58,7 +58,7 @@ pub struct List;
 pub struct Snapshot {
     /// Transfers under way.
     pub live: Vec<LiveTransfer>,
-    /// The last that ended, [`limits::HISTORY_MAX`] at most.
+    /// The last that ended, 256 at most.
     pub history: Vec<Report>,
 }
 
@@ -75,7 +75,7 @@ pub struct Cancel(pub TransferId);
 impl Registry {
     /// The registry of a server's transfers.
     #[must_use]
-    pub fn new(service: &Arc<Service>) -> Self {
+    pub(crate) fn new(service: &Arc<Service>) -> Self {
         let chaos = service.chaos().part("registry", "");
         Self { service: Arc::clone(service), live: BTreeMap::new(), history: VecDeque::new(), chaos }
     }

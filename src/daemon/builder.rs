@@ -359,15 +359,6 @@ impl Server {
     /// # Errors
     /// [`StartError`]; in that case nothing is left running.
     pub fn start(settings: &Settings, log: &Logger) -> Result<Self, StartError> {
-        Self::start_on(settings, Vec::new(), log)
-    }
-
-    /// The same on `sockets` that are bound already. If there are any, the addresses of the
-    /// settings are not bound.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_on(settings: &Settings, sockets: Vec<UdpSocket>, log: &Logger) -> Result<Self, StartError> {
-        Builder::new().settings(settings.clone()).sockets(sockets).log(log.clone()).start()
+        Builder::new().settings(settings.clone()).log(log.clone()).start()
     }
 }

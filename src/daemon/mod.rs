@@ -34,8 +34,13 @@ pub use self::passed::passed_sockets;
 pub(crate) use self::run::raise_open_files;
 #[cfg(feature = "program")]
 pub use self::run::{run, run_extended};
-pub use self::server::{Capacity, Server};
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use self::server::Capacity;
+pub use self::server::Server;
 pub use self::start_error::StartError;
+pub use crate::actors::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
+pub use crate::net::BindError;
 
 /// Why a server could not start, or ended without an order.
 #[derive(Debug, thiserror::Error)]

@@ -50,6 +50,7 @@ pub struct Server {
 
 /// The capacity of a server.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "for tests"))]
 pub struct Capacity {
     /// Threads that run sessions.
     pub arbiters: usize,
@@ -79,6 +80,9 @@ impl Server {
     /// While the server drains, these sockets stay open and unread.
     ///
     /// # Errors
+    /// [`StartError::Runtime`]; nothing is left running then.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
     /// [`StartError::Runtime`]; in that case nothing is left running.
     pub fn start_service(
         service: Service,
@@ -221,6 +225,8 @@ impl Server {
     }
 
     /// The table of live peers.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
     #[must_use]
     pub fn peer_table(&self) -> &Arc<PeerTable> {
         &self.peer_table

@@ -19,19 +19,19 @@ pub enum Limit {
     OpenFiles,
     /// 6144, [`UNPROVEN_MAX`](crate::limits::UNPROVEN_MAX): the oldest ones give way.
     UnprovenWaiting,
-    /// 6656, [`UNPROVEN_HELD_MAX`](crate::limits::UNPROVEN_HELD_MAX)
+    /// 6656, `UNPROVEN_HELD_MAX`
     Unproven,
-    /// 5888, [`UNPROVEN_PER_PREFIX_MAX`](crate::limits::UNPROVEN_PER_PREFIX_MAX)
+    /// 5888, `UNPROVEN_PER_PREFIX_MAX`
     UnprovenPerPrefix,
     /// 4096 a second, [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
     RefusalsPerPrefix,
-    /// 4096, [`REQUESTS_WAITING_MAX`](crate::limits::REQUESTS_WAITING_MAX)
+    /// 4096, `REQUESTS_WAITING_MAX`
     RequestsWaiting,
-    /// 64, [`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)
+    /// 64, `OPCODES_ASKED_MAX`
     OpcodesAsked,
-    /// 65,536, [`ACTOR_FILES_MAX`](crate::limits::ACTOR_FILES_MAX)
+    /// 65,536, `ACTOR_FILES_MAX`
     ActorFiles,
-    /// 512 MiB, [`ALL_WINDOWS_OCTETS_MAX`](crate::limits::ALL_WINDOWS_OCTETS_MAX)
+    /// 512 MiB, `ALL_WINDOWS_OCTETS_MAX`
     Windows,
 }
 

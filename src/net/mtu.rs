@@ -28,7 +28,7 @@ impl Mtu {
     ///
     /// [`OfInterface`](Self::OfInterface) asks the operating system and may block.
     #[must_use]
-    pub fn blksize_max(self, local: SocketAddr) -> Option<u16> {
+    pub(crate) fn blksize_max(self, local: SocketAddr) -> Option<u16> {
         let mtu = match self {
             Self::Unbounded => return None,
             Self::OfInterface => interface_mtu(local.ip())?,

@@ -31,7 +31,7 @@ use crate::wire::Request;
 /// at once, and then once a minute with a count ([`limits::LIMIT_LOGGED_EVERY`]). Requests that a
 /// limit ended as busy are logged only at debug level.
 #[derive(Debug)]
-pub struct LogObserver {
+pub(crate) struct LogObserver {
     log: Logger,
     withheld: Arc<Withheld>,
     broadcast_told_at: Mutex<Option<Instant>>,
@@ -53,7 +53,7 @@ struct Withheld {
 impl LogObserver {
     /// Creates an observer that writes to `log`.
     #[must_use]
-    pub fn new(log: Logger) -> Self {
+    pub(crate) fn new(log: Logger) -> Self {
         let withheld = Withheld {
             log: log.clone(),
             unanswered: Mutex::new(LineRateLimiter::new(limits::LINES_UNANSWERED_PER_S)),

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 pub use self::counters::{Counters, Tallied, TalliedLabel, TalliedReason};
 pub use self::label::Label;
-pub use self::log::LogObserver;
+pub(crate) use self::log::LogObserver;
 pub use self::owned_fact::OwnedFact;
 use crate::error::{Fault, Limit};
-use crate::transfer::{Outcome, Tally};
+pub use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request};
 
 /// The number of a transfer, counted from 1 since the server started.

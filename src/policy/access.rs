@@ -14,7 +14,7 @@ use crate::wire::Direction;
 /// then only those are.
 ///
 /// ```
-/// use stagecoach::policy::{Access, AccessRule};
+/// use stagecoach::settings::{Access, AccessRule};
 /// use stagecoach::wire::Direction;
 ///
 /// let access = Access::new(vec![
@@ -72,7 +72,7 @@ impl Access {
     ///
     /// # Errors
     /// The rule that refuses the client; `None` if no rule matches, and others are allowed.
-    pub fn check(&self, address: IpAddr, direction: Direction) -> Result<(), Option<&AccessRule>> {
+    pub(crate) fn check(&self, address: IpAddr, direction: Direction) -> Result<(), Option<&AccessRule>> {
         let address = address.to_canonical();
         let mut concerned = self.0.iter().filter(|rule| rule.direction.is_none_or(|it| it == direction));
         match concerned.clone().find(|rule| rule.network.contains(&address)) {
@@ -119,7 +119,7 @@ impl RefusedOption {
 
     /// Whether the option must not be granted to a client at `address`.
     #[must_use]
-    pub fn concerns(&self, address: IpAddr) -> bool {
+    pub(crate) fn concerns(&self, address: IpAddr) -> bool {
         self.network.is_none_or(|network| network.contains(&address.to_canonical()))
     }
 }

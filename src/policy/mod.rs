@@ -46,7 +46,7 @@ pub enum OnOutage {
 impl OnOutage {
     /// Whether a request that has had no answer yet gets none because of `failure`.
     #[must_use]
-    pub fn is_silent(self, direction: Direction, failure: Failure) -> bool {
+    pub(crate) fn is_silent(self, direction: Direction, failure: Failure) -> bool {
         self == Self::Silence && direction == Direction::Read && failure.is_outage()
     }
 }
@@ -75,7 +75,7 @@ impl Rules {
 ///
 /// `to` is the address that the datagram was sent to, with the listening port.
 #[must_use]
-pub fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static str> {
+pub(crate) fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static str> {
     let nobody = match from.ip() {
         IpAddr::V4(ip) => ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast(),
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::chaos::Chaos;
 use crate::limits;
-use crate::net::{Mtu, PortRange};
-use crate::policy::{Access, OnOutage, OverLimit, RefusedOption};
+pub use crate::net::{Mtu, ParsePortRangeError, PortRange};
+pub use crate::policy::{Access, AccessRule, OnOutage, OverLimit, RefusedOption};
 use crate::store::DirectoryOptions;
-use crate::transfer::{Offer, OnAbort, Timeouts};
+pub use crate::transfer::{Offer, OnAbort, Rollover, Timeouts};
 
 /// The port that the server listens on by default: unprivileged, and the same as py3tftp's.
 pub const PORT_DEFAULT: u16 = 9069;
@@ -127,7 +127,7 @@ impl Listen {
     /// The addresses to bind, and whether each is required. By default, and for a single `::`,
     /// these are both families. Only the default also allows a machine without IPv6.
     #[must_use]
-    pub fn addresses(&self) -> Vec<(SocketAddr, Required)> {
+    pub(crate) fn addresses(&self) -> Vec<(SocketAddr, Required)> {
         let any_v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.port);
         let any_v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), self.port);
         if self.hosts.is_empty() {
@@ -145,7 +145,7 @@ impl Listen {
 
 /// Whether the server needs an address to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Required {
+pub(crate) enum Required {
     /// The address must be bound.
     Yes,
     /// The address is skipped if the machine doesn't have it.

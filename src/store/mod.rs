@@ -2,10 +2,9 @@
 //!
 //! Every call of a store may block, except those that end in `_cached` or `_later`. So the calls
 //! are made from a pool of threads, never on an arbiter's own. A store has 30 seconds to open a
-//! file and to read a slab of it ([`READ_WITHIN`](crate::limits::READ_WITHIN)), and to begin an
-//! upload and to write the octets that wait ([`WRITE_WITHIN`](crate::limits::WRITE_WITHIN)). It has
-//! five minutes to publish an upload ([`PUBLISH_WITHIN`](crate::limits::PUBLISH_WITHIN)). After
-//! that time the transfer ends, and nothing waits for the call any more.
+//! file and to read a slab of it, and to begin an upload and to write the octets that wait. It has
+//! five minutes to publish an upload. After that time the transfer ends, and nothing waits for the
+//! call any more.
 
 mod directory;
 mod errno;

@@ -14,12 +14,12 @@ use crate::limits;
 pub struct RestartLimit {
     /// The most restarts (5 by default, [`limits::RESTARTS_MAX`])...
     pub restarts_max: usize,
-    /// ...within this time (10 seconds by default, [`limits::RESTARTS_WITHIN`]).
+    /// ...within this time (10 seconds by default).
     pub within: Duration,
-    /// The pause before the first restart (10 ms by default, [`limits::RESTART_PAUSE`]). It doubles
+    /// The pause before the first restart (10 ms by default). It doubles
     /// with each further restart within that time.
     pub pause: Duration,
-    /// The longest pause (one second by default, [`limits::RESTART_PAUSE_MAX`]). Each pause is made
+    /// The longest pause (one second by default). Each pause is made
     /// shorter or longer by up to half of it, so that actors that failed together don't restart
     /// together.
     pub pause_max: Duration,

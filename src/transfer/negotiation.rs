@@ -109,7 +109,7 @@ impl Agreement {
 /// forbids.
 ///
 /// ```
-/// use stagecoach::transfer::{negotiate, Offer};
+/// use stagecoach::internals::transfer::{negotiate, Offer};
 /// use stagecoach::wire::Packet;
 ///
 /// let octets = b"\0\x01f\0octet\0TSize\x000\0blksize\x0070000\0";

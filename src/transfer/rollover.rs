@@ -31,7 +31,7 @@ impl Rollover {
     /// [`Rollover::One`], a window of 65535 blocks, whose ACKs name one of 65536 positions, can't
     /// be told from its own repeat.
     #[must_use]
-    pub fn position(self, number: u16, from: u64, to: u64) -> Option<u64> {
+    pub(crate) fn position(self, number: u16, from: u64, to: u64) -> Option<u64> {
         let ahead = match self {
             Self::Zero => u64::from(number.wrapping_sub(self.wire_number(from))),
             Self::One if number == 0 => return (from == 0).then_some(0),

@@ -7,12 +7,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, System};
-use stagecoach::actors::{Cancel, List, PeerTable, Registry, Service, Snapshot};
-use stagecoach::daemon::{Capacity, Server, ServerHandle};
-use stagecoach::net::RequestSocket;
+use stagecoach::daemon::{Cancel, Capacity, List, Registry, Server, ServerHandle, Snapshot};
+use stagecoach::internals::actors::{PeerTable, Service};
+use stagecoach::internals::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
+use stagecoach::settings::Timeouts;
 use stagecoach::store::Store;
-use stagecoach::transfer::Timeouts;
 
 use super::raw::Client;
 use super::tripwire::Tripwire;

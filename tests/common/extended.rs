@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, System};
 use stagecoach::Stagecoach;
-use stagecoach::actors::{Cancel, List, PeerTable, Registry, Snapshot};
-use stagecoach::daemon::{Builder, ServerHandle};
-use stagecoach::observe::TransferId;
+use stagecoach::daemon::{Builder, Cancel, List, Registry, ServerHandle, Snapshot};
+use stagecoach::internals::actors::PeerTable;
+use stagecoach::observe::{Outcome, TransferId};
 use stagecoach::store::{Memory, MemoryOptions, Name};
-use stagecoach::transfer::Outcome;
 
 use super::engine::{Facts, Witness, hush};
 use super::raw::{Client, ack, rrq};

@@ -7,9 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use actix::{Addr, ArbiterHandle, System};
-use stagecoach::actors::{List, Registry};
 use stagecoach::chaos::{Chaos, Fault, Plan};
-use stagecoach::daemon::{Server, ServerHandle};
+use stagecoach::daemon::{List, Registry, Server, ServerHandle};
 use stagecoach::settings::Settings;
 use tempfile::TempDir;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use stagecoach::limits;
-use stagecoach::transfer::{
+use stagecoach::internals::limits;
+use stagecoach::internals::transfer::{
     Action, Input, Machine, Moment, Offer, OnAbort, Opening, Outcome, Receiver, Sender, Tally, Timeouts,
     Transmit, negotiate,
 };

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use stagecoach::transfer::{Client, Input, Machine, Moment, Offer, Tid, Timeouts, stranger_answer};
+use stagecoach::internals::transfer::{
+    Client, Input, Machine, Moment, Offer, Tid, Timeouts, stranger_answer,
+};
 use stagecoach::wire::{Direction, Mode, Options, Packet, Request, Text, netascii};
 
 use super::endpoint::{Completion, Effects, Endpoint, server_machine};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::link::{Channel, Conditions, Pace, Report, Rng, Setup, Simulation, for_each_seed};
-use stagecoach::transfer::{Offer, Outcome, Timeouts};
+use stagecoach::internals::transfer::{Offer, Outcome, Timeouts};
 use stagecoach::wire::{Direction, Mode};
 
 const BLKSIZE: u64 = 1428;

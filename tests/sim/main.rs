@@ -12,8 +12,8 @@ use std::time::Duration;
 use link::{Channel, Conditions, Pace, Rng, for_each_seed};
 use network::{Host, Network};
 use scripted_client::{Behavior, ClientOutcome, ScriptedClient};
-use stagecoach::limits;
-use stagecoach::transfer::{Outcome, Timeouts};
+use stagecoach::internals::limits;
+use stagecoach::internals::transfer::{Outcome, Timeouts};
 
 /// Runs of each of the four parts, which run side by side.
 const RUNS: u64 = 25_000;

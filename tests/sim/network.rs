@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stagecoach::limits;
-use stagecoach::transfer::{Input, Moment, Offer, Timeouts, stranger_answer};
+use stagecoach::internals::limits;
+use stagecoach::internals::transfer::{Input, Moment, Offer, Timeouts, stranger_answer};
 use stagecoach::wire::Packet;
 
 use super::scripted_client::{FileRequest, ScriptedClient, Sent, WELL_KNOWN};

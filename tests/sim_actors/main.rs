@@ -24,7 +24,6 @@ use stagecoach::observe::OwnedFact;
 use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, MemoryOptions, Name};
 use stagecoach::testkit::{Kit, KitLink, Recorder};
-use stagecoach::transfer::Timeouts;
 use store::FlakyStore;
 
 const RUNS: u64 = 500;
@@ -54,9 +53,9 @@ impl ServerFixture {
         let store = FlakyStore::new(files.clone(), rng.fork());
         let facts = Arc::<Recorder>::default();
         let mut settings = Settings::default();
-        settings.timeouts = Timeouts { idle: Duration::from_secs(120), ..Timeouts::default() };
+        settings.timeouts.idle = Duration::from_secs(120);
         let builder = Stagecoach::builder().settings(settings).store(store);
-        let kit = builder.shared_observer(Arc::<Recorder>::clone(&facts)).kit().unwrap();
+        let kit = builder.observer(Arc::<Recorder>::clone(&facts)).kit().unwrap();
         Self { kit, files, facts }
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use stagecoach::error::Fault;
-use stagecoach::limits;
+use stagecoach::internals::limits;
 use stagecoach::store::{Memory, Name, Sink, Slab, Source, Store};
 
 use crate::link::Rng;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use stagecoach::limits::SLAB_OCTETS;
+use stagecoach::internals::limits::SLAB_OCTETS;
 use stagecoach::store::{Slab, Source, Store};
 use tempfile::TempDir;
 

@@ -98,7 +98,7 @@ fn an_upload_under_way_in_another_process_is_left_alone() {
 #[test]
 fn a_tree_deeper_than_the_limit_is_swept_in_part_and_said_to_be() {
     let root = scratch();
-    let deep = root.path().join("d/".repeat(stagecoach::limits::SWEEP_DEPTH_MAX + 1));
+    let deep = root.path().join("d/".repeat(stagecoach::internals::limits::SWEEP_DEPTH_MAX + 1));
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join(STALE), "half").unwrap();
     fs::write(deep.parent().unwrap().join(STALE), "half").unwrap();
