@@ -1,4 +1,4 @@
-//! What a thread that may wait does for an upload.
+//! The blocking work of an upload, done by a thread that may block.
 
 use std::sync::Arc;
 
@@ -7,18 +7,19 @@ use crate::engine::files::upload::{Extent, Step, Upload};
 use crate::error::{Failure, Fault};
 use crate::store::Sink;
 
-/// Does all that there is to do for an upload, whatever becomes of the writer that began it. There is one at a time.
+/// Does all pending work of an upload, whatever happens to the writer that started the job. One job
+/// runs at a time.
 #[derive(Debug)]
 pub(crate) struct Job {
     caller: StoreCaller,
     upload: Arc<Upload>,
-    /// The file, while the job is at work.
+    /// The file, while the job runs.
     sink: Option<Box<dyn Sink>>,
     number: u64,
 }
 
 impl Job {
-    /// A job, if there is work, no other job is at it, and this `writer` has to see to it.
+    /// A job, if there is work, no other job runs, and `writer` is the current writer.
     pub(crate) fn begin(caller: &StoreCaller, upload: &Arc<Upload>, writer: u64) -> Option<Self> {
         let number = upload.begin(writer)?;
         Some(Self { caller: caller.clone(), upload: Arc::clone(upload), sink: None, number })
@@ -31,7 +32,7 @@ impl Job {
             }
         }
         if let Some(sink) = self.sink.take() {
-            // The upload is closed: whatever goes wrong here, nobody waits for it.
+            // The upload is closed, so nobody waits for the result.
             let _ = self.caller.call(move |_| {
                 drop(sink);
                 Ok(())
@@ -40,7 +41,7 @@ impl Job {
     }
 
     fn take(&mut self, step: Step) -> Result<(), Fault> {
-        // (A step that needs the file is never given to a job that hasn't got it.)
+        // A step that needs the file is given only to a job that has the file.
         let missing = Failure::Internal;
         match step {
             Step::Create { name, claimed } => {
@@ -58,7 +59,8 @@ impl Job {
                     if self.upload.fault().is_some() {
                         return Ok(());
                     }
-                    // The file stays outside of what may panic: it is not dropped while unwinding.
+                    // The sink stays outside of the closure, so that a panic doesn't drop it while
+                    // unwinding.
                     self.caller.call(|_| {
                         self.caller.seam.at("write");
                         sink.write(slab)

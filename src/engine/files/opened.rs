@@ -1,11 +1,11 @@
-//! A file that is open to be read, and what the file says of itself.
+//! A file that is open for reading, with its size and path.
 
 use std::sync::Arc;
 
 use super::source_handle::SourceHandle;
 use crate::store::Source;
 
-/// A file that was opened to be read, and what it says of itself.
+/// A file that is open for reading, with its size and path.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) source: Arc<SourceHandle>,
@@ -14,7 +14,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Asks the file, whose answers are the store's code: it may panic.
+    /// Asks the file for its size and path. This calls the store's code, which may panic.
     pub(crate) fn new(source: Arc<SourceHandle>) -> Self {
         let (size, path) = (source.size(), source.path().to_owned());
         Self { source, size, path }

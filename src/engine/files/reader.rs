@@ -1,4 +1,4 @@
-//! The actor that reads a file for one session, a slab ahead of need.
+//! The actor that reads a file for one session.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use crate::error::Fault;
 use crate::limits;
 use crate::store::{Name, Source, Store};
 
-/// Reads a file for one session. Whatever may wait for a disk is done by the arbiter's pool of threads; what the page cache has is
-/// read at once.
+/// Reads a file for one session. Reads that may block run in the arbiter's thread pool; cached
+/// octets are returned at once.
 #[derive(Debug)]
 pub(crate) struct Reader {
     caller: StoreCaller,
@@ -28,7 +28,8 @@ pub(crate) struct Reader {
 #[rtype(result = "()")]
 pub(crate) struct Open(pub(crate) Name);
 
-/// Reads up to `octets` of the open file from `offset` on. Answered by [`Read::Fetched`] or [`Read::Failed`].
+/// Reads up to `octets` of the open file from `offset` on. Answered by [`Read::Fetched`] or
+/// [`Read::Failed`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Fetch {
@@ -37,7 +38,7 @@ pub(crate) struct Fetch {
 }
 
 impl Reader {
-    /// A reader of a file that is open already, or of one that it is to [`Open`].
+    /// A reader of `source`, or of the file that an [`Open`] names.
     pub(crate) fn new(
         caller: StoreCaller,
         session: SessionAddr,
@@ -48,7 +49,8 @@ impl Reader {
     }
 
     fn answer(&self, answer: Result<Read, Fault>) {
-        // The session asks for one thing at a time, so there is room; if it is gone, nobody waits.
+        // The session has one request under way, so its mailbox has room. If the session has ended,
+        // nobody waits.
         let _ = self.session.try_send(SessionMessage::Read(answer.unwrap_or_else(Read::Failed)));
     }
 }

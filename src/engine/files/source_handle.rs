@@ -1,4 +1,4 @@
-//! A file that is read, state by all who have a part in it.
+//! A file that is read, shared by everything that reads it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,26 +8,25 @@ use tokio::runtime::Handle;
 use crate::error::Fault;
 use crate::store::{Later, Slab, Source};
 
-/// A store's file. To drop it may mean to wait, which is nothing for an arbiter's thread: whoever
-/// lets go of it last, it is dropped on a thread that may.
+/// A store's file. Dropping it may block, which must not happen on an arbiter's thread: the last
+/// handle drops the file on a thread that may block.
 #[derive(Debug)]
 pub(crate) struct SourceHandle {
-    /// Until this is dropped.
+    /// `None` only while the handle is dropped.
     source: Option<Arc<dyn Source>>,
     drops_at_once: bool,
 }
 
 impl SourceHandle {
-    /// From here on nobody is to hold the file by itself. What it says of itself is the store's
-    /// code: that may panic.
+    /// Takes over the file; nobody else may hold it. This calls the store's code, which may panic.
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
         let drops_at_once = source.drops_at_once();
         Arc::new(Self { source: Some(source), drops_at_once })
     }
 
     fn source(&self) -> &dyn Source {
-        // (It is taken out where this is dropped, and nowhere else.)
-        self.source.as_deref().expect("it is there for as long as this is")
+        // Only `drop` takes the source out.
+        self.source.as_deref().expect("only drop takes the source")
     }
 }
 

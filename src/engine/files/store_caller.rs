@@ -1,4 +1,5 @@
-//! Calls to the store: what may wait for a disk, on threads that may wait; and what panics there hurts nobody else.
+//! Calls to the store. Blocking calls run on threads that may block, and a panic ends only its
+//! call.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ pub(crate) struct StoreCaller {
     service: Arc<Service>,
     store: Arc<dyn Store>,
     transfer: TransferId,
-    /// Where faults are planned for it.
+    /// Where tests plan faults of the store.
     pub(crate) seam: Seam,
 }
 
@@ -35,7 +36,8 @@ impl StoreCaller {
         Self { service: Arc::clone(service), store: Arc::clone(store), transfer, seam }
     }
 
-    /// Makes a call, here and now. A panic ends the call alone; the observers are told its text, and nobody else.
+    /// Makes a call on this thread. A panic ends only the call, and its text is reported to the
+    /// observers.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault>) -> Result<T, Fault> {
         caught(|| call(&self.store)).unwrap_or_else(|panic| {
             let (transfer, panic) = (Some(self.transfer), &*panic);
@@ -44,8 +46,9 @@ impl StoreCaller {
         })
     }
 
-    /// Makes a call in the arbiter's bounded pool of threads ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)), and waits for
-    /// its end no longer than `limit`. A thread that hangs in it is lost to the pool until it returns.
+    /// Makes a call in the arbiter's bounded thread pool
+    /// ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)), and waits for at most
+    /// `limit`. A thread whose call hangs is lost to the pool until the call returns.
     pub(crate) async fn call_within<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -57,20 +60,20 @@ impl StoreCaller {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(Failure::Internal.into()),
             Ok(Err(_)) => Err(Failure::ShuttingDown.into()),
-            Err(_) => Err(self.late(limit)),
+            Err(_) => Err(self.on_timeout(limit)),
         }
     }
 
-    /// Waits for an answer that needs no thread; a panic of it counts as [`call`](Self::call)'s.
+    /// Waits for an answer that needs no thread. A panic counts as a panic of [`call`](Self::call).
     pub(crate) async fn wait_within<T>(&self, limit: Duration, later: Later<T>) -> Result<T, Fault> {
         match timeout(limit, AssertUnwindSafe(later).catch_unwind()).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => self.call(|_| resume_unwind(panic)),
-            Err(_) => Err(self.late(limit)),
+            Err(_) => Err(self.on_timeout(limit)),
         }
     }
 
-    fn late(&self, limit: Duration) -> Fault {
+    fn on_timeout(&self, limit: Duration) -> Fault {
         let why = format!("it gave no answer within {limit:?}");
         self.service.observe(&Fact::Misbehaved {
             extension: "store",
@@ -81,9 +84,8 @@ impl StoreCaller {
     }
 }
 
-/// A call that was made in the pool. One that no thread has begun when nobody waits for it any more
-/// is never made: while a disk hangs, each request that comes again would leave one more in the
-/// queue.
+/// A call in the thread pool. Dropping this cancels a call that no thread has started: while a disk
+/// hangs, each repeated request would otherwise leave one more call in the queue.
 struct Called<T>(JoinHandle<T>);
 
 impl<T> Drop for Called<T> {

@@ -1,4 +1,4 @@
-//! An upload as it stands outside of any actor.
+//! The state of an upload, held outside of any actor.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,48 +13,46 @@ use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::{Name, Sink};
 
-/// An upload: what its sessions ask for, what its jobs have done so far, and the file itself. So it outlives every session and every
-/// writer: one that takes another's place misses nothing, takes in nothing twice, and finds all that isn't written yet.
+/// An upload: the requests of its sessions, the progress of its jobs, and the file. The state
+/// outlives every session and writer: one that replaces another misses no progress, sees no
+/// progress twice, and finds all slabs that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Upload(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The name and the size that the client announced.
+    /// The name, and the size that the client announced.
     wanted: Option<(Name, Option<u64>)>,
-    /// Slabs that no job has taken yet.
+    /// Slabs that no job has taken.
     slabs: VecDeque<Bytes>,
-    /// Slabs so far.
+    /// Number of slabs that were appended.
     appended: u64,
     publication: Publication,
-    /// Path of the file, once the upload may begin.
+    /// The path of the file, once the upload may begin.
     created: Option<String>,
-    /// Path of what was kept of an upload that isn't whole.
+    /// The path of a kept partial upload.
     kept: Option<String>,
-    /// Slabs that are written.
+    /// Number of slabs that are written.
     stored: u64,
-    /// Of those, slabs that the session has asked about.
-    told: u64,
-    /// The upload is over, and nothing is left of it.
+    /// Number of written slabs that the session knows of.
+    known_stored: u64,
+    /// Why the upload failed. Nothing of the file is left.
     fault: Option<Fault>,
-    /// The file, while no job is at work.
+    /// The file, while no job runs.
     sink: SinkHandle,
-    /// The job at work.
-    job: Option<AtWork>,
-    /// Jobs so far.
+    job: Option<CurrentJob>,
     jobs: u64,
-    /// Writers so far. The last one begins jobs.
+    /// Number of writers so far. Only the last one starts jobs.
     writers: u64,
-    /// Who wants to know.
     session: Option<SessionAddr>,
 }
 
-/// How much of a file has come.
+/// How much of a file is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// All of it.
     Whole,
-    /// What came until the sender stopped.
+    /// The part that arrived before the sender stopped.
     Partial,
 }
 
@@ -68,44 +66,44 @@ enum Publication {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct AtWork {
+struct CurrentJob {
     number: u64,
-    /// It has a thread. One that hasn't may wait for ever, in the pool of an arbiter that ended.
+    /// A thread runs the job. A job without a thread may wait for ever, in the pool of an arbiter
+    /// that ended.
     runs: bool,
-    /// When it should have told of itself,
+    /// When the next progress is due.
     due: Instant,
-    /// which is so long after it did so last.
+    /// The time limit of the current step.
     within: Duration,
 }
 
-/// What a job does next.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Creates the file.
     Create { name: Name, claimed: Option<u64> },
-    /// Writes to it.
     Write(VecDeque<Bytes>),
-    /// Makes it appear.
     Publish(Extent),
 }
 
-/// The file being written. To drop it may mean to remove it from a disk, which is nothing for an arbiter's thread.
+/// The file that is written. Dropping it may delete a file, which must not block an arbiter's
+/// thread.
 #[derive(Debug, Default)]
 struct SinkHandle(Option<Box<dyn Sink>>);
 
-/// What sessions do.
+/// The part for sessions.
 impl Upload {
-    /// News go to `session` from now on.
+    /// Notifies `session` of progress from now on.
     pub(crate) fn set_session(&self, session: SessionAddr) {
         self.state().session = Some(session);
     }
 
-    /// Asks for the file, once. `claimed` is the size that the client announced. [`created`](Self::created) tells when it is done.
+    /// Requests the file, once. `claimed` is the size that the client announced.
+    /// [`created`](Self::created) returns the path once the file exists.
     pub(crate) fn create(&self, name: &Name, claimed: Option<u64>) {
         self.state().wanted.get_or_insert_with(|| (name.clone(), claimed));
     }
 
-    /// Gives the next octets. [`done`](Self::done) tells when they are written. `true` if a writer has to hear of it.
+    /// Appends a slab. [`done`](Self::done) counts it once it is written. `true` if the writer must
+    /// be notified.
     pub(crate) fn append(&self, slab: Bytes) -> bool {
         let mut state = self.state();
         if state.fault.is_some() {
@@ -121,8 +119,8 @@ impl Upload {
         state.job.is_none()
     }
 
-    /// Asks for the file to appear once all slabs are written; to ask again changes nothing. [`done`](Self::done) tells when it is there.
-    /// `true` if a writer has to hear of it.
+    /// Requests that the file is published once all slabs are written. Only the first request
+    /// counts. [`done`](Self::done) reports the publication. `true` if the writer must be notified.
     pub(crate) fn publish(&self, extent: Extent) -> bool {
         let mut state = self.state();
         if state.publication == Publication::NotAsked {
@@ -131,36 +129,36 @@ impl Upload {
         state.job.is_none() && state.has_work()
     }
 
-    /// Path of the file, once the upload may begin.
+    /// The path of the file, once the upload may begin.
     pub(crate) fn created(&self) -> Option<String> {
         self.state().created.clone()
     }
 
-    /// Path of what was kept of the upload, if it isn't whole.
+    /// The path of the kept file, if the upload is partial.
     pub(crate) fn kept(&self) -> Option<String> {
         self.state().kept.clone()
     }
 
-    /// How many slabs are written, and whether the file is there.
+    /// How many slabs are written, and whether the file is published.
     pub(crate) fn done(&self) -> (u64, bool) {
         let mut state = self.state();
-        state.told = state.stored;
+        state.known_stored = state.stored;
         (state.stored, state.publication == Publication::Done)
     }
 
-    /// Whether slabs are written that [`done`](Self::done) has not told of yet.
+    /// Whether slabs were written since the last call of [`done`](Self::done).
     pub(crate) fn has_stored(&self) -> bool {
         let state = self.state();
-        state.stored > state.told
+        state.stored > state.known_stored
     }
 
-    /// Why the upload is over.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.state().fault.clone()
     }
 
-    /// Ends the upload, unless the file is there. Anybody may, from any thread: from now on nothing is begun for it, and nothing is left
-    /// of it, at once or when the job that is at work looks again. Only what the store is about to publish may still appear.
+    /// Ends the upload with `fault`, unless it is published or has failed already. Any thread may
+    /// call this. No further step begins, and the file is removed: at once, or when the running job
+    /// looks at the state next. A publication that the store has begun may still complete.
     pub(crate) fn close(&self, fault: Fault) {
         let mut state = self.state();
         if state.publication == Publication::Done || state.fault.is_some() {
@@ -169,15 +167,16 @@ impl Upload {
         state.fault = Some(fault);
         state.slabs.clear();
         let sink = std::mem::take(&mut state.sink);
-        state.tell_session();
+        state.notify_session();
         drop(state);
         drop(sink);
     }
 }
 
-/// What writers do.
+/// The part for writers.
 impl Upload {
-    /// A number for a writer, which begins the jobs from now on. A job that runs goes on; one that still waits for a thread never will run.
+    /// A number for a writer, which starts the jobs from now on. A running job continues; a job
+    /// that still waits for a thread never runs.
     pub(crate) fn next_writer(&self) -> u64 {
         let mut state = self.state();
         state.job = state.job.filter(|job| job.runs);
@@ -185,7 +184,7 @@ impl Upload {
         state.writers
     }
 
-    /// A number for a job, if there is work, nobody is at it, and this `writer` has to see to it.
+    /// A number for a job, if there is work, no job runs, and `writer` is the current writer.
     pub(crate) fn begin(&self, writer: u64) -> Option<u64> {
         let mut state = self.state();
         if writer != state.writers || state.job.is_some() || !state.has_work() {
@@ -193,33 +192,33 @@ impl Upload {
         }
         state.jobs += 1;
         let number = state.jobs;
-        // The wait for a thread counts: threads that hang may have all of the pool.
-        state.job = Some(AtWork { runs: false, ..AtWork::within(number, limits::WRITE_WITHIN) });
+        // The wait for a thread counts, because threads that hang may occupy the whole pool.
+        state.job = Some(CurrentJob { runs: false, ..CurrentJob::within(number, limits::WRITE_WITHIN) });
         Some(number)
     }
 
-    /// When the job at work should have got on.
+    /// When the next progress of the current job is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         let state = self.state();
         state.job.filter(|_| state.fault.is_none()).map(|job| job.due)
     }
 
-    /// Ends the upload if the store has taken too long.
+    /// Ends the upload if the store exceeded its time limit.
     pub(crate) fn close_if_overdue(&self) {
         let job = self.state().job;
-        if let Some(AtWork { within, .. }) = job.filter(|job| job.due <= Instant::now()) {
+        if let Some(CurrentJob { within, .. }) = job.filter(|job| job.due <= Instant::now()) {
             self.close(Fault::new(Failure::Io, format_args!("no answer within {within:?}")));
         }
     }
 }
 
-/// What jobs do.
+/// The part for jobs.
 impl Upload {
-    /// What this `job` is to do next, with the file in `sink`. At `None` it is at work no more. The file is taken back if the upload goes on;
-    /// what is left in `sink` is the job's to drop.
+    /// The next step of `job`, with the file in `sink`. `None` ends the job: the upload takes the
+    /// file back, unless the upload is over and the job must drop what is in `sink`.
     pub(crate) fn next_step(&self, job: u64, sink: &mut Option<Box<dyn Sink>>) -> Option<Step> {
         let mut state = self.state();
-        state.job.take_if(|at_work| at_work.number == job)?;
+        state.job.take_if(|current| current.number == job)?;
         if state.fault.is_some() {
             return None;
         }
@@ -228,31 +227,32 @@ impl Upload {
         }
         let step = state.take_step();
         match &step {
-            Some(Step::Publish(_)) => state.job = Some(AtWork::within(job, limits::PUBLISH_WITHIN)),
-            Some(_) => state.job = Some(AtWork::within(job, limits::WRITE_WITHIN)),
+            Some(Step::Publish(_)) => state.job = Some(CurrentJob::within(job, limits::PUBLISH_WITHIN)),
+            Some(_) => state.job = Some(CurrentJob::within(job, limits::WRITE_WITHIN)),
             None => state.sink.0 = sink.take(),
         }
         step
     }
 
-    /// The file is being written, at this path.
+    /// The file was created at this path.
     pub(crate) fn note_created(&self, path: String) {
         self.note(|state| state.created = Some(path));
     }
 
-    /// So many more slabs are written. The session looks for that by itself whenever it takes blocks: it is woken only if, for all it knows, so
-    /// many are not written that it lets its peer wait.
+    /// Counts written slabs. The session checks the count itself whenever it receives blocks, so it
+    /// is notified only if it may be holding back an ACK: when `SLABS_UNSTORED_MAX` slabs are
+    /// unwritten as far as the session knows.
     pub(crate) fn note_stored(&self, slabs: u64) {
         let mut state = self.state();
         if state.fault.is_none() {
             state.stored += slabs;
-            if state.appended - state.told >= limits::SLABS_UNSTORED_MAX as u64 {
-                state.tell_session();
+            if state.appended - state.known_stored >= limits::SLABS_UNSTORED_MAX as u64 {
+                state.notify_session();
             }
         }
     }
 
-    /// The file is there, or what came of it is `kept` at another path.
+    /// The file is published. A partial file was kept at the path `kept`.
     pub(crate) fn note_published(&self, kept: Option<String>) {
         self.note(|state| (state.publication, state.kept) = (Publication::Done, kept));
     }
@@ -261,7 +261,7 @@ impl Upload {
         let mut state = self.state();
         if state.fault.is_none() {
             news(&mut state);
-            state.tell_session();
+            state.notify_session();
         }
     }
 
@@ -289,15 +289,16 @@ impl State {
         Some(Step::Publish(extent))
     }
 
-    fn tell_session(&self) {
+    fn notify_session(&self) {
         if let Some(session) = &self.session {
-            // Not `try_send`: the session may wait for nothing else. There are few of them, one for each message of the session.
+            // Not `try_send`, because the session may wait for nothing else. These messages are
+            // few: one for each message of the session.
             session.do_send(SessionMessage::Written);
         }
     }
 }
 
-impl AtWork {
+impl CurrentJob {
     fn within(number: u64, within: Duration) -> Self {
         Self { number, runs: true, due: Instant::now() + within, within }
     }

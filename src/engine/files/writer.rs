@@ -1,4 +1,4 @@
-//! The actor that has a file written for one transfer, and made to appear when all of it is there.
+//! The actor that has the file of one upload written and published.
 
 use std::sync::Arc;
 
@@ -12,32 +12,34 @@ use crate::chaos::Part;
 use crate::engine::files::store_caller::StoreCaller;
 use crate::limits;
 
-/// Sees to it that an upload is worked on, by the pool of threads of the writer's arbiter, and that no call to the store takes too long.
+/// Starts the jobs of an upload in the thread pool of its arbiter, and enforces the time limits of
+/// the store.
 ///
-/// All that the upload needs to go on stands in the [`Upload`], and its jobs report there: a writer that is gone has lost nothing, and
-/// the next one, on whatever arbiter, takes up what is there.
+/// The [`Upload`] holds all progress, and its jobs report there. A writer that ends loses nothing,
+/// and the next one continues, on any arbiter.
 #[derive(Debug)]
 pub(crate) struct Writer {
     caller: StoreCaller,
     upload: Arc<Upload>,
-    /// Its number among those of the upload, once it has started.
+    /// Number of this writer among those of the upload, once started.
     number: u64,
-    /// A [`Watch`] is under way.
+    /// A [`Watch`] is scheduled.
     watching: bool,
     chaos: Part,
 }
 
-/// There is something to be done for the upload.
+/// The upload has work to do.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Work;
 
-/// The session is gone, and so is the need for this writer. Another one may be at the upload.
+/// The session has ended, and this writer is no longer needed. Another writer may have taken over
+/// the upload.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Dismissed;
 
-/// The moment has come at which the job that was at work should have got on.
+/// The next progress of the current job is due.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Watch;
@@ -47,9 +49,10 @@ impl Writer {
         Self { caller, upload, number: 0, watching: false, chaos }
     }
 
-    /// Begins a job, if there is work and nobody is at it.
+    /// Starts a job, if there is work and no job runs.
     fn work(&mut self, ctx: &mut Context<Self>) {
-        // An actor that ends with its arbiter may be outside of the runtime. Its successor does the work.
+        // An actor that ends with its arbiter may be outside of the runtime. Its successor does the
+        // work then.
         let Ok(runtime) = Handle::try_current() else { return };
         if let Some(job) = Job::begin(&self.caller, &self.upload, self.number) {
             runtime.spawn_blocking(move || job.run());
@@ -57,7 +60,7 @@ impl Writer {
         self.watch(ctx);
     }
 
-    /// Sees to it that a message comes when the job at work is overdue, or earlier.
+    /// Schedules a [`Watch`] for the time limit of the current job.
     fn watch(&mut self, ctx: &mut Context<Self>) {
         if self.watching {
             return;

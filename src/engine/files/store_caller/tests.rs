@@ -26,9 +26,9 @@ async fn a_job_that_hangs_is_given_up_at_its_limit() {
     drop(release);
 }
 
-/// While a disk hangs, each request that comes again would leave one more in the queue.
+/// While a disk hangs, each repeated request would otherwise leave one more call in the queue.
 #[test]
-fn a_call_that_no_thread_has_begun_is_never_made_once_nobody_waits_for_it() {
+fn a_queued_call_is_cancelled_at_its_limit() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(1).build().unwrap().block_on(async {
         let (caller, _) = caller();
@@ -50,7 +50,7 @@ fn a_call_that_no_thread_has_begun_is_never_made_once_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_call_that_panics_fails_alone_and_only_observers_hear_its_text_once() {
+async fn a_panic_fails_one_call_and_is_reported_once() {
     let (caller, crashes) = caller();
     let limit = Duration::from_secs(20);
     let fault = caller.call_within::<()>(limit, |_| panic!("the secret of the store")).await.unwrap_err();

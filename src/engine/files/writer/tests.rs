@@ -1,4 +1,4 @@
-//! Uploads that outlive their writers, and such as end.
+//! Uploads that outlive their writers, and uploads that end.
 
 mod partial;
 
@@ -23,12 +23,12 @@ use crate::store::Name;
 
 use crate::supervision::{ChildExited, Exit, start_temporary};
 
-/// What a session asks for, one after the other.
+/// Number of requests that a session makes, one after the other.
 const ASKED: usize = 4;
-/// What the file has in the end.
+/// The content of the complete file.
 const CONTENT: &[u8] = b"first second";
 
-/// An upload, and arbiters that its writers live on.
+/// An upload, and arbiters for its writers.
 struct Fixture {
     stepped: Arc<SteppedStore>,
     upload: Arc<Upload>,
@@ -64,8 +64,8 @@ impl Fixture {
             (Arc::<SteppedStore>::default(), Arc::<Upload>::default(), Arbiter::new());
         let (service, crashes) = service(Arc::new(Arc::clone(&stepped)));
         let caller = StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store"));
-        let (tell, exits) = mpsc::channel();
-        let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(tell));
+        let (sender, exits) = mpsc::channel();
+        let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(sender));
         Self { stepped, upload, caller, crashes, parent, exits, parents_arbiter }
     }
 
@@ -78,17 +78,17 @@ impl Fixture {
                 .unwrap()
         });
         let (caller, upload) = (self.caller.clone(), Arc::clone(&self.upload));
-        let (parent, (tell, started)) = (self.parent.clone().recipient(), mpsc::channel());
+        let (parent, (sender, started)) = (self.parent.clone().recipient(), mpsc::channel());
         arbiter.spawn_fn(move || {
             let make = move |_: &mut Context<Writer>| Writer::new(caller, upload, Default::default());
-            tell.send(start_temporary(1, 16, parent, make)).unwrap();
+            sender.send(start_temporary(1, 16, parent, make)).unwrap();
         });
         Place { arbiter, writer: started.recv().unwrap() }
     }
 
-    /// A session's dealings with a writer.
+    /// Makes the `asked`-th request of a session.
     fn ask(&self, writer: &Addr<Writer>, asked: usize) {
-        let has_to_hear = match asked {
+        let must_notify = match asked {
             0 => {
                 self.upload.create(&Name::from_request(b"file").unwrap(), None);
                 true
@@ -97,12 +97,12 @@ impl Fixture {
             2 => self.upload.append(Bytes::from_static(b"second")),
             _ => self.upload.publish(Extent::Whole),
         };
-        if has_to_hear {
+        if must_notify {
             writer.do_send(Work);
         }
     }
 
-    /// Waits until all is done that was asked for so far.
+    /// Waits until the first `asked` requests are done.
     fn wait_for(&self, asked: usize) {
         let stored = asked.saturating_sub(1).min(2) as u64;
         wait_until("all done", || {
@@ -122,13 +122,13 @@ impl Fixture {
 }
 
 impl Place {
-    /// Keeps the only thread of the pool busy, until the sender is dropped.
+    /// Occupies the only thread of the pool until the sender is dropped.
     fn occupy(&self) -> Sender<()> {
         let (release, released) = mpsc::channel::<()>();
-        let (tell, occupied) = mpsc::channel();
+        let (sender, occupied) = mpsc::channel();
         self.arbiter.spawn_fn(move || {
             tokio::task::spawn_blocking(move || {
-                tell.send(()).unwrap();
+                sender.send(()).unwrap();
                 let _ = released.recv();
             });
         });
@@ -144,31 +144,32 @@ impl Place {
 }
 
 #[test]
-fn an_upload_goes_on_wherever_its_writers_arbiter_ends() {
+fn an_upload_survives_the_arbiter_of_its_writer() {
     let _system = System::new();
-    for state in ["nothing", "pool", "create", "write", "publish"] {
+    for held in ["nothing", "pool", "create", "write", "publish"] {
         for asked_before in 0..=ASKED {
             for released_first in [false, true] {
-                println!("{state} state, {asked_before} asked for, released first: {released_first}");
-                move_upload(state, asked_before, released_first);
+                println!("{held} held, {asked_before} asked for, released first: {released_first}");
+                move_upload(held, asked_before, released_first);
             }
         }
     }
 }
 
-/// The first writer's arbiter ends while it is `state`, after so much was asked for, and another goes on.
-fn move_upload(state: &'static str, asked_before: usize, released_first: bool) {
+/// The arbiter of the first writer ends during the call `held`, after `asked_before` requests.
+/// Another writer continues.
+fn move_upload(held: &'static str, asked_before: usize, released_first: bool) {
     let fixture = Fixture::new();
     let first = fixture.place();
-    let pool = (state == "pool").then(|| first.occupy());
-    fixture.stepped.hold(state);
+    let pool = (held == "pool").then(|| first.occupy());
+    fixture.stepped.hold(held);
     for asked in 0..asked_before {
         fixture.ask(&first.writer, asked);
     }
-    match (state, asked_before) {
+    match (held, asked_before) {
         ("nothing", _) => fixture.wait_for(asked_before),
         ("create", 1..) | ("write", 2..) | ("publish", 4..) => {
-            wait_until("state", || fixture.stepped.calls(state) == 1);
+            wait_until("held", || fixture.stepped.calls(held) == 1);
         }
         _ => {}
     }
@@ -186,11 +187,12 @@ fn move_upload(state: &'static str, asked_before: usize, released_first: bool) {
     for asked in asked_before..ASKED {
         fixture.ask(&second.writer, asked);
     }
-    // Asked for again by a session that took another's place, it is done but once. (Nobody has to tell the writer.)
+    // Requests that a later session repeats are done only once, and need no notification.
     fixture.upload.create(&Name::from_request(b"file").unwrap(), None);
     fixture.upload.publish(Extent::Whole);
     fixture.stepped.release();
-    // (Also while the first one's pool never gets round to its job; and when that runs late, it finds nothing to do.)
+    // This holds while the pool of the first writer never runs its job. A job that runs late finds
+    // nothing to do.
     fixture.wait_for(ASKED);
     if let Some((first, pool)) = first {
         drop(pool);
@@ -205,7 +207,7 @@ fn move_upload(state: &'static str, asked_before: usize, released_first: bool) {
 }
 
 #[test]
-fn a_job_that_comes_late_stays_out_of_the_way_of_the_one_at_work() {
+fn a_late_job_leaves_the_running_job_alone() {
     let _system = System::new();
     let fixture = Fixture::new();
     let first = fixture.place();
@@ -218,9 +220,9 @@ fn a_job_that_comes_late_stays_out_of_the_way_of_the_one_at_work() {
     let second = fixture.place();
     wait_until("created", || fixture.upload.created().is_some());
     fixture.ask(&second.writer, 1);
-    wait_until("state", || fixture.stepped.calls("write") == 1);
+    wait_until("held", || fixture.stepped.calls("write") == 1);
     fixture.ask(&second.writer, 2);
-    // Its thread ends once the late job has run.
+    // The thread ends once the late job has run.
     drop(pool);
     first.end();
     fixture.ask(&second.writer, 3);
@@ -232,38 +234,38 @@ fn a_job_that_comes_late_stays_out_of_the_way_of_the_one_at_work() {
 }
 
 #[test]
-fn of_an_upload_that_is_closed_nothing_appears_whatever_its_job_was_at() {
+fn nothing_of_a_closed_upload_appears() {
     let _system = System::new();
-    for (state, asked) in [("create", 1), ("write", 2), ("write", ASKED), ("publish", ASKED)] {
+    for (held, asked) in [("create", 1), ("write", 2), ("write", ASKED), ("publish", ASKED)] {
         let fixture = Fixture::new();
         let place = fixture.place();
-        fixture.stepped.hold(state);
+        fixture.stepped.hold(held);
         (0..asked).for_each(|asked| fixture.ask(&place.writer, asked));
-        wait_until("state", || fixture.stepped.calls(state) == 1);
+        wait_until("held", || fixture.stepped.calls(held) == 1);
         fixture.upload.close(Failure::ShuttingDown.into());
         fixture.upload.close(Failure::Internal.into());
         (asked..ASKED).for_each(|asked| fixture.ask(&place.writer, asked));
         fixture.stepped.release();
         wait_until("dropped", || fixture.stepped.dropped() == 1);
         place.end();
-        assert_eq!(fixture.upload.fault(), Some(Failure::ShuttingDown.into()), "the first word counts");
+        assert_eq!(fixture.upload.fault(), Some(Failure::ShuttingDown.into()), "the first fault counts");
         assert!(!fixture.upload.done().1);
-        // What the store was about to publish can't be called back.
-        assert_eq!(fixture.stepped.published().len(), usize::from(state == "publish"), "{state}");
-        assert!(fixture.stepped.calls("write") <= if state == "publish" { 2 } else { 1 });
+        // A publication that the store has begun can't be stopped.
+        assert_eq!(fixture.stepped.published().len(), usize::from(held == "publish"), "{held}");
+        assert!(fixture.stepped.calls("write") <= if held == "publish" { 2 } else { 1 });
         fixture.end();
     }
 }
 
 #[test]
-fn a_window_of_the_largest_blocks_may_wait_for_the_writer() {
+fn the_largest_window_may_wait_for_the_writer() {
     let upload = Upload::default();
     let window = (limits::WINDOW_OCTETS_MAX / limits::SLAB_OCTETS) as u64;
     for _ in 0..limits::SLABS_UNSTORED_MAX as u64 + window {
         upload.append(Bytes::from_static(b"slab"));
     }
     assert_eq!(upload.fault(), None);
-    // Nobody who acknowledges no more than is written gets here.
+    // A session that acknowledges only written slabs never gets here.
     for _ in 0..2 {
         upload.append(Bytes::from_static(b"slab"));
     }
@@ -292,15 +294,15 @@ impl Handler<SessionMessage> for Woken {
 }
 
 #[test]
-fn a_session_is_woken_by_what_is_written_only_if_it_may_keep_its_peer_waiting() {
+fn a_session_is_woken_only_if_it_may_hold_an_ack() {
     let system = System::new();
-    let (tell, woken) = mpsc::channel();
+    let (sender, woken) = mpsc::channel();
     let upload = Upload::default();
-    let session = system.block_on(async { Woken(tell).start() });
+    let session = system.block_on(async { Woken(sender).start() });
     upload.set_session(SessionAddr::new(session.clone()));
     let wakes = |upload: &Upload| {
         upload.note_stored(1);
-        // Whatever is in the mailbox before this is handled before it.
+        // Messages that are already in the mailbox are handled first.
         system.block_on(session.send(SessionMessage::Written)).unwrap();
         woken.try_iter().count() - 1
     };
@@ -310,14 +312,14 @@ fn a_session_is_woken_by_what_is_written_only_if_it_may_keep_its_peer_waiting() 
     assert_eq!(wakes(&upload), 0);
     assert!(upload.has_stored());
     upload.append(Bytes::from_static(b"slab"));
-    assert_eq!(wakes(&upload), 1, "it hasn't asked: for all it knows, nothing is written");
+    assert_eq!(wakes(&upload), 1, "the session has not called done: it knows of nothing written");
     assert_eq!(upload.done(), (2, false));
     assert!(!upload.has_stored());
     assert_eq!(wakes(&upload), 0);
 }
 
 #[test]
-fn an_upload_that_is_closed_between_two_jobs_leaves_nothing() {
+fn an_upload_closed_between_jobs_leaves_nothing() {
     let _system = System::new();
     let fixture = Fixture::new();
     let place = fixture.place();
@@ -345,13 +347,13 @@ fn an_upload_that_is_there_can_not_be_closed() {
 }
 
 #[test]
-fn a_writer_that_panics_leaves_its_upload_to_its_parent_to_close() {
+fn a_panic_of_the_writer_leaves_the_upload_open() {
     let _system = System::new();
     let fixture = Fixture::new();
     let place = fixture.place();
     fixture.stepped.hold("write");
     (0..2).for_each(|asked| fixture.ask(&place.writer, asked));
-    wait_until("state", || fixture.stepped.calls("write") == 1);
+    wait_until("held", || fixture.stepped.calls("write") == 1);
     place.writer.do_send(Panic);
     fixture.expect_exit(&Exit::Panicked("the secret of the writer".into()));
     fixture.upload.close(Fault::new(Failure::Internal, "the writer panicked"));
@@ -363,7 +365,7 @@ fn a_writer_that_panics_leaves_its_upload_to_its_parent_to_close() {
 }
 
 #[test]
-fn a_store_that_panics_in_a_job_is_told_of_once_and_ends_the_upload() {
+fn a_store_panic_ends_the_upload_and_is_reported_once() {
     let _system = System::new();
     for (call, asked) in [("create", 1), ("path", 1), ("write", 2), ("publish", ASKED), ("drop", 1)] {
         let fixture = Fixture::new();
@@ -374,11 +376,11 @@ fn a_store_that_panics_in_a_job_is_told_of_once_and_ends_the_upload() {
         }
         (0..asked).for_each(|asked| fixture.ask(&place.writer, asked));
         if call == "drop" {
-            wait_until("state", || fixture.stepped.calls("create") == 1);
+            wait_until("held", || fixture.stepped.calls("create") == 1);
             fixture.upload.close(Failure::Cancelled.into());
             fixture.stepped.release();
         }
-        wait_until("told of", || !fixture.crashes.all().is_empty());
+        wait_until("reported", || !fixture.crashes.all().is_empty());
         wait_until("closed", || fixture.upload.fault().is_some());
         let dropped = usize::from(call != "create");
         wait_until("dropped", || fixture.stepped.dropped() == dropped);
@@ -394,7 +396,7 @@ fn a_store_that_panics_in_a_job_is_told_of_once_and_ends_the_upload() {
 }
 
 #[test]
-fn a_store_that_hangs_ends_the_upload_at_its_limit_and_nothing_appears_when_it_wakes() {
+fn a_hanging_store_ends_the_upload_at_its_limit() {
     let cases = [
         ("create", 1, limits::WRITE_WITHIN),
         ("write", ASKED, limits::WRITE_WITHIN),

@@ -4,14 +4,14 @@ use super::*;
 
 /// A store that doesn't say otherwise keeps nothing: it can't take a part for the whole.
 #[test]
-fn what_came_of_an_upload_that_broke_off_is_not_published_as_a_whole_file() {
+fn a_partial_upload_is_not_published_as_whole() {
     let _system = System::new();
     let fixture = Fixture::new();
     let place = fixture.place();
     (0..3).for_each(|asked| fixture.ask(&place.writer, asked));
     fixture.wait_for(3);
     assert!(fixture.upload.publish(Extent::Partial));
-    // The first word counts.
+    // The first request counts.
     fixture.upload.publish(Extent::Whole);
     place.writer.do_send(Work);
     wait_until("dropped", || fixture.stepped.dropped() == 1);
