@@ -14,24 +14,26 @@ use crate::observe::{Fact, TransferId};
 use crate::supervision::caught;
 
 impl Service {
-    /// Calls an extension. `None` if it panics, which observers are told; so they are if it keeps the thread for long.
+    /// Calls an extension. `None` if it panics. Panics, and calls that block the thread for long,
+    /// are reported to the observers.
     pub(crate) fn call<T>(
         &self,
         extension: &'static str,
         transfer: Option<TransferId>,
         call: impl FnOnce() -> T,
     ) -> Option<T> {
-        let (answer, kept_thread) = timed(|| caught(call));
-        if let Some(why) = kept_thread {
+        let (answer, slow) = timed(|| caught(call));
+        if let Some(why) = slow {
             self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
         }
         answer.inspect_err(|panic| self.observe(&Fact::Crashed { actor: extension, transfer, panic })).ok()
     }
 
-    /// Asks an actor, and waits as long for its answer as it may take. Observers are told if there is none.
+    /// Asks an actor, and waits for its answer up to the actor's time limit. A missing answer is
+    /// reported to the observers.
     ///
     /// # Errors
-    /// Why not.
+    /// Why there is no answer.
     pub(crate) async fn ask<Q: Question>(
         &self,
         extension: &'static str,

@@ -1,4 +1,4 @@
-//! What negotiators grant of a request's options.
+//! How negotiators are asked about the options of a request.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::error::{Failure, Fault};
 use crate::extend::{Answerer, Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
 
 impl Service {
-    /// Whether there is a negotiator that has to be waited for.
+    /// Whether a negotiator for this request is an actor, which answers later.
     pub(crate) fn waits_for_negotiators(&self, asked: &Asked<'_>) -> bool {
         let mut concerned = self.concerned(asked);
         concerned.any(|step| matches!(step.answerer, Answerer::Actor(_)))
     }
 
-    /// What all negotiators that are called answer.
+    /// The answers of the negotiators that are called directly.
     pub(crate) fn call_negotiators(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
         let called = self.concerned(asked).filter_map(|step| match &step.answerer {
             Answerer::Called(negotiator) => Some(negotiator),
@@ -22,15 +22,15 @@ impl Service {
         called.flat_map(|negotiator| self.call_negotiator(&**negotiator, asked, file)).collect()
     }
 
-    /// Those that are asked about this request.
+    /// The negotiators for this request.
     fn concerned(&self, asked: &Asked<'_>) -> impl Iterator<Item = &NegotiatorStep> {
         self.negotiators.iter().filter(|step| step.concerns(asked))
     }
 
-    /// What all negotiators answer, those that have to be waited for too.
+    /// The answers of all negotiators, including actors.
     ///
     /// # Errors
-    /// If one doesn't answer whose answer is needed.
+    /// If a negotiator doesn't answer whose answer is required.
     pub(crate) async fn ask_negotiators(
         self: Arc<Self>,
         asked: Asked<'static>,

@@ -1,4 +1,4 @@
-//! What is answered to datagrams whose opcodes are extensions'.
+//! Answers to datagrams whose opcodes belong to extensions.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::limits;
 use crate::observe::Fact;
 use crate::wire::Direction;
 
-/// An answer, or that there will be one, if not `None`.
+/// The answer of an extension; `None` inside if there is none.
 pub(crate) enum Answer {
     Now(Option<Bytes>),
-    /// An actor has to be waited for, who isn't asked before.
+    /// An actor answers later. It is asked when the future is polled first.
     Later(Pin<Box<dyn Future<Output = Option<Bytes>>>>),
 }
 
 impl Service {
-    /// Has the extension that a datagram is for answer it. `None` if it is for none.
+    /// Has the extension of this opcode answer a datagram. `None` if no extension has the opcode.
     ///
     /// # Errors
-    /// Why it gets no answer.
+    /// Why the datagram gets no answer.
     pub(crate) fn ask_opcode(
         self: &Arc<Self>,
         datagram: &Datagram<'_>,
@@ -52,7 +52,7 @@ impl Service {
         }))
     }
 
-    /// The answer, unless whoever forges an address could flood somebody with it.
+    /// The answer, unless it is so long that forged datagrams could be amplified with it.
     fn fitting(&self, answer: Option<Bytes>, asked: usize) -> Option<Bytes> {
         let answer = answer?;
         let fits = answer.len() <= asked * limits::UNPROVEN_OCTETS_RATIO;

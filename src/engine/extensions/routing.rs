@@ -1,4 +1,4 @@
-//! Where a request leads: what routes say of it.
+//! How routes choose the file of a request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use crate::store::Store;
 use crate::wire::Direction;
 
 impl Service {
-    /// Where a request leads, and its file if that is to be read and can be had without waiting.
+    /// The destination of a request, and its file if the request reads and the store can open the
+    /// file without waiting.
     ///
     /// # Errors
-    /// Why there is to be no transfer.
+    /// Why the transfer is refused.
     pub(crate) fn find(
         self: &Arc<Self>,
         assignment: &Assignment,
@@ -32,10 +33,10 @@ impl Service {
         Ok((routed, opened))
     }
 
-    /// Opens the file that is to be read, if its store can do that without waiting.
+    /// Opens the file of a read, if its store can do that without waiting.
     ///
     /// # Errors
-    /// Why it can't be had.
+    /// Why the file can't be opened.
     pub(crate) fn open_cached(
         self: &Arc<Self>,
         assignment: &Assignment,
@@ -53,10 +54,11 @@ impl Service {
         })
     }
 
-    /// Asks the routes in turn, beginning with step `from`, until one answers, or has to be waited for. What all of them pass on is in the server's own store.
+    /// Asks the routes in turn from step `from` on, until one answers or is an actor, which answers
+    /// later. A request that all routes pass on leads to the server's own store.
     ///
     /// # Errors
-    /// Why there is to be no transfer.
+    /// Why the transfer is refused.
     pub(crate) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Routed, Fault> {
         for (index, step) in self.routes.iter().enumerate().skip(from) {
             let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
@@ -75,10 +77,10 @@ impl Service {
         lookup(Served::from_store(Arc::clone(&self.store)), asked).map(Routed::To)
     }
 
-    /// The same, and waits for the actors among them.
+    /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors.
     ///
     /// # Errors
-    /// As [`route`](Self::route); and if an actor doesn't answer, and nobody else is to.
+    /// As [`route`](Self::route), or if an actor whose answer is required doesn't answer.
     pub(crate) async fn ask_routes(
         self: Arc<Self>,
         asked: Asked<'static>,
@@ -104,7 +106,7 @@ impl Service {
     }
 }
 
-/// `None` if the next route is to be asked.
+/// The final answer; `None` if the next route must be asked.
 fn settle(routing: Routing, asked: &Asked<'_>) -> Option<Result<Destination, Fault>> {
     match routing {
         Routing::Serve(served) => Some(lookup(served, asked)),
