@@ -1,4 +1,4 @@
-//! How many ERRORs a network gets from the well-known port.
+//! A limit for the ERRORs that a network gets from the well-known port.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use crate::engine::admission::prefixes::Prefixes;
 use crate::limits::{ERRORS_PER_PREFIX_MAX, PREFIXES};
 
-/// Counts the ERRORs of the second that it is: whoever forges requests for files that aren't there has each answered, and none of the answers was asked for.
+/// Counts the ERRORs of the current second. Forged requests for missing files would otherwise each
+/// send an ERROR to a host that asked for nothing.
 #[derive(Debug)]
 pub(crate) struct ErrorRateLimiter {
     prefixes: Prefixes,
     spent: Box<[u16; PREFIXES]>,
-    /// When all have the whole of it again.
+    /// When all counts are reset.
     renewed_at: Option<Instant>,
 }
 
@@ -22,7 +23,8 @@ impl ErrorRateLimiter {
         Self { prefixes: Prefixes::default(), spent: Box::new([0; PREFIXES]), renewed_at: None }
     }
 
-    /// Whether one more may go to `peer`. To this machine itself always: the network brings nothing that claims to come from there.
+    /// Whether one more ERROR may be sent to `peer`. Loopback addresses have no limit, because no
+    /// packet from the network can claim them.
     pub(crate) fn spend(&mut self, peer: IpAddr, now: Instant) -> bool {
         if peer.is_loopback() {
             return true;

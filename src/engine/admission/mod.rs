@@ -29,13 +29,13 @@ use crate::wire::Request;
 pub(crate) enum Verdict {
     /// A session is to serve it.
     Serve(Box<Admitted>),
-    /// There is nothing to serve. The transfer is over before a session was needed.
+    /// The file can't be served. The transfer is over before a session was needed.
     Fail(Box<Failed>),
-    /// It has no transfer, and is answered by one ERROR.
+    /// There is no transfer. One ERROR answers the request.
     Refuse(Fault),
-    /// It is not answered, because of a limit.
+    /// The request is not answered, because of a limit.
     Ignore(Limit),
-    /// It was received before. Its session has been notified.
+    /// The request was received before. Its session was notified.
     Repeat,
 }
 
@@ -57,17 +57,17 @@ pub(crate) struct Failed {
     /// The address that the request was sent to.
     pub(crate) local: SocketAddr,
     pub(crate) fault: Fault,
-    /// The client hears of it if this is [`Outcome::Failed`].
+    /// The client is sent an ERROR if this is [`Outcome::Failed`].
     pub(crate) outcome: Outcome,
     pub(crate) permit: Permit,
 }
 
 impl Service {
-    /// Decides what becomes of a request, in the order of its costs: access, rules, name, the
-    /// table of live peers, routes, and whether the file can be had.
+    /// Decides what becomes of a request. The checks are ordered by their cost: access, rules,
+    /// name, the peer table, routes, and whether the file can be opened.
     ///
-    /// A repeated request goes to its session. If the session finds that the request is a new one
-    /// after all, `again` gets the request back.
+    /// A repeated request goes to its session. If the session finds that the request is a new one,
+    /// the request is sent to the recipient that `again` returns.
     pub(crate) fn admit(
         self: &Arc<Self>,
         peers: &Arc<PeerTable>,
@@ -82,8 +82,8 @@ impl Service {
             Claim::New(permit) => permit,
             Claim::Repeat => return Verdict::Repeat,
             Claim::Flood(limit) => return Verdict::Ignore(limit),
-            // Without an answer the client repeats its request, and there may be room by then. After
-            // an ERROR it would give up.
+            // Without an answer the client repeats its request, and there may be room by then. An
+            // ERROR would make the client give up.
             Claim::Full(limit) if self.over_limit == OverLimit::Silence => return Verdict::Ignore(limit),
             Claim::Full(limit) => {
                 return Verdict::Refuse(Fault::limited(Failure::Busy, limit, limit.meaning()));
@@ -108,8 +108,8 @@ impl Service {
         }
     }
 
-    /// What every request has to fulfil. A name that no file can have is refused here, unless
-    /// routes may understand it.
+    /// The checks that apply to every request. A name that no file can have is refused here, unless
+    /// routes may interpret it.
     fn check(&self, received: &Received, request: &Request<'_>) -> Result<(), Fault> {
         if let Err(decides) = self.access.check(received.from.ip(), request.direction) {
             let rule = decides.map_or_else(|| "no --allow rule matches".to_owned(), ToString::to_string);
@@ -125,8 +125,8 @@ impl Service {
 }
 
 impl Failed {
-    /// Whether one ERROR answers the request. Where many hosts were asked (RFC 1123 §4.2.3.5),
-    /// another host may have the file.
+    /// Whether one ERROR answers the request. If many hosts were asked (RFC 1123 §4.2.3.5), another
+    /// host may have the file.
     pub(crate) fn is_answered(&self) -> bool {
         !self.assignment.to_broadcast && matches!(self.outcome, Outcome::Failed(_))
     }

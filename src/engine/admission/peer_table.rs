@@ -1,4 +1,5 @@
-//! Which clients have a transfer under way. Touched by requests only, never by the packets of a transfer, unless these come to the same port.
+//! The table of clients with live transfers. Accessed by requests, and never by the packets of a
+//! transfer, except in single-port mode.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,19 +19,18 @@ use crate::net::{Inbox, Received};
 use crate::observe::TransferId;
 use crate::wire::Request;
 
-/// A client's address and port, and the address that it sent its request to.
+/// The client's address, and the address that its request was sent to.
 type Key = (SocketAddr, SocketAddr);
 
-/// No address is less.
 const LEAST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The table of live peers: one for a server, shared by its listeners.
+/// The table of live peers of a server, shared by its listeners.
 #[derive(Debug)]
 pub struct PeerTable {
     table: Mutex<Table>,
     transfers_max: usize,
     per_client_max: Option<usize>,
-    /// Packets of transfers come to the well-known port too.
+    /// Packets of transfers arrive at the well-known port too.
     single_port: bool,
     began: Instant,
     unfinished: Arc<watch::Sender<usize>>,
@@ -39,11 +39,11 @@ pub struct PeerTable {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// The newest transfer of each. In order, so that those of one client are found together.
+    /// The newest transfer of each peer, ordered so that the transfers of one client are adjacent.
     peers: BTreeMap<Key, Entry>,
     /// All live transfers: a peer may have more than one.
     live: usize,
-    /// Those of each client, if they are bounded.
+    /// The number of live transfers of each client, if it is bounded.
     clients: HashMap<IpAddr, usize>,
 }
 
@@ -54,28 +54,27 @@ struct Entry {
     session: Arc<PeerState>,
 }
 
-/// What the table and a session know of each other.
+/// The state that the peer table shares with a session.
 #[derive(Debug)]
 pub(crate) struct PeerState {
-    /// The peer has answered: a further request of it is a new one.
+    /// The peer has answered: another request of the peer is a new one.
     answered: AtomicBool,
-    /// The outcome is known: what its session still does is for the peer's comfort.
+    /// The outcome is known. The session may live on to answer repeated packets.
     over: AtomicBool,
-    /// Either of them.
+    /// The peer has answered, or the outcome is known.
     dismissed: AtomicBool,
-    /// The peer began anew.
+    /// The peer began a new transfer from the same port.
     superseded: AtomicBool,
-    /// It doesn't count any more among those that have not answered and hold something.
+    /// The transfer no longer counts as unproven.
     released: AtomicBool,
-    /// Transfers of the table whose outcome isn't known.
+    /// The number of transfers in the table whose outcome isn't known.
     unfinished: Arc<watch::Sender<usize>>,
     peer: SocketAddr,
-    /// Where it is as long as the peer hasn't answered.
     unproven: Arc<Unproven<Self>>,
     is_unproven: AtomicBool,
-    /// The session, once it runs.
     session: Mutex<Option<SessionAddr>>,
-    /// In single-port mode, what has come for it; and when something came last, in milliseconds since the table began.
+    /// In single-port mode, the datagrams that arrived for the transfer, and the time of the last
+    /// one in milliseconds since the table was created.
     inbox: Option<Arc<Inbox>>,
     heard_at_ms: AtomicU64,
 }
@@ -86,7 +85,8 @@ impl PeerState {
         let [answered, over, dismissed, superseded, released] = [const { AtomicBool::new(false) }; 5];
         let (unfinished, unproven) = (Arc::clone(&table.unfinished), Arc::clone(&table.unproven));
         let (session, inbox) = (Mutex::default(), table.single_port.then(Arc::default));
-        // (Misses are many, and the clock is only for those who have an inbox.)
+        // Only single-port mode needs the clock, and reading it for every failed request would be
+        // expensive.
         let heard_at_ms = AtomicU64::new(if table.single_port { table.now_ms() } else { 0 });
         let is_unproven = AtomicBool::new(false);
         table.unproven.admit(peer.ip());
@@ -106,17 +106,18 @@ impl PeerState {
         }
     }
 
-    /// What has come for the transfer at the well-known port, in single-port mode.
+    /// The datagrams that arrived for the transfer at the well-known port, in single-port mode.
     pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
         self.inbox.as_ref()
     }
 
-    /// Whether so many peers haven't answered yet that one of them gets nothing but an answer to each request.
+    /// Whether so many peers are unproven that packets to them are not repeated on timeout.
     pub(crate) fn is_restrained(&self) -> bool {
         self.unproven.are_many()
     }
 
-    /// The outcome is known: nobody has to wait for this transfer any more, though its session may live on to answer repeats.
+    /// The outcome is known. Nobody waits for this transfer any more, though its session may live
+    /// on to answer repeated packets.
     pub(crate) fn set_over(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             change(&self.unfinished, |count| count - 1);
@@ -124,21 +125,22 @@ impl PeerState {
         }
     }
 
-    /// From now on requests from the same address begin new transfers.
+    /// The peer has answered. Requests from the same address begin new transfers from now on.
     pub(crate) fn set_answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
         self.release();
         self.dismiss();
     }
 
-    /// Whatever it still holds is not to be counted: the peer has answered, or who holds it hangs, and may do so for ever.
+    /// Stops counting the transfer as unproven: the peer has answered, or a session that hangs may
+    /// hold the transfer for ever.
     pub(crate) fn release(&self) {
         if !self.released.swap(true, Ordering::Relaxed) {
             self.unproven.release();
         }
     }
 
-    /// It is no longer one of those that haven't answered.
+    /// Removes the transfer from those whose peers haven't answered.
     fn dismiss(&self) {
         if !self.dismissed.swap(true, Ordering::Relaxed) {
             self.unproven.dismiss(self);
@@ -149,12 +151,12 @@ impl PeerState {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Whether the same request would be a new one.
     pub(crate) fn is_settled(&self) -> bool {
         self.answered.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
     }
 
-    /// Tells the session of a request that came again. `false` if that had its answer by now, and makes it a new one.
+    /// Notifies the session of a repeated request. `false` if the transfer has been answered
+    /// meanwhile, so that the request is a new one.
     fn notify_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
         let Some(session) = &*lock(&self.session) else { return true };
         let returned = Returned { listener: listener(), again };
@@ -163,12 +165,13 @@ impl PeerState {
         if let SessionMessage::Repeated(mut repeated) = unsent.into_inner() {
             repeated.0 = None;
         }
-        // A full mailbox means that the session has enough to do, a closed one that another takes its place: the request is answered anyway. Unless it
-        // closed because the transfer got its answer in this very moment.
+        // A session with a full mailbox is busy, and a closed mailbox means that another session
+        // takes over: the request is answered either way. The exception is a session that ended
+        // because the transfer was answered in this moment.
         !self.is_settled()
     }
 
-    /// Whether nothing has come for so long that a request which comes again is no late copy.
+    /// Whether nothing has arrived for so long that a repeated request can't be a late copy.
     fn is_quiet_since(&self, now_ms: u64) -> bool {
         let quiet_ms = now_ms.saturating_sub(self.heard_at_ms.load(Ordering::Relaxed));
         Duration::from_millis(quiet_ms) >= limits::RESTART_QUIET
@@ -176,24 +179,25 @@ impl PeerState {
 
     fn notify_superseded(&self) {
         let session = lock(&self.session);
-        // (One that has no session yet is told when it has.)
+        // A session that starts later is notified by `set_session`.
         self.superseded.store(true, Ordering::Relaxed);
         if let Some(session) = &*session {
-            // One that has no room for this, or is replaced just now, finds nothing more in its inbox, and gives up in time.
+            // A session whose mailbox is full, or that is just being replaced, receives nothing
+            // more in its inbox, and times out.
             let _ = session.try_send(SessionMessage::Superseded);
         }
     }
 
-    /// Its session is to give up, if its peer hasn't answered; because of this limit, if of any.
+    /// Asks the session to give up if its peer hasn't answered, because of `limit` if there is one.
     pub(crate) fn give_up(&self, limit: Option<Limit>) {
         if let Some(session) = &*lock(&self.session) {
-            // One that has no room for this hears from its peer, or is busy with its end.
+            // A session whose mailbox is full is receiving from its peer, or is about to end.
             let _ = session.try_send(SessionMessage::GiveUp(limit));
         }
     }
 
-    /// Repeated requests go to `session`, which has sent something, or is about to: from now on it is one of those that give way to others
-    /// as long as its peer hasn't answered.
+    /// Sends repeated requests to `session`, which has sent a packet or is about to. From now on
+    /// the transfer may have to give way to others until its peer answers.
     pub(crate) fn set_session(self: &Arc<Self>, session: SessionAddr) {
         let is_first = {
             let mut current = lock(&self.session);
@@ -209,7 +213,7 @@ impl PeerState {
             oldest.give_up(Some(limit));
         }
         if self.is_settled() {
-            // It was over in this very moment, elsewhere.
+            // Another thread settled the transfer in this moment.
             self.unproven.remove(self);
         }
     }
@@ -225,22 +229,21 @@ impl Provable for PeerState {
     }
 }
 
-/// Nothing is left of the transfer: whatever belongs to it holds this.
+/// Everything that belongs to the transfer holds this state, so nothing of the transfer is left.
 impl Drop for PeerState {
     fn drop(&mut self) {
         self.release();
     }
 }
 
-/// What a request is.
 pub(crate) enum Claim {
-    /// A new one: the permit stands for its transfer.
+    /// A new request, with the permit for its transfer.
     New(Permit),
-    /// The same that a session has just answered; it was told.
+    /// A repeated request. Its session was notified.
     Repeat,
-    /// One too many, by this limit.
+    /// A request beyond this limit.
     Full(Limit),
-    /// The same, by a limit of those of whom nobody knows who sent them.
+    /// A request beyond a limit for unproven peers, whose source may be forged.
     Flood(Limit),
 }
 
@@ -251,8 +254,8 @@ pub(crate) struct Permit {
     pub(crate) state: Arc<PeerState>,
     key: Key,
     table: Arc<PeerTable>,
-    /// In single-port mode, the transfer of the same peer that ends once this one is sure to be
-    /// served.
+    /// In single-port mode, an earlier transfer of the same peer, which ends once this one has a
+    /// session.
     earlier: Option<Entry>,
 }
 
@@ -263,8 +266,9 @@ impl PeerTable {
         Self::bounded(transfers_max, None, false)
     }
 
-    /// The same, with at most `per_client_max` of one client, by its address; with `single_port` a peer has one transfer at a time, and what comes from it at the
-    /// well-known port is for that.
+    /// An empty table for at most `transfers_max` transfers, and at most `per_client_max` for each
+    /// client address. With `single_port`, a peer has one transfer at a time, which receives what
+    /// the peer sends to the well-known port.
     #[must_use]
     pub fn bounded(transfers_max: usize, per_client_max: Option<usize>, single_port: bool) -> Arc<Self> {
         let unfinished = Arc::new(watch::Sender::new(0));
@@ -278,28 +282,31 @@ impl PeerTable {
         lock(&self.table).live
     }
 
-    /// How many of them have no outcome yet: sessions that only answer repeats of what is done don't count.
+    /// How many transfers have no outcome yet. Sessions that only answer repeated packets don't
+    /// count.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         *self.unfinished.borrow()
     }
 
-    /// Waits until all transfers have their outcome.
+    /// Waits until every transfer has an outcome.
     pub async fn all_over(&self) {
-        // The table holds the sender: there is always an answer.
+        // The table holds the sender, so the wait can't fail.
         let _ = self.unfinished.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Gives up all transfers whose peers have not answered. Nobody is told.
+    /// Gives up all transfers whose peers have not answered. The peers are sent nothing.
     pub(crate) fn give_up_unproven(&self) {
         self.unproven.take_all().iter().for_each(|state| state.give_up(None));
     }
 
-    /// Decides what `request` is that `peer` sent to `local`.
+    /// Classifies `request`, which was received as `received` describes.
     ///
-    /// The same request again, before the peer has answered anything, was sent before our first packet arrived: its session answers
-    /// it. Any other request begins a transfer beside those that the peer may have: whichever it answers
-    /// lives, and its ERROR 5 ends only the other (RFC 1350 §4). A repeat that a session finds to be none goes back to `listener`.
+    /// The same request again, before the peer has answered anything, was sent before our first
+    /// packet arrived: its session answers it. Any other request begins a transfer beside those of
+    /// the same peer. The transfer that the peer answers lives on, and the peer's ERROR 5 ends only
+    /// the other one (RFC 1350 §4). A repeated request that turns out to be a new one goes back to
+    /// `listener`.
     pub(crate) fn claim(
         self: &Arc<Self>,
         received: &Received,
@@ -309,7 +316,7 @@ impl PeerTable {
     ) -> Claim {
         let key = (received.from, received.to);
         let mut table = lock(&self.table);
-        // The client began anew, from the same port.
+        // The client began a new transfer from the same port.
         let mut begins_anew = false;
         if self.single_port
             && let Some(Entry { request: earlier, session, .. }) = table.peers.get(&key)
@@ -317,7 +324,7 @@ impl PeerTable {
         {
             let (is_same, has_answered) = (earlier == request, session.answered.load(Ordering::Relaxed));
             if is_same && has_answered && !session.is_quiet_since(self.now_ms()) {
-                // It is late: the transfer is under way.
+                // The request is a late copy: its transfer is under way.
                 return Claim::Repeat;
             }
             begins_anew = !is_same || has_answered;
@@ -338,7 +345,7 @@ impl PeerTable {
         if !self.unproven.have_room_for(received.from.ip()) {
             return Claim::Flood(Limit::UnprovenPerPrefix);
         }
-        if let Err(limit) = self.find_place(&table, &key, begins_anew) {
+        if let Err(limit) = self.check_limits(&table, &key, begins_anew) {
             return Claim::Full(limit);
         }
         if self.per_client_max.is_some() {
@@ -351,10 +358,10 @@ impl PeerTable {
         Claim::New(Permit { id, state, key, table: Arc::clone(self), earlier })
     }
 
-    /// Whether there is a place for one more of this client. One that begins anew has the place
-    /// that it had: its earlier transfer is about to end. (If it has answered; otherwise nobody
-    /// knows whether it is the one who asks, and there would be no bound.)
-    fn find_place(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), Limit> {
+    /// Checks the limits for one more transfer. A transfer that replaces an earlier one of the same
+    /// peer uses the earlier place, if the peer has answered. Without an answer the source may be
+    /// forged, and such places would have no bound.
+    fn check_limits(&self, table: &Table, key: &Key, begins_anew: bool) -> Result<(), Limit> {
         let has_place = begins_anew
             && table.peers.get(key).is_some_and(|entry| entry.session.answered.load(Ordering::Relaxed));
         if table.live >= self.transfers_max + usize::from(has_place) {
@@ -369,14 +376,15 @@ impl PeerTable {
 }
 
 impl PeerTable {
-    /// Gives the transfer of `peer` what has come from it at `local`, the well-known port. `false` if it has none, or no room for it.
+    /// Delivers a datagram to the transfer of `peer` at `local`, the well-known port. `false` if
+    /// there is no such transfer, or no room in its inbox.
     pub(crate) fn deliver(&self, peer: SocketAddr, local: SocketAddr, datagram: &[u8]) -> bool {
         let Some(state) = self.state(peer, local) else { return false };
         state.heard_at_ms.store(self.now_ms(), Ordering::Relaxed);
         state.inbox.as_ref().is_some_and(|inbox| inbox.push(datagram))
     }
 
-    /// The network says that nobody listens at this address.
+    /// The network reported that nobody listens at this address.
     pub(crate) fn set_gone(&self, peer: SocketAddr) {
         let table = lock(&self.table);
         let of_peer = table.peers.range((peer, LEAST)..).take_while(|((it, _), _)| *it == peer);
@@ -393,7 +401,7 @@ impl PeerTable {
 }
 
 impl Permit {
-    /// This one is served: the transfer that the client has given up for it ends.
+    /// The transfer has a session: the earlier transfer of the peer ends.
     pub(crate) fn supersede(&mut self) {
         if let Some(earlier) = self.earlier.take() {
             earlier.session.notify_superseded();
@@ -414,7 +422,8 @@ impl Drop for Permit {
         }
         if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {
             table.peers.remove(&self.key);
-            // It was not served: the one before it goes on, if it hasn't ended meanwhile.
+            // The new transfer was not served, so the earlier one continues, if it hasn't ended
+            // meanwhile.
             if let Some(earlier) = self.earlier.take().filter(|earlier| !earlier.session.is_over()) {
                 table.peers.insert(self.key, earlier);
             }
@@ -422,7 +431,7 @@ impl Drop for Permit {
     }
 }
 
-/// Whoever waits for the end of all transfers is told of that alone.
+/// Wakes the waiting tasks only when the count reaches zero.
 fn change(unfinished: &watch::Sender<usize>, by: impl FnOnce(usize) -> usize) {
     unfinished.send_if_modified(|count| {
         *count = by(*count);
@@ -430,7 +439,7 @@ fn change(unfinished: &watch::Sender<usize>, by: impl FnOnce(usize) -> usize) {
     });
 }
 
-/// A panic elsewhere leaves these tables whole: each change to them is a single step.
+/// A panic in another thread leaves these tables consistent: each change is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

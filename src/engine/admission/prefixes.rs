@@ -1,14 +1,15 @@
-//! Networks that clients are in, as far as their addresses tell.
+//! The networks of clients, derived from their addresses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 
 use crate::limits::PREFIXES;
 
-/// Gives each address one of [`PREFIXES`] places, all of one site the same: what is kept for each place stays bounded however many sources somebody forges.
+/// Maps each address to one of [`PREFIXES`] places, and all addresses of one site to the same
+/// place. State that is kept per place stays bounded, however many sources are forged.
 #[derive(Debug, Default)]
 pub(crate) struct Prefixes {
-    /// Which sites share a place is for nobody to know.
+    /// Randomly seeded, so that nobody outside can tell which sites share a place.
     hasher: RandomState,
 }
 
@@ -19,7 +20,7 @@ impl Prefixes {
     }
 }
 
-/// The network that an address is of: a site's, as far as anybody can tell.
+/// The network of an address: a /24 of IPv4, a /56 of IPv6, which is usually one site.
 fn prefix(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(v4) => u64::from(v4.to_bits() >> 8),

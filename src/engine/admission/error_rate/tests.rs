@@ -7,7 +7,7 @@ fn peer(text: &str) -> IpAddr {
 }
 
 #[test]
-fn a_network_gets_so_many_errors_a_second_and_the_next_second_as_many_again() {
+fn a_network_gets_a_limited_number_of_errors_a_second() {
     let (mut budget, now) = (ErrorRateLimiter::new(), Instant::now());
     let spent = (0..3 * ERRORS_PER_PREFIX_MAX).filter(|last| {
         let octet = last % 250 + 1;
@@ -22,7 +22,7 @@ fn a_network_gets_so_many_errors_a_second_and_the_next_second_as_many_again() {
 fn what_one_network_spent_is_not_missing_to_another() {
     let (mut budget, now) = (ErrorRateLimiter::new(), Instant::now());
     while budget.spend(peer("2001:db8::1"), now) {}
-    // (Of so many others some have the place of that one, by chance.)
+    // Some of these networks share the place of the first one by chance.
     let served = (0..250).filter(|net| budget.spend(peer(&format!("10.0.{net}.1")), now)).count();
     assert!(served > 200, "{served} of 250");
 }

@@ -29,13 +29,13 @@ fn link(permit: &Permit) -> SharedLink {
     SharedLink::new(socket, Arc::clone(permit.state.inbox().unwrap()), permit.key.0, LOCAL)
 }
 
-/// How many datagrams have come for a transfer since the last time.
-fn heard(permit: &Permit) -> usize {
+/// How many datagrams arrived for a transfer since the last call.
+fn received(permit: &Permit) -> usize {
     let mut link = link(permit);
     std::iter::from_fn(|| link.receive(&mut [0; 8]).ok()).count()
 }
 
-fn hears_that_it_is_gone(permit: &Permit) -> bool {
+fn is_gone(permit: &Permit) -> bool {
     link(permit).take_error().is_some()
 }
 
@@ -50,7 +50,7 @@ fn a_client_that_gets_no_place_leaves_no_entry() {
 }
 
 #[test]
-fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
+fn each_refused_claim_names_its_limit() {
     let limit_of = |claim| match claim {
         Claim::Full(limit) | Claim::Flood(limit) => limit,
         Claim::New(_) | Claim::Repeat => panic!("there is a place"),
@@ -59,7 +59,7 @@ fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
     assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::Transfers);
     let table = PeerTable::bounded(9, Some(0), false);
     assert_eq!(limit_of(claim(&table, client(1), LOCAL, "a")), Limit::TransfersPerClient);
-    // Of one network, and then of another.
+    // First the limit of one network, then the limit of all.
     let table = PeerTable::new(usize::MAX);
     let from = |network: u8, number: usize| {
         SocketAddr::new(Ipv4Addr::new(network, 0, 0, 1).into(), u16::try_from(number + 1024).unwrap())
@@ -68,7 +68,7 @@ fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
         .map(|number| admitted(&table, from(10, number), LOCAL, "a"))
         .collect();
     assert_eq!(limit_of(claim(&table, from(10, 60_000), LOCAL, "a")), Limit::UnprovenPerPrefix);
-    // (One network in 256 shares its place.)
+    // One network in 256 shares the place.
     let has_room = |network: &u8| matches!(claim(&table, from(*network, 0), LOCAL, "a"), Claim::New(_));
     let elsewhere = (11..).find(has_room).unwrap();
     let other: Vec<_> = (one.len()..limits::UNPROVEN_HELD_MAX)
@@ -79,17 +79,17 @@ fn what_has_no_place_has_it_because_of_a_limit_that_has_a_name() {
 }
 
 #[test]
-fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
+fn a_proven_client_restarts_in_its_own_place() {
     for table in [PeerTable::bounded(1, None, true), PeerTable::bounded(9, Some(1), true)] {
         let first = admitted(&table, client(1), LOCAL, "a");
-        // Who sent the request is not known: its transfer stays.
+        // The source of the request may be forged: the first transfer stays.
         assert!(matches!(claim(&table, client(1), LOCAL, "b"), Claim::Full(_)));
         assert!(table.deliver(client(1), LOCAL, b"ack"));
-        assert_eq!(heard(&first), 1);
+        assert_eq!(received(&first), 1);
         first.state.set_answered();
         let second = admitted(&table, client(1), LOCAL, "b");
         assert!(table.deliver(client(1), LOCAL, b"ack"));
-        assert_eq!([&first, &second].map(heard), [0, 1]);
+        assert_eq!([&first, &second].map(received), [0, 1]);
         drop(first);
         assert_eq!(table.live(), 1);
         drop(second);
@@ -98,14 +98,14 @@ fn a_client_that_begins_anew_needs_no_further_place_if_it_has_answered() {
 }
 
 #[test]
-fn a_transfer_goes_on_if_the_one_that_was_to_take_its_place_finds_no_session() {
+fn a_transfer_continues_if_its_successor_has_no_session() {
     let table = PeerTable::bounded(9, None, true);
     let first = admitted(&table, client(1), LOCAL, "a");
     first.state.set_answered();
     drop(admitted(&table, client(1), LOCAL, "b"));
     assert!(table.deliver(client(1), LOCAL, b"ack"), "nobody has it");
-    assert_eq!(heard(&first), 1);
-    // Once the new one has a session the old one is gone for good.
+    assert_eq!(received(&first), 1);
+    // Once the new transfer has a session, the old one is gone for good.
     let mut second = admitted(&table, client(1), LOCAL, "b");
     second.supersede();
     drop(second);
@@ -113,23 +113,23 @@ fn a_transfer_goes_on_if_the_one_that_was_to_take_its_place_finds_no_session() {
 }
 
 #[test]
-fn a_client_that_is_gone_is_gone_at_every_address_and_nobody_else_is() {
+fn a_client_that_is_gone_is_gone_at_every_address() {
     let table = PeerTable::bounded(9, None, true);
     let other = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), 69);
     let other_port = SocketAddr::new(client(1).ip(), 2001);
     let of_it = [LOCAL, other].map(|local| admitted(&table, client(1), local, "a"));
     let others = [client(0), client(2), other_port].map(|peer| admitted(&table, peer, LOCAL, "a"));
     table.set_gone(client(1));
-    assert_eq!(of_it.each_ref().map(hears_that_it_is_gone), [true; 2]);
-    assert_eq!(others.each_ref().map(hears_that_it_is_gone), [false; 3]);
+    assert_eq!(of_it.each_ref().map(is_gone), [true; 2]);
+    assert_eq!(others.each_ref().map(is_gone), [false; 3]);
 }
 
-/// One of ten thousand costs what one of a hundred does, more or less: not a hundred times as much.
+/// The cost must not grow with the number of clients.
 #[test]
-fn a_client_that_is_gone_is_found_without_a_look_at_all_others() {
+fn finding_a_gone_client_does_not_scan_all_clients() {
     let time = |clients: u32| {
         let table = PeerTable::bounded(20_000, None, true);
-        let _tickets: Vec<_> = (0..clients)
+        let _permits: Vec<_> = (0..clients)
             .map(|number| {
                 let permit = admitted(&table, client(number << 8), LOCAL, "a");
                 permit.state.set_answered();

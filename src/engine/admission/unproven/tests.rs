@@ -6,12 +6,12 @@ use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Packet;
 
-/// A server's table, and its transfers with peers that have not answered.
+/// The peer table of a server, and its unproven transfers.
 struct Crowd {
     table: Arc<PeerTable>,
     unproven: Unproven<PeerState>,
     states: Vec<Arc<PeerState>>,
-    /// Why some gave way.
+    /// The limits because of which transfers gave way.
     limits: Vec<Limit>,
 }
 
@@ -25,7 +25,7 @@ impl Crowd {
         }
     }
 
-    /// One more, of which the address is this; the address of the one that gave way.
+    /// Adds a transfer from this address. Returns the address of the one that gave way.
     fn add(&mut self, ip: impl Into<IpAddr>) -> Option<IpAddr> {
         let state = Arc::new(PeerState::counted_in(&self.table, (ip, 1000).into()));
         self.unproven.admit(state.address());
@@ -44,13 +44,13 @@ impl Crowd {
     }
 }
 
-/// An address for each number, all of different networks.
+/// An address for each number, each in another network.
 fn from_anywhere(number: usize) -> IpAddr {
     std::net::Ipv4Addr::from_bits((u32::try_from(number).unwrap() << 8) | 1).into()
 }
 
 #[test]
-fn whoever_answers_makes_room() {
+fn a_peer_that_answers_makes_room() {
     let mut crowd = Crowd::new();
     for number in 0..=UNPROVEN_MANY {
         assert!(!crowd.unproven.are_many());
@@ -64,7 +64,7 @@ fn whoever_answers_makes_room() {
 }
 
 #[test]
-fn a_million_from_everywhere_are_no_more_than_there_is_room_for_and_the_oldest_go() {
+fn a_flood_from_everywhere_displaces_the_oldest() {
     let mut crowd = Crowd::new();
     let mut gone = 0;
     for number in 0..UNPROVEN_MAX * 4 {
@@ -73,7 +73,8 @@ fn a_million_from_everywhere_are_no_more_than_there_is_room_for_and_the_oldest_g
     }
     assert_eq!((crowd.count(), gone), (UNPROVEN_MAX, UNPROVEN_MAX * 3));
     assert!(crowd.limits.iter().all(|limit| *limit == Limit::UnprovenWaiting));
-    // A client of a network that nobody else is of has the time in which a place for each prefix is filled anew, twice over at least.
+    // A client that is alone in its network stays at least until one transfer of each prefix was
+    // added twice.
     let honest = IpAddr::from([203, 0, 113, 9]);
     crowd.add(honest);
     let stays = (0..UNPROVEN_MAX / 4).all(|number| crowd.add(from_anywhere(number)) != Some(honest));
@@ -90,7 +91,7 @@ fn a_flood_from_one_network_drives_out_its_own() {
     for number in 0..UNPROVEN_PER_PREFIX_MAX * 2 {
         gone.extend(crowd.add(network(number)));
     }
-    // (A few of the others may share its place.)
+    // A few of the others may share its place by chance.
     let driven_out = gone.iter().filter(|ip| honest.contains(ip)).count();
     assert!(driven_out < 10, "{driven_out}");
     assert!(gone.len() >= UNPROVEN_PER_PREFIX_MAX);
@@ -98,14 +99,14 @@ fn a_flood_from_one_network_drives_out_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
+async fn thousands_behind_one_nat_have_time_to_answer() {
     let (mut crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
     for _ in 0..UNPROVEN_PER_PREFIX_MAX {
         assert!(crowd.unproven.have_room_for(network));
         crowd.add(network);
     }
-    assert!(!crowd.unproven.have_room_for(network), "somebody would have to go who has just come");
-    // (One of 256 networks shares its place.)
+    assert!(!crowd.unproven.have_room_for(network), "a transfer that just began would have to give way");
+    // One of 256 networks shares the place.
     let place = |ip| crowd.unproven.prefixes.place(ip);
     let other = (0..).map(from_anywhere).find(|&ip| place(ip) != place(network)).expect("another place");
     assert!(crowd.unproven.have_room_for(other), "others are not concerned");
@@ -114,7 +115,8 @@ async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
     assert_eq!(crowd.add(network), None);
     assert!(!crowd.unproven.have_room_for(network));
     tokio::time::advance(UNPROVEN_STAY_MIN).await;
-    // Who hasn't answered by now gives way, one for one; those who gave way count until they are gone.
+    // Transfers without an answer give way now, one for each new one. Those that gave way count
+    // until they are dropped.
     for _ in 0..UNPROVEN_PER_PREFIX_MAX / 2 {
         assert!(crowd.unproven.have_room_for(network));
         assert_eq!(crowd.add(network), Some(network));
@@ -123,7 +125,7 @@ async fn thousands_of_one_network_who_ask_at_once_have_the_time_to_answer() {
 }
 
 #[test]
-fn those_that_wait_to_be_served_count_too() {
+fn transfers_without_a_session_count_too() {
     let (crowd, network) = (Crowd::new(), IpAddr::from([198, 51, 100, 7]));
     for _ in 0..UNPROVEN_PER_PREFIX_MAX {
         crowd.unproven.admit(network);
@@ -131,7 +133,7 @@ fn those_that_wait_to_be_served_count_too() {
     assert!(!crowd.unproven.have_room_for(network));
 }
 
-/// A transfer that `from` asks for; `None` if there is no room for it.
+/// The permit for a transfer that `from` requests; `None` if there is no room.
 fn ask(table: &Arc<PeerTable>, from: impl Into<std::net::SocketAddr>) -> Option<Permit> {
     let octets = b"\0\x01file\0octet\0";
     let Ok(Packet::Request(request)) = Packet::decode(octets) else { panic!("a request") };
@@ -144,7 +146,7 @@ fn ask(table: &Arc<PeerTable>, from: impl Into<std::net::SocketAddr>) -> Option<
 }
 
 #[test]
-fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
+fn without_room_a_request_is_ignored() {
     let (table, network) = (PeerTable::new(100_000), [198, 51, 100, 7]);
     let ports = 1000..1000 + u16::try_from(UNPROVEN_PER_PREFIX_MAX).unwrap();
     let mut permits: Vec<_> =
@@ -157,19 +159,19 @@ fn who_finds_no_room_gets_silence_until_somebody_has_answered() {
 }
 
 #[test]
-fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
+fn an_unproven_transfer_counts_until_it_is_dropped() {
     let table = PeerTable::new(100_000);
     let from = |number: usize| (from_anywhere(number), 1000);
     let mut permits: Vec<_> =
         (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
     let is_there_room = || ask(&table, from(UNPROVEN_HELD_MAX)).is_some();
     assert!(!is_there_room());
-    // It has given way, or up; but its session is still there.
+    // The transfer gave way or up, but its session is still there.
     permits[7].state.set_over();
     assert!(!is_there_room());
     let last = Arc::clone(&permits[7].state);
     drop(permits.remove(7));
-    assert!(!is_there_room(), "somebody holds it");
+    assert!(!is_there_room(), "its state is held");
     drop(last);
     assert!(is_there_room());
     permits[7].state.set_answered();
@@ -181,18 +183,18 @@ fn whatever_has_not_answered_counts_until_nothing_of_it_is_left() {
 }
 
 #[test]
-fn whatever_hangs_for_ever_takes_no_place_for_ever() {
+fn a_session_that_hangs_keeps_no_place() {
     let table = PeerTable::new(100_000);
     let from = |number: usize| (from_anywhere(number), 1000);
     let permits: Vec<_> =
         (0..UNPROVEN_HELD_MAX).map(|number| ask(&table, from(number)).expect("there is room")).collect();
-    // Sessions of an arbiter that is blocked: somebody holds their state for as long as it is.
-    let state: Vec<_> = permits.iter().map(|permit| Arc::clone(&permit.state)).collect();
-    state.iter().for_each(|state| state.release());
+    // The sessions of a blocked arbiter hold their states for as long as the arbiter is blocked.
+    let held: Vec<_> = permits.iter().map(|permit| Arc::clone(&permit.state)).collect();
+    held.iter().for_each(|state| state.release());
     drop(permits);
     let others: Vec<_> = (0..UNPROVEN_HELD_MAX).map_while(|number| ask(&table, from(number))).collect();
     assert_eq!(others.len(), UNPROVEN_HELD_MAX);
-    // They count once, whenever they wake.
-    drop(state);
+    // They are not counted twice when they end at last.
+    drop(held);
     assert!(ask(&table, from(UNPROVEN_HELD_MAX)).is_none());
 }
