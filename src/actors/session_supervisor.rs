@@ -61,7 +61,7 @@ impl SessionSupervisor {
             let Some(wanted) = self.sessions.begin_next() else { return };
             let socket = if self.sessions.is_stopping() { None } else { Some(self.socket_for(wanted)) };
             // It is another arbiter's if this one hung for so long that it was given up.
-            let Some(serve) = self.sessions.take_begun() else { return };
+            let Some(serve) = self.sessions.take_opening() else { return };
             match socket {
                 Some(Ok((socket, local))) => self.serve(*serve, socket, local, ctx),
                 Some(Err(error)) => self.refuse(*serve, &error),

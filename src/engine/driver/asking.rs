@@ -1,4 +1,4 @@
-//! A session's questions to extensions, whose answers may have to be waited for.
+//! A session's questions to extensions, some of which answer later.
 
 use std::sync::Arc;
 
@@ -8,29 +8,29 @@ use crate::error::Fault;
 use crate::extend::{Found, Grant, Grants};
 use crate::observe::Fact;
 
-/// What is asked.
+/// A question to extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Which file it is.
+    /// Which file answers the request.
     Routes,
-    /// What is answered to the options that are asked for.
+    /// How the requested options are answered.
     Negotiators,
 }
 
 impl Driver {
-    /// Has the session ask, unless it does.
+    /// Leaves a question to the session, unless the session is asking already.
     pub(crate) fn question(&mut self, question: Question) {
         if !std::mem::replace(&mut self.deferred.asking, true) {
             self.deferred.question = Some(question);
         }
     }
 
-    /// What the session has to ask.
+    /// The question that the session has to ask, if there is one.
     pub(crate) fn take_question(&mut self) -> Option<Question> {
         self.deferred.question.take()
     }
 
-    /// The routes have said which file it is.
+    /// The routes answered which file to serve.
     pub(crate) fn on_routed(&mut self, routed: Result<Destination, Fault>) {
         self.deferred.asking = false;
         if self.shared.is_over() {
@@ -50,7 +50,7 @@ impl Driver {
         self.read_cached();
     }
 
-    /// The file is open: begins, once it is known what extensions grant.
+    /// The file is open. The transfer begins once the extensions have answered its options.
     pub(crate) fn begin(&mut self) {
         let has_options = !self.shared.assignment.request.options.is_empty();
         if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
@@ -66,17 +66,15 @@ impl Driver {
         self.agree_to(granted);
     }
 
-    /// What negotiators see of the file.
     pub(crate) fn found(&self) -> Found {
-        // (A file is open once it is known which one it is.)
-        let destination = self.shared.destination().expect("the file that was opened");
+        // A file is opened only after its destination is known.
+        let destination = self.shared.destination().expect("an open file has a destination");
         let Destination { store, name, .. } = destination;
         let state = self.shared.lock();
         let source = state.source.clone().map(|source| source as _);
         Found { store: Arc::clone(store), name: name.clone(), size: state.summary.size, source }
     }
 
-    /// The negotiators have answered.
     pub(crate) fn on_granted(&mut self, granted: Result<Vec<Grant>, Fault>) {
         self.deferred.asking = false;
         if self.shared.is_over() {

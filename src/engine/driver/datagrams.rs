@@ -1,4 +1,4 @@
-//! A session's datagrams: in without a message each, out as the machine says.
+//! The datagrams of a session: received without actor messages, and sent as the machine asks.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -15,11 +15,12 @@ use crate::transfer::{Input, Transmit, stranger_answer};
 use crate::wire::{DecodeError, Packet};
 
 thread_local! {
-    /// Room for two of the largest datagrams: one for all sessions of an arbiter, since each empties it before the next has its turn.
+    /// Two buffers of the largest datagram size, shared by all sessions of an arbiter: each session
+    /// empties them before the next one runs.
     static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
 }
 
-/// The datagram at hand, and the one after it.
+/// The current datagram and the one after it.
 struct Scratch {
     current: Vec<u8>,
     next: Vec<u8>,
@@ -39,7 +40,7 @@ impl Scratch {
 }
 
 impl Driver {
-    /// Takes turns until the link has no more, or this turn is over.
+    /// Receives until the link is empty or the turn is over.
     pub(crate) fn pump(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             if !self.backlog {
@@ -57,14 +58,15 @@ impl Driver {
                 return Poll::Ready(());
             }
             if self.backlog {
-                // Others on this arbiter have their turn first.
+                // The other tasks of this arbiter run first.
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
     }
 
-    /// Takes what has come, a turn's worth. If there may be more, which nobody tells of again, there is a backlog.
+    /// Receives up to a turn's worth of datagrams. `backlog` is set if the socket may hold more: no
+    /// event will announce them again.
     pub(crate) fn turn(&mut self) {
         if self.deferred.has_panicked() {
             self.backlog = false;
@@ -79,7 +81,8 @@ impl Driver {
         self.take_datagrams();
     }
 
-    /// A client that closed its port has ended its transfer. An error that a stranger's port caused means nothing.
+    /// A client that closed its port has ended its transfer. Errors that other addresses caused are
+    /// ignored.
     fn take_errors(&mut self) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
@@ -92,9 +95,8 @@ impl Driver {
         }
     }
 
-    /// Takes what has come, a turn's worth.
     pub(crate) fn take_datagrams(&mut self) {
-        self.hear_of_stored();
+        self.read_stored();
         let mut scratch = Scratch::take();
         self.backlog = if self.is_lock_step || self.is_receiver {
             self.take_answer(&mut scratch)
@@ -104,23 +106,26 @@ impl Driver {
         scratch.give_back();
     }
 
-    /// Before a window ends: its ACK waits for the writer, as far as is known.
-    fn hear_of_stored(&mut self) {
+    /// Takes in the progress of the writer before a window ends, because the ACK of the window
+    /// waits for the writer.
+    fn read_stored(&mut self) {
         if self.is_receiver && self.shared.upload.has_stored() {
             self.read_upload();
         }
     }
 
-    /// Lets the kernel give several blocks of a window at once, if windows of more than one were agreed on.
+    /// Lets the kernel deliver several blocks at once, if the window is larger than one block.
     pub(crate) fn expect_runs(&mut self) {
         if self.is_receiver && !self.is_lock_step {
             self.link.expect_runs();
         }
     }
 
-    /// Takes datagrams up to the one that gets the transfer on and, if it belongs to a window, is answered because that ends there: the peer has nothing
-    /// to add before it sees our answer, and to look for more would cost a system call an answer. What lies there all the same, doubled by the network or sent
-    /// by a stranger, is taken with what comes next, or before the transfer repeats itself. `true` if there may be more that is wanted.
+    /// Receives up to the datagram that is answered: the one that advances the transfer, or that
+    /// completes a window. The peer sends nothing more before it sees the answer, so a further
+    /// `recv` would cost a system call per answer for nothing. A duplicate or a stranger's packet
+    /// that is in the socket nevertheless is received with the next datagram, or before the
+    /// transfer repeats its last packet. `true` if there may be more to receive.
     fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
         let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
@@ -128,8 +133,8 @@ impl Driver {
             let mut is_answered = false;
             for octets in arrived.datagrams(&scratch.current) {
                 taken += 1;
-                let got_on = self.on_datagram(arrived.from, octets, false);
-                is_answered |= got_on && (self.is_lock_step || self.awaits_answer);
+                let has_advanced = self.on_datagram(arrived.from, octets, false);
+                is_answered |= has_advanced && (self.is_lock_step || self.awaits_answer);
             }
             if is_answered {
                 return false;
@@ -138,8 +143,10 @@ impl Driver {
         true
     }
 
-    /// Takes datagrams until there are none, each with the news of whether another one follows; or up to the ACK of all that was sent, after which the peer
-    /// has nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more.
+    /// Receives until the socket is empty, and passes each datagram on with the information whether
+    /// another one follows. Stops at the ACK of all blocks that were sent, after which the peer has
+    /// nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more to
+    /// receive.
     fn take_window(&mut self, scratch: &mut Scratch) -> bool {
         let mut arrived = self.receive(&mut scratch.current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
@@ -165,10 +172,11 @@ impl Driver {
         Some(Arrived { octets: arrived.octets.min(buffer.len()), ..arrived })
     }
 
-    /// Sends to the peer, unless another session has taken this one's place. What can't be sent is like a lost packet: the machine will
-    /// repeat it, and give up in time. The operator reads why.
+    /// Sends to the peer, unless another session has replaced this one. A packet that can't be sent
+    /// counts as lost: the machine repeats it, and gives up in time. The error becomes the detail
+    /// of the report.
     pub(crate) fn send(&mut self, transmit: &Transmit<'_>) -> Result<(), Box<str>> {
-        if !self.shared.is_life(self.life) {
+        if !self.shared.may_send(self.life) {
             return Ok(());
         }
         self.log_sent(self.peer, transmit);
@@ -181,7 +189,7 @@ impl Driver {
         self.link.send(self.peer, transmit).map_err(|error| error.to_string().into())
     }
 
-    /// `true` if it got the transfer on, or ended it.
+    /// `true` if the datagram advanced the transfer, or ended it.
     fn on_datagram(&mut self, from: SocketAddr, octets: &[u8], more: bool) -> bool {
         self.log_received(from, octets);
         if from != self.peer {
@@ -196,7 +204,7 @@ impl Driver {
         self.feed(Input::Datagram { octets, more })
     }
 
-    /// ERROR 5 to whoever isn't the peer; the transfer is not disturbed (RFC 1350 §4).
+    /// Answers a stranger with ERROR 5. The transfer is not disturbed (RFC 1350 §4).
     fn answer_stranger(&mut self, from: SocketAddr, octets: &[u8]) {
         let Some(answer) = stranger_answer(octets) else { return };
         let answered = {
@@ -204,9 +212,9 @@ impl Driver {
             state.strangers_answered = state.strangers_answered.saturating_add(1);
             state.strangers_answered
         };
-        if answered <= limits::STRANGERS_ANSWERED_MAX && self.shared.is_life(self.life) {
+        if answered <= limits::STRANGERS_ANSWERED_MAX && self.shared.may_send(self.life) {
             self.log_sent(from, &Transmit::Packet(&answer));
-            // What can't reach a stranger is of no concern here.
+            // A stranger that can't be reached needs no answer.
             let _ = self.link.send(from, &Transmit::Packet(&answer));
         }
     }
@@ -240,7 +248,7 @@ impl Driver {
     }
 }
 
-/// Whether this is a packet that no transfer can have: an unknown opcode, or a request (RFC 1350 §2).
+/// Whether a packet is illegal within a transfer: an unknown opcode, or a request (RFC 1350 §2).
 fn is_illegal(octets: &[u8]) -> bool {
     matches!(
         Packet::decode(octets),

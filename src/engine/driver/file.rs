@@ -1,4 +1,4 @@
-//! A session's dealings with its reader or writer.
+//! How a session uses its reader or writer.
 
 use std::sync::Arc;
 
@@ -25,22 +25,25 @@ use crate::supervision::{Exit, caught, start_temporary};
 use crate::transfer::Input;
 use crate::wire::{Direction, decimal};
 
-/// Who has the file.
+/// What the session reads or writes its file with.
 #[derive(Debug, Default)]
 pub(crate) enum File {
-    /// Nobody yet.
+    /// The file is not open yet.
     #[default]
     None,
-    /// The session itself: it needs no reader for as long as nothing has to be waited for.
+    /// The session reads the file itself, as long as no read has to wait.
     Open(Arc<SourceHandle>),
-    /// A reader.
     Reading(Addr<Reader>),
-    /// A writer, and what it works on.
-    Writing { writer: Addr<Writer>, upload: Arc<Upload> },
+    /// The writer of the file, and the upload that it writes.
+    Writing {
+        writer: Addr<Writer>,
+        upload: Arc<Upload>,
+    },
 }
 
 impl File {
-    // A message that finds no one is followed by the news that its addressee is dead.
+    // A message to a reader or writer that has ended may be lost: the exit of that actor is
+    // reported next.
 
     pub(crate) fn fetch(&self, offset: u64, octets: usize) {
         if let Self::Reading(reader) = self {
@@ -66,7 +69,8 @@ impl File {
 }
 
 impl Drop for File {
-    /// A writer that waits to look after its job would stay for as long, and a thousand uploads would leave a thousand of them.
+    /// Stops the writer. A writer with a pending [`Watch`](crate::engine::files::writer) would
+    /// otherwise live until its timer fires, and a thousand uploads would leave a thousand writers.
     fn drop(&mut self) {
         if let Self::Writing { writer, .. } = self {
             writer.do_send(Dismissed);
@@ -75,8 +79,8 @@ impl Drop for File {
 }
 
 impl Driver {
-    /// Has the file opened, or goes on with what the session before left. Nothing is answered before the file is open: an
-    /// ERROR after an OACK would leave PXELINUX waiting.
+    /// Opens the file, or continues where the previous session stopped. Nothing is sent before the
+    /// file is open: an ERROR after an OACK leaves PXELINUX waiting.
     pub(crate) fn start(&mut self) {
         self.shared.peer_state.set_session(self.session.clone());
         if self.shared.destination().is_some() {
@@ -86,7 +90,7 @@ impl Driver {
         }
     }
 
-    /// Goes on once it is known which file it is.
+    /// Continues once the destination is known.
     pub(crate) fn open(&mut self) {
         let (source, has_begun) = {
             let state = self.shared.lock();
@@ -112,7 +116,7 @@ impl Driver {
         self.read_upload();
     }
 
-    /// Starts a reader of the file that is open, or else has it opened.
+    /// Starts a reader of the open file. Without an open file, the reader opens the destination.
     fn start_reader(&mut self, source: Option<Arc<SourceHandle>>) {
         let Some(destination) = self.shared.destination() else { return };
         let (store, transfer) = (&destination.store, self.shared.assignment.id);
@@ -129,7 +133,7 @@ impl Driver {
         self.file = File::Reading(reader);
     }
 
-    /// Starts a writer. It works on what is there of the upload, by whichever session and on whichever arbiter that was begun.
+    /// Starts a writer. The writer continues the upload, whichever session and arbiter began it.
     fn start_writer(&mut self) {
         let Assignment { id, request, .. } = &self.shared.assignment;
         let Some(Destination { store, name, .. }) = self.shared.destination() else { return };
@@ -144,7 +148,8 @@ impl Driver {
         self.file = File::Writing { writer, upload };
     }
 
-    /// Takes in what has been done for the upload. Each of it is taken in once, however often this is called and by whom.
+    /// Feeds the progress of the upload to the machine. Each piece of progress is fed once, however
+    /// often this is called.
     pub(crate) fn read_upload(&mut self) {
         if self.shared.is_over() {
             return;
@@ -170,8 +175,9 @@ impl Driver {
         }
     }
 
-    /// Reads what the page cache has, if the machine wants something. For whatever may mean to wait there is a reader from now on; and also if the
-    /// store panics, which counts as if it had done so in one.
+    /// Reads from the page cache, if the machine wants octets. A read that may block goes to a
+    /// reader, which serves all later reads too. A store that panics here is handled as a reader
+    /// that panicked.
     pub(crate) fn read_cached(&mut self) {
         if !std::mem::take(&mut self.deferred.read) {
             return;
@@ -218,22 +224,22 @@ impl Driver {
         }
     }
 
-    /// Neither a reader nor a writer stops by itself while its session lives.
+    /// A reader or writer ended. Neither ends on its own while its session lives.
     pub(crate) fn on_child_exited(&mut self, exit: &Exit) {
         match (&self.file, exit) {
-            // With the arbiter, as this session does: another goes on elsewhere.
+            // The arbiter ended, and this session with it. A session on another arbiter continues.
             (_, Exit::Killed) | (File::None | File::Open(_), _) => {}
             (File::Reading(_), _) => self.on_reader_exited(exit),
             (File::Writing { upload, .. }, _) => {
-                self.tell_crash("writer", exit);
+                self.report_crash("writer", exit);
                 upload.close(Fault::new(Failure::Internal, "the writer died"));
             }
         }
     }
 
-    /// Another one goes on where it was, in the same open file.
+    /// Starts another reader, which continues at the same offset of the same open file.
     fn on_reader_exited(&mut self, exit: &Exit) {
-        self.tell_crash("reader", exit);
+        self.report_crash("reader", exit);
         let (source, replaced) = {
             let mut state = self.shared.lock();
             state.readers_replaced += 1;
@@ -248,7 +254,7 @@ impl Driver {
         }
     }
 
-    fn tell_crash(&self, actor: &'static str, exit: &Exit) {
+    fn report_crash(&self, actor: &'static str, exit: &Exit) {
         if let Exit::Panicked(panic) = exit {
             let transfer = Some(self.shared.assignment.id);
             self.service.observe(&Fact::Crashed { actor, transfer, panic });
@@ -256,7 +262,8 @@ impl Driver {
     }
 }
 
-/// Whether a slab is what was asked for, of a file of this size: whoever was told the size would take less for all of it.
+/// Checks that a slab is no longer than requested, and agrees with the announced `size` of the
+/// file: a client that knows the size would take a shorter file for the complete one.
 fn check((offset, octets): (u64, usize), slab: &Slab, size: Option<u64>) -> Result<(), Fault> {
     let until = offset + slab.bytes.len() as u64;
     let wrong = |failure, why| Err(Fault::new(failure, why));

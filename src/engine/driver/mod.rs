@@ -30,76 +30,73 @@ use crate::transfer::{
 };
 use crate::wire::{Direction, Request, decimal};
 
-/// A session but for its mailbox. The session lends it to the [`PollLoop`](crate::engine::poll_loop::poll loop), so that a packet
-/// touches nothing else: what only an actor can do it leaves to the session as an errand.
+/// A session without its mailbox. The session registers it with the
+/// [`PollLoop`](crate::engine::poll_loop::PollLoop), so that a packet touches nothing else. Work
+/// that needs an actor is deferred to the session.
 ///
-/// What each packet touches comes first, and what it would have to ask the assignment for is here too: as in the [`SharedTransfer`], every line of the
-/// processor's cache is waited for.
+/// The fields that every packet touches come first, and values that would need the assignment are
+/// copied here. As in [`SharedTransfer`], each cache line that is loaded costs time.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Driver {
-    /// The transfer itself.
     pub(crate) shared: Arc<SharedTransfer>,
     pub(crate) link: Box<dyn Link>,
     pub(crate) service: Arc<Service>,
     pub(crate) peer: SocketAddr,
-    /// Number of this session among those of the transfer.
+    /// Number of this session among the sessions of the transfer.
     pub(crate) life: u32,
-    /// The peer has answered, and whoever has to know was told.
+    /// The peer has answered, and the peer table knows.
     pub(crate) is_proven: bool,
-    /// Datagrams were left in the socket when this session's turn ended.
+    /// The turn ended before the socket was empty.
     pub(crate) backlog: bool,
-    /// The poll loop has noted that.
+    /// The poll loop has queued this driver for another turn.
     pub(crate) is_queued: bool,
-    /// The peer sends windows, and this end one answer to each.
+    /// The peer sends windows, and this end sends one ACK for each.
     pub(crate) is_receiver: bool,
-    /// Each block waits for the answer to the one before it.
+    /// Each block waits for the ACK of the block before it.
     pub(crate) is_lock_step: bool,
-    /// Something was sent to the peer since it was last heard.
+    /// A packet was sent since the peer's last packet arrived.
     pub(crate) awaits_answer: bool,
-    /// The ACK of all blocks that were sent last.
+    /// The ACK that acknowledges all blocks sent so far.
     pub(crate) ack: [u8; 4],
     pub(crate) deferred: Deferred,
     /// The machine's epoch: when the request arrived.
     epoch: Instant,
-    /// When the machine wants to hear that time has passed.
     pub(crate) deadline: Option<Instant>,
-    /// What of the file was asked for last, until it is here.
+    /// Offset and length of the read that is under way.
     pub(crate) wanted: Option<(u64, usize)>,
-    /// Its session.
     pub(crate) session: SessionAddr,
     /// The open file, its reader or its writer.
     pub(crate) file: File,
     pub(crate) chaos: Part,
 }
 
-/// What is left to the session.
+/// Work that is deferred to the session.
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
-    /// It is no longer needed.
     pub(crate) stop: bool,
-    /// The machine wants octets of a file that is open here.
+    /// The machine wants octets of the open file.
     pub(crate) read: bool,
     /// An extension has to be asked.
     pub(crate) question: Option<Question>,
-    /// It has not answered yet.
+    /// A question has not been answered yet.
     pub(crate) asking: bool,
-    /// The driver panicked in the hands of the poll loop: the session has to, in its stead.
+    /// The driver panicked in the poll loop. The session repeats the panic as its own.
     panic: Option<Box<str>>,
-    /// The session has been told, and not looked yet.
-    told: bool,
+    /// The session was sent [`SessionMessage::Attend`], and has not handled it yet.
+    is_notified: bool,
 }
 
 impl Deferred {
-    /// Whether the driver panicked, and its session has not heard of it yet. Nothing of this life
-    /// may run until then: the machine may be in the middle of an input, which the next one would
-    /// complete as if all of it had been done.
+    /// Whether the driver panicked, and its session has not been notified yet. Nothing of this
+    /// session may run until then: the machine may have stopped in the middle of an input, and the
+    /// next input would complete the first one as if it had been handled.
     pub(crate) fn has_panicked(&self) -> bool {
         self.panic.is_some()
     }
 }
 
-/// For faults that are planned where packets are taken, which may stop a session.
+/// Faults that tests plan for the packet path may stop a session.
 impl ActorContext for Deferred {
     fn stop(&mut self) {
         self.stop = true;
@@ -147,9 +144,8 @@ impl Driver {
         }
     }
 
-    /// The session has heard that the deadline has passed.
     pub(crate) fn on_deadline(&mut self) {
-        // The answer may lie in the socket, behind what was of no use.
+        // The answer may be in the socket, behind packets that were ignored.
         self.take_datagrams();
         if !self.is_proven && self.shared.peer_state.is_restrained() {
             self.feed(Input::Restrained);
@@ -157,29 +153,28 @@ impl Driver {
         self.feed(Input::Deadline);
     }
 
-    /// The panic that the session has to repeat, if there is one.
     pub(crate) fn take_panic(&mut self) -> Option<Box<str>> {
         self.deferred.panic.take()
     }
 
-    /// The session has heard that there are deferred work: of the next it is told anew.
+    /// The session has handled [`SessionMessage::Attend`]: further deferred work is announced
+    /// again.
     pub(crate) fn on_attended(&mut self) {
-        self.deferred.told = false;
+        self.deferred.is_notified = false;
     }
 
-    /// Whether the session has to be told that there are deferred work, which it hasn't been yet.
+    /// Whether there is deferred work that the session has not been notified of. Counts as a
+    /// notification.
     pub(crate) fn needs_session(&mut self) -> bool {
         let Deferred { stop, read, question, panic, .. } = &self.deferred;
         let any = *stop || *read || question.is_some() || panic.is_some();
-        any && !std::mem::replace(&mut self.deferred.told, true)
+        any && !std::mem::replace(&mut self.deferred.is_notified, true)
     }
 
-    /// It panicked in the hands of somebody who isn't the session.
     pub(crate) fn set_panicked(&mut self, panic: String) {
         self.deferred.panic = Some(panic.into());
     }
 
-    /// Does what the session was told to.
     pub(crate) fn on_message(&mut self, message: SessionMessage) {
         match message {
             SessionMessage::Attend => self.read_cached(),
@@ -188,7 +183,6 @@ impl Driver {
             SessionMessage::DeadlinePassed => self.on_deadline(),
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
             SessionMessage::GiveUp(limit) => {
-                // The answer may be here.
                 self.take_datagrams();
                 self.give_up(limit);
             }
@@ -198,7 +192,7 @@ impl Driver {
     }
 
     fn on_repeated(&mut self, mut repeated: Repeated) {
-        // An answer that was sent before the request may still lie in the socket.
+        // An answer that the peer sent before the request may still be in the socket.
         self.take_datagrams();
         if !self.shared.peer_state.is_settled() {
             repeated.0 = None;
@@ -206,12 +200,12 @@ impl Driver {
         }
     }
 
-    /// Time since the request arrived, as the machine is told it.
+    /// Time since the request arrived, which is the machine's clock.
     fn moment(&self, now: Instant) -> Moment {
         Moment::new(now.saturating_duration_since(self.epoch))
     }
 
-    /// Agrees on options and begins.
+    /// Negotiates the options and starts the machine.
     pub(crate) fn agree(&mut self, grants: &Grants) {
         let left = self.service.windows.left();
         let mut offer = Offer { window_octets_max: left, ..self.service.offer };
@@ -256,8 +250,8 @@ impl Driver {
         }
     }
 
-    /// There will be no transfer: exactly one ERROR, then the session is gone (RFC 1350 §2). Who
-    /// asked many hosts gets none.
+    /// Refuses the transfer: exactly one ERROR, then the session ends (RFC 1350 §2). A request that
+    /// was sent to many hosts gets none.
     fn refuse(&mut self, fault: Fault) {
         let sent = if self.shared.assignment.to_broadcast {
             Ok(())
@@ -273,8 +267,8 @@ impl Driver {
         self.end();
     }
 
-    /// This end can't say whether there is such a file, and says nothing: a request that comes
-    /// again begins a new transfer.
+    /// The store can't tell whether the file exists, so the client gets no answer. A request that
+    /// the client repeats begins a new transfer.
     fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
         {
             let mut state = self.shared.lock();
@@ -285,7 +279,7 @@ impl Driver {
         self.end();
     }
 
-    /// This end can't go on.
+    /// Ends the transfer because of a fault at this end.
     pub(crate) fn fail(&mut self, fault: Fault) {
         if self.shared.is_over() {
             return;
@@ -311,7 +305,7 @@ impl Driver {
         }
     }
 
-    /// Others need the room; nothing is lost if the peer hasn't answered.
+    /// Gives up a transfer whose peer hasn't answered, because other transfers need its place.
     pub(crate) fn give_up(&mut self, limit: Option<Limit>) {
         if !self.is_proven {
             {
@@ -323,7 +317,8 @@ impl Driver {
         }
     }
 
-    /// Ends the transfer by an input to its machine, or, if that isn't there yet, with this outcome. Nobody is told anything.
+    /// Ends the transfer by an input to its machine or, without a machine yet, with `outcome`. The
+    /// peer is sent nothing.
     pub(crate) fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
         if self.shared.is_over() {
             return;
@@ -337,34 +332,36 @@ impl Driver {
         }
     }
 
-    /// The session is no longer needed, and no other will be.
+    /// Ends the transfer: neither this session nor another one is needed.
     fn end(&mut self) {
         self.shared.set_over();
-        // (A session or a reader has the file too. Whoever is the last lets go of it where nobody
-        // waits for that.)
+        // The session or a reader holds the file too. Whichever drops it last, the file closes on a
+        // thread that may block.
         let source = self.shared.lock().source.take();
         drop(source);
         self.deferred.stop = true;
     }
 
-    /// Gives the machine one input, and does what it says. `true` if the transfer got on by a block, or is over.
+    /// Feeds the machine one input and performs its actions. `true` if the transfer advanced by a
+    /// block, or is over.
     pub(crate) fn feed(&mut self, input: Input<'_>) -> bool {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         let TransferState { machine: Some(machine), summary, .. } = &mut *state else { return true };
         let now = Instant::now();
         let blocks = machine.tally().blocks;
-        let (mut outcome, mut over) = (None, false);
+        let (mut outcome, mut is_over) = (None, false);
         let mut drain = machine.handle(self.moment(now), input);
         if !self.is_proven && drain.is_proven() {
             self.is_proven = true;
-            // Before the peer hears of it: its next request may be here sooner than this handler ends.
+            // This precedes any answer: the peer's next request may arrive before this handler
+            // returns.
             shared.peer_state.set_answered();
         }
         while let Some(action) = drain.next() {
             match action {
                 Action::Finished(known) => outcome = Some(known),
-                Action::Close => over = true,
+                Action::Close => is_over = true,
                 action => self.act(summary, action),
             }
         }
@@ -377,13 +374,12 @@ impl Driver {
             None => self.publish_progress(summary, tally, now),
         }
         drop(state);
-        if over {
+        if is_over {
             self.end();
         }
-        over || tally.blocks > blocks
+        is_over || tally.blocks > blocks
     }
 
-    /// Does one thing that the machine asks for.
     fn act(&mut self, summary: &mut Summary, action: Action<'_>) {
         match action {
             Action::Transmit(transmit) => {
@@ -414,7 +410,7 @@ impl Driver {
         }
     }
 
-    /// Publishes how far the transfer is, once in a while.
+    /// Publishes the progress of the transfer, at most once in [`limits::PROGRESS_EVERY`].
     fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
         if summary.progress_at.is_none_or(|due| now >= due) {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
@@ -422,7 +418,6 @@ impl Driver {
         }
     }
 
-    /// The outcome is known: tells everybody, once.
     fn report(&self, state: &mut TransferState, outcome: Outcome) {
         let Some(report) = self.shared.report(state, outcome) else { return };
         self.service.finish(report);
@@ -430,7 +425,8 @@ impl Driver {
     }
 }
 
-/// Whether a client would have a larger window, if `octets_left` were more.
+/// Whether the client asked for a larger window, and only memory was missing: `octets_left` were
+/// left.
 fn asked_for_more(request: &Request<'_>, terms: &Terms, octets_left: usize) -> bool {
     let wanted = request.options.get("windowsize").and_then(|value| decimal(value.as_bytes()));
     let next = usize::from(terms.blksize) * (usize::from(terms.windowsize) + 1);

@@ -2,7 +2,7 @@ use super::*;
 use crate::wire::{Mode, Options, Text};
 
 #[test]
-fn a_window_that_all_others_leave_no_room_for_is_one_that_was_cut_short() {
+fn a_window_cut_for_lack_of_memory_is_recognised() {
     let asking = |windowsize: Option<u64>| {
         let mut options = Options::new();
         if let Some(blocks) = windowsize {

@@ -1,4 +1,4 @@
-//! A request that was admitted, as everything that serves it sees it.
+//! A request that was admitted.
 
 use std::net::SocketAddr;
 
@@ -9,31 +9,32 @@ use crate::observe::{Report, TransferId};
 use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request, decimal};
 
-/// What a session is to do.
+/// An admitted request: what a session serves.
 #[derive(Debug)]
 pub(crate) struct Assignment {
     pub(crate) id: TransferId,
     pub(crate) peer: SocketAddr,
     pub(crate) request: Request<'static>,
     pub(crate) received_at: Instant,
-    /// Many hosts were asked: whoever can't serve the request says nothing (RFC 1123 §4.2.3.5).
+    /// The request was sent to many hosts: a host that can't serve it stays silent (RFC 1123
+    /// §4.2.3.5).
     pub(crate) to_broadcast: bool,
 }
 
 impl Assignment {
-    /// What extensions see of it.
+    /// The request as extensions see it.
     pub(crate) fn asked(&self, local: SocketAddr) -> Asked<'_> {
         Asked::new(self.id, self.peer, local, &self.request)
     }
 
-    /// Octets that the file of an upload is said to have (RFC 2349).
+    /// The size that the client announced for an upload (RFC 2349).
     fn announced(&self) -> Option<u64> {
         let Request { direction, options, .. } = &self.request;
         let tsize = options.get("tsize").filter(|_| *direction == Direction::Write)?;
         decimal(tsize.as_bytes())
     }
 
-    /// A report that has what the request itself tells.
+    /// A report with the fields that the request determines.
     pub(crate) fn report(&self, local: SocketAddr, outcome: Outcome) -> Report {
         Report {
             id: self.id,

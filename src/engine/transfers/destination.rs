@@ -13,10 +13,10 @@ pub(crate) struct Destination {
     pub(crate) label: Option<Label>,
 }
 
-/// What the routes say without waiting.
+/// The routing result, as far as it is known without waiting.
 #[derive(Debug)]
 pub(crate) enum Routed {
     To(Destination),
-    /// The actor of this step has to be asked first.
+    /// The route of this step is an actor, which answers later.
     Ask(usize),
 }

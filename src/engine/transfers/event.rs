@@ -1,4 +1,4 @@
-//! What the registry is told of transfers.
+//! What is reported to the registry about transfers.
 
 use std::sync::{OnceLock, Weak};
 
@@ -8,17 +8,17 @@ use crate::engine::messages::SessionAddr;
 use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::observe::Report;
 
-/// What the registry is told of a transfer.
+/// An event of a transfer, for the registry.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum TransferEvent {
-    /// A session serves the transfer: its first, or one that takes the place of another.
+    /// A session serves the transfer: the first one, or one that replaces another.
     Began { shared: Weak<SharedTransfer>, session: SessionAddr },
-    /// The outcome is known. A request that needed no session ends without having begun.
+    /// The outcome is known. A request that needed no session ends without `Began`.
     Ended(Box<Report>),
 }
 
-/// The way to the registry, once there is one.
+/// The address of the registry, once there is one.
 #[derive(Debug, Default)]
 pub struct RegistryLink(OnceLock<Recipient<TransferEvent>>);
 

@@ -1,13 +1,13 @@
-//! How far a transfer is, for all who watch it.
+//! The progress of a transfer, for its readers in other threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::transfer::Tally;
 
-/// How far a transfer is, as its session published it last: at most once in
-/// [`PROGRESS_EVERY`](crate::limits::PROGRESS_EVERY). It takes one line of the processor's cache, and
-/// is read without a lock, so watching a transfer never delays it. The values are read one by one:
-/// they may stem from two publications.
+/// The progress of a transfer, as its session published it last: at most once in
+/// [`PROGRESS_EVERY`](crate::limits::PROGRESS_EVERY). Progress takes one cache line and is read
+/// without a lock, so reading it never delays the transfer. The values are read one by one, so they
+/// may stem from two publications.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Progress {
@@ -15,12 +15,11 @@ pub(crate) struct Progress {
     blocks: AtomicU64,
     repeats: AtomicU64,
     ignored: AtomicU64,
-    /// Octets of the file and one, or 0 if the size is not known.
+    /// The size of the file plus one, or 0 if the size is not known.
     size_and_one: AtomicU64,
 }
 
 impl Progress {
-    /// Publishes how far the transfer is, and the size of its file.
     pub(crate) fn publish(&self, tally: Tally, size: Option<u64>) {
         let Tally { octets, blocks, repeats, ignored } = tally;
         self.octets.store(octets, Ordering::Relaxed);
@@ -39,7 +38,6 @@ impl Progress {
         }
     }
 
-    /// The size of the file, if that is known.
     pub(crate) fn size(&self) -> Option<u64> {
         self.size_and_one.load(Ordering::Relaxed).checked_sub(1)
     }

@@ -1,5 +1,5 @@
-//! An arbiter's sessions, and the requests that wait to become one: held outside of any actor, so that neither the end of an actor nor
-//! that of a thread loses them.
+//! The sessions of an arbiter, and its waiting requests. The table is held outside of any actor, so
+//! that neither the end of an actor nor the end of a thread loses an entry.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, UdpSocket};
@@ -13,39 +13,40 @@ use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
 use crate::observe::TransferId;
 
-/// What an arbiter has to do. Touched when a transfer begins and ends, never by its packets.
+/// The sessions and waiting requests of an arbiter. Accessed when a transfer begins and ends, never
+/// by its packets.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
     entries: Mutex<Entries>,
-    /// Of both kinds, to be compared without a lock.
+    /// Sessions and waiting requests together, to be compared without a lock.
     load: AtomicUsize,
-    /// The sessions are to end, and no further ones to begin.
+    /// The sessions end, and no further ones begin.
     stopping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     waiting: VecDeque<Box<PendingRequest>>,
-    /// The one for which the supervisor opens a socket.
-    begun: Option<Box<PendingRequest>>,
+    /// The request that the supervisor opens a socket for.
+    opening: Option<Box<PendingRequest>>,
     children: HashMap<TransferId, Child>,
-    /// The supervisor is about to look for what waits.
+    /// The supervisor was sent a wake-up that it has not handled yet.
     woken: bool,
     closed: bool,
 }
 
-/// A request that is to be served, and the sockets it may need.
+/// An admitted request that waits for a session, and the sockets that may serve it.
 #[derive(Debug)]
 pub(crate) struct PendingRequest {
     pub(crate) admitted: Admitted,
     /// In single-port mode, the socket that the request came to.
     pub(crate) port: Option<Arc<UdpSocket>>,
-    /// The socket that the request came to. Where no other socket can be had, the request is refused
-    /// from this one.
+    /// The socket that the request came to. If no other socket can be opened, the request is
+    /// refused from this one.
     pub(crate) last_resort: Option<Arc<UdpSocket>>,
 }
 
-/// What a socket has to be for the request in hand.
+/// The properties of the socket that a request needs.
 #[derive(Debug)]
 pub(crate) struct SocketRequest {
     pub(crate) local: SocketAddr,
@@ -60,7 +61,7 @@ impl PendingRequest {
         size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
     }
 
-    fn wanted(&self) -> SocketRequest {
+    fn socket_request(&self) -> SocketRequest {
         let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
         SocketRequest {
             local: *local,
@@ -70,15 +71,15 @@ impl PendingRequest {
     }
 }
 
-/// A transfer that has a session, or is to get another.
+/// A transfer that has a session, or waits for another one.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) shared: Arc<SharedTransfer>,
-    /// `None` where a session is still to be started.
+    /// `None` until a session is started.
     pub(crate) session: Option<SessionAddr>,
-    /// How often a session that failed was replaced.
+    /// How often a failed session was replaced.
     pub(crate) resumptions: u32,
-    /// Held until the transfer is buried.
+    /// Held until the transfer is over.
     pub(crate) _permit: Permit,
 }
 
@@ -89,7 +90,8 @@ impl Child {
 }
 
 impl SessionTable {
-    /// A session table that goes on for another. The children are without a session until one is started.
+    /// A session table that takes over from another one. The children have no session until one is
+    /// started.
     pub(crate) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<PendingRequest>>) -> Self {
         let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
         let entries = Entries { waiting, children: children.collect(), ..Entries::default() };
@@ -97,7 +99,7 @@ impl SessionTable {
         Self { entries: Mutex::new(entries), load, stopping: AtomicBool::new(false) }
     }
 
-    /// How much there is to do.
+    /// How many sessions and waiting requests there are.
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
@@ -110,44 +112,47 @@ impl SessionTable {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// A request for the next session. `true` if the supervisor is to be woken for it: once, until it has found that none waits.
+    /// Queues a request. `true` if the caller must wake the supervisor: once, until the supervisor
+    /// has emptied the queue.
     ///
     /// # Errors
-    /// The request, if there is no room, or the arbiter has been given up.
-    pub(crate) fn push_waiting(&self, serve: Box<PendingRequest>) -> Result<bool, Box<PendingRequest>> {
+    /// The request, if the queue is full or the table is closed.
+    pub(crate) fn push_waiting(&self, request: Box<PendingRequest>) -> Result<bool, Box<PendingRequest>> {
         self.change(|entries| {
             if entries.closed || entries.waiting.len() >= limits::REQUESTS_WAITING_MAX {
-                return Err(serve);
+                return Err(request);
             }
-            entries.waiting.push_back(serve);
+            entries.waiting.push_back(request);
             Ok(!std::mem::replace(&mut entries.woken, true))
         })
     }
 
-    /// Takes the next request in hand. Until it is [handed over](Self::take_begun) it stays here,
-    /// and so with whoever goes on for this session table: to open a socket for it may take its time, and
-    /// the arbiter be given up meanwhile. One that was in hand before is let go: its supervisor
-    /// panicked over it.
+    /// Starts to serve the next request, and returns the properties of its socket. Until
+    /// [`take_opening`](Self::take_opening) the request stays in the table, because opening a
+    /// socket may take so long that the arbiter is replaced meanwhile: [`close`](Self::close) then
+    /// returns this request too. A request that was left here is dropped, because the supervisor
+    /// panicked while serving it.
     pub(crate) fn begin_next(&self) -> Option<SocketRequest> {
-        let (wanted, dropped) = self.change(|entries| {
+        let (socket, dropped) = self.change(|entries| {
             let next = entries.waiting.pop_front();
             entries.woken = next.is_some();
-            let wanted = next.as_deref().map(PendingRequest::wanted);
-            (wanted, std::mem::replace(&mut entries.begun, next))
+            let socket = next.as_deref().map(PendingRequest::socket_request);
+            (socket, std::mem::replace(&mut entries.opening, next))
         });
         drop(dropped);
-        wanted
+        socket
     }
 
-    /// The request in hand; `None` if another arbiter serves it by now.
-    pub(crate) fn take_begun(&self) -> Option<Box<PendingRequest>> {
-        self.change(|entries| entries.begun.take())
+    /// The request that [`begin_next`](Self::begin_next) started; `None` if another arbiter serves
+    /// it by now.
+    pub(crate) fn take_opening(&self) -> Option<Box<PendingRequest>> {
+        self.change(|entries| entries.opening.take())
     }
 
-    /// Keeps a child.
+    /// Inserts a child.
     ///
     /// # Errors
-    /// The child, if the arbiter has been given up.
+    /// The child, if the table is closed.
     pub(crate) fn insert(&self, child: Child) -> Result<(), Box<Child>> {
         self.change(|entries| {
             if entries.closed {
@@ -162,7 +167,7 @@ impl SessionTable {
         self.change(|entries| entries.children.remove(&id))
     }
 
-    /// Removes the children whose session has ended, or never began.
+    /// Removes the children whose session has ended or was never started.
     pub(crate) fn remove_without_session(&self) -> Vec<Child> {
         self.change(|entries| {
             let is_without = |_: &TransferId, child: &mut Child| {
@@ -180,14 +185,14 @@ impl SessionTable {
         self.lock().children.values().filter_map(|child| child.session.clone()).collect()
     }
 
-    /// Takes everything out; nothing more comes in.
+    /// Closes the table and returns its content.
     pub(crate) fn close(&self) -> (Vec<Child>, VecDeque<Box<PendingRequest>>) {
         self.change(|entries| {
             entries.closed = true;
             let children = std::mem::take(&mut entries.children);
             let mut waiting = std::mem::take(&mut entries.waiting);
-            if let Some(begun) = entries.begun.take() {
-                waiting.push_front(begun);
+            if let Some(opening) = entries.opening.take() {
+                waiting.push_front(opening);
             }
             (children.into_values().collect(), waiting)
         })
@@ -200,7 +205,7 @@ impl SessionTable {
         changed
     }
 
-    /// A panic elsewhere leaves it whole: each change is a single step.
+    /// A panic in another thread leaves the entries consistent: each change is a single step.
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,7 +213,7 @@ impl SessionTable {
 
 impl Entries {
     fn load(&self) -> usize {
-        self.waiting.len() + usize::from(self.begun.is_some()) + self.children.len()
+        self.waiting.len() + usize::from(self.opening.is_some()) + self.children.len()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a transfer needs to outlive its session: state by the session and, beside it, by the supervisor.
+//! The state of a transfer that outlives its sessions, shared by the session and its supervisor.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -20,54 +20,55 @@ use crate::observe::{Label, Report, TransferId};
 use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
 use crate::wire::Direction;
 
-/// A transfer, whoever drives it. It can be taken to another thread.
+/// A transfer, independent of the session that drives it. It can move to another thread.
 ///
-/// No payload is copied for its sake, and no message sent: a session locks what it drives while it handles one input, and nobody else wants it then.
+/// Sharing copies no payload and sends no message: the session locks the state while it handles one
+/// input, and nothing else contends for the lock.
 ///
-/// What each packet touches comes first, together with what it touches of [`TransferState`]: with a thousand transfers none of it is in the processor's cache when
-/// it is wanted, and every line of 64 octets is waited for.
+/// The fields that every packet touches come first, together with those of [`TransferState`]: with
+/// a thousand transfers none of them is in the processor's cache, and each line of 64 octets costs
+/// a wait.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct SharedTransfer {
-    /// Number of the session that may send.
+    /// The number of the session that may send, counted from 1.
     life: AtomicU32,
-    /// Nothing is left to be done.
+    /// No session is needed any more.
     over: AtomicBool,
-    /// The outcome is known, and was told.
+    /// The outcome is known and was reported.
     reported: AtomicBool,
     /// Something was sent to the peer.
     replied: AtomicBool,
     state: Mutex<TransferState>,
     pub(crate) assignment: Assignment,
-    /// The file, once that is known.
     destination: OnceLock<Destination>,
-    /// The route that has to be waited for, if it isn't.
+    /// The routing step to continue from, while there is no destination.
     ask_from: usize,
     /// The TID; in single-port mode the well-known port.
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) local: SocketAddr,
     pub(crate) peer_state: Arc<PeerState>,
-    /// The file that is written.
+    /// The upload, if the peer writes.
     pub(crate) upload: Arc<Upload>,
     pub(crate) progress: Progress,
 }
 
-/// What sessions of one transfer hand on to each other.
+/// The state that a session hands on to the session that replaces it.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct TransferState {
-    /// Once the file is open. After a panic it may be in the middle of an input: [`Input::Resumed`] puts it right.
+    /// Present once the file is open. After a panic the machine may be in the middle of an input:
+    /// [`Input::Resumed`] repairs it.
     pub(crate) machine: Option<TransferMachine>,
     pub(crate) summary: Summary,
-    /// Memory that the window may take.
+    /// Memory reserved for the window.
     pub(crate) window: Option<Share>,
     pub(crate) strangers_answered: u32,
-    /// The file that is read: a reader that is replaced goes on with the very same.
+    /// The file that is read. A reader that replaces another one continues with the same open file.
     pub(crate) source: Option<Arc<SourceHandle>>,
     pub(crate) readers_replaced: u32,
 }
 
-/// What the report will say.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Summary {
@@ -79,7 +80,6 @@ pub(crate) struct Summary {
     pub(crate) limit: Option<Limit>,
 }
 
-/// Either direction of a transfer.
 #[derive(Debug)]
 pub(crate) enum TransferMachine {
     Sending(Box<Sender>),
@@ -119,17 +119,15 @@ impl SharedTransfer {
         self.assignment.id
     }
 
-    /// The file, if it is known by now.
     pub(crate) fn destination(&self) -> Option<&Destination> {
         self.destination.get()
     }
 
-    /// Where to go on asking as long as it isn't.
     pub(crate) fn ask_from(&self) -> usize {
         self.ask_from
     }
 
-    /// It is known. (Of two answers, the first counts.)
+    /// Sets the destination. If two sessions got an answer, the first one counts.
     pub(crate) fn set_destination(&self, destination: Destination) {
         let _ = self.destination.set(destination);
     }
@@ -145,13 +143,13 @@ impl SharedTransfer {
         }
     }
 
-    /// Begins a new life; from now on no older one can send.
+    /// Numbers a new session. Older sessions can't send from now on.
     pub(crate) fn next_life(&self) -> u32 {
         self.life.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Whether `life` is the one that may send.
-    pub(crate) fn is_life(&self, life: u32) -> bool {
+    /// Whether the session of this number may send.
+    pub(crate) fn may_send(&self, life: u32) -> bool {
         self.life.load(Ordering::Acquire) == life
     }
 
@@ -159,7 +157,7 @@ impl SharedTransfer {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Nothing is left to be done. Of an upload that isn't there by now, nothing will be.
+    /// Marks the transfer as over. An upload that is not published by now never will be.
     pub(crate) fn set_over(&self) {
         self.over.store(true, Ordering::Relaxed);
         self.upload.close(Failure::Cancelled.into());
@@ -170,9 +168,9 @@ impl SharedTransfer {
         self.reported.load(Ordering::Acquire)
     }
 
-    /// Something is sent to the peer now.
+    /// Notes that something is sent to the peer.
     pub(crate) fn set_replied(&self) {
-        // (The line is written to once, not for each packet.)
+        // The cache line is written once, not for each packet.
         if !self.replied.load(Ordering::Relaxed) {
             self.replied.store(true, Ordering::Relaxed);
         }
@@ -183,12 +181,13 @@ impl SharedTransfer {
         self.replied.load(Ordering::Relaxed)
     }
 
-    /// What sessions hand on. A panic leaves it whole, but for the machine, which knows where it was.
+    /// Locks the state. A panic leaves the state consistent, except for the machine, which
+    /// [`Input::Resumed`] repairs.
     pub(crate) fn lock(&self) -> MutexGuard<'_, TransferState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same, for those who must not wait for a session that hangs.
+    /// Locks the state unless a session that hangs holds the lock.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, TransferState>> {
         match self.state.try_lock() {
             Ok(state) => Some(state),
@@ -201,15 +200,14 @@ impl SharedTransfer {
         self.destination()?.label.clone()
     }
 
-    /// The report of a transfer that is under way: what its outcome and its end add means nothing
-    /// yet.
+    /// The report of a live transfer, whose outcome and final fields mean nothing yet.
     pub(crate) fn under_way(&self) -> Report {
         let report = self.assignment.report(self.local, Outcome::Complete);
         let (tally, size) = (self.progress.tally(), self.progress.size());
         Report { label: self.label(), size, tally, ..report }
     }
 
-    /// The report of a transfer that is over; once.
+    /// The report of a transfer that is over; `None` from the second call on.
     pub(crate) fn report(&self, state: &mut TransferState, outcome: Outcome) -> Option<Report> {
         if self.reported.swap(true, Ordering::AcqRel) {
             return None;
@@ -220,24 +218,24 @@ impl SharedTransfer {
         report.path = summary.path.take();
         report.size = summary.size;
         report.options = std::mem::take(&mut summary.options);
-        // A packet that couldn't be sent is no news if the transfer came through all the same.
+        // A successful transfer needs no detail: a packet that couldn't be sent was repeated.
         report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
         report.limit = summary.limit.take().filter(|_| !report.outcome.is_success());
         let is_upload = self.assignment.request.direction == Direction::Write;
         if is_upload && !report.outcome.is_success() && self.upload.kept().is_none() {
-            // Nothing is there that a path and a size could be of.
+            // There is no file that the path and the size could describe.
             (report.path, report.size) = (None, None);
         }
         report.tally = state.machine.as_ref().map(Machine::tally).unwrap_or_default();
-        let is_polled = state.machine.as_ref().is_some_and(Machine::is_proven);
-        if report.detail.is_none() && !is_polled {
+        let is_proven = state.machine.as_ref().is_some_and(Machine::is_proven);
+        if report.detail.is_none() && !is_proven {
             report.detail = hint(&report.outcome, self.peer_state.inbox().is_some()).map(Into::into);
         }
         Some(report)
     }
 }
 
-/// What an operator may try where a client that asked was never heard of again.
+/// A hint for the operator, if a client that asked was never heard again.
 fn hint(outcome: &Outcome, is_single_port: bool) -> Option<&'static str> {
     match outcome {
         Outcome::Unanswered if is_single_port => Some("no packet came back: a firewall or a forged request"),
@@ -250,14 +248,13 @@ fn hint(outcome: &Outcome, is_single_port: bool) -> Option<&'static str> {
 }
 
 impl Drop for SharedTransfer {
-    /// Nobody wants the transfer any more, and a job in the pool may not know it yet.
+    /// Closes the upload: a job in the thread pool may still be working on it.
     fn drop(&mut self) {
         self.upload.close(Failure::Cancelled.into());
     }
 }
 
 impl TransferState {
-    /// The file is open.
     pub(crate) fn set_opened(&mut self, opened: Opened) {
         self.summary.size = opened.size;
         self.summary.path = Some(opened.path);
@@ -266,7 +263,7 @@ impl TransferState {
 }
 
 impl TransferMachine {
-    /// Slabs whose storing the machine knows of.
+    /// How many slabs the machine knows to be stored.
     pub(crate) fn stored(&self) -> u64 {
         match self {
             Self::Sending(_) => 0,
@@ -274,7 +271,7 @@ impl TransferMachine {
         }
     }
 
-    /// Whether each block waits for the answer to the one before it.
+    /// Whether each block waits for the ACK of the block before it.
     pub(crate) fn is_lock_step(&self) -> bool {
         let terms = match self {
             Self::Sending(sender) => sender.terms(),

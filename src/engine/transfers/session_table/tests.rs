@@ -10,7 +10,7 @@ use crate::net::Received;
 use crate::store::{Memory, MemoryOptions};
 use crate::wire::Packet;
 
-/// A session table at which so many requests wait, numbered from 1, and the table of their peers.
+/// A session table with `count` waiting requests, numbered from 1, and the table of their peers.
 fn waiting(count: u16) -> (SessionTable, Arc<PeerTable>) {
     let (sessions, peers) = (SessionTable::default(), PeerTable::new(100));
     let (service, _) = service(Arc::new(Memory::new(MemoryOptions::default())));
@@ -28,39 +28,39 @@ fn waiting(count: u16) -> (SessionTable, Arc<PeerTable>) {
         let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
         let routed = service.route(&assignment.asked(local), 0).unwrap();
         let admitted = Admitted { assignment, routed, local, opened: None, permit };
-        let serve = PendingRequest { admitted, port: None, last_resort: None };
-        sessions.push_waiting(Box::new(serve)).unwrap();
+        let pending = PendingRequest { admitted, port: None, last_resort: None };
+        sessions.push_waiting(Box::new(pending)).unwrap();
     }
     (sessions, peers)
 }
 
-fn numbers<'a>(serves: impl IntoIterator<Item = &'a Box<PendingRequest>>) -> Vec<u64> {
-    serves.into_iter().map(|serve| serve.admitted.assignment.id.0).collect()
+fn numbers<'a>(requests: impl IntoIterator<Item = &'a Box<PendingRequest>>) -> Vec<u64> {
+    requests.into_iter().map(|request| request.admitted.assignment.id.0).collect()
 }
 
 #[test]
-fn a_request_in_hand_goes_to_whoever_goes_on_for_the_roster_and_to_nobody_else() {
+fn a_request_being_opened_moves_to_the_next_table() {
     let (sessions, peers) = waiting(3);
     assert!(sessions.begin_next().is_some());
-    assert_eq!(numbers(&sessions.take_begun()), [1]);
+    assert_eq!(numbers(&sessions.take_opening()), [1]);
     assert!(sessions.begin_next().is_some());
-    assert_eq!(sessions.load(), 2, "one waits, and one is in hand");
-    // Its arbiter hangs as it opens the socket, and is given up.
+    assert_eq!(sessions.load(), 2, "one waits, and the socket of one is opened");
+    // The arbiter hangs while it opens the socket, and is replaced.
     let (_, left) = sessions.close();
     assert_eq!(numbers(&left), [2, 3]);
-    assert!(sessions.take_begun().is_none() && sessions.begin_next().is_none());
+    assert!(sessions.take_opening().is_none() && sessions.begin_next().is_none());
     let next = SessionTable::adopting(Vec::new(), left);
     assert!(next.begin_next().is_some());
-    assert_eq!(numbers(&next.take_begun()), [2]);
+    assert_eq!(numbers(&next.take_opening()), [2]);
     assert_eq!((next.load(), peers.live()), (1, 1));
 }
 
 #[test]
-fn a_request_over_which_a_supervisor_panicked_is_let_go() {
+fn a_request_whose_start_panicked_is_dropped() {
     let (sessions, peers) = waiting(2);
     assert!(sessions.begin_next().is_some());
     assert!(sessions.begin_next().is_some());
     assert_eq!((sessions.load(), peers.live()), (1, 1));
-    assert_eq!(numbers(&sessions.take_begun()), [2]);
+    assert_eq!(numbers(&sessions.take_opening()), [2]);
     assert!(sessions.begin_next().is_none());
 }
