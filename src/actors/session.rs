@@ -110,7 +110,7 @@ impl Handler<SessionMessage> for Session {
     fn handle(&mut self, message: SessionMessage, ctx: &mut Self::Context) {
         let is_scheduled = matches!(message, SessionMessage::DeadlinePassed);
         if is_scheduled && let Some(registration) = &self.registration {
-            registration.on_deadline_heard();
+            registration.on_deadline_handled();
         }
         self.attend(ctx, |driver, ctx| {
             if matches!(message, SessionMessage::Attend) {

@@ -1,24 +1,23 @@
-//! Whether an arbiter is alive.
+//! The liveness of an arbiter.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Shared by the supervisor of an arbiter's sessions, which answers, and the supervisor of the
-/// arbiters, which asks.
+/// Shared by the supervisor of an arbiter's sessions, which answers pings, and the supervisor of
+/// the arbiters, which sends them.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeat {
-    /// Questions in a row that the arbiter has not answered.
+    /// The number of pings that have not been answered.
     missed: AtomicU32,
     /// The supervisor on the arbiter has ended.
     ended: AtomicBool,
 }
 
 impl Heartbeat {
-    /// The arbiter answered.
     pub(crate) fn beat(&self) {
         self.missed.store(0, Ordering::Relaxed);
     }
 
-    /// Counts one more question. Returns how many were not answered before it.
+    /// Counts one more ping. Returns how many earlier ones were not answered.
     pub(crate) fn ask(&self) -> u32 {
         self.missed.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,4 +1,5 @@
-//! The messages of a session, and how others reach one without knowing the actor.
+//! The messages of a session, and the address that lets others send them without depending on the
+//! actor.
 
 use std::sync::Arc;
 
@@ -13,54 +14,54 @@ use crate::store::Slab;
 use crate::supervision::ChildExited;
 use crate::wire::Request;
 
-/// What a session is told.
+/// A message to a session.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) enum SessionMessage {
-    /// The client sent its request again.
+    /// The client repeated its request.
     Repeated(Repeated),
-    /// There is no room any more for a transfer whose peer has not answered, because of this
-    /// limit; or the server is about to end.
+    /// Give up if the peer has not answered: the transfer gives way because of this limit, or the
+    /// server is about to end.
     GiveUp(Option<Limit>),
-    /// The client began a new transfer from the same port: this one has nothing more to say to it.
+    /// The client began a new transfer from the same port. The peer is sent nothing more.
     Superseded,
-    /// The transfer ends, and the peer is sent an ERROR that says why.
+    /// End the transfer, with an ERROR that names the failure.
     End(Failure),
     /// The driver deferred work to the session.
     Attend,
-    /// The deadline of the machine has passed. The poll loop schedules this message.
+    /// The deadline of the machine has passed. Sent by the poll loop.
     DeadlinePassed,
-    /// The reader's answer.
+    /// An answer of the reader.
     Read(Read),
-    /// The writer got on, or failed: the state of the upload says how far it is.
+    /// The upload has advanced or failed. The state of the [`Upload`](super::files::upload::Upload)
+    /// tells how far.
     Written,
 }
 
-/// What a reader answers its session.
+/// An answer of a reader to its session.
 #[derive(Debug)]
 pub(crate) enum Read {
     /// The file is open.
     Opened(Arc<SourceHandle>),
-    /// Octets of it.
     Fetched(Slab),
-    /// It can't be opened, or read any further.
+    /// The file can't be opened or read any further.
     Failed(Fault),
 }
 
-/// A request that came again. The session may find that the client had its answer before it sent
-/// this, which makes the request a new one. A request that no session handles goes back to its
-/// listener when this is dropped.
+/// A repeated request. The session may find that the client was answered before it sent this
+/// request, which makes the request a new one. When this is dropped with the request in it, the
+/// request goes back to its listener.
 #[derive(Debug)]
 pub(crate) struct Repeated(pub(crate) Option<Box<Returned>>);
 
-/// A request on its way back.
+/// A request, and the listener that it goes back to.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) listener: Recipient<Again>,
     pub(crate) again: Again,
 }
 
-/// A request that goes back to its listener, to be judged again.
+/// A request that its listener must classify again.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Again {
@@ -68,7 +69,7 @@ pub(crate) struct Again {
     pub(crate) request: Request<'static>,
 }
 
-/// Reaches a session.
+/// The address of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionAddr(Arc<Recipients>);
 
@@ -100,12 +101,11 @@ impl SessionAddr {
         self.0.messages.do_send(message);
     }
 
-    /// Whether the session lives.
     pub(crate) fn connected(&self) -> bool {
         self.0.messages.connected()
     }
 
-    /// Where the actors that the session starts report their ends.
+    /// The recipient for the exits of the actors that the session starts.
     pub(crate) fn exits(&self) -> Recipient<ChildExited> {
         self.0.exits.clone()
     }
@@ -115,7 +115,7 @@ impl Drop for Repeated {
     fn drop(&mut self) {
         if let Some(returned) = self.0.take() {
             let Returned { listener, again } = *returned;
-            // A listener without room for it leaves it to the client to repeat.
+            // If the mailbox of the listener is full, the client repeats its request.
             let _ = listener.try_send(again);
         }
     }

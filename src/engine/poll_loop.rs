@@ -1,4 +1,4 @@
-//! What wakes the sessions of an arbiter: one set of their sockets, instead of a task for each.
+//! Waits for the sockets and deadlines of all sessions of an arbiter in one task.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -21,19 +21,24 @@ use crate::net::{ReadyList, SocketEvent, SocketSet};
 use crate::observe::Fact;
 use crate::supervision::caught;
 
-/// Has the driver of a session take what its socket has, and sends the session a message when its deadline passes. A packet of a transfer touches its
-/// driver, its shared transfer and its machine, and nothing of the actor around them: neither a task, nor a mailbox, nor a timer. (With a thousand sessions none of
-/// these is in the processor's cache when a packet comes.)
+/// Runs the driver of a session when its socket is ready, and sends the session a message when its
+/// deadline has passed. A packet of a transfer touches the driver, the shared transfer and the
+/// machine, but no task, mailbox or timer of an actor: with a thousand sessions, none of these is
+/// in the processor's cache when a packet arrives.
 ///
-/// A panic in a driver is its session's: that one is told, and panics with the same words; no other session notices.
+/// A panic in a driver is passed to its session, which panics with the same text. No other session
+/// is affected.
 pub(crate) struct PollLoop {
-    /// `None` where sockets can't be waited for together: each session has to look after its own.
+    /// `None` where sockets can't be waited for together: each session waits for its own socket
+    /// then.
     set: Option<SocketSet>,
-    /// Links that share a socket, which somebody else receives from; `None` as long as there was none, for nobody else is to pay for the look.
+    /// The links that share a socket and are filled by its receiver. `None` until there is such a
+    /// link, so that other transfers don't pay for polling the list.
     sharing: RefCell<Option<Arc<ReadyList>>>,
     entries: RefCell<Entries>,
     schedule: RefCell<Schedule>,
-    /// When to look whose deadline has passed. A deadline that moves away leaves this where it is: a transfer that gets on costs nothing here.
+    /// When to check the deadlines next. A deadline that moves later doesn't change this, so a
+    /// transfer that advances costs nothing here.
     next_check: Cell<Option<Instant>>,
 }
 
@@ -42,31 +47,29 @@ type Entries = SlotMap<DefaultKey, Entry>;
 struct Entry {
     driver: Rc<RefCell<Driver>>,
     session: SessionAddr,
-    /// The driver's deadline, as it was last left.
+    /// The driver's deadline after its last step.
     deadline: Cell<Option<Instant>>,
-    /// The session has been told that it has passed, and hasn't heard of it yet.
+    /// The session was sent [`SessionMessage::DeadlinePassed`], and has not handled it yet.
     is_notified: Cell<bool>,
 }
 
-/// What the poll loop's task has to do besides the sockets.
+/// The work of the poll loop's task besides the sockets.
 #[derive(Default)]
 struct Schedule {
-    /// Those who had more to take than fits a turn, each once.
+    /// The sessions whose turn ended before their socket was empty, each once.
     again: Vec<DefaultKey>,
-    /// The poll loop, which sleeps until the first of them.
     waker: Option<Waker>,
 }
 
-/// A session's key, given back when dropped.
+/// The registration of a session, removed when dropped.
 pub(crate) struct Registration {
     poll_loop: Rc<PollLoop>,
     key: DefaultKey,
     has_socket: bool,
-    /// The board hears of what the link has.
+    /// The poll loop is woken when the link has datagrams.
     pub(crate) is_polled: bool,
 }
 
-/// What the poll loop's task has at hand.
 struct Buffers {
     events: Vec<SocketEvent>,
     sharing: Vec<u64>,
@@ -74,8 +77,9 @@ struct Buffers {
 }
 
 impl PollLoop {
-    /// A board for the sessions of this arbiter, which works until the arbiter ends. If it panics itself, which no session can make it do, it goes on
-    /// after a pause; what it had in hand is then like a lost packet.
+    /// Starts a poll loop for the sessions of this arbiter, which runs until the arbiter ends. No
+    /// session can make the loop itself panic. If it does, it continues after a pause, and the
+    /// events that it was handling count as lost packets.
     pub(crate) fn start(service: &Arc<Service>) -> Rc<Self> {
         let poll_loop = Rc::new(Self {
             set: SocketSet::new().ok(),
@@ -97,7 +101,8 @@ impl PollLoop {
         poll_loop
     }
 
-    /// From now on the driver is told of what comes, and the session of its deferred.
+    /// Registers a driver: the poll loop runs it when its link has datagrams, and sends its
+    /// deferred work to its session.
     pub(crate) fn register(self: &Rc<Self>, driver: &Rc<RefCell<Driver>>) -> Registration {
         let session = driver.borrow().session.clone();
         let key = self.entries.borrow_mut().insert(Entry {
@@ -114,13 +119,13 @@ impl PollLoop {
         Registration { poll_loop: Rc::clone(self), key, has_socket, is_polled }
     }
 
-    /// Has the poll loop hear of a link that shares a socket. `false` if it is no such link.
+    /// Registers a link that shares a socket. `false` for any other link.
     fn share(&self, driver: &mut Driver, key: DefaultKey) -> bool {
         let mut sharing = self.sharing.borrow_mut();
         let list = sharing.clone().unwrap_or_default();
         let has_joined = driver.link.join(&list, token(key));
         if has_joined && sharing.replace(list).is_none() {
-            // The poll loop has not looked there yet.
+            // The poll loop has not polled the list yet.
             self.schedule.borrow_mut().wake();
         }
         has_joined
@@ -145,7 +150,7 @@ impl PollLoop {
         let more = match &self.set {
             Some(set) => match self.serve_ready(set, cx, buffers) {
                 Ok(more) => more,
-                // The reactor is gone, and everything with it.
+                // The reactor has ended, and the arbiter with it.
                 Err(_) => return Poll::Ready(()),
             },
             None => false,
@@ -153,13 +158,14 @@ impl PollLoop {
         let more = self.serve_sharing(cx, buffers) || more;
         self.check_deadlines(cx, &mut buffers.sleep);
         if more || !self.schedule.borrow().again.is_empty() {
-            // Timers and messages have their turn first. (Woken at once, this task would have many before the runtime looks for those.)
+            // Timers and messages run first. A task that wakes itself directly would be polled many
+            // times before the runtime checks for those.
             let _ = pin!(yield_now()).poll(cx);
         }
         Poll::Pending
     }
 
-    /// Serves the sockets that have something, a turn's worth. `true` if there may be more.
+    /// Serves the ready sockets, up to a turn's worth. `true` if there may be more.
     fn serve_ready(&self, set: &SocketSet, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<bool> {
         loop {
             let Poll::Ready(polled) = set.poll_events(cx, &mut buffers.events) else { return Ok(false) };
@@ -171,7 +177,8 @@ impl PollLoop {
         }
     }
 
-    /// Serves the links without a socket of their own that have something, a turn's worth. `true` if there may be more.
+    /// Serves the ready links that share a socket, up to a turn's worth. `true` if there may be
+    /// more.
     fn serve_sharing(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
         let Some(sharing) = self.sharing.borrow().clone() else { return false };
         let is_ready = sharing.poll_ready(cx, &mut buffers.sharing).is_ready();
@@ -182,20 +189,20 @@ impl PollLoop {
     }
 
     fn on_event(&self, event: SocketEvent) {
-        let key = key(event.token);
+        let key = key_of(event.token);
         let Some(driver) = self.driver(key) else { return };
         self.serve(key, &mut driver.borrow_mut(), |driver| {
             if event.error {
                 driver.link.expect_errors();
             }
-            // One that is to have another turn has it then, and takes what has come since.
+            // A queued driver takes these datagrams in its queued turn.
             if !driver.is_queued {
                 driver.turn();
             }
         });
     }
 
-    /// Has one driver take a step, which may panic: of that its session is told.
+    /// Runs one step of a driver. A panic is passed to its session.
     fn serve(&self, key: DefaultKey, driver: &mut Driver, step: impl FnOnce(&mut Driver)) {
         if let Err(panic) = caught(|| step(driver)) {
             driver.set_panicked(panic);
@@ -203,7 +210,7 @@ impl PollLoop {
         self.follow_up(key, driver);
     }
 
-    /// Sees to what a driver can't do itself, after whatever it did.
+    /// Schedules what a driver needs after a step.
     fn follow_up(&self, key: DefaultKey, driver: &mut Driver) {
         self.schedule_check(key, driver.deadline);
         if driver.backlog && !std::mem::replace(&mut driver.is_queued, true) {
@@ -214,7 +221,7 @@ impl PollLoop {
         }
     }
 
-    /// Looks whose deadline has passed, and sleeps until it may be another's.
+    /// Checks the deadlines if due, and sleeps until the next check.
     fn check_deadlines(&self, cx: &mut Context<'_>, sleep: &mut Pin<Box<Sleep>>) {
         loop {
             let now = Instant::now();
@@ -232,16 +239,18 @@ impl PollLoop {
         }
     }
 
-    /// Tells those whose deadline has passed. To look at all of them, one beside the other in memory, takes less than to keep them in order: with a thousand
-    /// sessions in lock-step every third packet would have moved one. The more there are, the longer is the pause until the next time.
+    /// Notifies the sessions whose deadline has passed. Checking all deadlines, which are adjacent
+    /// in memory, is cheaper than keeping them sorted: with a thousand sessions in lock-step, every
+    /// third packet would move one. The pause until the next check grows with the number of
+    /// sessions.
     fn check_all_deadlines(&self, now: Instant) {
         let entries = self.entries.borrow();
         let mut next = None;
-        for key in entries.values().filter(|key| !key.is_notified.get()) {
-            match key.deadline.get() {
+        for entry in entries.values().filter(|entry| !entry.is_notified.get()) {
+            match entry.deadline.get() {
                 Some(deadline) if deadline <= now => {
-                    key.is_notified.set(true);
-                    key.session.do_send(SessionMessage::DeadlinePassed);
+                    entry.is_notified.set(true);
+                    entry.session.do_send(SessionMessage::DeadlinePassed);
                 }
                 Some(deadline) => next = Some(next.map_or(deadline, |next: Instant| next.min(deadline))),
                 None => {}
@@ -251,12 +260,12 @@ impl PollLoop {
         self.next_check.set(next.map(|next| next.max(now + pause)));
     }
 
-    /// Sees to it that somebody looks in time.
+    /// Stores a deadline, and moves the next check forward if necessary.
     fn schedule_check(&self, key: DefaultKey, deadline: Option<Instant>) {
-        if let Some(key) = self.entries.borrow().get(key) {
-            key.deadline.set(deadline);
-            if key.is_notified.get() {
-                // It is asked for anew when the session has heard of the one before.
+        if let Some(entry) = self.entries.borrow().get(key) {
+            entry.deadline.set(deadline);
+            if entry.is_notified.get() {
+                // The session schedules its next deadline when it handles the notification.
                 return;
             }
         }
@@ -268,14 +277,14 @@ impl PollLoop {
     }
 
     fn driver(&self, key: DefaultKey) -> Option<Rc<RefCell<Driver>>> {
-        // What is told of a socket, or asked for, may still be on its way when its session is gone.
-        self.entries.borrow().get(key).map(|key| Rc::clone(&key.driver))
+        // An event or message may arrive after its session has ended.
+        self.entries.borrow().get(key).map(|entry| Rc::clone(&entry.driver))
     }
 
-    /// Not by `try_send`: who calls this sees to it that there is one such message at most.
+    /// Not `try_send`: the callers ensure that there is at most one such message.
     fn send(&self, key: DefaultKey, message: SessionMessage) {
-        if let Some(key) = self.entries.borrow().get(key) {
-            key.session.do_send(message);
+        if let Some(entry) = self.entries.borrow().get(key) {
+            entry.session.do_send(message);
         }
     }
 }
@@ -292,7 +301,7 @@ impl Schedule {
         }
     }
 
-    /// An earlier look wakes this task.
+    /// Stores the waker, so that an earlier check can wake this task.
     fn note(&mut self, cx: &Context<'_>) {
         if self.waker.is_none() {
             self.waker = Some(cx.waker().clone());
@@ -301,23 +310,24 @@ impl Schedule {
 }
 
 impl Registration {
-    /// Sees to what the session's driver can't do itself.
+    /// Schedules what the session's driver needs after a step.
     pub(crate) fn follow_up(&self, driver: &mut Driver) {
         self.poll_loop.follow_up(self.key, driver);
     }
 
-    /// The session has heard that the deadline has passed: its next one, which follows, is looked at again.
-    pub(crate) fn on_deadline_heard(&self) {
-        if let Some(key) = self.poll_loop.entries.borrow().get(self.key) {
-            key.is_notified.set(false);
+    /// The session has handled [`SessionMessage::DeadlinePassed`]: its next deadline is checked
+    /// again.
+    pub(crate) fn on_deadline_handled(&self) {
+        if let Some(entry) = self.poll_loop.entries.borrow().get(self.key) {
+            entry.is_notified.set(false);
         }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let Some(key) = self.poll_loop.entries.borrow_mut().remove(self.key) else { return };
-        let driver = key.driver.borrow();
+        let Some(entry) = self.poll_loop.entries.borrow_mut().remove(self.key) else { return };
+        let driver = entry.driver.borrow();
         if self.has_socket
             && let (Some(set), Some(socket)) = (&self.poll_loop.set, driver.link.socket())
         {
@@ -326,12 +336,12 @@ impl Drop for Registration {
     }
 }
 
-/// A key, as the set of sockets knows it.
+/// The token of a key in the socket set.
 fn token(key: DefaultKey) -> u64 {
     key.data().as_ffi()
 }
 
-fn key(token: u64) -> DefaultKey {
+fn key_of(token: u64) -> DefaultKey {
     KeyData::from_ffi(token).into()
 }
 

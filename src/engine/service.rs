@@ -1,4 +1,4 @@
-//! What all sessions of a server share. Nothing in it changes while it serves.
+//! What all sessions of a server share. Nothing in it changes while the server runs.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,41 +25,42 @@ use crate::wire::Direction;
 /// What all sessions of a server share.
 #[derive(Debug)]
 pub struct Service {
-    /// Where files are that no route has.
+    /// The store for requests that no route answers.
     pub store: Arc<dyn Store>,
-    /// Who is asked first what answers a request.
+    /// The routes, which are asked first which file answers a request.
     pub routes: Vec<RouteStep>,
-    /// Who is asked about options, beside the rules of the RFCs: what the settings say of them first.
+    /// The negotiators, which are asked about options besides the rules of the RFCs. The
+    /// negotiators of the settings come first.
     pub negotiators: Vec<NegotiatorStep>,
-    /// Who answers opcodes that aren't TFTP's.
+    /// The extensions that answer opcodes other than TFTP's.
     pub opcodes: BTreeMap<u16, OpcodeStep>,
-    /// Who hears of what happens.
+    /// The observers, to which facts are reported.
     pub observers: Vec<Arc<dyn Observer>>,
-    /// What requests are let through.
+    /// The rules that requests must fulfil.
     pub rules: Rules,
-    /// Who may read and write.
+    /// Which addresses may read and write.
     pub access: Access,
-    /// What becomes of requests for which there is no place.
+    /// What happens to requests beyond a limit.
     pub over_limit: OverLimit,
-    /// What a read gets when the store can't say whether the file is there.
+    /// How a read is answered when the store can't tell whether the file exists.
     pub on_outage: OnOutage,
-    /// What is granted of the options that are asked for.
+    /// Which of the requested options are granted.
     pub offer: Offer,
     /// Memory for windows.
     pub windows: Arc<WindowMemory>,
-    /// How patient transfers are.
+    /// The timeouts of transfers.
     pub timeouts: Timeouts,
-    /// What becomes of an upload whose sender stopped.
+    /// What happens to an upload whose sender stopped.
     pub on_abort: OnAbort,
     /// Transfers are served from the port that requests are sent to.
     pub single_port: bool,
     /// Ports that transfers use.
     pub ports: Option<PortRange>,
-    /// Where every packet is logged, if they are to be.
+    /// The log of every packet, if there is one.
     pub packet_log: Option<Logger>,
-    /// Number of the last transfer.
+    /// The number of the last transfer.
     pub last_transfer: AtomicU64,
-    /// Where the registry hears of transfers.
+    /// The address of the registry, to which transfers are reported.
     pub registry: RegistryLink,
     /// Faults that tests plan: none without the feature `chaos`.
     pub(crate) chaos: Chaos,
@@ -92,7 +93,6 @@ impl Service {
         }
     }
 
-    /// A number for a new transfer.
     pub(crate) fn next_transfer(&self) -> TransferId {
         TransferId(self.last_transfer.fetch_add(1, Ordering::Relaxed) + 1)
     }
@@ -108,13 +108,14 @@ impl Service {
         self.chaos = chaos;
     }
 
-    /// What its permanent actors get instead of `usual`, where faults are planned.
+    /// The restart limit of permanent actors: `usual`, unless planned faults set another one.
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
         let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
         RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
     }
 
-    /// How a request ends that has had no answer yet: by an ERROR, if by [`Outcome::Failed`].
+    /// The outcome of a request that fails before it was answered. The client is sent an ERROR only
+    /// for [`Outcome::Failed`].
     pub(crate) fn refusal(&self, direction: Direction, failure: Failure) -> Outcome {
         if self.on_outage.is_silent(direction, failure) {
             Outcome::Outage(failure)
@@ -123,7 +124,7 @@ impl Service {
         }
     }
 
-    /// A transfer is over: tells everybody who wants to know.
+    /// Reports the end of a transfer to the observers and the registry.
     pub(crate) fn finish(&self, report: Report) {
         if let Some(limit) = report.limit {
             self.observe(&Fact::LimitReached { limit, peer: report.peer });
@@ -132,28 +133,28 @@ impl Service {
         self.registry.send(TransferEvent::Ended(Box::new(report)));
     }
 
-    /// Tells the observers. If they keep the thread for long, they are told of that too.
+    /// Reports a fact to the observers. If they block the thread for long, that is reported too.
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
-        let ((), kept_thread) = timed(|| self.tell(fact));
-        if let Some(why) = kept_thread {
-            self.tell(&Fact::Misbehaved { extension: "observer", transfer: None, why: &why });
+        let ((), slow) = timed(|| self.call_observers(fact));
+        if let Some(why) = slow {
+            self.call_observers(&Fact::Misbehaved { extension: "observer", transfer: None, why: &why });
         }
     }
 
-    /// Has the observers say what they have kept back.
+    /// Has the observers write out what they have buffered.
     pub(crate) fn flush(&self) {
         for observer in &self.observers {
             contained(|| observer.flush());
         }
     }
 
-    /// Facts that observers did not hear.
+    /// The number of facts that observers lost.
     pub(crate) fn lost_facts(&self) -> u64 {
-        // (What panics here is an observer that will panic again: it lost what nobody knows.)
+        // An observer that panics here has lost an unknown number, and is skipped.
         self.observers.iter().filter_map(|observer| caught(|| observer.lost()).ok()).sum()
     }
 
-    /// The observers that did not hear all, with how many facts they lost, for people.
+    /// The observers that lost facts, with the number of lost facts, as text.
     pub(crate) fn losers(&self) -> String {
         let lost = |observer: &Arc<dyn Observer>| (observer.name().to_owned(), observer.lost());
         let losers = self.observers.iter().filter_map(|observer| caught(|| lost(observer)).ok());
@@ -161,18 +162,19 @@ impl Service {
         losers.collect::<Vec<_>>().join(", ")
     }
 
-    /// One that panics loses this fact; the others hear that it did.
-    fn tell(&self, fact: &Fact<'_>) {
+    /// Calls each observer. An observer that panics loses this fact, and the panic is reported to
+    /// the others.
+    fn call_observers(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
-            let told = caught(|| {
+            let called = caught(|| {
                 self.chaos().seam("observer").at("observe");
                 observer.observe(fact);
             });
-            if let Err(panic) = told {
+            if let Err(panic) = called {
                 let panic = &*panic;
                 let crashed = Fact::Crashed { actor: "observer", transfer: None, panic };
                 for (_, other) in self.observers.iter().enumerate().filter(|(other, _)| *other != index) {
-                    // Whoever panics at that too can't be told about.
+                    // A second panic is contained and not reported.
                     contained(|| other.observe(&crashed));
                 }
             }
@@ -180,7 +182,7 @@ impl Service {
     }
 }
 
-/// The limit that is in the way of a socket for a transfer.
+/// The limit that kept a socket from being opened, if there is one.
 pub(crate) fn limit_met(error: &io::Error, ports: Option<PortRange>) -> Option<Limit> {
     match Errno::from_io_error(error) {
         Some(Errno::MFILE | Errno::NFILE) => Some(Limit::OpenFiles),

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::limits;
 use crate::transfer::Terms;
 
-/// Octets that the windows of all transfers may still take. A window of one block is free: every transfer gets it.
+/// The octets that the windows of all transfers may still take. A window of one block is free:
+/// every transfer gets one.
 #[derive(Debug)]
 pub struct WindowMemory {
     taken: AtomicUsize,
     octets_max: usize,
 }
 
-/// One transfer's share, given back when dropped.
+/// The share of one transfer, released when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<WindowMemory>,
@@ -21,18 +22,19 @@ pub(crate) struct Share {
 }
 
 impl WindowMemory {
-    /// A budget of which nothing is taken.
+    /// A budget with nothing taken.
     #[must_use]
     pub fn new(octets_max: usize) -> Arc<Self> {
         Arc::new(Self { taken: AtomicUsize::new(0), octets_max })
     }
 
-    /// Octets that the next window may have.
+    /// The octets that the next window may take.
     pub(crate) fn left(&self) -> usize {
         self.octets_max.saturating_sub(self.taken.load(Ordering::Relaxed)).min(limits::WINDOW_OCTETS_MAX)
     }
 
-    /// Takes what a transfer on these terms needs. Arbiters that do so at the same moment may together go beyond the limit by a window each.
+    /// Takes what a transfer with these terms needs. Arbiters that do so at the same moment may
+    /// together exceed the limit by a window each.
     pub(crate) fn take(self: &Arc<Self>, terms: &Terms) -> Share {
         let octets = usize::from(terms.blksize) * usize::from(terms.windowsize - 1);
         self.taken.fetch_add(octets, Ordering::Relaxed);
@@ -58,7 +60,7 @@ mod tests {
     use crate::transfer::Terms;
 
     #[test]
-    fn a_budget_shrinks_with_each_window_and_is_whole_again_afterwards() {
+    fn windows_give_their_memory_back() {
         let budget = WindowMemory::new(10_000);
         let terms = Terms { blksize: 1000, windowsize: 5, ..Terms::default() };
         assert_eq!(budget.left(), 10_000);

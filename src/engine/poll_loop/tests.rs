@@ -21,7 +21,7 @@ use crate::transfer::Transmit;
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const READ: &[u8] = b"\0\x01file\0octet\0";
-/// The interval stays what it is, however soon answers come.
+/// The `timeout` option fixes the interval, however fast the client answers.
 const READ_EACH_SECOND: &[u8] = b"\0\x01file\0octet\0timeout\x001\0";
 const OACK: &[u8] = b"\0\x06timeout\x001\0";
 /// Blocks of the file.
@@ -37,7 +37,7 @@ fn ack(block: u8) -> [u8; 4] {
 }
 
 #[test]
-fn a_client_that_did_not_get_a_block_gets_it_again_after_the_interval() {
+fn a_lost_block_is_repeated_after_the_interval() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(READ);
@@ -48,13 +48,14 @@ fn a_client_that_did_not_get_a_block_gets_it_again_after_the_interval() {
 }
 
 #[test]
-fn a_client_that_answers_in_time_gets_nothing_twice_and_is_still_looked_after() {
+fn nothing_is_repeated_while_answers_come_in_time() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(READ_EACH_SECOND);
         transfer.expect(OACK).await;
         for block in 0..20 {
-            // Each deadline is gone before it passes; each moment at which the poll loop looks is another's.
+            // Each deadline moves before it passes, and each check of the poll loop finds another
+            // deadline.
             pass(MILLISECOND * 900).await;
             transfer.expect_nothing();
             transfer.send(&ack(block));
@@ -65,9 +66,9 @@ fn a_client_that_answers_in_time_gets_nothing_twice_and_is_still_looked_after() 
 }
 
 #[test]
-fn a_client_that_has_shown_how_fast_it_is_does_not_wait_for_the_first_interval() {
+fn a_measured_client_gets_its_repeat_early() {
     in_virtual_time(async {
-        // The board sleeps for an hour when the deadline comes nearer.
+        // The poll loop sleeps for an hour when the deadline moves closer.
         let fixture = Fixture::new(SECOND * 3600);
         let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
@@ -78,7 +79,7 @@ fn a_client_that_has_shown_how_fast_it_is_does_not_wait_for_the_first_interval()
 }
 
 #[test]
-fn clients_of_one_arbiter_get_their_repeats_each_in_its_own_time() {
+fn each_client_gets_its_repeat_when_due() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let first = fixture.started(READ_EACH_SECOND);
@@ -96,7 +97,7 @@ fn clients_of_one_arbiter_get_their_repeats_each_in_its_own_time() {
 }
 
 #[test]
-fn the_deadline_of_a_session_that_is_gone_disturbs_nobody() {
+fn the_deadline_of_an_ended_session_is_dropped() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let first = fixture.started(READ_EACH_SECOND);
@@ -105,7 +106,7 @@ fn the_deadline_of_a_session_that_is_gone_disturbs_nobody() {
         fixture.expect_exit(|exit| *exit == Exit::Normal).await;
         assert!(first.shared.is_over());
         pass(MILLISECOND * 500).await;
-        // This session gets the place on the poll loop that the other one had.
+        // This session gets the slot in the poll loop that the first one had.
         let second = fixture.started(READ_EACH_SECOND);
         second.expect(OACK).await;
         pass(MILLISECOND * 600).await;
@@ -125,14 +126,14 @@ fn two_clients_of_one_arbiter_are_served_side_by_side() {
         }
         assert_eq!(fixture.entries(), 2);
         for block in 1..20 {
-            // Their answers come together, now one first, now the other.
+            // Both answers arrive together, in alternating order.
             let [one, other] = if block % 2 == 0 { [0, 1] } else { [1, 0] }.map(|index| &transfers[index]);
             one.send(&ack(block));
             other.send(&ack(block));
             one.expect(&data(block + 1)).await;
             other.expect(&data(block + 1)).await;
         }
-        // One rests, and the other doesn't.
+        // Only one of them answers.
         transfers[0].send(&ack(20));
         transfers[0].expect(&data(21)).await;
         transfers[1].expect_nothing();
@@ -140,7 +141,7 @@ fn two_clients_of_one_arbiter_are_served_side_by_side() {
 }
 
 #[test]
-fn a_transfer_without_a_socket_is_served_beside_one_that_has_one() {
+fn a_link_without_a_socket_is_served() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
@@ -154,7 +155,7 @@ fn a_transfer_without_a_socket_is_served_beside_one_that_has_one() {
         pass(Duration::ZERO).await;
         assert_eq!(next(), Some(data(1)));
         beside.expect(&data(1)).await;
-        // The board keeps its deadlines as well.
+        // The poll loop checks the deadlines of this transfer as well.
         pass(SECOND - MILLISECOND).await;
         assert_eq!(next(), None);
         pass(MILLISECOND).await;
@@ -172,7 +173,7 @@ fn a_transfer_without_a_socket_is_served_beside_one_that_has_one() {
 }
 
 #[test]
-fn a_session_that_ended_leaves_nothing_on_the_board_and_the_next_may_have_the_number_of_its_socket() {
+fn the_descriptor_of_an_ended_session_can_be_reused() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let first = fixture.started(READ);
@@ -185,7 +186,7 @@ fn a_session_that_ended_leaves_nothing_on_the_board_and_the_next_may_have_the_nu
         let socket = Arc::clone(&first.shared.socket);
         drop(first);
         let mut descriptor = OwnedFd::from(Arc::into_inner(socket).expect("nobody else has the socket"));
-        // The number is another socket's from here on, and the first one is closed.
+        // From here on another socket has the number, and the first one is closed.
         let next = UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap();
         rustix::io::dup2(&next, &mut descriptor).unwrap();
         drop(next);
@@ -200,7 +201,7 @@ fn a_session_that_ended_leaves_nothing_on_the_board_and_the_next_may_have_the_nu
 }
 
 #[test]
-fn an_answer_that_came_before_there_was_a_session_is_taken() {
+fn an_answer_before_the_session_is_received() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.request(READ);
@@ -213,7 +214,7 @@ fn an_answer_that_came_before_there_was_a_session_is_taken() {
 }
 
 #[test]
-fn an_answer_behind_more_than_a_turn_takes_is_found_without_further_news() {
+fn an_answer_behind_a_full_turn_is_received() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(READ);
@@ -225,14 +226,14 @@ fn an_answer_behind_more_than_a_turn_takes_is_found_without_further_news() {
 }
 
 #[test]
-fn the_session_of_a_client_that_closed_its_port_ends_at_once() {
+fn a_closed_client_port_ends_the_session() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let Transfer { client, shared, _permit } = fixture.started(READ);
         turn_until(|| client.peek(&mut [0; 600]).is_ok()).await;
         drop(client);
         assert!(!shared.is_over());
-        // The repeat is what its host answers.
+        // The host of the client answers the repeated block with an ICMP error.
         pass(SECOND).await;
         turn_until(|| shared.is_over() && fixture.entries() == 0).await;
         fixture.expect_exit(|exit| *exit == Exit::Normal).await;
@@ -240,7 +241,7 @@ fn the_session_of_a_client_that_closed_its_port_ends_at_once() {
 }
 
 #[test]
-fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_at_the_same_board() {
+fn a_panic_ends_one_session_and_the_next_continues() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
@@ -261,7 +262,7 @@ fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_a
         assert_eq!(fixture.entries(), 1);
         assert!(!fixture.waits_for(&transfer.shared.socket));
         fixture.start(&transfer);
-        // (The answer was in the hands of the one that died.)
+        // The session that panicked had received the answer.
         transfer.expect(&data(2)).await;
         assert!(fixture.waits_for(&transfer.shared.socket));
         transfer.send(&ack(2));
@@ -270,13 +271,13 @@ fn a_panic_is_told_of_the_session_that_it_happened_to_and_the_next_one_goes_on_a
 }
 
 #[test]
-fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_however_long_it_lasts() {
+fn a_flood_takes_one_turn_before_others_run() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND * 3600);
         let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
         beside.expect(&data(1)).await;
         let (taken, most, turns) = <(Rc<Cell<usize>>, Rc<Cell<usize>>, Rc<Cell<usize>>)>::default();
-        // Another on the arbiter, who is always ready: it has its turn whenever it can have one.
+        // Another task of the arbiter that is always ready, and runs whenever it can.
         let (taken_before, most_seen, turns_had) = (Rc::clone(&taken), Rc::clone(&most), Rc::clone(&turns));
         let other = actix::spawn(poll_fn(move |cx| {
             most_seen.set(most_seen.get().max(taken_before.take()));
@@ -285,7 +286,8 @@ fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_how
             Poll::<()>::Pending
         }));
         (0..limits::DATAGRAMS_PER_TURN / 2).for_each(|_| transfer.send(&ack(0)));
-        // It never runs dry: for each datagram that is taken another one comes, which raises an edge.
+        // The socket is never empty: each datagram that is received is followed by another one,
+        // which raises an edge.
         let client = transfer.client.try_clone().unwrap();
         let link = Tapped::new(&transfer, move |tap| {
             if matches!(tap, Tap::Received) {
@@ -306,7 +308,7 @@ fn the_flood_of_one_client_takes_a_turn_and_no_more_before_others_get_theirs_how
 }
 
 #[test]
-fn an_answer_that_comes_after_a_repeat_is_heard_though_much_of_no_use_lay_before_it() {
+fn an_answer_behind_ignored_packets_is_received() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(READ_EACH_SECOND);
@@ -315,11 +317,11 @@ fn an_answer_that_comes_after_a_repeat_is_heard_though_much_of_no_use_lay_before
             transfer.send(&ack(block));
             transfer.expect(&data(block + 1)).await;
         }
-        // The answer, and behind it more of no use than fits a turn: it is left in the socket.
+        // The answer, followed by more ignored packets than fit in a turn: they stay in the socket.
         transfer.send(&ack(10));
         (0..limits::DATAGRAMS_PER_TURN * 2).for_each(|_| transfer.send(&ack(0)));
         transfer.expect(&data(11)).await;
-        // The deadline takes a turn's worth of it.
+        // The deadline receives a turn's worth of them.
         transfer.expect_repeat(&data(11), SECOND).await;
         transfer.send(&ack(11));
         transfer.expect(&data(12)).await;

@@ -45,7 +45,8 @@ impl Observer for Crashes {
     }
 }
 
-/// A service with this store, whose timers are too long to matter, and the crashes in it.
+/// A service with this store and timeouts that never pass in a test, and the observer of its
+/// crashes.
 pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
     let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
     let service = Service {
@@ -56,7 +57,7 @@ pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
     (Arc::new(service), crashes)
 }
 
-/// Waits for what other threads bring about.
+/// Waits for a condition that other threads bring about.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
@@ -66,7 +67,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Hears of exits.
+/// A parent that sends the exits of its children to the test.
 pub(crate) struct Parent(pub(crate) Sender<Exit>);
 
 impl Actor for Parent {
@@ -77,12 +78,12 @@ impl Handler<ChildExited> for Parent {
     type Result = ();
 
     fn handle(&mut self, ChildExited { exit, .. }: ChildExited, _: &mut Self::Context) {
-        // A test that is over listens no more.
+        // The test may have ended.
         let _ = self.0.send(exit);
     }
 }
 
-/// Runs a test on an arbiter whose clock moves only as the test says.
+/// Runs a test on an arbiter whose clock moves only when the test advances it.
 pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
     let system = System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
@@ -90,7 +91,7 @@ pub(crate) fn in_virtual_time(test: impl Future<Output = ()>) {
     system.block_on(test);
 }
 
-/// Lets the arbiter have its turns, while time stands still.
+/// Runs the tasks of the arbiter until the condition holds, while time stands still.
 pub(crate) async fn turn_until(is_so: impl Fn() -> bool) {
     for _ in 0..20_000 {
         if is_so() {
@@ -102,7 +103,7 @@ pub(crate) async fn turn_until(is_so: impl Fn() -> bool) {
     panic!("never so");
 }
 
-/// Lets time pass, and everybody notice.
+/// Advances the clock, and runs the tasks that wake.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::advance(time).await;
     for _ in 0..50 {

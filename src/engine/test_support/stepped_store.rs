@@ -1,4 +1,4 @@
-//! A store whose calls wait when a test says so, and panic.
+//! A store whose calls block or panic when a test says so.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
@@ -17,8 +17,8 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The call that waits.
-    state: &'static str,
+    /// The call that blocks.
+    held: &'static str,
     panics_at: &'static str,
     calls: HashMap<&'static str, usize>,
     at_work: usize,
@@ -33,13 +33,13 @@ struct SteppedSink {
 }
 
 impl SteppedStore {
-    /// From now on this call waits until it is released.
+    /// Blocks this call from now on, until `release`.
     pub(crate) fn hold(&self, call: &'static str) {
-        self.0.state.lock().unwrap().state = call;
+        self.0.state.lock().unwrap().held = call;
     }
 
     pub(crate) fn release(&self) {
-        self.0.state.lock().unwrap().state = "";
+        self.0.state.lock().unwrap().held = "";
         self.0.released.notify_all();
     }
 
@@ -47,12 +47,10 @@ impl SteppedStore {
         self.0.state.lock().unwrap().panics_at = call;
     }
 
-    /// How often it was called.
     pub(crate) fn calls(&self, call: &str) -> usize {
         self.0.state.lock().unwrap().calls.get(call).copied().unwrap_or(0)
     }
 
-    /// Nobody is in a call.
     pub(crate) fn is_idle(&self) -> bool {
         self.0.state.lock().unwrap().at_work == 0
     }
@@ -69,7 +67,7 @@ impl SteppedStore {
         let mut state = self.0.state.lock().unwrap();
         *state.calls.entry(call).or_default() += 1;
         state.at_work += 1;
-        let mut state = self.0.released.wait_while(state, |state| state.state == call).unwrap();
+        let mut state = self.0.released.wait_while(state, |state| state.held == call).unwrap();
         state.at_work -= 1;
         let panics = state.panics_at == call;
         drop(state);

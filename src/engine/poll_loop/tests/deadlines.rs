@@ -1,12 +1,12 @@
-//! When deadlines are looked at: none is forgotten that somebody needs.
+//! When deadlines are checked: none is missed.
 
 use super::*;
 use crate::engine::poll_loop::tests::fixture::Fixture;
 
 #[test]
-fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time() {
+fn shrinking_intervals_are_kept() {
     in_virtual_time(async {
-        // The first look is an hour away.
+        // The first check is an hour away.
         let fixture = Fixture::new(SECOND * 3600);
         let patient = fixture.started(READ_EACH_SECOND);
         let transfers: Vec<_> = (0..8).map(|_| fixture.started(READ)).collect();
@@ -15,7 +15,8 @@ fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time
             transfer.expect(&data(1)).await;
         }
         pass(MILLISECOND * 700).await;
-        // The round trip seems to be long, then shorter with each answer: so does the interval, and time stands still.
+        // The measured round trip is long at first, and shrinks with each answer. So does the
+        // interval, while time stands still.
         for block in 1..40 {
             for transfer in &transfers {
                 transfer.send(&ack(block));
@@ -34,7 +35,7 @@ fn clients_whose_answers_come_ever_sooner_get_their_repeats_each_in_its_own_time
 }
 
 #[test]
-fn sessions_that_come_and_go_disturb_nobody_who_stays_and_waits_for_a_repeat() {
+fn short_sessions_do_not_delay_a_repeat() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND * 3600);
         let patient = fixture.started(READ_EACH_SECOND);

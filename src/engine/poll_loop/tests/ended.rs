@@ -1,18 +1,18 @@
-//! A session that panicked does nothing more.
+//! A session that panicked receives and sends nothing more.
 
 use super::*;
 use crate::engine::poll_loop::tests::fixture::Fixture;
 
 #[test]
-fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
+fn a_driver_that_panicked_receives_nothing_more() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let (beside, transfer) = (fixture.started(READ), fixture.request(READ));
-        let looks = Rc::<Cell<u32>>::default();
-        let counted = Rc::clone(&looks);
+        let attempts = Rc::<Cell<u32>>::default();
+        let counted = Rc::clone(&attempts);
         let link = Tapped::new(&transfer, move |tap| {
-            if matches!(tap, Tap::Look) {
-                counted.update(|looks| looks + 1);
+            if matches!(tap, Tap::Receive) {
+                counted.update(|attempts| attempts + 1);
                 assert!(counted.get() > 1, "the link broke");
             }
         });
@@ -24,8 +24,8 @@ fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
         fixture.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
         beside.expect(&data(2)).await;
         transfer.expect_nothing();
-        assert_eq!(looks.get(), 1);
-        // What it left lies there for the next one.
+        assert_eq!(attempts.get(), 1);
+        // The packets that it left are received by the next session.
         fixture.start(&transfer);
         pass(Duration::ZERO).await;
         assert!(transfer.arrived() == [data(1), data(2)]);
@@ -33,7 +33,7 @@ fn a_driver_that_panicked_as_many_were_received_for_receives_nothing_more() {
 }
 
 #[test]
-fn until_its_session_hears_of_the_panic_a_driver_takes_no_turn_and_sends_nothing() {
+fn a_panicked_driver_sends_nothing() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(READ);

@@ -1,4 +1,4 @@
-//! A poll loop, sessions at it, and their clients.
+//! A poll loop, its sessions, and their clients.
 
 use std::cell::RefCell;
 use std::io;
@@ -31,13 +31,13 @@ use crate::supervision::{Exit, start_temporary};
 use crate::transfer::Timeouts;
 use crate::wire::{Direction, Packet};
 
-/// An arbiter's board, and what its sessions share.
+/// The poll loop of an arbiter, and what its sessions share.
 pub(crate) struct Fixture {
     pub(crate) poll_loop: Rc<PollLoop>,
     pub(crate) store: Memory,
     pub(crate) service: Arc<Service>,
     peers: Arc<PeerTable>,
-    tell: Sender<Exit>,
+    exit_sender: Sender<Exit>,
     exits: Receiver<Exit>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Transfer {
 }
 
 impl Fixture {
-    /// A client that doesn't answer gets its first packet again after `ack`.
+    /// The first packet is repeated after `ack`.
     pub(crate) fn new(ack: Duration) -> Self {
         let store = Memory::new(MemoryOptions::default());
         let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
@@ -57,16 +57,23 @@ impl Fixture {
         let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
         service.timeouts = Timeouts { ack, ..service.timeouts };
         let service = Arc::new(service);
-        let (tell, exits) = mpsc::channel();
-        Self { poll_loop: PollLoop::start(&service), store, service, peers: PeerTable::new(100), tell, exits }
+        let (exit_sender, exits) = mpsc::channel();
+        Self {
+            poll_loop: PollLoop::start(&service),
+            store,
+            service,
+            peers: PeerTable::new(100),
+            exit_sender,
+            exits,
+        }
     }
 
-    /// What a client asks for, before there is a session.
+    /// The transfer of a client's request, without a session.
     pub(crate) fn request(&self, request: &[u8]) -> Transfer {
         self.request_at(UdpLink::open((Ipv4Addr::LOCALHOST, 0).into(), None).unwrap(), request)
     }
 
-    /// The file is open already: no other thread has a part in what follows.
+    /// A transfer whose file is open already, so no other thread takes part in the test.
     pub(crate) fn request_at(&self, socket: Arc<UdpSocket>, request: &[u8]) -> Transfer {
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let Ok(Packet::Request(request)) = Packet::decode(request) else { panic!("{request:?}") };
@@ -105,7 +112,7 @@ impl Fixture {
     pub(crate) fn start_with(&self, transfer: &Transfer, link: Box<dyn Link>) {
         let (shared, service) = (Arc::clone(&transfer.shared), Arc::clone(&self.service));
         let (life, poll_loop) = (shared.next_life(), Rc::clone(&self.poll_loop));
-        let parent = Parent(self.tell.clone()).start().recipient();
+        let parent = Parent(self.exit_sender.clone()).start().recipient();
         let make =
             move |ctx: &mut Context<_>| Session::new(shared, life, service, link, poll_loop, ctx.address());
         start_temporary(1, limits::MAILBOX_SESSION, parent, make);
@@ -121,11 +128,10 @@ impl Fixture {
         self.poll_loop.entries.borrow().len()
     }
 
-    /// The only session's line and driver.
     pub(crate) fn only(&self) -> (DefaultKey, Rc<RefCell<Driver>>) {
         let entries = self.poll_loop.entries.borrow();
-        let (line, Entry { driver, .. }) = entries.iter().next().expect("a session");
-        (line, Rc::clone(driver))
+        let (key, Entry { driver, .. }) = entries.iter().next().expect("a session");
+        (key, Rc::clone(driver))
     }
 
     pub(crate) fn attend_only(&self) {
@@ -136,8 +142,8 @@ impl Fixture {
         waits_for(&self.poll_loop, socket)
     }
 
-    pub(crate) async fn expect_exit(&self, is_so: impl Fn(&Exit) -> bool) {
-        turn_until(|| self.exits.try_iter().any(|exit| is_so(&exit))).await;
+    pub(crate) async fn expect_exit(&self, matches: impl Fn(&Exit) -> bool) {
+        turn_until(|| self.exits.try_iter().any(|exit| matches(&exit))).await;
     }
 }
 
@@ -158,7 +164,6 @@ impl Transfer {
         self.client.send(packet).unwrap();
     }
 
-    /// What has arrived.
     pub(crate) fn arrived(&self) -> Vec<Vec<u8>> {
         let mut buffer = [0; 600];
         let mut packets = Vec::new();
@@ -168,7 +173,7 @@ impl Transfer {
         packets
     }
 
-    /// The next that arrives is this packet, and nothing else. Time stands still.
+    /// Expects that this packet arrives, and nothing else. Time stands still.
     #[track_caller]
     pub(crate) fn expect(&self, packet: &[u8]) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();
@@ -185,7 +190,7 @@ impl Transfer {
         assert!(headers.is_empty(), "{headers:?}");
     }
 
-    /// The interval after which the last packet is repeated is what is said, no less and no more.
+    /// Expects that the packet is repeated after exactly this interval.
     #[track_caller]
     pub(crate) fn expect_repeat(&self, packet: &[u8], interval: Duration) -> impl Future<Output = ()> {
         let place = std::panic::Location::caller();

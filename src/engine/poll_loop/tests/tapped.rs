@@ -1,14 +1,10 @@
-//! A link over a socket that tells of what goes through it.
+//! A link over a socket that reports its calls to the test.
 
 use super::*;
 
-/// What happens at the link.
 pub(crate) enum Tap {
-    /// The session looks whether there is something in the socket.
-    Look,
-    /// It has received something.
+    Receive,
     Received,
-    /// It sends.
     Send,
 }
 
@@ -18,7 +14,7 @@ pub(crate) struct Tapped {
 }
 
 impl Tapped {
-    /// A transfer's link. `tap` may panic, as a link that breaks would.
+    /// The link of a transfer. `tap` may panic to simulate a broken link.
     pub(crate) fn new(transfer: &Transfer, tap: impl FnMut(Tap) + 'static) -> Box<Self> {
         let link = UdpLink::from_socket(Arc::clone(&transfer.shared.socket)).unwrap();
         Box::new(Self { link, tap: Box::new(tap) })
@@ -31,7 +27,7 @@ impl Link for Tapped {
     }
 
     fn poll_event(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unreachable!("the board waits for the socket")
+        unreachable!("the poll loop waits for the socket")
     }
 
     fn socket(&self) -> Option<&UdpSocket> {
@@ -39,7 +35,7 @@ impl Link for Tapped {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        (self.tap)(Tap::Look);
+        (self.tap)(Tap::Receive);
         let arrived = self.link.receive(buffer)?;
         (self.tap)(Tap::Received);
         Ok(arrived)

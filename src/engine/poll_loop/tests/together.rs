@@ -1,10 +1,10 @@
-//! What comes together: for many sessions, or for one.
+//! Packets that arrive together, for many sessions or for one.
 
 use super::*;
 use crate::engine::poll_loop::tests::fixture::Fixture;
 
 #[test]
-fn clients_of_whom_many_answer_at_once_get_each_their_own_block() {
+fn many_simultaneous_clients_get_their_own_block() {
     const WINDOW: &[u8] = b"\0\x01file\0octet\0windowsize\x002\0";
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
@@ -20,7 +20,7 @@ fn clients_of_whom_many_answer_at_once_get_each_their_own_block() {
         for block in 1..20 {
             windowed.send(&ack(block * 2 - 2));
             for (number, transfer) in transfers.iter().enumerate() {
-                // Each has its own mixture in its socket.
+                // Each socket holds another mixture of packets.
                 if number % 3 == 0 {
                     stranger.send_to(&ack(block), transfer.shared.local).unwrap();
                 }
@@ -38,7 +38,7 @@ fn clients_of_whom_many_answer_at_once_get_each_their_own_block() {
 }
 
 #[test]
-fn a_windows_answer_that_comes_twice_hides_no_other_and_costs_nothing() {
+fn a_duplicate_ack_of_a_window_is_harmless() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let transfer = fixture.started(b"\0\x01file\0octet\0timeout\x001\0windowsize\x002\0");
@@ -57,7 +57,7 @@ fn a_windows_answer_that_comes_twice_hides_no_other_and_costs_nothing() {
 }
 
 #[test]
-fn a_client_that_gives_up_at_great_length_among_others_is_understood() {
+fn a_very_long_error_ends_the_transfer() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let (quitter, other) = (fixture.started(READ), fixture.started(READ));
@@ -72,7 +72,7 @@ fn a_client_that_gives_up_at_great_length_among_others_is_understood() {
 }
 
 #[test]
-fn a_link_that_breaks_as_many_are_sent_to_harms_its_own_session_alone() {
+fn a_broken_link_harms_only_its_session() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let others = [fixture.started(READ), fixture.started(READ)];
@@ -96,7 +96,7 @@ fn a_link_that_breaks_as_many_are_sent_to_harms_its_own_session_alone() {
         }
         transfer.expect_nothing();
         fixture.expect_exit(|exit| *exit == Exit::Panicked("the link broke".into())).await;
-        // What it had taken in stands, and nobody else is sent what was its.
+        // The input that it handled is kept, and nobody else is sent its packets.
         fixture.start(&transfer);
         transfer.expect(&data(3)).await;
         all.iter().for_each(|transfer| transfer.send(&ack(3)));
@@ -107,13 +107,14 @@ fn a_link_that_breaks_as_many_are_sent_to_harms_its_own_session_alone() {
 }
 
 #[test]
-fn why_a_packet_among_many_could_not_leave_is_noted_and_the_others_leave() {
+fn a_send_error_is_noted_and_harms_no_other() {
     in_virtual_time(async {
         let fixture = Fixture::new(SECOND);
         let (transfer, beside) = (fixture.started(READ), fixture.started(READ));
         transfer.expect(&data(1)).await;
         beside.expect(&data(1)).await;
-        // (A socket that was never connected says that it isn't, and sends nothing any more all the same.)
+        // `shutdown` of a socket that was never connected fails, but keeps the socket from sending
+        // all the same.
         let _ = rustix::net::shutdown(&transfer.shared.socket, rustix::net::Shutdown::Write);
         transfer.send(&ack(1));
         beside.send(&ack(1));
