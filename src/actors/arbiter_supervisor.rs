@@ -18,28 +18,32 @@ use crate::limits;
 use crate::observe::Fact;
 use crate::supervision::Exit;
 
-/// Watches the arbiters that sessions run on. One that stopped is replaced, and its sessions go on; one that is blocked is replaced too, and its sessions end, for
-/// whichever blocks it may never let go. Past its limits it gives up: the server must not stay up without serving.
+/// Watches the arbiters that sessions run on. An arbiter that stopped is replaced, and its sessions
+/// continue on the new one. An arbiter that is blocked is replaced too, and its sessions end,
+/// because the one that blocks may never return. Beyond its limits the supervisor gives up: the
+/// server must not stay up without serving.
 pub struct ArbiterSupervisor {
     service: Arc<Service>,
-    /// TransferState outside, so that one that starts again knows the arbiters.
+    /// Held outside of the actor, so that a restarted supervisor knows the arbiters.
     workers: Arc<Workers>,
-    /// When arbiters failed lately.
+    /// When arbiters failed within [`limits::ARBITERS_FAILED_WITHIN`].
     failures: VecDeque<Instant>,
-    /// Arbiters that were blocked, and still are: threads that are lost.
+    /// The arbiters that were replaced because they were blocked, and still are: their threads are
+    /// lost.
     abandoned: Vec<u64>,
     give_up: Box<dyn Fn(String) + Send>,
-    said_goodbye: bool,
+    is_ending: bool,
     chaos: Part,
 }
 
-/// It is time to look after the arbiters.
+/// The next check of the arbiters is due.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Watch;
 
 impl ArbiterSupervisor {
-    /// The supervisor of `workers`. `give_up` is called, with the reason, when the arbiters can't be kept alive.
+    /// The supervisor of `workers`. `give_up` is called, with the reason, when the arbiters can't
+    /// be kept alive.
     pub fn new(
         service: Arc<Service>,
         workers: Arc<Workers>,
@@ -47,36 +51,37 @@ impl ArbiterSupervisor {
     ) -> Self {
         let (failures, abandoned) = (VecDeque::new(), Vec::new());
         let chaos = service.chaos().part("arbiter_supervisor", "");
-        Self { service, workers, failures, abandoned, give_up: Box::new(give_up), said_goodbye: false, chaos }
+        Self { service, workers, failures, abandoned, give_up: Box::new(give_up), is_ending: false, chaos }
     }
 
     fn watch(&mut self, ctx: &Context<Self>) {
         for worker in self.workers.list() {
             if worker.heartbeat.has_ended() {
-                // Its end was not heard: this actor was panicking at the time.
+                // The report of its end was lost, because this actor was restarting.
                 self.on_stopped(&worker, "its supervisor has ended", ctx);
             } else if worker.heartbeat.ask() >= limits::ARBITER_SILENCE_MAX {
                 self.on_blocked(&worker, ctx);
             } else {
-                // Not `try_send`: a mailbox that is full is no sign of death.
+                // Not `try_send`: a full mailbox doesn't mean that the arbiter is blocked.
                 worker.supervisor.do_send(Ping);
             }
         }
     }
 
-    /// An arbiter ended under its sessions: they go on elsewhere.
+    /// Replaces an arbiter that ended. Its sessions continue on the new one.
     fn on_stopped(&mut self, worker: &Worker, why: &str, ctx: &Context<Self>) {
-        let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
+        let Some(arbiter) = self.start_replacement(worker, why) else { return };
         let (children, waiting) = worker.sessions.close();
         let (ended, moved) = (worker.number, children.len());
         self.service.observe(&Fact::ArbiterReplaced { arbiter: ended, why, moved, ended: 0 });
         self.start_worker(arbiter, SessionTable::adopting(children, waiting), ctx);
     }
 
-    /// An arbiter hangs: whoever is on it is told so from here, and nothing that wakes later can send any more.
+    /// Replaces an arbiter that hangs. Its transfers end here, and a session that wakes up later
+    /// can't send any more.
     fn on_blocked(&mut self, worker: &Worker, ctx: &Context<Self>) {
         let why = "blocked";
-        let Some(arbiter) = self.arbiter_in_place_of(worker, why) else { return };
+        let Some(arbiter) = self.start_replacement(worker, why) else { return };
         let (children, waiting) = worker.sessions.close();
         let ended = children.len();
         self.service.observe(&Fact::ArbiterReplaced { arbiter: worker.number, why, moved: 0, ended });
@@ -84,15 +89,16 @@ impl ArbiterSupervisor {
             bury(&child.shared, &self.service, Failure::Internal, "its arbiter was blocked");
         }
         self.abandoned.push(worker.number);
-        // What it has not begun is nobody's fault.
+        // Requests that still wait are served by the new arbiter.
         self.start_worker(arbiter, SessionTable::adopting(Vec::new(), waiting), ctx);
         if self.abandoned.len() > limits::ARBITERS_ABANDONED_MAX {
             (self.give_up)(format!("{} arbiters are blocked", self.abandoned.len()));
         }
     }
 
-    /// A new arbiter; the old one ends, once it wakes if need be, and gets nothing more to do. `None` if there can't be one now: the next round tries again.
-    fn arbiter_in_place_of(&mut self, worker: &Worker, why: &str) -> Option<actix_rt::ArbiterHandle> {
+    /// Starts a new arbiter, and stops the old one, which ends when it wakes up. `None` if no
+    /// thread can be started now: the next check tries again.
+    fn start_replacement(&mut self, worker: &Worker, why: &str) -> Option<actix_rt::ArbiterHandle> {
         let now = Instant::now();
         self.failures.push_back(now);
         while self.failures.front().is_some_and(|&at| now - at > limits::ARBITERS_FAILED_WITHIN) {
@@ -124,12 +130,12 @@ impl Actor for ArbiterSupervisor {
         ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
     }
 
-    /// Has every arbiter's sessions say goodbye first, if the server is to stop.
+    /// Ends the sessions of every arbiter first, if the server is stopping.
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         if !self.workers.is_stopping() {
             return Running::Stop;
         }
-        if !std::mem::replace(&mut self.said_goodbye, true) {
+        if !std::mem::replace(&mut self.is_ending, true) {
             for worker in self.workers.list() {
                 worker.sessions.set_stopping();
                 worker.stopper.stop(limits::STOP_WITHIN);
@@ -152,7 +158,7 @@ impl Handler<Watch> for ArbiterSupervisor {
     fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
         ctx.notify_later(Watch, limits::ARBITER_ASKED_EVERY);
         self.chaos.at("scheduled", ctx);
-        if !self.said_goodbye {
+        if !self.is_ending {
             self.watch(ctx);
         }
     }
@@ -164,7 +170,7 @@ impl Handler<WorkerEnded> for ArbiterSupervisor {
     fn handle(&mut self, WorkerEnded { number, exit }: WorkerEnded, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         self.abandoned.retain(|&abandoned| abandoned != number);
-        if self.said_goodbye {
+        if self.is_ending {
             if self.have_all_ended() {
                 ctx.stop();
             }

@@ -19,15 +19,16 @@ use crate::supervision::{
     ChildSpec, Exit, Follows, Permanent, RestartLimit, Stopper, Supervisor, start_permanent,
 };
 
-/// The arbiters of a server, in the order of their numbers. Arbiters that fail leave it, others come.
+/// The arbiters of a server, in the order of their numbers. Arbiters that fail are replaced by
+/// others.
 #[derive(Debug, Default)]
 pub struct Workers {
-    /// What a supervisor of sessions gets before its arbiter is replaced with it.
+    /// The restart limit of a supervisor of sessions, beyond which its arbiter is replaced too.
     limit: RestartLimit,
     /// The sessions on the thread of the listeners.
     local: OnceLock<Local>,
     list: RwLock<Vec<Arc<Worker>>>,
-    /// Number of the last.
+    /// The number of the last arbiter.
     last: AtomicU64,
     stopping: AtomicBool,
 }
@@ -40,7 +41,7 @@ struct Local {
     sessions: Arc<SessionTable>,
 }
 
-/// An arbiter, the supervisor on it, and what the two have to do.
+/// An arbiter, the supervisor on it, and what the two share.
 #[derive(Debug)]
 pub(super) struct Worker {
     /// Counted from 1 since the server started.
@@ -52,7 +53,7 @@ pub(super) struct Worker {
     pub(super) heartbeat: Arc<Heartbeat>,
 }
 
-/// Who hears that a [`Worker`]'s supervisor has ended.
+/// Reports that the supervisor of a [`Worker`] has ended.
 #[derive(Debug, Clone, actix::Message)]
 #[rtype(result = "()")]
 pub(crate) struct WorkerEnded {
@@ -61,7 +62,7 @@ pub(crate) struct WorkerEnded {
 }
 
 impl Workers {
-    /// None yet. A supervisor of sessions gets `limit` before its arbiter is replaced with it.
+    /// No arbiters yet. An arbiter whose supervisor exceeds `limit` will be replaced.
     #[must_use]
     pub fn new(limit: RestartLimit) -> Self {
         Self { limit, ..Self::default() }
@@ -99,34 +100,35 @@ impl Workers {
         let _ = self.local.set(Local { supervisor, sessions });
     }
 
-    /// Assigns a request to the least busy arbiter; a short transfer to this thread, as long as
-    /// there are few of them.
+    /// Assigns a request to the least busy arbiter, or to this thread if its transfer is short and
+    /// few such transfers are running.
     ///
     /// # Errors
-    /// The request, if nobody has room for it.
-    pub(super) fn assign(&self, mut serve: Box<PendingRequest>) -> Result<(), Box<PendingRequest>> {
-        if serve.is_short()
+    /// The request, if no arbiter has room for it.
+    pub(super) fn assign(&self, mut request: Box<PendingRequest>) -> Result<(), Box<PendingRequest>> {
+        if request.is_short()
             && let Some(local) = self.local.get()
             && local.sessions.load() < limits::LOCAL_TRANSFERS_MAX
         {
-            match push(&local.sessions, &local.supervisor, serve) {
+            match push(&local.sessions, &local.supervisor, request) {
                 Ok(()) => return Ok(()),
-                Err(refused) => serve = refused,
+                Err(refused) => request = refused,
             }
         }
         let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let least_busy = workers.iter().min_by_key(|worker| worker.sessions.load());
-        // It has no room only where a storm has filled all of them, or it has just been given up: any other does then.
+        // The least busy arbiter has no room only if a storm has filled all of them, or if it was
+        // just given up: then any other one will do.
         for worker in least_busy.into_iter().chain(workers.iter()) {
-            match push(&worker.sessions, &worker.supervisor, serve) {
+            match push(&worker.sessions, &worker.supervisor, request) {
                 Ok(()) => return Ok(()),
-                Err(refused) => serve = refused,
+                Err(refused) => request = refused,
             }
         }
-        Err(serve)
+        Err(request)
     }
 
-    /// Those whom to ask whether every arbiter is alive.
+    /// The recipients of pings that show whether every arbiter is alive.
     #[must_use]
     pub fn alive(&self) -> Vec<Recipient<Ping>> {
         self.list().iter().map(|worker| worker.supervisor.clone().recipient()).collect()
@@ -136,7 +138,7 @@ impl Workers {
         self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Starts, on `arbiter`, a supervisor that goes on with what `sessions` has.
+    /// Starts a supervisor on `arbiter` that takes over the entries of `sessions`.
     pub(super) fn start(
         &self,
         arbiter: ArbiterHandle,
@@ -148,11 +150,11 @@ impl Workers {
         let (sessions, heartbeat) = (Arc::new(sessions), Arc::<Heartbeat>::default());
         let (service, parent) = (Arc::clone(service), parent.clone());
         let (table, beating, beat) = (Arc::clone(&sessions), Arc::clone(&heartbeat), Arc::clone(&heartbeat));
-        let told = Arc::clone(&service);
+        let observers = Arc::clone(&service);
         let make = move |_: &mut _| SessionSupervisor::new(service, table, beating);
         let on_exit = move |exit: &Exit, follows| {
             if let Exit::Panicked(panic) = exit {
-                told.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
+                observers.observe(&Fact::Crashed { actor: "session supervisor", transfer: None, panic });
             }
             if follows == Follows::End {
                 beat.set_ended();
@@ -164,7 +166,7 @@ impl Workers {
         self.write().push(Arc::new(Worker { number, arbiter, supervisor, stopper, sessions, heartbeat }));
     }
 
-    /// From now on an end of an arbiter is meant.
+    /// The end of an arbiter is intended from now on.
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
         if let Some(local) = self.local.get() {
@@ -182,7 +184,7 @@ impl Workers {
         Some(workers.remove(at))
     }
 
-    /// Has the arbiters end at once. Who still waits for a session to end is told by its own socket.
+    /// Ends the arbiters at once, and their transfers on behalf of the sessions.
     pub(crate) fn end(&self, service: &Service) {
         let bury_all = |sessions: &SessionTable| {
             let (children, _) = sessions.close();
@@ -197,7 +199,6 @@ impl Workers {
         self.local.get().into_iter().for_each(|local| bury_all(&local.sessions));
     }
 
-    /// Ends the arbiters, which nobody expects.
     #[cfg(test)]
     pub(crate) fn stop_all(&self) {
         for worker in self.list() {
@@ -213,10 +214,11 @@ impl Workers {
 fn push(
     sessions: &SessionTable,
     supervisor: &Addr<SessionSupervisor>,
-    serve: Box<PendingRequest>,
+    request: Box<PendingRequest>,
 ) -> Result<(), Box<PendingRequest>> {
-    if sessions.push_waiting(serve)? {
-        // Not `try_send`: a mailbox without room would leave the request waiting. There is one such message at most.
+    if sessions.push_waiting(request)? {
+        // Not `try_send`: a full mailbox would leave the request waiting. There is at most one such
+        // message.
         supervisor.do_send(Wake);
     }
     Ok(())
@@ -225,7 +227,7 @@ fn push(
 /// Starts a thread for sessions.
 ///
 /// # Errors
-/// When the operating system has none to give.
+/// When the operating system has no thread to give.
 pub(super) fn start_arbiter() -> io::Result<ArbiterHandle> {
     Ok(Arbiter::try_with_tokio_rt(arbiter_runtime)?.handle())
 }

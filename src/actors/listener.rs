@@ -32,34 +32,37 @@ use crate::policy::{OverLimit, unanswerable};
 use crate::transfer::fault_packet;
 use crate::wire::{DecodeError, Packet, Request};
 
-/// Takes the requests that arrive at one address: drops what isn't one, refuses what policy refuses, recognises repeats, and hands the
-/// rest to the least busy arbiter. It waits for no file: what the store knows at once spares a session, or lets it begin at once.
+/// Receives the requests that arrive at one address: drops packets that are no requests, refuses
+/// requests that policy refuses, recognises repeated requests, and assigns the others to the least
+/// busy arbiter. The listener waits for no file. A file that the store can open at once lets the
+/// session begin at once, and a file that the store knows to be missing needs no session.
 #[derive(Debug)]
 pub struct Listener {
-    /// Kept by a listener that starts again, which so loses no port; `None` once it is closed.
+    /// Kept across restarts, so that the port is not lost. `None` once it is closed.
     socket: Option<Arc<UdpSocket>>,
-    /// The socket is this process's alone: nobody else takes the requests that wait in it.
+    /// The process bound the socket itself, and nobody else receives from it.
     is_own: bool,
     service: Arc<Service>,
     peer_table: Arc<PeerTable>,
     workers: Arc<Workers>,
-    /// `None` until started, and once paused; but in single-port mode packets of transfers still come.
+    /// `None` until started, and once paused, except in single-port mode, where packets of
+    /// transfers still arrive.
     requests: Option<RequestSocket>,
     refusals: Refusals,
     errors: ErrorRateLimiter,
-    /// Places for datagrams that wait for an extension's answer.
+    /// Bounds the datagrams that wait for an extension's answer.
     opcodes_asked: Arc<Semaphore>,
     buffer: Vec<u8>,
     backlog: bool,
-    /// It takes no further request, not even if it is started again.
+    /// Accepts no further request, even after a restart.
     paused: bool,
     chaos: Part,
 }
 
-/// Takes no further request. A socket that the server bound itself is closed, unless transfers
-/// need it too (single-port mode): what has arrived in it by then is still served, and another
-/// server can bind the address as soon as this is answered. A socket that was passed stays open
-/// and unread: its backlog is for the next server.
+/// Accepts no further request. A socket that the server bound itself is closed, unless transfers
+/// need the socket too (single-port mode). Requests that have arrived by then are still served, and
+/// another server can bind the address as soon as this is answered. A socket that was passed to the
+/// server stays open and unread: the requests in it are for the next server.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Pause;
@@ -68,8 +71,8 @@ pub struct Pause;
 struct Pump;
 
 impl Listener {
-    /// A listener on a bound socket that others hold too: it is not closed before the listener
-    /// ends.
+    /// A listener on a bound socket that others hold too, and that is not closed before the
+    /// listener ends.
     #[must_use]
     pub fn new(
         socket: Arc<UdpSocket>,
@@ -96,18 +99,19 @@ impl Listener {
         }
     }
 
-    /// It holds its socket alone, and closes it when it is paused.
+    /// Marks the socket as held by the listener alone, which closes it when paused.
     pub(crate) fn of_own_socket(self) -> Self {
         Self { is_own: true, ..self }
     }
 
-    /// One more than the longest request, to recognise those that are longer; or the longest datagram, where blocks come too.
+    /// One octet more than the longest request, to recognise longer ones. The largest datagram in
+    /// single-port mode, where blocks arrive too.
     fn buffer_octets(service: &Service) -> usize {
         if service.single_port { limits::DATAGRAM_OCTETS_MAX } else { limits::REQUEST_OCTETS_MAX + 1 }
     }
 
     /// # Panics
-    /// When the socket can't be waited for any more: a listener that lived on would be deaf.
+    /// When the socket can't be polled any more: the listener would never receive again.
     fn turn(&mut self, ctx: &Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         loop {
             let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
@@ -115,13 +119,13 @@ impl Listener {
                 match std::task::ready!(requests.poll_event(task)) {
                     Ok(errors) if errors && self.service.single_port => self.take_errors(),
                     Ok(_) => {}
-                    // The supervisor has a word with the operator, and starts this again.
+                    // The supervisor reports the panic, and restarts the listener.
                     Err(error) => panic!("can't wait for requests: {error}"),
                 }
             }
             self.backlog = self.take_datagrams(ctx);
             if self.backlog {
-                // Others on this arbiter have their turn first.
+                // The other tasks of this arbiter run first.
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -137,7 +141,7 @@ impl Listener {
         }
     }
 
-    /// Takes what has come. `true` if there may be more.
+    /// Receives up to a turn's worth of datagrams. `true` if there may be more.
     fn take_datagrams(&mut self, ctx: &Context<Self>) -> bool {
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut more = true;
@@ -153,8 +157,8 @@ impl Listener {
         more
     }
 
-    /// Serves what has arrived already: nobody else can. Clients whose requests come later repeat
-    /// them.
+    /// Serves the requests that have arrived, because nobody else can. Clients repeat requests that
+    /// arrive later.
     fn take_backlog(&mut self, ctx: &Context<Self>) {
         for _ in 0..limits::BACKLOG_TURNS_MAX {
             if !self.take_datagrams(ctx) {
@@ -200,8 +204,8 @@ impl Listener {
         }
     }
 
-    /// Whether a datagram that was sent to many hosts may be answered: if it is to read, and one of
-    /// our own addresses is known on the network that it came from. Says so if not.
+    /// Whether a datagram that was sent to many hosts may be answered: only a read, and only if one
+    /// of our own addresses on that network is known. Reports a refusal.
     fn may_answer_broadcast(&self, received: &Received, octets: &[u8]) -> bool {
         let (peer, own) = (received.from, received.to.ip());
         let is_answerable = matches!(octets, [0, 1, ..]) && !own.is_multicast() && own != Ipv4Addr::BROADCAST;
@@ -217,7 +221,6 @@ impl Listener {
         self.service.observe(&Fact::Dropped { peer, why });
     }
 
-    /// It gets no answer, because of a limit.
     fn beyond(&self, limit: Limit, peer: SocketAddr) {
         self.service.observe(&Fact::LimitReached { limit, peer });
         self.dropped(peer, limit.meaning());
@@ -232,8 +235,8 @@ impl Listener {
         match self.service.admit(&self.peer_table, received, request, again) {
             Verdict::Serve(admitted) => {
                 let port = self.socket.clone().filter(|_| self.service.single_port);
-                let serve = PendingRequest { admitted: *admitted, port, last_resort: self.last_resort() };
-                if self.workers.assign(Box::new(serve)).is_err() {
+                let pending = PendingRequest { admitted: *admitted, port, last_resort: self.last_resort() };
+                if self.workers.assign(Box::new(pending)).is_err() {
                     self.beyond(Limit::RequestsWaiting, peer);
                 }
             }
@@ -244,13 +247,14 @@ impl Listener {
         }
     }
 
-    /// What a transfer for which there is no port is refused from, if it is to be refused.
+    /// The socket that refuses a transfer for which there is no port, if limits are answered at
+    /// all.
     fn last_resort(&self) -> Option<Arc<UdpSocket>> {
         self.socket.clone().filter(|_| self.service.over_limit == OverLimit::Error)
     }
 
-    /// Reports a transfer that never began, and answers its request as a session would. The same
-    /// request is a new one from now on.
+    /// Reports a transfer that never began, and answers its request as a session would. From then
+    /// on the same request is a new one.
     fn fail(&mut self, mut failed: Failed) {
         let to = failed.local;
         if !failed.is_answered() {
@@ -267,7 +271,7 @@ impl Listener {
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
         }
         let sent = self.send_refusal(peer, to, &fault_packet(fault));
-        if let Some(limit) = self.limit_in_the_way(&sent) {
+        if let Some(limit) = self.limit_met_by(&sent) {
             return self.dropped(peer, limit.meaning());
         }
         if let Err(error) = &sent {
@@ -276,27 +280,28 @@ impl Listener {
         self.service.finish(failed.into_report(sent.unwrap_or(to)));
     }
 
-    /// Sends an ERROR from a port of its own, as every answer is (RFC 1350 §4), unless there is but one.
+    /// Sends an ERROR from a new port, as every answer is sent (RFC 1350 §4), except in single-port
+    /// mode.
     fn send_refusal(&mut self, peer: SocketAddr, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
         if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
             return send_from_port(socket, to, peer, packet).map(|()| to);
         }
         let sent = self.refusals.send(peer, to, packet);
-        let Some(limit) = self.limit_in_the_way(&sent) else { return sent };
+        let Some(limit) = self.limit_met_by(&sent) else { return sent };
         self.service.observe(&Fact::LimitReached { limit, peer });
-        // From the only port that is left, so that the client hears of it at all.
+        // The well-known port is the only one left to answer from.
         match self.last_resort().filter(|_| limit == Limit::PortRange) {
             Some(socket) => send_from_port(&socket, to, peer, packet).map(|()| to),
             None => sent,
         }
     }
 
-    /// The limit because of which an ERROR could not be sent, if one was in the way.
-    fn limit_in_the_way(&self, sent: &io::Result<SocketAddr>) -> Option<Limit> {
+    /// The limit that kept an ERROR from being sent, if there was one.
+    fn limit_met_by(&self, sent: &io::Result<SocketAddr>) -> Option<Limit> {
         sent.as_ref().err().and_then(|error| limit_met(error, self.service.ports))
     }
 
-    /// Whether one more ERROR may go there.
+    /// Whether one more ERROR may be sent to the network of `peer`.
     fn may_refuse(&mut self, peer: SocketAddr, now: Instant) -> bool {
         let may = self.errors.spend(peer.ip(), now);
         if !may {
@@ -305,7 +310,6 @@ impl Listener {
         may
     }
 
-    /// Answers with one ERROR.
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
         if received.to_broadcast {
@@ -318,9 +322,9 @@ impl Listener {
             self.service.observe(&Fact::LimitReached { limit, peer });
         }
         let packet = fault_packet(fault);
-        // An ERROR that can't be sent is one that was lost on the way: the client repeats its request.
+        // An ERROR that can't be sent counts as lost on the way: the client repeats its request.
         let sent = self.send_refusal(peer, received.to, &packet);
-        if let Some(limit) = self.limit_in_the_way(&sent) {
+        if let Some(limit) = self.limit_met_by(&sent) {
             return self.dropped(peer, limit.meaning());
         }
         self.service.observe(&Fact::Refused { peer, request, fault });
@@ -331,13 +335,14 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     /// # Panics
-    /// When the socket can't be waited for: the supervisor tries again, and gives up in the end.
+    /// When the socket can't be polled: the supervisor restarts the listener, and gives up in the
+    /// end.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         if self.paused && !self.service.single_port {
             return;
         }
-        // (One that was closed on purpose stays closed.)
+        // A socket that was closed by `Pause` stays closed.
         let Some(socket) = self.socket.clone() else { return };
         match RequestSocket::from_socket(socket) {
             Ok(requests) => {
@@ -357,7 +362,7 @@ impl Actor for Listener {
 impl Supervised for Listener {
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
-        // The old registration must be gone before the socket can be waited for again.
+        // The old registration must be dropped before the socket can be registered again.
         self.requests = None;
         self.refusals = Refusals::new(self.service.ports);
         self.backlog = false;

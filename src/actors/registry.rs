@@ -1,4 +1,4 @@
-//! The actor that tracks the active transfers, and the last that ended.
+//! The actor that tracks the live transfers, and the last that ended.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -14,12 +14,12 @@ use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
-/// Lists the live transfers and the last that ended, describes a transfer, and ends one. The registry
-/// never stands between a packet and its answer.
+/// Lists the live transfers and the last that ended, describes a transfer, and cancels one. No
+/// packet of a transfer passes through the registry.
 ///
-/// The supervisors of sessions report each transfer that begins, and whatever ends a transfer reports
-/// the end. How far a live transfer is the registry reads in the transfer's progress, when somebody
-/// asks. A panic loses nothing: the lists outlive it.
+/// The supervisors of sessions report each transfer that begins, and whatever ends a transfer
+/// reports its end. The registry reads the progress of a live transfer on request. The lists
+/// survive a panic.
 #[derive(Debug)]
 pub struct Registry {
     service: Arc<Service>,
@@ -29,40 +29,39 @@ pub struct Registry {
     chaos: Part,
 }
 
-/// A transfer that has begun.
 #[derive(Debug)]
 struct Live {
     shared: Weak<SharedTransfer>,
     session: SessionAddr,
 }
 
-/// A transfer that is under way.
+/// A live transfer.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LiveTransfer {
-    /// What its request told; the outcome and what belongs to an end mean nothing yet.
+    /// The report so far. The outcome and the final fields mean nothing yet.
     pub report: Report,
-    /// Octets that have arrived, as the session published them last: at most
-    /// 250 ms ago, or when it was last active.
+    /// The octets that have arrived, as the session published them last: at most
+    /// 250 ms ago, or when the transfer was last active.
     pub octets: u64,
 }
 
-/// Everything the registry knows. Answered by a [`Snapshot`].
+/// Lists all transfers. Answered by a [`Snapshot`].
 #[derive(Debug, Message)]
 #[rtype(result = "Snapshot")]
 pub struct List;
 
-/// What is live, and what was: the oldest first.
+/// The live transfers and the last that ended, the oldest first.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Transfers under way.
+    /// The live transfers.
     pub live: Vec<LiveTransfer>,
     /// The last that ended, 256 at most.
     pub history: Vec<Report>,
 }
 
-/// One live transfer. Answered by it, or `None`.
+/// Describes one live transfer. Answered by the transfer, or `None`.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<LiveTransfer>")]
 pub struct Describe(pub TransferId);
@@ -80,7 +79,7 @@ impl Registry {
         Self { service: Arc::clone(service), live: BTreeMap::new(), history: VecDeque::new(), chaos }
     }
 
-    /// The transfers that are live, the oldest first.
+    /// The live transfers, the oldest first.
     fn live(&self) -> impl Iterator<Item = LiveTransfer> {
         self.live.values().filter_map(Live::describe)
     }
@@ -105,7 +104,6 @@ impl Registry {
 }
 
 impl Live {
-    /// The transfer as it is now; `None` if it is over.
     fn describe(&self) -> Option<LiveTransfer> {
         let shared = self.shared.upgrade().filter(|shared| !shared.is_reported())?;
         let report = shared.under_way();
@@ -133,7 +131,7 @@ impl Handler<TransferEvent> for Registry {
     type Result = ();
 
     fn handle(&mut self, event: TransferEvent, ctx: &mut Self::Context) {
-        // Before any planned fault: nobody repeats the event.
+        // This precedes any planned fault, because the event is not repeated.
         self.record(event);
         self.chaos.at("handle", ctx);
     }

@@ -1,4 +1,4 @@
-//! The actor that owns one transfer: its socket (the TID) and its machine.
+//! The actor that serves one transfer from its socket, the TID.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -18,11 +18,11 @@ use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::net::Link;
 use crate::supervision::ChildExited;
 
-/// Serves one request, from opening the file to the last ACK; or from where another session died on. What packets touch is its [`Driver`]; the session has
-/// the mailbox, and does whatever only an actor can.
+/// Serves one request, from opening the file to the last ACK, or from where another session died.
+/// Its [`Driver`] handles the packets. The session has the mailbox, and does what needs an actor.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Given back before the driver is dropped.
+    /// Dropped before the driver.
     registration: Option<Registration>,
     driver: Rc<RefCell<Driver>>,
     poll_loop: Rc<PollLoop>,
@@ -42,8 +42,8 @@ impl Session {
         Self { registration: None, driver, poll_loop }
     }
 
-    /// Asks extensions, and goes on when there is an answer. The question ends with the session; a
-    /// session that takes its place asks anew.
+    /// Asks extensions, and continues when they answer. The question ends with the session, and a
+    /// session that replaces this one asks again.
     fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
         let (service, shared) = (Arc::clone(&driver.service), &driver.shared);
         let asked = shared.assignment.asked(shared.local).into_owned();
@@ -63,10 +63,10 @@ impl Session {
         }
     }
 
-    /// Has the driver take a step, then does what it leaves to the session.
+    /// Runs a step of the driver, then does the work that the step deferred.
     ///
     /// # Panics
-    /// If the step does; or if the driver did before, where nobody but the session was to suffer from it.
+    /// If the step panics, or if the driver panicked in the poll loop before.
     fn attend(&mut self, ctx: &mut Context<Self>, step: impl FnOnce(&mut Driver, &mut Context<Self>)) {
         let mut driver = self.driver.borrow_mut();
         if let Some(panic) = driver.take_panic() {
@@ -133,7 +133,7 @@ impl Handler<ChildExited> for Session {
     }
 }
 
-/// Wakes the session whenever its link has something, where the poll loop can't.
+/// Runs the driver whenever its link has datagrams, where the poll loop can't.
 #[derive(Debug)]
 struct Pump;
 

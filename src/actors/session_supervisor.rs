@@ -1,4 +1,4 @@
-//! The parent of an arbiter's sessions.
+//! The supervisor of the sessions of one arbiter.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -25,25 +25,27 @@ use crate::observe::{Fact, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Outcome, error_packet};
 
-/// Starts a session for each request that the listeners hand to its arbiter, another in place of one that fails, and buries those that end. What must
-/// outlive a session is in its shared transfer; what must outlive this supervisor, and its arbiter, in the sessions.
+/// Starts a session for each request that is assigned to its arbiter, replaces a session that
+/// fails, and ends the transfers of sessions that fail too often. The state that outlives a session
+/// is in its shared transfer. The state that outlives this supervisor and its arbiter is in the
+/// session table.
 #[derive(Debug)]
 pub struct SessionSupervisor {
     service: Arc<Service>,
     sessions: Arc<SessionTable>,
     heartbeat: Arc<Heartbeat>,
-    /// It outlives a restart, for the sessions do.
+    /// Kept across restarts, as the sessions are.
     poll_loop: Rc<PollLoop>,
-    said_goodbye: bool,
+    is_ending: bool,
     chaos: Part,
 }
 
-/// Requests wait to be served.
+/// Requests wait in the session table.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Wake;
 
-/// Asks for a sign of life: the answer says that the arbiter gets round to its messages.
+/// Checks that the arbiter handles messages. The answer proves it.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Ping;
@@ -52,28 +54,29 @@ impl SessionSupervisor {
     pub(super) fn new(service: Arc<Service>, sessions: Arc<SessionTable>, heartbeat: Arc<Heartbeat>) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let poll_loop = PollLoop::start(&service);
-        Self { service, sessions, heartbeat, poll_loop, said_goodbye: false, chaos }
+        Self { service, sessions, heartbeat, poll_loop, is_ending: false, chaos }
     }
 
-    /// Serves what waits, a turn's worth.
+    /// Serves up to a turn's worth of waiting requests.
     fn serve_waiting(&self, ctx: &mut Context<Self>) {
         for _ in 0..limits::REQUESTS_PER_TURN {
-            let Some(wanted) = self.sessions.begin_next() else { return };
-            let socket = if self.sessions.is_stopping() { None } else { Some(self.socket_for(wanted)) };
-            // It is another arbiter's if this one hung for so long that it was given up.
-            let Some(serve) = self.sessions.take_opening() else { return };
+            let Some(request) = self.sessions.begin_next() else { return };
+            let socket = if self.sessions.is_stopping() { None } else { Some(self.socket_for(request)) };
+            // If this arbiter hung and was replaced meanwhile, another one serves the request.
+            let Some(pending) = self.sessions.take_opening() else { return };
             match socket {
-                Some(Ok((socket, local))) => self.serve(*serve, socket, local, ctx),
-                Some(Err(error)) => self.refuse(*serve, &error),
+                Some(Ok((socket, local))) => self.serve(*pending, socket, local, ctx),
+                Some(Err(error)) => self.refuse(*pending, &error),
                 None => {}
             }
         }
         ctx.notify(Wake);
     }
 
-    /// Nothing here may wait: nobody else has the request any more.
-    fn serve(&self, serve: PendingRequest, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
-        let Admitted { assignment, routed, opened, mut permit, .. } = serve.admitted;
+    /// Starts a session for the request. Nothing here may block, because the request is in no table
+    /// until the child is inserted.
+    fn serve(&self, pending: PendingRequest, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
+        let Admitted { assignment, routed, opened, mut permit, .. } = pending.admitted;
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         if let Some(opened) = opened {
@@ -84,27 +87,30 @@ impl SessionSupervisor {
         self.keep(Child { session: Some(session), shared, resumptions: 0, _permit: permit });
     }
 
-    /// A socket for a transfer, and its address: in single-port mode the one that the request came to.
-    fn socket_for(&self, wanted: SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
-        if let Some(socket) = wanted.port {
-            return Ok((socket, wanted.local));
+    /// A socket for a transfer, and its address. In single-port mode this is the socket that the
+    /// request came to.
+    fn socket_for(&self, request: SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+        if let Some(socket) = request.port {
+            return Ok((socket, request.local));
         }
         self.service.chaos().seam("link").at("open");
-        let socket = UdpLink::open(wanted.local, self.service.ports)?;
-        if wanted.has_options {
+        let socket = UdpLink::open(request.local, self.service.ports)?;
+        if request.has_options {
             UdpLink::widen(&socket);
         }
         let local = socket.local_addr()?;
         Ok((socket, local))
     }
 
-    /// Without a socket nobody hears of it: the client repeats its request, and there may be one
-    /// then. Unless clients are to hear of limits: then the ERROR comes from the well-known port,
-    /// and the client gives up, or asks another server. What meets a limit is counted as any other
-    /// request beyond one, and not as an outage.
-    fn refuse(&self, serve: PendingRequest, error: &io::Error) {
-        let PendingRequest { admitted: Admitted { assignment, local, permit, .. }, last_resort, .. } = serve;
-        // It is a new request then, also while those who hear of this one take their time.
+    /// Handles a request without a socket. The client gets no answer and repeats its request, and
+    /// there may be a socket by then. If limits are answered, the ERROR is sent from the well-known
+    /// port, and the client gives up or asks another server. A request that meets a limit is
+    /// counted as a request beyond it, not as an outage.
+    fn refuse(&self, pending: PendingRequest, error: &io::Error) {
+        let PendingRequest { admitted: Admitted { assignment, local, permit, .. }, last_resort, .. } =
+            pending;
+        // A repeated request is a new one from now on, even while slow observers handle the facts
+        // below.
         permit.state.set_answered();
         let Some(limit) = limit_met(error, self.service.ports) else {
             let mut report = assignment.report(local, Outcome::Outage(Failure::Busy));
@@ -123,7 +129,8 @@ impl SessionSupervisor {
         }
     }
 
-    /// Starts a session for a transfer: its first, or one that goes on for another. No session before it can send from now on.
+    /// Starts a session for a transfer: the first one, or one that replaces another. Older sessions
+    /// can't send from now on.
     fn start_session(&self, shared: &Arc<SharedTransfer>, ctx: &Context<Self>) -> SessionAddr {
         let link = shared.link();
         let (driven, life) = (Arc::clone(shared), shared.next_life());
@@ -141,12 +148,13 @@ impl SessionSupervisor {
 
     fn keep(&self, child: Child) {
         if let Err(child) = self.sessions.insert(child) {
-            // The arbiter was given up in this very moment, and nobody else knows of this transfer.
+            // The arbiter was replaced in this moment, and no other one knows of the transfer.
             self.bury(&child, "its arbiter was given up");
         }
     }
 
-    /// Goes on for a supervisor that panicked, or whose arbiter ended: what that one missed is made up for.
+    /// Takes over from a supervisor that panicked or whose arbiter ended, and handles the exits
+    /// that it missed.
     fn resume(&self, ctx: &Context<Self>) {
         for mut child in self.sessions.remove_without_session() {
             if child.shared.is_over() {
@@ -160,7 +168,7 @@ impl SessionSupervisor {
         }
     }
 
-    /// A session failed: another takes its place on the same socket, at once.
+    /// Replaces a session that failed, at once and on the same socket.
     fn on_failed(&self, mut child: Child, why: &str, ctx: &Context<Self>) {
         if self.sessions.is_stopping() || child.resumptions == limits::RESUMPTIONS_MAX {
             return self.bury(&child, why);
@@ -176,7 +184,7 @@ impl SessionSupervisor {
         self.keep(child);
     }
 
-    /// Says what a failed session no longer can.
+    /// Ends the transfer on behalf of its failed session.
     fn bury(&self, child: &Child, why: &str) {
         let failure = if self.sessions.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
         bury(&child.shared, &self.service, failure, why);
@@ -188,7 +196,8 @@ impl SessionSupervisor {
         }
         let Some(child) = self.sessions.remove(id) else { return };
         if child.session.as_ref().is_some_and(SessionAddr::connected) {
-            // An earlier session's, which was replaced before this was heard.
+            // The exit belongs to an earlier session, which was replaced before its exit was
+            // reported.
             self.keep(child);
         } else if !child.shared.is_over() {
             let why = if matches!(exit, Exit::Panicked(_)) {
@@ -217,14 +226,14 @@ impl Actor for SessionSupervisor {
         self.serve_waiting(ctx);
     }
 
-    /// Has every session say goodbye first, if the server is to stop.
+    /// Ends every session first, if the server is stopping.
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
         if !self.sessions.is_stopping() {
             return Running::Stop;
         }
-        if !std::mem::replace(&mut self.said_goodbye, true) {
+        if !std::mem::replace(&mut self.is_ending, true) {
             for session in self.sessions.sessions() {
-                // One whose mailbox is full, or closed, is told by whoever ends the arbiter.
+                // A session whose mailbox is full or closed is ended with its arbiter.
                 let _ = session.try_send(SessionMessage::End(Failure::ShuttingDown));
             }
         }
@@ -233,7 +242,7 @@ impl Actor for SessionSupervisor {
 }
 
 impl Supervised for SessionSupervisor {
-    /// The sessions live on, and so does the session table of them; `started` looks after those that ended meanwhile.
+    /// The sessions and their table live on. `started` handles those that ended meanwhile.
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
     }

@@ -1,4 +1,4 @@
-//! Datagrams whose opcodes are extensions'.
+//! Datagrams whose opcodes belong to extensions.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::error::Limit;
 use crate::extend::Datagram;
 use crate::net::Received;
 
-/// What an actor answered.
+/// The answer of an extension that is an actor.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(super) struct Answered {
@@ -23,7 +23,7 @@ pub(super) struct Answered {
 }
 
 impl Listener {
-    /// Has the extension that the datagram is for answer it. `false` if there is none.
+    /// Has the extension of this opcode answer a datagram. `false` if no extension has the opcode.
     pub(super) fn take_opcode(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) -> bool {
         let (peer, to) = (received.from, received.to);
         match self.service.ask_opcode(&Datagram::new(peer, to, octets)) {
@@ -39,7 +39,7 @@ impl Listener {
                 let listener = ctx.address().recipient();
                 actix::spawn(async move {
                     if let Some(answer) = answer.await {
-                        // A listener without room for it leaves it to the client to repeat.
+                        // If the mailbox of the listener is full, the client repeats its datagram.
                         let _ = listener.try_send(Answered { peer, to, answer });
                     }
                     drop(place);
@@ -52,7 +52,7 @@ impl Listener {
 
     fn answer(&mut self, Answered { peer, to, answer }: &Answered) {
         if self.may_refuse(*peer, Instant::now()) {
-            // One that can't be sent is one that was lost on the way.
+            // An answer that can't be sent counts as lost on the way.
             let _ = self.send_refusal(*peer, *to, answer);
         }
     }

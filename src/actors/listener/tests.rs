@@ -24,14 +24,14 @@ impl Handler<Boom> for Listener {
 }
 
 #[test]
-fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_again() {
+fn a_paused_listener_serves_its_backlog_and_closes() {
     const MANY: usize = 3 * limits::DATAGRAMS_PER_TURN;
     in_virtual_time(async {
         let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
         let peers = PeerTable::bounded(10, None, false);
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        let (exits, said) = mpsc::channel();
+        let (exits, exited) = mpsc::channel();
         let workers = Arc::new(Workers::new(RestartLimit::default()));
         let listener = start_permanent(
             &Arbiter::current(),
@@ -50,8 +50,8 @@ fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_agai
         assert_eq!(answered, MANY);
         let next = UdpSocket::bind(address).expect("the port is free");
         listener.addr.send(Boom).await.unwrap_err();
-        let Ok(Exit::Panicked(_)) = said.try_recv() else { panic!("it did not panic") };
-        // It is there again, and has no port.
+        let Ok(Exit::Panicked(_)) = exited.try_recv() else { panic!("it did not panic") };
+        // The listener has restarted, without a port.
         pass(Duration::from_secs(1)).await;
         listener.addr.send(Pause).await.unwrap();
         drop(next);
@@ -60,7 +60,7 @@ fn a_listener_serves_its_backlog_closes_its_port_and_is_not_started_with_it_agai
 }
 
 #[test]
-fn a_listener_of_a_socket_that_was_passed_leaves_its_backlog_and_keeps_it_open() {
+fn a_passed_socket_keeps_its_backlog_and_stays_open() {
     in_virtual_time(async {
         let service = service(Arc::new(Memory::new(MemoryOptions::default()))).0;
         let peers = PeerTable::bounded(10, None, false);
@@ -77,17 +77,17 @@ fn a_listener_of_a_socket_that_was_passed_leaves_its_backlog_and_keeps_it_open()
     });
 }
 
-/// (After an error event a socket is registered anew. Only in single-port mode is a listener told
-/// of errors.)
+/// After an error event a socket is registered anew. Only in single-port mode does a listener get
+/// error events.
 #[test]
-fn a_listener_whose_socket_can_not_be_waited_for_any_more_says_so_and_comes_back() {
+fn a_listener_that_can_not_poll_panics_and_restarts() {
     in_virtual_time(async {
         let mut service =
             Arc::into_inner(service(Arc::new(Memory::new(MemoryOptions::default()))).0).unwrap();
         service.single_port = true;
         let (service, peers) = (Arc::new(service), PeerTable::bounded(10, None, true));
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let (exits, said) = mpsc::channel();
+        let (exits, exited) = mpsc::channel();
         let (port, workers) = (Arc::clone(&socket), Arc::new(Workers::new(RestartLimit::default())));
         let _listener = start_permanent(
             &Arbiter::current(),
@@ -104,13 +104,13 @@ fn a_listener_whose_socket_can_not_be_waited_for_any_more_says_so_and_comes_back
         };
         is_answered().await;
         refuse_registrations(true);
-        // Nobody listens there, which is told of at once.
+        // Nobody listens at that address, which is reported at once.
         let gone = UdpSocket::bind((Ipv4Addr::new(127, 83, 69, 84), 0)).unwrap().local_addr().unwrap();
         socket.send_to(b"data", gone).unwrap();
         let mut exit = None;
         for _ in 0..1000 {
             pass(Duration::ZERO).await;
-            exit = exit.or_else(|| said.try_recv().ok());
+            exit = exit.or_else(|| exited.try_recv().ok());
         }
         refuse_registrations(false);
         let Some(Exit::Panicked(why)) = exit else { panic!("{exit:?}") };

@@ -1,4 +1,5 @@
-//! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees them.
+//! Transfers that move to another arbiter, and uploads to a store that hangs, as the client sees
+//! them.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ struct Fixture {
     shared: Arc<SharedTransfer>,
     service: Arc<Service>,
     facts: Arc<Crashes>,
-    tell: Sender<Exit>,
+    sender: Sender<Exit>,
     exits: Receiver<Exit>,
     _permit: Permit,
 }
@@ -62,16 +63,16 @@ impl Fixture {
         let routed = service.route(&assignment.asked(local), 0).unwrap();
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
-        let (tell, exits) = mpsc::channel();
-        Self { client, shared, service, facts, tell, exits, _permit: permit }
+        let (sender, exits) = mpsc::channel();
+        Self { client, shared, service, facts, sender, exits, _permit: permit }
     }
 
-    /// What starts the next session where it is called.
+    /// Returns a function that starts the next session on the thread that calls it.
     fn next_session(&self) -> impl FnOnce() + Send + 'static {
-        let (shared, service, tell) =
-            (Arc::clone(&self.shared), Arc::clone(&self.service), self.tell.clone());
+        let (shared, service, sender) =
+            (Arc::clone(&self.shared), Arc::clone(&self.service), self.sender.clone());
         move || {
-            let (life, parent) = (shared.next_life(), Parent(tell).start().recipient());
+            let (life, parent) = (shared.next_life(), Parent(sender).start().recipient());
             let link = UdpLink::from_socket(Arc::clone(&shared.socket)).unwrap();
             let poll_loop = PollLoop::start(&service);
             let make = move |ctx: &mut Context<_>| {
@@ -81,7 +82,7 @@ impl Fixture {
         }
     }
 
-    /// Starts the next session on an arbiter of its own.
+    /// Starts the next session on a new arbiter.
     fn arbiter(&self) -> Arbiter {
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(self.next_session());
@@ -109,13 +110,13 @@ fn end(arbiter: Arbiter) {
 }
 
 #[test]
-fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
+fn an_upload_continues_on_another_arbiter() {
     let _system = System::new();
     let store = Memory::new(MemoryOptions::default());
     let fixture = Fixture::new(b"\0\x02file\0octet\0", Arc::new(store.clone()));
     let first = fixture.arbiter();
     fixture.expect(&ack(0));
-    // One slab and more: some of it is with the writer, and some isn't.
+    // More than one slab, so that only a part has reached the writer.
     for block in 1..=130 {
         fixture.client.send(&data(block, &[block; 512])).unwrap();
         fixture.expect(&ack(block));
@@ -133,7 +134,7 @@ fn an_upload_goes_on_when_its_session_moves_to_another_arbiter() {
 }
 
 #[test]
-fn a_read_goes_on_when_its_session_moves_to_another_arbiter() {
+fn a_read_continues_on_another_arbiter() {
     let _system = System::new();
     let store = Memory::new(MemoryOptions::default());
     let name = Name::from_request(b"file").unwrap();
@@ -175,20 +176,20 @@ fn a_transfer_that_gives_way_names_the_limit() {
 }
 
 #[test]
-fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answered_once() {
+fn a_moved_session_opens_again_and_answers_once() {
     let _system = System::new();
     let stepped = Arc::<SteppedStore>::default();
     let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::new(Arc::clone(&stepped)));
     stepped.hold("open");
     let first = fixture.arbiter();
-    wait_until("state", || stepped.calls("open") == 1);
+    wait_until("held", || stepped.calls("open") == 1);
     let (alive, ended) = mpsc::channel::<()>();
     first.spawn(async move {
         std::future::pending::<()>().await;
         drop(alive);
     });
     first.stop();
-    // (The sender is dropped with all that lived there.)
+    // The sender is dropped with the tasks of the arbiter.
     assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Err(RecvTimeoutError::Disconnected));
     let second = fixture.arbiter();
     wait_until("asked for again", || stepped.calls("open") == 2);
@@ -201,7 +202,7 @@ fn an_open_that_was_under_way_is_asked_for_again_when_the_session_moves_and_answ
 }
 
 #[test]
-fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
+fn a_hanging_upload_gets_an_error_at_the_limit() {
     for (call, limit) in [
         ("create", limits::WRITE_WITHIN),
         ("write", limits::WRITE_WITHIN),
@@ -231,29 +232,29 @@ fn a_client_whose_upload_hangs_in_the_store_is_told_at_the_limit() {
     }
 }
 
-/// A store whose file tells on which thread it is dropped.
+/// A store whose files report the thread on which they are dropped.
 #[derive(Debug)]
-struct Library {
+struct DropStore {
     dropped: Sender<ThreadId>,
-    /// Whether what is read is at hand.
+    /// Whether reads are served from the cache.
     is_cached: bool,
 }
 
 #[derive(Debug)]
-struct Book {
+struct DropSource {
     dropped: Sender<ThreadId>,
     is_cached: bool,
 }
 
-impl Library {
-    fn book(&self) -> Arc<dyn Source> {
-        Arc::new(Book { dropped: self.dropped.clone(), is_cached: self.is_cached })
+impl DropStore {
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(DropSource { dropped: self.dropped.clone(), is_cached: self.is_cached })
     }
 }
 
-impl Store for Library {
+impl Store for DropStore {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
-        Ok(self.book())
+        Ok(self.source())
     }
 
     fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
@@ -261,7 +262,7 @@ impl Store for Library {
     }
 }
 
-impl Source for Book {
+impl Source for DropSource {
     fn size(&self) -> Option<u64> {
         Some(600)
     }
@@ -280,25 +281,25 @@ impl Source for Book {
     }
 }
 
-impl Drop for Book {
+impl Drop for DropSource {
     fn drop(&mut self) {
-        // A test that is over listens no more.
+        // The test may have ended.
         let _ = self.dropped.send(thread::current().id());
     }
 }
 
-/// To drop a file may mean to wait, whoever lets go of it last, and however the transfer ends.
+/// Dropping a file may block, whatever drops it last, and however the transfer ends.
 #[test]
-fn a_file_is_dropped_once_and_never_on_the_thread_that_sessions_run_on() {
+fn a_file_is_never_dropped_on_the_arbiter() {
     let _system = System::new();
     for is_cached in [false, true] {
         for is_opened_before in [false, true] {
             for is_complete in [false, true] {
-                let (tell, dropped) = mpsc::channel();
-                let library = Arc::new(Library { dropped: tell, is_cached });
-                let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::<Library>::clone(&library));
+                let (sender, dropped) = mpsc::channel();
+                let store = Arc::new(DropStore { dropped: sender, is_cached });
+                let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::<DropStore>::clone(&store));
                 if is_opened_before {
-                    fixture.shared.lock().set_opened(Opened::new(SourceHandle::new(library.book())));
+                    fixture.shared.lock().set_opened(Opened::new(SourceHandle::new(store.source())));
                 }
                 let arbiter = fixture.arbiter();
                 let (ask, answer) = mpsc::channel();
@@ -323,11 +324,11 @@ fn a_file_is_dropped_once_and_never_on_the_thread_that_sessions_run_on() {
 }
 
 #[test]
-fn a_file_whose_session_moves_is_dropped_where_nobody_else_waits_as_well() {
+fn a_moved_file_is_not_dropped_on_the_arbiter() {
     let _system = System::new();
-    let (tell, dropped) = mpsc::channel();
-    let library = Arc::new(Library { dropped: tell, is_cached: true });
-    let fixture = Fixture::new(b"\0\x01file\0octet\0", library);
+    let (sender, dropped) = mpsc::channel();
+    let store = Arc::new(DropStore { dropped: sender, is_cached: true });
+    let fixture = Fixture::new(b"\0\x01file\0octet\0", store);
     let first = fixture.arbiter();
     fixture.expect(&data(1, &[7; 512]));
     end(first);

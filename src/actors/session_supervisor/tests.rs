@@ -15,7 +15,7 @@ use crate::store::{Memory, MemoryOptions};
 use crate::supervision::{RestartLimit, start_permanent};
 use crate::wire::Packet;
 
-/// Hears of a request for which there is no port, and takes its time.
+/// An observer that blocks at a request for which there is no port.
 #[derive(Debug)]
 struct Slow {
     begin: Mutex<Sender<()>>,
@@ -26,7 +26,7 @@ impl Observer for Slow {
     fn observe(&self, fact: &Fact<'_>) {
         if matches!(fact, Fact::Dropped { .. }) {
             self.begin.lock().unwrap().send(()).unwrap();
-            // (Until the test drops the other end.)
+            // This blocks until the test drops the other end.
             let _ = self.end.lock().unwrap().recv();
         }
     }
@@ -41,9 +41,9 @@ fn claim(peers: &Arc<PeerTable>, number: u64) -> Claim {
     peers.claim(&received, &request, || unreachable!("it has no session"), || TransferId(number))
 }
 
-/// While the observers of the refusal hang, and the arbiter with them.
+/// The observer of the refusal blocks meanwhile, and its arbiter too.
 #[test]
-fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
+fn a_request_without_a_socket_can_be_repeated() {
     let _system = System::new();
     let arbiter = Arbiter::new();
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -61,8 +61,8 @@ fn a_request_for_which_there_was_no_socket_is_a_new_one_when_it_comes_again() {
     let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
     let routed = service.route(&assignment.asked(LOCAL), 0).unwrap();
     let admitted = Admitted { assignment, routed, local: LOCAL, opened: None, permit };
-    let serve = PendingRequest { admitted, port: None, last_resort: None };
-    assert!(sessions.push_waiting(Box::new(serve)).unwrap());
+    let pending = PendingRequest { admitted, port: None, last_resort: None };
+    assert!(sessions.push_waiting(Box::new(pending)).unwrap());
     let (served, table) = (Arc::clone(&service), Arc::clone(&sessions));
     let make =
         move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(served, table, Arc::default());
