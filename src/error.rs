@@ -154,9 +154,7 @@ impl Fault {
     }
 
     /// The refusal of an extension. `told` is sent to the peer and logged; characters outside of
-    /// printable ASCII are removed. The peer gets at most 128 octets
-    /// ([`limits::ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)), the log gets the
-    /// whole text.
+    /// printable ASCII are removed. The peer gets at most 128 octets, the log gets the whole text.
     ///
     /// ```
     /// use stagecoach::error::Fault;

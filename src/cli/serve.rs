@@ -112,8 +112,8 @@ pub(super) struct Serve {
         help = with_default("Largest block granted to a client that asks (RFC 2348)", DEFAULT.offer.blksize_max))]
     blksize_max: Option<u16>,
     /// Grant no block that makes an IP packet longer than OCTETS, or than the MTU of the interface
-    /// (auto): for firmware and networks that lose fragments [default: only --blksize-max limits
-    /// the block]
+    /// (auto): for firmware and networks that lose fragments [default: no limit but
+    /// that of --blksize-max]
     #[structopt(long, value_name = "OCTETS", parse(try_from_str = values::mtu))]
     mtu: Option<Mtu>,
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),

@@ -152,8 +152,8 @@ impl Builder {
     /// that it returns serves that request. `wrap` knows the client of the request; a store itself
     /// does not. A store that a route serves isn't wrapped: wrap it in the route with
     /// [`Layered::new`](crate::store::Layered::new).
-    /// The listener calls `wrap`, as it calls a [`Route`]: it must not block, and if it panics, a
-    /// read gets no answer.
+    /// The listener calls `wrap`, as it calls a [`Route`](crate::extend::Route): it must not block,
+    /// and if it panics, a read gets no answer.
     pub fn wrap_store<S: Store>(
         mut self,
         wrap: impl Fn(&Asked<'_>, Arc<dyn Store>) -> S + Send + Sync + 'static,
@@ -234,9 +234,9 @@ impl Builder {
     /// Calls `hear` when the server has started, before [`start`](Self::start) returns the server.
     /// With it, an extension of the program gets the server's [handle](Server::handle),
     /// [registry](Server::registry) and [addresses](Server::addresses). To keep counters, add an
-    /// [`Arc<Counters>`](crate::observe::Counters) as an [observer](Self::shared_observer). `hear`
-    /// runs on the thread of the listeners and must not block. A [kit](Self::kit) has no server,
-    /// and doesn't call it.
+    /// [`Arc<Counters>`](crate::observe::Counters) as an [observer](Self::observer). `hear`
+    /// runs on the thread of the listeners and must not block. A kit for tests has no server,
+    /// and doesn't call `hear`.
     ///
     /// ```
     /// use stagecoach::Stagecoach;

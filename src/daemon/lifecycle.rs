@@ -34,7 +34,7 @@ impl Server {
     /// server fails too often. Nothing is left running afterwards. [`ServerHandle::reload`] calls
     /// `reload` on a thread that serves no client, so it may block; its error is logged.
     ///
-    /// The end takes at most 4 seconds ([`limits::SERVER_STOP_WITHIN`]), plus the time that the
+    /// The end takes at most 4 seconds, plus the time that the
     /// [specifications](crate::supervision::ChildSpec::stop_within) of extensions' actors allow,
     /// one after the other. The log names an actor that takes longer than a second.
     /// [`ServerHandle::stop_now`] ends the wait for these actors.

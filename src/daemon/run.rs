@@ -24,15 +24,15 @@ use crate::settings::Settings;
 /// `reopen_log` runs on a thread that serves no client, so it may block. The log and the service
 /// manager's status report its failure.
 ///
-/// The end takes at most the time to drain and 9 seconds ([`limits::END_WITHIN`]), plus the time of
+/// The end takes at most the time to drain and 9 seconds, plus the time of
 /// the extensions' actors. These stop one after the other: each has the time of its
 /// [specification](crate::supervision::ChildSpec::stop_within) (5 seconds by default), and one more
 /// second if it blocks its thread. The service manager is asked for the sum.
 ///
 /// The end does not wait for a thread that hangs in a call to the disk or to the service manager.
 ///
-/// The server has threads of its own. If the thread of its listeners is blocked for 10 seconds
-/// ([`limits::SERVER_SILENCE_MAX`]), the call returns an error without waiting for that thread.
+/// The server has threads of its own. If the thread of its listeners is blocked for 10 seconds, the
+/// call returns an error without waiting for that thread.
 ///
 /// This needs the Cargo feature `program`, which is on by default.
 ///

@@ -17,13 +17,13 @@ pub enum Limit {
     UploadSize,
     /// `RLIMIT_NOFILE`, or the limit of the whole system (`fs.file-max`).
     OpenFiles,
-    /// 6144, [`UNPROVEN_MAX`](crate::limits::UNPROVEN_MAX): the oldest ones give way.
+    /// 6144, `UNPROVEN_MAX`: the oldest ones give way.
     UnprovenWaiting,
     /// 6656, `UNPROVEN_HELD_MAX`
     Unproven,
     /// 5888, `UNPROVEN_PER_PREFIX_MAX`
     UnprovenPerPrefix,
-    /// 4096 a second, [`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)
+    /// 4096 a second, `ERRORS_PER_PREFIX_MAX`
     RefusalsPerPrefix,
     /// 4096, `REQUESTS_WAITING_MAX`
     RequestsWaiting,

@@ -183,12 +183,11 @@ impl CloseFile {
 /// upload, and a transfer that has begun, get ERROR 0. Other clients are not affected.
 ///
 /// After a panic, a permanent actor of a tree
-/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) [pauses](limits::RESTART_PAUSE)
-/// before it restarts. Questions do not wait for a pause of 50 ms
-/// ([`limits::EXTENSION_RESTART_WITHIN`]) or more.
+/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) pauses before it restarts.
+/// Questions do not wait for a pause of 50 ms or more.
 ///
-/// An actor has at most 65,536 open files of one store ([`limits::ACTOR_FILES_MAX`]), including
-/// those whose [`CloseFile`] it has not handled. Beyond that the store refuses clients as busy.
+/// An actor has at most 65,536 open files of one store, including those whose [`CloseFile`] it has
+/// not handled. Beyond that the store refuses clients as busy.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -297,9 +296,8 @@ impl ActorStore {
         Self { writing: Some(writing), ..Self::for_reading(actor) }
     }
 
-    /// Sets how long the actor may take to answer. The default of 30 seconds
-    /// ([`limits::READ_WITHIN`]) is also the maximum. Publishing a file may always take five
-    /// minutes ([`limits::PUBLISH_WITHIN`]).
+    /// Sets how long the actor may take to answer. The default of 30 seconds is also the maximum.
+    /// Publishing a file may always take five minutes.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         let waiting = Waiting { within: time.min(limits::READ_WITHIN), ..self.waiting };

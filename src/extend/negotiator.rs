@@ -35,8 +35,8 @@ use crate::store::{Name, Source, Store};
 /// let builder = Stagecoach::builder().negotiator(SmallBlocks);
 /// ```
 pub trait Negotiator: Send + Sync + 'static {
-    /// The answers to options. After a panic there are none. A call of more than 500 ms
-    /// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers.
+    /// The answers to options. After a panic there are none. A call of more than 500 ms is reported
+    /// to observers.
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;
 }
 
@@ -44,11 +44,10 @@ pub trait Negotiator: Send + Sync + 'static {
 ///
 /// The server discards an invalid answer and reports it to observers: an answer to an option that
 /// the client didn't ask for or that another negotiator has answered; a value that is empty,
-/// contains a NUL or doesn't fit in the OACK (512 octets,
-/// [`OACK_OCTETS_MAX`](crate::limits::OACK_OCTETS_MAX)). Of the options that the server knows,
-/// `blksize`, `blksize2` and `windowsize` may be answered with a lower value than the client asked
-/// for; the server then grants that value or a lower one. The server itself answers the other
-/// options that it knows. Any option may be [left out](Self::leave_out).
+/// contains a NUL or doesn't fit in the OACK (512 octets, `OACK_OCTETS_MAX`). Of the options that
+/// the server knows, `blksize`, `blksize2` and `windowsize` may be answered with a lower value than
+/// the client asked for; the server then grants that value or a lower one. The server itself
+/// answers the other options that it knows. Any option may be [left out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {

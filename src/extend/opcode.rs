@@ -12,11 +12,9 @@ use super::step::{Otherwise, Question, Step, sealed};
 /// Answers datagrams to the listening port with an opcode that TFTP doesn't use. TFTP's own are 1
 /// to 5 (RFC 1350 §5) and 6 (RFC 2347).
 ///
-/// The listener calls it between two requests. A call of more than 500 ms
-/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Code
-/// that needs to block is an actor that handles [`Received`]. At most 64 datagrams
-/// ([`OPCODES_ASKED_MAX`](crate::limits::OPCODES_ASKED_MAX)) wait for answers of actors; the server
-/// drops further ones.
+/// The listener calls it between two requests. A call of more than 500 ms is reported to observers.
+/// Code that needs to block is an actor that handles [`Received`]. At most 64 datagrams wait for
+/// answers of actors; the server drops further ones.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -37,9 +35,8 @@ use super::step::{Otherwise, Question, Step, sealed};
 /// ```
 pub trait Opcode: Send + Sync + 'static {
     /// The answer; `None` for silence. The server drops an answer of more than three times the
-    /// received octets ([`UNPROVEN_OCTETS_RATIO`](crate::limits::UNPROVEN_OCTETS_RATIO)), since the
-    /// sender's address may be forged. One network gets at most 4096 answers and ERRORs a second
-    /// ([`ERRORS_PER_PREFIX_MAX`](crate::limits::ERRORS_PER_PREFIX_MAX)).
+    /// received octets, since the sender's address may be forged. One network gets at most 4096
+    /// answers and ERRORs a second.
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes>;
 }
 

@@ -15,9 +15,8 @@ use crate::wire::ErrorCode;
 /// Decides what serves a request. Routes are asked in the order in which they were added, until one
 /// doesn't [pass](Routing::Pass). If all of them pass, the server's own store serves the request.
 ///
-/// The listener calls it between two requests. A call of more than 500 ms
-/// ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to observers. Code
-/// that needs to block is an actor that handles [`Ask`].
+/// The listener calls it between two requests. A call of more than 500 ms is reported to observers.
+/// Code that needs to block is an actor that handles [`Ask`].
 ///
 /// ```
 /// use std::sync::Arc;
@@ -63,9 +62,8 @@ pub enum Routing {
 
 impl Routing {
     /// Refuses the request, with an error code and a text for the client. The text is limited to
-    /// printable ASCII and to 128 octets
-    /// ([`ERROR_TEXT_OCTETS_MAX`](crate::limits::ERROR_TEXT_OCTETS_MAX)). Note that U-Boot stops on
-    /// codes 1 and 2, and starts again on every other.
+    /// printable ASCII and to 128 octets. Note that U-Boot stops on codes 1 and 2, and starts again
+    /// on every other.
     #[must_use]
     pub fn refuse(code: ErrorCode, text: &str) -> Self {
         Self::Refuse(Fault::refusal(code, text))

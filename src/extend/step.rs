@@ -62,14 +62,14 @@ pub enum Otherwise {
 }
 
 impl<Q: Question> Step<Q> {
-    /// Asks an actor, which has three seconds ([`limits::EXTENSION_WITHIN`]) to answer. Without an
-    /// answer of a route's actor, a read gets [no answer](Otherwise::Refuse) and an upload gets
-    /// ERROR 0. Without an answer of a negotiator's actor, the transfer [begins](Otherwise::Pass).
-    /// Without an answer of an opcode's actor, nothing is sent.
+    /// Asks an actor, which has three seconds to answer. Without an answer of a route's actor, a
+    /// read gets [no answer](Otherwise::Refuse) and an upload gets ERROR 0. Without an answer of a
+    /// negotiator's actor, the transfer [begins](Otherwise::Pass). Without an answer of an opcode's
+    /// actor, nothing is sent.
     ///
-    /// After a panic, an actor of the server's tree [pauses](crate::limits::RESTART_PAUSE) before
-    /// it restarts: 10 ms, doubled by each panic within ten seconds, up to one second. A pause of
-    /// 50 ms ([`limits::EXTENSION_RESTART_WITHIN`]) or more counts as no answer at once.
+    /// After a panic, an actor of the server's tree pauses before it restarts: 10 ms, doubled by
+    /// each panic within ten seconds, up to one second. A pause of 50 ms or more counts as no
+    /// answer at once.
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
         let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);

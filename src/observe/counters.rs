@@ -138,7 +138,7 @@ impl Counters {
     }
 
     /// The counts of failures by reason, sorted by counter. Only the first 256 different reasons
-    /// ([`limits::REASONS_COUNTED_MAX`]) are counted.
+    /// are counted.
     #[must_use]
     pub fn by_reason(&self) -> Vec<TalliedReason> {
         let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,8 +161,7 @@ impl Counters {
     }
 
     /// The counts of transfers with a route's label, sorted by label. Beyond the first 256
-    /// different labels ([`limits::LABELS_COUNTED_MAX`]), transfers are counted together as
-    /// `(others)`.
+    /// different labels, transfers are counted together as `(others)`.
     #[must_use]
     pub fn by_label(&self) -> Vec<(Label, TalliedLabel)> {
         let by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,8 +10,7 @@ use crate::limits;
 pub struct Label(Box<str>);
 
 impl Label {
-    /// Creates a label from the printable ASCII of `text`, cut after 64 octets
-    /// ([`limits::LABEL_OCTETS_MAX`]).
+    /// Creates a label from the printable ASCII of `text`, cut after 64 octets.
     ///
     /// ```
     /// use stagecoach::observe::Label;

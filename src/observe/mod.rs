@@ -113,8 +113,8 @@ pub enum Fact<'a> {
 }
 
 /// Receives facts. It is called on the threads that serve, so it must not block. A call of more
-/// than 500 ms ([`EXTENSION_CALL_WITHIN`](crate::limits::EXTENSION_CALL_WITHIN)) is reported to all
-/// observers. An observer that needs to block is an actor, behind a [`Tell`](crate::extend::Tell).
+/// than 500 ms is reported to all observers. An observer that needs to block is an actor, behind a
+/// [`Tell`](crate::extend::Tell).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};

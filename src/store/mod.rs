@@ -54,8 +54,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 
     /// The asynchronous form of [`open`](Self::open), for a store that doesn't wait for a disk and
-    /// needs no thread. `None`: `open` is called. The result has as long as `open`, 30 seconds
-    /// ([`limits::READ_WITHIN`](crate::limits::READ_WITHIN)).
+    /// needs no thread. `None`: `open` is called. The result has as long as `open`, 30 seconds.
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
         let _ = name;
         None

@@ -77,8 +77,7 @@ impl Name {
     /// # Errors
     /// - [`Failure::Forbidden`]: the suffix has a `/`, a `\` or a control octet.
     /// - [`Failure::NotFound`]: no file can have that name. Either it is that of a temporary file
-    ///   of ours, or a component ([`NAME_COMPONENT_OCTETS_MAX`]) or the whole name
-    ///   ([`NAME_OCTETS_MAX`]) is too long, as the fault's detail says.
+    ///   of ours, or a component or the whole name is too long, as the fault's detail says.
     pub fn with_suffix(&self, suffix: &str) -> Result<Self, Fault> {
         if suffix.contains(['/', '\\']) {
             return Err(Fault::new(Failure::Forbidden, "a suffix can't contain a slash"));
@@ -89,8 +88,7 @@ impl Name {
     /// This name below a directory: `config` below `boards/7` is `boards/7/config`. Octets that are
     /// not UTF-8 stay as they are.
     ///
-    /// # Errors
-    /// [`Failure::NotFound`]: the name is too long ([`NAME_OCTETS_MAX`]), as the detail says.
+    /// # Errors [`Failure::NotFound`]: the name is too long, as the detail says.
     pub fn below(&self, directory: &Self) -> Result<Self, Fault> {
         Self::made_of(&[directory.as_bytes(), b"/", self.as_bytes()].concat())
     }

@@ -75,16 +75,14 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { limit, ..self }
     }
 
-    /// Sets the capacity of the mailbox for `try_send`, by default 16
-    /// ([`limits::MAILBOX_CHILD_DEFAULT`]).
+    /// Sets the capacity of the mailbox for `try_send`, by default 16.
     #[must_use]
     pub fn mailbox(self, messages: usize) -> Self {
         Self { mailbox: messages, ..self }
     }
 
     /// Sets how long the child may take to stop before it is terminated (OTP's shutdown). The
-    /// default is 5 seconds ([`limits::CHILD_STOP_WITHIN_DEFAULT`]), the maximum is a day
-    /// ([`limits::STOP_WITHIN_MAX`]).
+    /// default is 5 seconds, the maximum is a day.
     ///
     /// Children stop one after the other, so a supervisor takes at most the sum of their times.
     ///

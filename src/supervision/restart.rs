@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RestartLimit {
-    /// The most restarts (5 by default, [`limits::RESTARTS_MAX`])...
+    /// The most restarts (5 by default)...
     pub restarts_max: usize,
     /// ...within this time (10 seconds by default).
     pub within: Duration,
@@ -43,9 +43,8 @@ impl RestartLimit {
         Self { restarts_max, within, ..Self::default() }
     }
 
-    /// No limit on restarts, with pauses of up to one second ([`limits::RESTART_PAUSE_MAX`]). Use
-    /// it for an actor that a client's request can make panic: otherwise the client could end the
-    /// server by repeating the request.
+    /// No limit on restarts, with pauses of up to one second. Use it for an actor that a client's
+    /// request can make panic: otherwise the client could end the server by repeating the request.
     #[must_use]
     pub fn endless() -> Self {
         Self { restarts_max: usize::MAX, ..Self::default() }

@@ -23,8 +23,7 @@ impl Stopper {
     /// before any waiting message (a supervisor's child [handles those
     /// first](super::ChildSpec::stop_within)). To finish its work, the actor may return
     /// [`Running::Continue`](actix::Running::Continue), and call `ctx.stop()` later. After `within`
-    /// (a day at most, [`limits::STOP_WITHIN_MAX`]) it is terminated: nothing of it runs any more
-    /// except its drop.
+    /// (a day at most) it is terminated: nothing of it runs any more except its drop.
     ///
     /// An order can't be withdrawn. A further order can only make the time shorter.
     pub fn stop(&self, within: Duration) {

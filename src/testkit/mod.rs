@@ -143,7 +143,9 @@ impl Kit {
         KitClient::new(self, SocketAddr::from((Ipv4Addr::new(198, 51, high, low), client::FIRST_PORT)))
     }
 
-    /// The table of live peers, as [`Server::peer_table`](crate::daemon::Server::peer_table).
+    /// The table of live peers.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
     #[must_use]
     pub fn peer_table(&self) -> &Arc<PeerTable> {
         &self.peers

@@ -33,7 +33,7 @@ impl<'a> Options<'a> {
     }
 
     /// Appends an option. Returns `false` and changes nothing if the name is empty or the list
-    /// already has [`limits::REQUEST_OPTIONS_MAX`] options.
+    /// already has 32 options.
     pub fn push(&mut self, name: Text<'a>, value: Text<'a>) -> bool {
         let fits = !name.is_empty() && self.0.len() < limits::REQUEST_OPTIONS_MAX;
         if fits {

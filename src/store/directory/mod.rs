@@ -111,8 +111,7 @@ pub struct RootError {
 impl Directory {
     /// Opens `root` and holds it open. If its path names another directory later (the root was
     /// replaced, or a symbolic link was switched), that one is served. Requests for missing files
-    /// check the path, at most once a second
-    /// ([`ROOT_LOOKED_AT_EVERY`](crate::limits::ROOT_LOOKED_AT_EVERY)).
+    /// check the path, at most once a second.
     ///
     /// # Errors
     /// [`RootError`] if `root` isn't a directory that this process may search.

@@ -18,8 +18,8 @@ use crate::store::temporary_name::is_temporary_name;
 pub struct Sweep {
     /// Stale temporaries removed.
     pub removed: usize,
-    /// Whether the whole tree was searched; a limit ([`SWEEP_ENTRIES_MAX`], [`SWEEP_DEPTH_MAX`]) or
-    /// an unreadable directory ends the sweep early.
+    /// Whether the whole tree was searched; a limit (`SWEEP_ENTRIES_MAX`, `SWEEP_DEPTH_MAX`) or an
+    /// unreadable directory ends the sweep early.
     pub complete: bool,
     /// The first place that was not searched although it may have a stale temporary, with the
     /// reason. (Directories that this process may not write have none.)
