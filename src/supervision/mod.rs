@@ -64,7 +64,7 @@
 //! System::new().block_on(async {
 //!     let root = Supervisor::start("root", |report| match report.follows {
 //!         Follows::Restart { after } => eprintln!("the {} {}: again in {after:?}", report.child, report.exit),
-//!         Follows::End | Follows::GiveUp => eprintln!("the {} {}", report.child, report.exit),
+//!         _ => eprintln!("the {} {}", report.child, report.exit),
 //!     });
 //!     let twice = RestartLimit::new(2, Duration::from_secs(10));
 //!     let divider = root.start_child(

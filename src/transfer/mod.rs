@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use stagecoach::transfer::{
+//! use stagecoach::internals::transfer::{
 //!     Action, Input, Machine, Moment, Opening, Sender, Terms, Timeouts, Transmit,
 //! };
 //!
