@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// A thousand sessions at once want more of an allocator than the system's gives (docs/decisions/18-speed.md).
+/// A thousand concurrent sessions need a better allocator than the system's
+/// (docs/decisions/18-speed.md).
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -246,7 +246,8 @@ pub trait Machine {
 pub struct Drain<'m, M: Machine>(&'m mut M);
 
 impl<M: Machine> Drain<'_, M> {
-    /// The next thing to do; the one before counts as done. An action may borrow from the machine, so it has to be done before the next is asked for.
+    /// The next action; the one before counts as done. An action may borrow from the machine, so the
+    /// caller does each before asking for the next.
     #[allow(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
     /// The next action; the one before counts as done. An action may borrow from the machine, so it
     /// must be done before this is called again.

@@ -110,7 +110,7 @@ impl<'a> Branch<'a> {
         }
     }
 
-    /// Syncs the names in all of them, whoever made the directory.
+    /// Syncs the names in all of them, also in directories that others made.
     pub(super) fn sync(&self, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
         (0..=self.grown.len()).rev().try_for_each(|depth| sync_directory(self.directory(depth), file))
     }
