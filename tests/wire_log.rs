@@ -212,7 +212,7 @@ fn a_port_that_is_closed_before_anything_arrived_hints_at_nat() {
     let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
     assert_eq!(gone.level, "WARN");
     assert!(gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
-    // Whoever was heard of gets through.
+    // A client that has answered is served.
     served.file("heard", &[7; 2000]);
     drop(served.reading("heard", &[]));
     let gone = LoggedLine::read(&served.logged("read peer-gone", "heard"));

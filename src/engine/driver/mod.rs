@@ -77,7 +77,7 @@ pub(crate) struct Deferred {
     pub(crate) stop: bool,
     /// The machine wants octets of the open file.
     pub(crate) read: bool,
-    /// An extension has to be asked.
+    /// The question to ask extensions, if there is one.
     pub(crate) question: Option<Question>,
     /// A question has not been answered yet.
     pub(crate) asking: bool,
