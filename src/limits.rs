@@ -374,6 +374,8 @@ pub const DUMP_LINES_AT_ONCE: usize = 256;
 pub const DUMP_PAUSE: Duration = Duration::from_millis(10);
 /// How long the program waits for an operator's list of live transfers.
 pub const LIST_WITHIN: Duration = Duration::from_secs(2);
+/// Time for the root of new settings to open, 10 s. A dead file system never answers.
+pub const ROOT_WITHIN: Duration = Duration::from_secs(10);
 /// Time for the last notification to the service manager.
 pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 /// How long the end of the program waits for destructors; hanging calls end with the process.

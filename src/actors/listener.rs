@@ -19,6 +19,7 @@ use crate::chaos::Part;
 use crate::engine::admission::error_rate::ErrorRateLimiter;
 use crate::engine::admission::peer_table::PeerTable;
 use crate::engine::admission::{Failed, Verdict};
+use crate::engine::config::Config;
 use crate::engine::messages::Again;
 use crate::engine::packet_summary::RequestSummary;
 use crate::engine::service::{Service, limit_met};
@@ -43,6 +44,8 @@ pub struct Listener {
     /// The process bound the socket itself, and nobody else receives from it.
     is_own: bool,
     service: Arc<Service>,
+    /// The configuration at the beginning of this turn.
+    config: Arc<Config>,
     peer_table: Arc<PeerTable>,
     workers: Arc<Workers>,
     /// `None` until started, and once paused, except in single-port mode, where packets of
@@ -81,15 +84,16 @@ impl Listener {
         workers: Arc<Workers>,
     ) -> Self {
         let buffer = vec![0; Self::buffer_octets(&service)];
-        let (chaos, refusals) = (service.chaos().part("listener", ""), Refusals::new(service.ports));
+        let (chaos, config) = (service.chaos().part("listener", ""), service.config());
         Self {
             socket: Some(socket),
             is_own: false,
+            refusals: Refusals::new(config.ports),
             service,
+            config,
             peer_table,
             workers,
             requests: None,
-            refusals,
             errors: ErrorRateLimiter::new(),
             opcodes_asked: Arc::new(Semaphore::new(limits::OPCODES_ASKED_MAX)),
             buffer,
@@ -143,6 +147,7 @@ impl Listener {
 
     /// Receives up to a turn's worth of datagrams. `true` if there may be more.
     fn take_datagrams(&mut self, ctx: &Context<Self>) -> bool {
+        self.update_config();
         let mut buffer = std::mem::take(&mut self.buffer);
         let mut more = true;
         for _ in 0..limits::DATAGRAMS_PER_TURN {
@@ -155,6 +160,14 @@ impl Listener {
         }
         self.buffer = buffer;
         more
+    }
+
+    fn update_config(&mut self) {
+        let config = self.service.config();
+        if config.ports != self.config.ports {
+            self.refusals = Refusals::new(config.ports);
+        }
+        self.config = config;
     }
 
     /// Serves the requests that have arrived, because nobody else can. Clients repeat requests that
@@ -175,7 +188,7 @@ impl Listener {
         if let Some(why) = unanswerable(peer, received.to) {
             return self.dropped(peer, why);
         }
-        if !self.paused && !self.service.opcodes.is_empty() && self.take_opcode(received, octets, ctx) {
+        if !self.paused && !self.config.opcodes.is_empty() && self.take_opcode(received, octets, ctx) {
             return;
         }
         let is_request = matches!(octets, [0, 1 | 2, ..]);
@@ -209,12 +222,12 @@ impl Listener {
     fn may_answer_broadcast(&self, received: &Received, octets: &[u8]) -> bool {
         let (peer, own) = (received.from, received.to.ip());
         let is_answerable = matches!(octets, [0, 1, ..]) && !own.is_multicast() && own != Ipv4Addr::BROADCAST;
-        if is_answerable && !self.service.rules.answer_broadcast {
+        if is_answerable && !self.config.rules.answer_broadcast {
             self.service.observe(&Fact::BroadcastUnanswered { peer });
         } else if !is_answerable {
             self.dropped(peer, "it was sent to a broadcast or multicast address");
         }
-        is_answerable && self.service.rules.answer_broadcast
+        is_answerable && self.config.rules.answer_broadcast
     }
 
     fn dropped(&self, peer: SocketAddr, why: &'static str) {
@@ -250,7 +263,7 @@ impl Listener {
     /// The socket that refuses a transfer for which there is no port, if limits are answered at
     /// all.
     fn last_resort(&self) -> Option<Arc<UdpSocket>> {
-        self.socket.clone().filter(|_| self.service.over_limit == OverLimit::Error)
+        self.socket.clone().filter(|_| self.config.over_limit == OverLimit::Error)
     }
 
     /// Reports a transfer that never began, and answers its request as a session would. From then
@@ -298,7 +311,7 @@ impl Listener {
 
     /// The limit that kept an ERROR from being sent, if there was one.
     fn limit_met_by(&self, sent: &io::Result<SocketAddr>) -> Option<Limit> {
-        sent.as_ref().err().and_then(|error| limit_met(error, self.service.ports))
+        sent.as_ref().err().and_then(|error| limit_met(error, self.config.ports))
     }
 
     /// Whether one more ERROR may be sent to the network of `peer`.
@@ -364,7 +377,7 @@ impl Supervised for Listener {
         self.chaos.at("restarting", ctx);
         // The old registration must be dropped before the socket can be registered again.
         self.requests = None;
-        self.refusals = Refusals::new(self.service.ports);
+        self.refusals = Refusals::new(self.config.ports);
         self.backlog = false;
         self.buffer = vec![0; Self::buffer_octets(&self.service)];
     }
@@ -392,6 +405,7 @@ impl Handler<Again> for Listener {
     fn handle(&mut self, Again { received, request }: Again, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         if !self.paused {
+            self.update_config();
             self.on_request(&received, &request, ctx);
         }
     }

@@ -32,6 +32,7 @@ pub use self::listener::{Listener, Pause};
 pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
 pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use crate::engine::admission::peer_table::PeerTable;
+pub use crate::engine::config::Config;
 pub use crate::engine::service::Service;
 pub use crate::engine::transfers::event::RegistryLink;
 pub use crate::engine::window_memory::WindowMemory;

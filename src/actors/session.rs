@@ -46,16 +46,17 @@ impl Session {
     /// session that replaces this one asks again.
     fn ask(&self, question: Question, driver: &Driver, ctx: &mut Context<Self>) {
         let (service, shared) = (Arc::clone(&driver.service), &driver.shared);
+        let config = Arc::clone(&shared.assignment.config);
         let asked = shared.assignment.asked(shared.local).into_owned();
         match question {
             Question::Routes => {
-                let answer = service.ask_routes(asked, shared.ask_from()).into_actor(self);
+                let answer = service.ask_routes(config, asked, shared.ask_from()).into_actor(self);
                 ctx.spawn(answer.map(|routed, session, ctx| {
                     session.attend(ctx, |driver, _| driver.on_routed(routed));
                 }));
             }
             Question::Negotiators => {
-                let answer = service.ask_negotiators(asked, driver.found()).into_actor(self);
+                let answer = service.ask_negotiators(config, asked, driver.found()).into_actor(self);
                 ctx.spawn(answer.map(|granted, session, ctx| {
                     session.attend(ctx, |driver, _| driver.on_granted(granted));
                 }));

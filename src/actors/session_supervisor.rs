@@ -94,7 +94,7 @@ impl SessionSupervisor {
             return Ok((socket, request.local));
         }
         self.service.chaos().seam("link").at("open");
-        let socket = UdpLink::open(request.local, self.service.ports)?;
+        let socket = UdpLink::open(request.local, request.ports)?;
         if request.has_options {
             UdpLink::widen(&socket);
         }
@@ -112,7 +112,7 @@ impl SessionSupervisor {
         // A repeated request is a new one from now on, even while slow observers handle the facts
         // below.
         permit.state.set_answered();
-        let Some(limit) = limit_met(error, self.service.ports) else {
+        let Some(limit) = limit_met(error, assignment.config.ports) else {
             let mut report = assignment.report(local, Outcome::Outage(Failure::Busy));
             report.detail = Some(error.to_string().into());
             return self.service.finish(report);

@@ -1,25 +1,25 @@
 //! Assembles a server from settings and extensions.
 
+use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::{Actor, Addr, Context};
-use slog::{Logger, o};
+use slog::{Drain, Logger, o};
 
-use super::extensions::{Extensions, HearStart, Wraps, service};
+use super::current::{Current, Opened};
+use super::extensions::{Extensions, interface_mtu};
 use super::root::Root;
-use super::server::{Capacity, Server};
-use super::startup::{log_root, log_serving, sweep, warn_of_root};
+use super::server::Server;
+use super::startup::{log_serving, sweep, warn_of_root};
 use super::{StartError, sockets};
-use crate::extend::{Asked, InterfaceMtu, NegotiatorStep, OpcodeStep, RouteStep, Served};
-use crate::limits;
-use crate::net::Mtu;
+use crate::actors::Service;
+use crate::extend::{Asked, NegotiatorStep, OpcodeStep, RouteStep};
 use crate::observe::{LogObserver, Observer};
 use crate::settings::Settings;
-use crate::store::{Directory, Store};
-use crate::supervision::ChildSpec;
+use crate::store::Store;
+use crate::supervision::{ChildSpec, RestartLimit};
 #[cfg(feature = "testkit")]
 use crate::testkit::Kit;
 
@@ -70,16 +70,23 @@ pub struct Builder {
     listen: Vec<SocketAddr>,
     sockets: Vec<UdpSocket>,
     store: Option<Arc<dyn Store>>,
-    wraps: Wraps,
     extensions: Extensions,
+    observers: Vec<Arc<dyn Observer>>,
     hear_start: HearStart,
     root: Option<Root>,
     log: Logger,
 }
 
-struct Opened {
-    store: Arc<dyn Store>,
-    directory: Option<Arc<Directory>>,
+/// Functions to call when the server has started.
+#[derive(Default)]
+struct HearStart(Vec<OnStart>);
+
+type OnStart = Box<dyn FnOnce(&Server) + Send + Sync>;
+
+impl fmt::Debug for HearStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} closures", self.0.len())
+    }
 }
 
 impl Builder {
@@ -90,8 +97,8 @@ impl Builder {
             listen: Vec::new(),
             sockets: Vec::new(),
             store: None,
-            wraps: Wraps::default(),
             extensions: Extensions::default(),
+            observers: Vec::new(),
             hear_start: HearStart::default(),
             root: None,
             log: Logger::root(slog::Discard, o!()),
@@ -158,7 +165,7 @@ impl Builder {
         mut self,
         wrap: impl Fn(&Asked<'_>, Arc<dyn Store>) -> S + Send + Sync + 'static,
     ) -> Self {
-        self.wraps.0.push(Box::new(move |asked, store| Arc::new(wrap(asked, store))));
+        self.extensions.wraps.0.push(Arc::new(move |asked, store| Arc::new(wrap(asked, store))));
         self
     }
 
@@ -198,7 +205,7 @@ impl Builder {
     /// `ResponseActFuture` or `ctx.spawn` are dropped at the end, and their facts are not counted
     /// as lost (unless the future owns the [`Observed`](crate::extend::Observed)).
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.extensions.observers.push(Arc::new(observer));
+        self.observers.push(Arc::new(observer));
         self
     }
 
@@ -224,11 +231,6 @@ impl Builder {
             return supervisor.start_child(spec);
         }
         supervisor.starting_apart().start_child(spec)
-    }
-
-    #[cfg(feature = "program")]
-    pub(super) fn drain_timeout(&self) -> Duration {
-        self.settings.drain_timeout
     }
 
     /// Calls `hear` when the server has started, before [`start`](Self::start) returns the server.
@@ -265,27 +267,21 @@ impl Builder {
     /// # Errors
     /// [`StartError`]; in that case nothing is left running.
     pub fn start(mut self) -> Result<Server, StartError> {
-        self.settings.listen.hosts.append(&mut self.listen);
-        let Opened { store, directory } = self.open_store()?;
+        let opened = self.open()?;
         let sockets = sockets::open(&self.settings, std::mem::take(&mut self.sockets), &self.log)?;
-        log_serving(&self.settings, directory.as_deref(), &self.log);
-        if directory.is_some() && rustix::process::geteuid().is_root() {
+        log_serving(&self.settings, opened.directory.as_deref(), &self.log);
+        if opened.directory.is_some() && rustix::process::geteuid().is_root() {
             warn_of_root(&self.settings, &self.log);
         }
         // From here on, every failure ends what was started.
-        self.add_built_in_negotiators();
-        self.add_wraps(&store);
-        let Self { settings, mut extensions, hear_start, root, log, .. } = self;
-        extensions.observers.insert(0, Arc::new(LogObserver::new(log.clone())));
-        let Settings { arbiters, transfers_max, transfers_per_client_max, read_only, .. } = settings;
-        let capacity = Capacity { arbiters, transfers_max, transfers_per_client_max, ..Capacity::default() };
-        let service = service(settings, store, extensions, &log);
+        self.observers.insert(0, Arc::new(LogObserver::new(self.log.clone())));
+        let service = self.service(&opened);
+        let Self { settings, extensions, hear_start, root, log, .. } = self;
         let root = root.unwrap_or_else(Root::start);
-        let mut server = Server::start_below(root, service, sockets, capacity, &log)?;
-        server.directory.clone_from(&directory);
-        if let Some(directory) = directory.filter(|_| !read_only) {
-            sweep(directory, log);
-        }
+        let restarts = RestartLimit::default();
+        let current = Current::new(settings, opened);
+        let server = Server::start_below(root, service, sockets, current, extensions, restarts, &log)?;
+        sweep(&server.current, &log);
         hear_start.0.into_iter().for_each(|hear| hear(&server));
         Ok(server)
     }
@@ -298,10 +294,8 @@ impl Builder {
     /// [`StartError::Root`].
     #[cfg(feature = "testkit")]
     pub fn kit(mut self) -> Result<Kit, StartError> {
-        let Opened { store, .. } = self.open_store()?;
-        self.add_built_in_negotiators();
-        self.add_wraps(&store);
-        let kit = Kit::new(service(self.settings, store, self.extensions, &self.log));
+        let opened = self.open()?;
+        let kit = Kit::new(self.service(&opened));
         if let Some(root) = self.root {
             // The kit's observers hear when children end.
             root.into_supervisor(kit.service(), &Arc::default());
@@ -309,46 +303,28 @@ impl Builder {
         Ok(kit)
     }
 
-    /// The settings about options become negotiators, which are asked before all others.
-    fn add_built_in_negotiators(&mut self) {
-        let mtu = match self.settings.mtu {
-            Mtu::Unbounded => None,
-            Mtu::OfInterface => {
-                let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
-                // It has no work to finish at its end.
-                let spec = spec.leaving_mail().stop_within(Duration::ZERO);
-                let actor = self.start_child(spec.mailbox(limits::MAILBOX_BUSY));
-                let asking = NegotiatorStep::asking(actor.recipient());
-                Some(asking.for_option("blksize").for_option("blksize2"))
-            }
-            octets @ Mtu::Octets(_) => Some(NegotiatorStep::new(octets)),
-        };
-        let refused = self.settings.refused_options.iter().cloned().map(NegotiatorStep::new);
-        self.extensions.negotiators.splice(0..0, refused.chain(mtu));
+    /// Opens what is served, unless there is a [store](Self::store).
+    fn open(&mut self) -> Result<Opened, StartError> {
+        self.settings.listen.hosts.append(&mut self.listen);
+        if let Some(root) = self.root_path.take() {
+            self.settings.root = root;
+        }
+        match self.store.take() {
+            Some(store) => Ok(Opened { store, directory: None }),
+            None => Ok(Opened::root_of(&self.settings, &self.log)?),
+        }
     }
 
-    /// A wrapped store is the last route.
-    fn add_wraps(&mut self, store: &Arc<dyn Store>) {
-        let wraps = std::mem::take(&mut self.wraps.0);
-        if wraps.is_empty() {
-            return;
+    fn service(&mut self, opened: &Opened) -> Service {
+        if self.extensions.needs_actor(&self.settings) {
+            self.extensions.interface_mtu = Some(self.start_child(interface_mtu()).recipient());
         }
-        let store = Arc::clone(store);
-        self.extensions.routes.push(RouteStep::from_fn(move |asked| {
-            let wrapped = wraps.iter().fold(Arc::clone(&store), |store, wrap| wrap(asked, store));
-            Served::from_store(wrapped).into()
-        }));
-    }
-
-    fn open_store(&mut self) -> Result<Opened, StartError> {
-        if let Some(store) = self.store.take() {
-            return Ok(Opened { store, directory: None });
-        }
-        let root = self.root_path.as_ref().unwrap_or(&self.settings.root);
-        let log = self.log.clone();
-        let directory = Directory::open(root, self.settings.directory)?;
-        let directory = Arc::new(directory.telling(move |change| log_root(&log, change)));
-        Ok(Opened { store: Arc::<Directory>::clone(&directory), directory: Some(directory) })
+        let mut service = Service::new(self.extensions.config(&self.settings, &opened.store));
+        service.observers = std::mem::take(&mut self.observers);
+        service.single_port = self.settings.single_port;
+        service.packet_log = self.log.is_enabled(slog::Level::Trace).then(|| self.log.clone());
+        service.chaos = self.settings.chaos.clone();
+        service
     }
 }
 

@@ -1,32 +1,38 @@
-//! What a builder was given besides its settings.
+//! What makes a server besides its settings.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use slog::{Drain, Logger};
+use actix::Recipient;
 
-use super::Server;
-use crate::actors::Service;
-use crate::extend::{Asked, NegotiatorStep, OpcodeStep, RouteStep};
-use crate::observe::Observer;
+use crate::actors::Config;
+use crate::extend::{Asked, InterfaceMtu, Negotiate, NegotiatorStep, OpcodeStep, RouteStep, Served};
+use crate::limits;
+use crate::net::Mtu;
 use crate::policy::Rules;
 use crate::settings::Settings;
 use crate::store::Store;
+use crate::supervision::ChildSpec;
 
+/// What makes a configuration together with settings and a store. A running server keeps it, to
+/// make another configuration of other settings.
 #[derive(Debug, Default)]
 pub(super) struct Extensions {
+    pub(super) wraps: Wraps,
     pub(super) routes: Vec<RouteStep>,
     pub(super) negotiators: Vec<NegotiatorStep>,
     pub(super) opcodes: BTreeMap<u16, OpcodeStep>,
-    pub(super) observers: Vec<Arc<dyn Observer>>,
+    /// Answers for [`Mtu::OfInterface`], once settings have needed that.
+    pub(super) interface_mtu: Option<Recipient<Negotiate>>,
 }
 
 /// Stores in front of the store.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Wraps(pub(super) Vec<Wrap>);
 
-pub(super) type Wrap = Box<dyn Fn(&Asked<'_>, Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
+pub(super) type Wrap = Arc<dyn Fn(&Asked<'_>, Arc<dyn Store>) -> Arc<dyn Store> + Send + Sync>;
 
 impl fmt::Debug for Wraps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,46 +40,65 @@ impl fmt::Debug for Wraps {
     }
 }
 
-/// Functions to call when the server has started.
-#[derive(Default)]
-pub(super) struct HearStart(pub(super) Vec<OnStart>);
+impl Extensions {
+    /// Whether these settings are the first that need the actor [`interface_mtu`].
+    pub(super) fn needs_actor(&self, settings: &Settings) -> bool {
+        settings.mtu == Mtu::OfInterface && self.interface_mtu.is_none()
+    }
 
-type OnStart = Box<dyn FnOnce(&Server) + Send + Sync>;
+    /// What the server does with requests from now on.
+    pub(super) fn config(&self, settings: &Settings, store: &Arc<dyn Store>) -> Config {
+        let mut routes = self.routes.clone();
+        routes.extend(self.wrapped(store));
+        let mut negotiators = self.built_in_negotiators(settings);
+        negotiators.extend(self.negotiators.iter().cloned());
+        Config {
+            routes,
+            negotiators,
+            opcodes: self.opcodes.clone(),
+            rules: Rules {
+                read_only: settings.read_only,
+                strict: settings.strict,
+                answer_broadcast: settings.answer_broadcast,
+            },
+            access: settings.access.clone(),
+            over_limit: settings.over_limit,
+            on_outage: settings.on_outage,
+            offer: settings.offer,
+            timeouts: settings.timeouts,
+            on_abort: settings.on_abort,
+            ports: settings.ports,
+            ..Config::new(Arc::clone(store))
+        }
+    }
 
-impl fmt::Debug for HearStart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} closures", self.0.len())
+    /// The settings about options are negotiators, which are asked before all others.
+    fn built_in_negotiators(&self, settings: &Settings) -> Vec<NegotiatorStep> {
+        let mtu = match settings.mtu {
+            Mtu::Unbounded => None,
+            Mtu::OfInterface => self
+                .interface_mtu
+                .clone()
+                .map(|actor| NegotiatorStep::asking(actor).for_option("blksize").for_option("blksize2")),
+            octets @ Mtu::Octets(_) => Some(NegotiatorStep::new(octets)),
+        };
+        settings.refused_options.iter().cloned().map(NegotiatorStep::new).chain(mtu).collect()
+    }
+
+    /// A wrapped store is the last route.
+    fn wrapped(&self, store: &Arc<dyn Store>) -> Option<RouteStep> {
+        let (wraps, store) = (self.wraps.0.clone(), Arc::clone(store));
+        (!wraps.is_empty()).then(|| {
+            RouteStep::from_fn(move |asked| {
+                let wrapped = wraps.iter().fold(Arc::clone(&store), |store, wrap| wrap(asked, store));
+                Served::from_store(wrapped).into()
+            })
+        })
     }
 }
 
-/// The service that the server's actors share.
-pub(super) fn service(
-    settings: Settings,
-    store: Arc<dyn Store>,
-    extensions: Extensions,
-    log: &Logger,
-) -> Service {
-    let Extensions { routes, negotiators, opcodes, observers } = extensions;
-    Service {
-        routes,
-        negotiators,
-        opcodes,
-        observers,
-        rules: Rules {
-            read_only: settings.read_only,
-            strict: settings.strict,
-            answer_broadcast: settings.answer_broadcast,
-        },
-        access: settings.access,
-        over_limit: settings.over_limit,
-        on_outage: settings.on_outage,
-        offer: settings.offer,
-        timeouts: settings.timeouts,
-        on_abort: settings.on_abort,
-        single_port: settings.single_port,
-        ports: settings.ports,
-        packet_log: log.is_enabled(slog::Level::Trace).then(|| log.clone()),
-        chaos: settings.chaos,
-        ..Service::new(store)
-    }
+/// The actor that answers for [`Mtu::OfInterface`]. It has no work to finish at its end.
+pub(super) fn interface_mtu() -> ChildSpec<InterfaceMtu> {
+    let spec = ChildSpec::permanent("interface mtu", |_| InterfaceMtu);
+    spec.leaving_mail().stop_within(Duration::ZERO).mailbox(limits::MAILBOX_BUSY)
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use actix::{Addr, Recipient};
 use tokio::sync::{mpsc, watch};
 
 use super::RunError;
+use super::reconfigure::{Applied, Apply, ApplyError, Configurator};
+use crate::settings::Settings;
 
 /// Controls a [`Server`](super::Server) that [serves](super::Server::serve), from any thread.
 /// Orders are carried out soon, not before the call returns: wait for the end with
@@ -12,6 +15,7 @@ use super::RunError;
 /// without it, no order is carried out.
 #[derive(Debug, Clone)]
 pub struct ServerHandle {
+    configurator: Recipient<Apply>,
     orders: mpsc::UnboundedSender<Order>,
     stage: watch::Receiver<Stage>,
 }
@@ -46,8 +50,40 @@ pub(super) enum Stage {
 }
 
 impl ServerHandle {
-    pub(super) fn new(orders: mpsc::UnboundedSender<Order>, stage: watch::Receiver<Stage>) -> Self {
-        Self { orders, stage }
+    pub(super) fn new(
+        orders: mpsc::UnboundedSender<Order>,
+        stage: watch::Receiver<Stage>,
+        configurator: Addr<Configurator>,
+    ) -> Self {
+        Self { configurator: configurator.recipient(), orders, stage }
+    }
+
+    /// Applies other settings while the server serves. A request that arrives from now on gets the
+    /// new settings. Live transfers keep those that they began with, and their open files. Either
+    /// all settings are applied or none, except for those that need a restart: they keep their old
+    /// values and are [named](Applied::pending). Start from [`Server::settings`](super::Server::settings).
+    ///
+    /// Extensions stay. The directory is opened again if [`Settings::root`] or
+    /// [`Settings::directory`] differs, within ten seconds.
+    ///
+    /// ```
+    /// # use stagecoach::Stagecoach;
+    /// # actix::System::new().block_on(async {
+    /// let server = Stagecoach::builder().root("/").listen(([127, 0, 0, 1], 0).into()).start()?;
+    /// let mut settings = server.settings();
+    /// settings.read_only = true;
+    /// settings.arbiters += 1;
+    /// let applied = server.handle().apply(settings).await?;
+    /// assert_eq!(applied.pending, ["arbiters"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ApplyError`]; in that case the old settings stay in effect.
+    pub async fn apply(&self, settings: Settings) -> Result<Applied, ApplyError> {
+        self.configurator.send(Apply(Box::new(settings))).await.unwrap_or(Err(ApplyError::Ended))
     }
 
     /// Takes no further requests, and ends when the live transfers have ended, or after `deadline`:

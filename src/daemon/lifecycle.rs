@@ -46,7 +46,7 @@ impl Server {
         reload: impl Fn() -> io::Result<()> + Send + 'static,
     ) -> Result<(), RunError> {
         let log_reloads = Reloads::of_log(reload, &self.log, self.reload_failure.clone());
-        let root_reloads = Reloads::of_root(self.directory.clone(), &self.log);
+        let root_reloads = Reloads::of_root(self.current.clone(), &self.log);
         let (mut draining, mut dumping) = (None, None);
         let (ended, guests) = loop {
             tokio::select! {

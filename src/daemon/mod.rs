@@ -2,6 +2,7 @@
 //! the feature `program`.
 
 mod builder;
+mod current;
 mod dump;
 mod ending;
 mod extensions;
@@ -9,6 +10,7 @@ mod handle;
 mod lifecycle;
 #[cfg(feature = "program")]
 mod passed;
+mod reconfigure;
 mod reload;
 mod root;
 #[cfg(feature = "program")]
@@ -30,6 +32,7 @@ pub use self::builder::{Builder, Stagecoach};
 pub use self::handle::ServerHandle;
 #[cfg(feature = "program")]
 pub use self::passed::passed_sockets;
+pub use self::reconfigure::{Applied, ApplyError};
 #[cfg(feature = "program")]
 pub(crate) use self::run::raise_open_files;
 #[cfg(feature = "program")]

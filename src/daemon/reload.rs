@@ -8,7 +8,7 @@ use std::thread;
 use slog::{Logger, warn};
 use tokio::sync::watch;
 
-use crate::store::Directory;
+use super::current::Current;
 use crate::supervision::caught;
 
 /// A function to call for a reload, and the result of its last call. The function may block for any
@@ -37,9 +37,9 @@ impl Reloads {
 
     /// Checks whether the root's path names another directory. The directory itself reports a
     /// change.
-    pub(super) fn of_root(directory: Option<Arc<Directory>>, log: &Logger) -> Self {
+    pub(super) fn of_root(current: Current, log: &Logger) -> Self {
         let look = move || {
-            directory.iter().for_each(|directory| directory.follow());
+            current.directory().iter().for_each(|directory| directory.follow());
             Ok(())
         };
         let failed = "can't check whether the root was replaced";

@@ -87,11 +87,9 @@ fn serve(
 ) -> Result<(), RunError> {
     system.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
-        let builder = build();
-        let drain_timeout = builder.drain_timeout();
-        let mut server = builder.start()?;
+        let mut server = build().start()?;
         actix::spawn(watchdog.beat());
-        let handle = server.handle();
+        let (handle, current) = (server.handle(), server.current.clone());
         let informed = actix::spawn(service_manager::keep_informed(
             handle.stages(),
             server.reload_failure.subscribe(),
@@ -101,7 +99,7 @@ fn serve(
         ));
         let ended = tokio::select! {
             ended = server.serve(reopen_log) => ended,
-            never = signals.steer(&handle, drain_timeout) => match never {},
+            never = signals.steer(&handle, &current) => match never {},
         };
         // A service manager that does not read must not delay the end.
         let _ = timeout(limits::NOTIFY_WITHIN, informed).await;

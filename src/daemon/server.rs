@@ -7,14 +7,19 @@ use actix::Addr;
 use slog::{Logger, warn};
 use tokio::sync::{mpsc, watch};
 
+use super::current::Current;
+#[cfg(feature = "internals")]
+use super::current::Opened;
+use super::extensions::Extensions;
 use super::handle::{Order, Stage};
+use super::reconfigure::Configurator;
 use super::root::Root;
 use super::sockets::Bound;
 use super::{ServerHandle, StartError};
 use crate::actors::{ArbiterSupervisor, Listener, PeerTable, Registry, Service, Workers};
 use crate::limits;
 use crate::observe::{Counters, Fact};
-use crate::store::Directory;
+use crate::settings::Settings;
 use crate::supervision::{ChildSpec, RestartLimit, Supervisor};
 
 /// A running server. It must be created and stopped inside an actix `System`.
@@ -30,8 +35,7 @@ pub struct Server {
     /// server's own sockets.
     pub(super) passed: Vec<Arc<UdpSocket>>,
     pub(super) service: Arc<Service>,
-    /// The served directory, if the settings named it.
-    pub(super) directory: Option<Arc<Directory>>,
+    pub(super) current: Current,
     pub(super) counters: Arc<Counters>,
     pub(super) peer_table: Arc<PeerTable>,
     pub(super) workers: Arc<Workers>,
@@ -48,28 +52,22 @@ pub struct Server {
     pub(super) reload_failure: watch::Sender<Option<String>>,
 }
 
-/// The capacity of a server.
+/// The capacity of a server, for tests.
+#[cfg(feature = "internals")]
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "for tests"))]
 pub struct Capacity {
     /// Threads that run sessions.
     pub arbiters: usize,
     /// Concurrent transfers.
     pub transfers_max: usize,
-    /// Concurrent transfers of one client, by its address; `None` for no limit per client.
-    pub transfers_per_client_max: Option<usize>,
     /// The restart limit of each permanent actor.
     pub restarts: RestartLimit,
 }
 
+#[cfg(feature = "internals")]
 impl Default for Capacity {
     fn default() -> Self {
-        Self {
-            arbiters: 1,
-            transfers_max: limits::TRANSFERS_MAX_DEFAULT,
-            transfers_per_client_max: None,
-            restarts: RestartLimit::default(),
-        }
+        Self { arbiters: 1, transfers_max: limits::TRANSFERS_MAX_DEFAULT, restarts: RestartLimit::default() }
     }
 }
 
@@ -80,19 +78,22 @@ impl Server {
     /// While the server drains, these sockets stay open and unread.
     ///
     /// # Errors
-    /// [`StartError::Runtime`]; nothing is left running then.
+    /// [`StartError::Runtime`]; in that case nothing is left running.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
-    /// [`StartError::Runtime`]; in that case nothing is left running.
     pub fn start_service(
         service: Service,
         sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
         capacity: Capacity,
         log: &Logger,
     ) -> Result<Self, StartError> {
+        let Capacity { arbiters, transfers_max, restarts } = capacity;
+        let settings = Settings { arbiters, transfers_max, ..Settings::default() };
+        let store = Arc::clone(&service.config().store);
+        let current = Current::new(settings, Opened { store, directory: None });
         let passed = |(socket, address)| Bound { socket, address, is_own: false };
         let sockets = sockets.into_iter().map(passed).collect();
-        Self::start_below(Root::start(), service, sockets, capacity, log)
+        Self::start_below(Root::start(), service, sockets, current, Extensions::default(), restarts, log)
     }
 
     /// The same below a root that may have children already.
@@ -100,15 +101,18 @@ impl Server {
         root: Root,
         mut service: Service,
         sockets: Vec<Bound>,
-        mut capacity: Capacity,
+        current: Current,
+        extensions: Extensions,
+        restarts: RestartLimit,
         log: &Logger,
     ) -> Result<Self, StartError> {
         let counters = Arc::new(Counters::default());
         service.observers.push(Arc::<Counters>::clone(&counters));
-        capacity.restarts = service.restart_limit(capacity.restarts);
-        let mut server = Self::assemble(root, Arc::new(service), counters, capacity, log)?;
+        let restarts = service.restart_limit(restarts);
+        let mut server =
+            Self::assemble(root, Arc::new(service), counters, current, extensions, restarts, log)?;
         for bound in sockets {
-            server.listen(bound, capacity.restarts);
+            server.listen(bound, restarts);
         }
         Ok(server)
     }
@@ -118,17 +122,19 @@ impl Server {
         root: Root,
         service: Arc<Service>,
         counters: Arc<Counters>,
-        capacity: Capacity,
+        current: Current,
+        extensions: Extensions,
+        restarts: RestartLimit,
         log: &Logger,
     ) -> Result<Self, StartError> {
-        let Capacity { transfers_max, transfers_per_client_max, .. } = capacity;
+        let Settings { arbiters, transfers_max, transfers_per_client_max, .. } = current.settings();
         let peer_table = PeerTable::bounded(transfers_max, transfers_per_client_max, service.single_port);
-        let workers = Arc::new(Workers::new(capacity.restarts));
+        let workers = Arc::new(Workers::new(restarts));
         let supervisor = root.into_supervisor(&service, &workers);
         let registered = Arc::clone(&service);
         let registry = supervisor.start_child(
             ChildSpec::permanent("registry", move |_| Registry::new(&registered))
-                .limit(capacity.restarts)
+                .limit(restarts)
                 .leaving_mail()
                 .mailbox(limits::MAILBOX_BUSY),
         );
@@ -140,17 +146,27 @@ impl Server {
                 // If the server is gone, nobody receives this.
                 ArbiterSupervisor::new(service, workers, move |why| drop(gave_up.send(why)))
             })
-            .limit(capacity.restarts)
+            .limit(restarts)
             .leaving_mail()
             .stop_within(limits::STOP_WITHIN),
         );
         workers.start_local(&service, &supervisor);
-        let count = capacity.arbiters.max(1);
-        if let Err(error) = workers.start_all(count, &service, &arbiter_supervisor.recipient()) {
+        if let Err(error) = workers.start_all(arbiters.max(1), &service, &arbiter_supervisor.recipient()) {
             workers.end(&service);
             supervisor.stop();
             return Err(StartError::Runtime(error));
         }
+        let configurator = Configurator {
+            service: Arc::clone(&service),
+            peer_table: Arc::clone(&peer_table),
+            supervisor: supervisor.clone(),
+            extensions,
+            current: current.clone(),
+            log: log.clone(),
+        };
+        let configurator = supervisor.start_child(
+            ChildSpec::permanent("configurator", move |_| configurator).limit(restarts).leaving_mail(),
+        );
         let (ordered, orders) = mpsc::unbounded_channel();
         let stage = watch::Sender::new(Stage::Serving);
         Ok(Self {
@@ -158,7 +174,7 @@ impl Server {
             addresses: Vec::new(),
             passed: Vec::new(),
             service,
-            directory: None,
+            current,
             counters,
             peer_table,
             workers,
@@ -166,7 +182,7 @@ impl Server {
             registry,
             listeners: Vec::new(),
             failures,
-            handle: ServerHandle::new(ordered, stage.subscribe()),
+            handle: ServerHandle::new(ordered, stage.subscribe(), configurator),
             orders,
             stage,
             reload_failure: watch::Sender::new(None),
@@ -187,6 +203,12 @@ impl Server {
         self.listeners.push(self.supervisor.for_owner().start_child(spec));
         self.addresses.push(address);
         self.service.observe(&Fact::Listening { address });
+    }
+
+    /// The settings in effect.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.current.settings()
     }
 
     /// The addresses that the server listens on, with the actual ports.

@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use super::ServerHandle;
+use super::current::Current;
 
 /// The signals that the daemon handles.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Signals {
 
     /// Turns signals into orders, forever. The first SIGTERM or SIGINT gives transfers, and then
     /// extensions' actors, time to end; the second does not.
-    pub(super) async fn steer(&mut self, server: &ServerHandle, drain_timeout: Duration) -> Infallible {
+    pub(super) async fn steer(&mut self, server: &ServerHandle, current: &Current) -> Infallible {
         let mut draining = false;
         loop {
             tokio::select! {
@@ -40,7 +40,7 @@ impl Signals {
                     if std::mem::replace(&mut draining, true) {
                         server.stop_now();
                     } else {
-                        server.drain(drain_timeout);
+                        server.drain(current.settings().drain_timeout);
                     }
                 }
                 Some(()) = self.hang_up.recv() => server.reload(),

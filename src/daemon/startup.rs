@@ -1,13 +1,13 @@
 //! What a start does besides serving: it logs what is served, and removes leftover uploads.
 
 use std::fmt::Display;
-use std::sync::Arc;
 use std::thread;
 
 use slog::{Logger, info, warn};
 
+use super::current::Current;
 use crate::settings::Settings;
-use crate::store::{Directory, RootChange};
+use crate::store::Directory;
 
 /// Logs the settings that an operator may want to check.
 pub(super) fn log_serving(settings: &Settings, directory: Option<&Directory>, log: &Logger) {
@@ -24,19 +24,6 @@ pub(super) fn log_serving(settings: &Settings, directory: Option<&Directory>, lo
     info!(log, "serving"; "root" => root, "uploads" => uploads, "version" => env!("CARGO_PKG_VERSION"));
 }
 
-/// Logs a change of the root while it is served.
-pub(super) fn log_root(log: &Logger, change: &RootChange<'_>) {
-    match change {
-        RootChange::Replaced { path } => {
-            info!(log, "the root was replaced: serving the new one"; "root" => path);
-        }
-        RootChange::Unavailable { path, why } => {
-            warn!(log, "the root's path names nothing that can be served: going on with the open directory";
-                "root" => %path.display(), "why" => %why);
-        }
-    }
-}
-
 /// Warns of running as root. Other servers change to an unprivileged user before they serve; this
 /// one can't yet.
 pub(super) fn warn_of_root(settings: &Settings, log: &Logger) {
@@ -48,11 +35,13 @@ pub(super) fn warn_of_root(settings: &Settings, log: &Logger) {
     );
 }
 
-/// Removes leftover uploads of a crash, while the server runs.
+/// Removes leftover uploads of a crash, while the server runs, if it takes uploads.
 ///
 /// This has a thread of its own: dropping the `System` waits for threads of the runtime's pool, and
 /// a huge tree may take long.
-pub(super) fn sweep(directory: Arc<Directory>, log: Logger) {
+pub(super) fn sweep(current: &Current, log: &Logger) {
+    let Some(directory) = current.directory().filter(|_| !current.settings().read_only) else { return };
+    let log = log.clone();
     let failed = log.clone();
     let failed = move |why: &dyn Display| {
         warn!(failed, "can't look for leftover uploads"; "why" => %why);

@@ -10,12 +10,14 @@
 //! | `files` | the actors that read and write files, and calls to stores that may wait |
 //! | `extensions` | asks routes, negotiators and opcodes |
 //! | `service` | what all actors of a server share |
+//! | `config` | what a server does with requests: it may change while the server runs |
 //! | `messages` | the messages of a session |
 //!
 //! Nothing here knows the actors above. Messages for a session go to a
 //! [`SessionAddr`](messages::SessionAddr).
 
 pub(crate) mod admission;
+pub(crate) mod config;
 pub(crate) mod driver;
 pub(crate) mod extensions;
 pub(crate) mod files;

@@ -1,65 +1,36 @@
-//! What all sessions of a server share. Nothing in it changes while the server runs.
+//! What all sessions of a server share.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustix::io::Errno;
 use slog::Logger;
 
 use crate::chaos::{Chaos, Restarts};
+use crate::engine::config::Config;
 use crate::engine::timed_call::timed;
 use crate::engine::transfers::event::{RegistryLink, TransferEvent};
 use crate::engine::window_memory::WindowMemory;
-use crate::error::{Failure, Limit};
-use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
+use crate::error::Limit;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
-use crate::policy::{Access, OnOutage, OverLimit, Rules};
-use crate::store::Store;
 use crate::supervision::{RestartLimit, caught, contained};
-use crate::transfer::{Offer, OnAbort, Outcome, Timeouts};
-use crate::wire::Direction;
 
-/// What all sessions of a server share.
+/// What all sessions of a server share. Only the configuration changes while the server runs.
 #[derive(Debug)]
 pub struct Service {
-    /// The store for requests that no route answers.
-    pub store: Arc<dyn Store>,
-    /// The routes, which are asked first which file answers a request.
-    pub routes: Vec<RouteStep>,
-    /// The negotiators, which are asked about options besides the rules of the RFCs. The
-    /// negotiators of the settings come first.
-    pub negotiators: Vec<NegotiatorStep>,
-    /// The extensions that answer opcodes other than TFTP's.
-    pub opcodes: BTreeMap<u16, OpcodeStep>,
+    config: RwLock<Arc<Config>>,
     /// The observers, to which facts are reported.
     pub observers: Vec<Arc<dyn Observer>>,
-    /// The rules that requests must fulfil.
-    pub rules: Rules,
-    /// Which addresses may read and write.
-    pub access: Access,
-    /// What happens to requests beyond a limit.
-    pub over_limit: OverLimit,
-    /// How a read is answered when the store can't tell whether the file exists.
-    pub on_outage: OnOutage,
-    /// Which of the requested options are granted.
-    pub offer: Offer,
     /// Memory for windows.
     pub windows: Arc<WindowMemory>,
-    /// The timeouts of transfers.
-    pub timeouts: Timeouts,
-    /// What happens to an upload whose sender stopped.
-    pub on_abort: OnAbort,
     /// Transfers are served from the port that requests are sent to.
     pub single_port: bool,
-    /// Ports that transfers use.
-    pub ports: Option<PortRange>,
     /// The log of every packet, if there is one.
     pub packet_log: Option<Logger>,
     /// The number of the last transfer.
-    pub last_transfer: AtomicU64,
+    last_transfer: AtomicU64,
     /// The address of the registry, to which transfers are reported.
     pub registry: RegistryLink,
     /// Faults that tests plan: none without the feature `chaos`.
@@ -67,30 +38,32 @@ pub struct Service {
 }
 
 impl Service {
-    /// Serves `store` with the default settings, and without extensions.
+    /// A service without observers.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
-            store,
-            routes: Vec::new(),
-            negotiators: Vec::new(),
-            opcodes: BTreeMap::new(),
+            config: RwLock::new(Arc::new(config)),
             observers: Vec::new(),
-            rules: Rules::default(),
-            access: Access::default(),
-            over_limit: OverLimit::default(),
-            on_outage: OnOutage::default(),
-            offer: Offer::default(),
             windows: Arc::default(),
-            timeouts: Timeouts::default(),
-            on_abort: OnAbort::default(),
             single_port: false,
-            ports: None,
             packet_log: None,
             last_transfer: 0.into(),
             registry: RegistryLink::default(),
             chaos: Default::default(),
         }
+    }
+
+    /// The current configuration.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the configuration. Transfers keep the one that they began with.
+    pub fn set_config(&self, config: Config) {
+        let fresh = Arc::new(config);
+        // The old one is dropped after the lock, because a store's `Drop` may take long.
+        let _old =
+            std::mem::replace(&mut *self.config.write().unwrap_or_else(PoisonError::into_inner), fresh);
     }
 
     pub(crate) fn next_transfer(&self) -> TransferId {
@@ -112,16 +85,6 @@ impl Service {
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
         let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
         RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
-    }
-
-    /// The outcome of a request that fails before it was answered. The client is sent an ERROR only
-    /// for [`Outcome::Failed`].
-    pub(crate) fn refusal(&self, direction: Direction, failure: Failure) -> Outcome {
-        if self.on_outage.is_silent(direction, failure) {
-            Outcome::Outage(failure)
-        } else {
-            Outcome::Failed(failure)
-        }
     }
 
     /// Reports the end of a transfer to the observers and the registry.

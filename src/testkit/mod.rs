@@ -161,7 +161,9 @@ impl Kit {
             self.service.observe(&Fact::Dropped { peer: from, why });
             return Some(far);
         }
-        if let Some(answer) = self.service.ask_opcode(&Datagram::new(from, SERVER, octets)) {
+        if let Some(answer) =
+            self.service.ask_opcode(&self.service.config(), &Datagram::new(from, SERVER, octets))
+        {
             self.answer(from, near, answer);
             return Some(far);
         }

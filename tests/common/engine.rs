@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Addr, Arbiter, System};
 use stagecoach::daemon::{Cancel, Capacity, List, Registry, Server, ServerHandle, Snapshot};
-use stagecoach::internals::actors::{PeerTable, Service};
+use stagecoach::internals::actors::{Config, PeerTable, Service};
 use stagecoach::internals::net::RequestSocket;
 use stagecoach::observe::{Fact, Observer, Report, TransferId};
 use stagecoach::settings::Timeouts;
@@ -150,9 +150,8 @@ impl Engine {
         let address = socket.local_addr().unwrap();
         let witness = Arc::<Witness>::default();
         observers.push(Arc::<Witness>::clone(&witness));
-        let mut service = Service::new(store);
+        let mut service = Service::new(Config { timeouts, ..Config::new(store) });
         service.observers = observers;
-        service.timeouts = timeouts;
         service.packet_log = Some(slog::Logger::root(tripwire, slog::o!()));
         #[cfg(feature = "chaos")]
         let chaos = stagecoach::chaos::Chaos::default();

@@ -26,7 +26,7 @@ impl Listener {
     /// Has the extension of this opcode answer a datagram. `false` if no extension has the opcode.
     pub(super) fn take_opcode(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) -> bool {
         let (peer, to) = (received.from, received.to);
-        match self.service.ask_opcode(&Datagram::new(peer, to, octets)) {
+        match self.service.ask_opcode(&self.config, &Datagram::new(peer, to, octets)) {
             None => return false,
             Some(Ok(Answer::Now(answer))) => {
                 answer.into_iter().for_each(|answer| self.answer(&Answered { peer, to, answer }));

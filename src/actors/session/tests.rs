@@ -58,9 +58,16 @@ impl Fixture {
             panic!("no place")
         };
         client.connect(local).unwrap();
-        let assignment =
-            Assignment { id: permit.id, peer, request, received_at: Instant::now(), to_broadcast: false };
-        let routed = service.route(&assignment.asked(local), 0).unwrap();
+        let config = service.config();
+        let assignment = Assignment {
+            id: permit.id,
+            peer,
+            request,
+            received_at: Instant::now(),
+            to_broadcast: false,
+            config,
+        };
+        let routed = service.route(&assignment.config, &assignment.asked(local), 0).unwrap();
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         let (sender, exits) = mpsc::channel();

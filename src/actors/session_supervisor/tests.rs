@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::engine::admission::peer_table::{Claim, PeerTable};
+use crate::engine::config::Config;
 use crate::engine::test_support::{service, wait_until};
 use crate::engine::transfers::assignment::Assignment;
 use crate::net::{PortRange, Received};
@@ -52,14 +53,17 @@ fn a_request_without_a_socket_can_be_repeated() {
     let slow = Slow { begin: begin.into(), end: ended.into() };
     let (service, peers) = (service(Arc::new(Memory::new(MemoryOptions::default()))).0, PeerTable::new(9));
     let mut service = Arc::into_inner(service).unwrap();
-    service.ports = PortRange::new(port, port);
+    let ports = PortRange::new(port, port);
+    service.set_config(Config { ports, ..(*service.config()).clone() });
     service.observers = vec![Arc::new(slow)];
     let (service, sessions) = (Arc::new(service), Arc::<SessionTable>::default());
     let Claim::New(permit) = claim(&peers, 1) else { panic!("no place") };
     let Ok(Packet::Request(request)) = Packet::decode(b"\0\x01file\0octet\0") else { panic!("a request") };
     let (id, peer, request) = (permit.id, (Ipv4Addr::LOCALHOST, 9).into(), request.into_owned());
-    let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
-    let routed = service.route(&assignment.asked(LOCAL), 0).unwrap();
+    let config = service.config();
+    let assignment =
+        Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
+    let routed = service.route(&assignment.config, &assignment.asked(LOCAL), 0).unwrap();
     let admitted = Admitted { assignment, routed, local: LOCAL, opened: None, permit };
     let pending = PendingRequest { admitted, port: None, last_resort: None };
     assert!(sessions.push_waiting(Box::new(pending)).unwrap());

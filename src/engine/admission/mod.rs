@@ -1,6 +1,7 @@
 //! Decides what becomes of a request, for the listener, the kit for tests and the simulator.
 
 pub(crate) mod error_rate;
+pub(crate) mod peer_state;
 pub(crate) mod peer_table;
 mod prefixes;
 mod unproven;
@@ -12,6 +13,7 @@ use actix::Recipient;
 use tokio::time::Instant;
 
 use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+use crate::engine::config::Config;
 use crate::engine::files::opened::Opened;
 use crate::engine::messages::Again;
 use crate::engine::service::Service;
@@ -75,7 +77,8 @@ impl Service {
         request: &Request<'_>,
         again: impl FnOnce() -> Recipient<Again>,
     ) -> Verdict {
-        if let Err(fault) = self.check(received, request) {
+        let config = self.config();
+        if let Err(fault) = config.check(received, request) {
             return Verdict::Refuse(fault);
         }
         let permit = match peers.claim(received, request, again, || self.next_transfer()) {
@@ -84,7 +87,7 @@ impl Service {
             Claim::Flood(limit) => return Verdict::Ignore(limit),
             // Without an answer the client repeats its request, and there may be room by then. An
             // ERROR would make the client give up.
-            Claim::Full(limit) if self.over_limit == OverLimit::Silence => return Verdict::Ignore(limit),
+            Claim::Full(limit) if config.over_limit == OverLimit::Silence => return Verdict::Ignore(limit),
             Claim::Full(limit) => {
                 return Verdict::Refuse(Fault::limited(Failure::Busy, limit, limit.meaning()));
             }
@@ -94,6 +97,7 @@ impl Service {
             peer: received.from,
             request: request.clone().into_owned(),
             received_at: Instant::now(),
+            config,
             to_broadcast: received.to_broadcast,
         };
         let local = received.to;
@@ -102,12 +106,14 @@ impl Service {
                 Verdict::Serve(Box::new(Admitted { assignment, routed, local, opened, permit }))
             }
             Err(fault) => {
-                let outcome = self.refusal(assignment.request.direction, fault.failure);
+                let outcome = assignment.config.refusal(assignment.request.direction, fault.failure);
                 Verdict::Fail(Box::new(Failed { assignment, local, fault, outcome, permit }))
             }
         }
     }
+}
 
+impl Config {
     /// The checks that apply to every request. A name that no file can have is refused here, unless
     /// routes may interpret it.
     fn check(&self, received: &Received, request: &Request<'_>) -> Result<(), Fault> {

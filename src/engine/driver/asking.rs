@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::driver::Driver;
+use crate::engine::transfers::assignment::Assignment;
 use crate::engine::transfers::destination::Destination;
 use crate::error::Fault;
 use crate::extend::{Found, Grant, Grants};
@@ -52,16 +53,16 @@ impl Driver {
 
     /// The file is open. The transfer begins once the extensions have answered its options.
     pub(crate) fn begin(&mut self) {
-        let has_options = !self.shared.assignment.request.options.is_empty();
-        if !has_options || self.service.negotiators.is_empty() || !self.service.offer.options {
+        let Assignment { config, request, .. } = &self.shared.assignment;
+        if request.options.is_empty() || config.negotiators.is_empty() || !config.offer.options {
             return self.agree(&Grants::default());
         }
         let granted = {
             let asked = self.shared.assignment.asked(self.shared.local);
-            if self.service.waits_for_negotiators(&asked) {
+            if config.waits_for_negotiators(&asked) {
                 return self.question(Question::Negotiators);
             }
-            self.service.call_negotiators(&asked, &self.found())
+            self.service.call_negotiators(config, &asked, &self.found())
         };
         self.agree_to(granted);
     }

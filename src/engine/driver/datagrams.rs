@@ -197,7 +197,7 @@ impl Driver {
             return false;
         }
         self.awaits_answer = false;
-        if self.service.rules.strict && is_illegal(octets) {
+        if self.is_strict && is_illegal(octets) {
             self.fail(Failure::IllegalOperation.into());
             return true;
         }

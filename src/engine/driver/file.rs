@@ -135,10 +135,10 @@ impl Driver {
 
     /// Starts a writer. The writer continues the upload, whichever session and arbiter began it.
     fn start_writer(&mut self) {
-        let Assignment { id, request, .. } = &self.shared.assignment;
+        let Assignment { id, request, config, .. } = &self.shared.assignment;
         let Some(Destination { store, name, .. }) = self.shared.destination() else { return };
         let upload = Arc::clone(&self.shared.upload);
-        let announced = request.options.get("tsize").filter(|_| self.service.offer.options);
+        let announced = request.options.get("tsize").filter(|_| config.offer.options);
         upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
         upload.set_session(self.session.clone());
         let caller = StoreCaller::new(&self.service, store, *id, self.chaos.seam("store"));

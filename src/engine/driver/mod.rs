@@ -55,6 +55,8 @@ pub(crate) struct Driver {
     pub(crate) is_receiver: bool,
     /// Each block waits for the ACK of the block before it.
     pub(crate) is_lock_step: bool,
+    /// A packet that is illegal within a transfer ends it.
+    is_strict: bool,
     /// A packet was sent since the peer's last packet arrived.
     pub(crate) awaits_answer: bool,
     /// The ACK that acknowledges all blocks sent so far.
@@ -120,11 +122,12 @@ impl Driver {
         session: SessionAddr,
     ) -> Self {
         let chaos = service.chaos().part("session", shared.assignment.request.filename());
-        let Assignment { peer, received_at, request, .. } = &shared.assignment;
+        let Assignment { peer, received_at, request, config, .. } = &shared.assignment;
         Self {
             peer: *peer,
             epoch: *received_at,
             is_receiver: request.direction == Direction::Write,
+            is_strict: config.rules.strict,
             shared,
             link,
             service,
@@ -208,7 +211,7 @@ impl Driver {
     /// Negotiates the options and starts the machine.
     pub(crate) fn agree(&mut self, grants: &Grants) {
         let left = self.service.windows.left();
-        let mut offer = Offer { window_octets_max: left, ..self.service.offer };
+        let mut offer = Offer { window_octets_max: left, ..self.shared.assignment.config.offer };
         grants.bound(&mut offer);
         let size = self.shared.lock().summary.size;
         let request = grants.heed(&self.shared.assignment.request);
@@ -235,16 +238,16 @@ impl Driver {
 
     fn machine_for(&self, agreement: &Agreement) -> TransferMachine {
         let opening = agreement.oack().map_or(Opening::Silent, Opening::Oack);
-        let (terms, timeouts) = (agreement.terms, self.service.timeouts);
-        let request = &self.shared.assignment.request;
+        let Assignment { request, config, .. } = &self.shared.assignment;
+        let (terms, timeouts) = (agreement.terms, config.timeouts);
         let allowance = agreement.allowance(request);
         match request.direction {
             Direction::Read => {
-                let sender = Sender::new(terms, opening, timeouts).strict(self.service.rules.strict);
+                let sender = Sender::new(terms, opening, timeouts).strict(config.rules.strict);
                 TransferMachine::Sending(Box::new(sender.allowing(allowance)))
             }
             Direction::Write => {
-                let receiver = Receiver::new(terms, opening, timeouts, self.service.on_abort);
+                let receiver = Receiver::new(terms, opening, timeouts, config.on_abort);
                 TransferMachine::Receiving(Box::new(receiver.allowing(allowance)))
             }
         }
@@ -284,9 +287,9 @@ impl Driver {
         if self.shared.is_over() {
             return;
         }
-        let direction = self.shared.assignment.request.direction;
+        let Assignment { request, config, .. } = &self.shared.assignment;
         if !self.shared.has_replied()
-            && let outcome @ Outcome::Outage(_) = self.service.refusal(direction, fault.failure)
+            && let outcome @ Outcome::Outage(_) = config.refusal(request.direction, fault.failure)
         {
             return self.fall_silent(fault, outcome);
         }

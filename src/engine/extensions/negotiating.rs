@@ -2,29 +2,32 @@
 
 use std::sync::Arc;
 
+use crate::engine::config::Config;
 use crate::engine::service::Service;
 use crate::error::{Failure, Fault};
 use crate::extend::{Answerer, Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
 
-impl Service {
+impl Config {
     /// Whether a negotiator for this request is an actor, which answers later.
     pub(crate) fn waits_for_negotiators(&self, asked: &Asked<'_>) -> bool {
         let mut concerned = self.concerned(asked);
         concerned.any(|step| matches!(step.answerer, Answerer::Actor(_)))
     }
 
+    /// The negotiators for this request.
+    fn concerned(&self, asked: &Asked<'_>) -> impl Iterator<Item = &NegotiatorStep> {
+        self.negotiators.iter().filter(|step| step.concerns(asked))
+    }
+}
+
+impl Service {
     /// The answers of the negotiators that are called directly.
-    pub(crate) fn call_negotiators(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
-        let called = self.concerned(asked).filter_map(|step| match &step.answerer {
+    pub(crate) fn call_negotiators(&self, config: &Config, asked: &Asked<'_>, file: &Found) -> Vec<Grant> {
+        let called = config.concerned(asked).filter_map(|step| match &step.answerer {
             Answerer::Called(negotiator) => Some(negotiator),
             Answerer::Actor(_) => None,
         });
         called.flat_map(|negotiator| self.call_negotiator(&**negotiator, asked, file)).collect()
-    }
-
-    /// The negotiators for this request.
-    fn concerned(&self, asked: &Asked<'_>) -> impl Iterator<Item = &NegotiatorStep> {
-        self.negotiators.iter().filter(|step| step.concerns(asked))
     }
 
     /// The answers of all negotiators, including actors.
@@ -33,11 +36,12 @@ impl Service {
     /// If a negotiator doesn't answer whose answer is required.
     pub(crate) async fn ask_negotiators(
         self: Arc<Self>,
+        config: Arc<Config>,
         asked: Asked<'static>,
         file: Found,
     ) -> Result<Vec<Grant>, Fault> {
         let mut granted = Vec::new();
-        for step in self.concerned(&asked) {
+        for step in config.concerned(&asked) {
             match &step.answerer {
                 Answerer::Called(negotiator) => {
                     granted.extend(self.call_negotiator(&**negotiator, &asked, &file));

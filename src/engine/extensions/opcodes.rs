@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::engine::config::Config;
 use crate::engine::service::Service;
 use crate::extend::{Answerer, Datagram, Received};
 use crate::limits;
@@ -25,14 +26,15 @@ impl Service {
     /// Why the datagram gets no answer.
     pub(crate) fn ask_opcode(
         self: &Arc<Self>,
+        config: &Config,
         datagram: &Datagram<'_>,
     ) -> Option<Result<Answer, &'static str>> {
         let [high, low, ..] = *datagram.octets else { return None };
-        let step = self.opcodes.get(&u16::from_be_bytes([high, low]))?;
+        let step = config.opcodes.get(&u16::from_be_bytes([high, low]))?;
         if datagram.octets.len() > limits::REQUEST_OCTETS_MAX {
             return Some(Err("it is longer than any request that is read"));
         }
-        if !self.access.allows(datagram.peer.ip(), Direction::Read) {
+        if !config.access.allows(datagram.peer.ip(), Direction::Read) {
             return Some(Err("it is not for clients at this address"));
         }
         let asked = datagram.octets.len();

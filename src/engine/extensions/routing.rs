@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::engine::config::Config;
 use crate::engine::files::opened::Opened;
 use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::store_caller::StoreCaller;
@@ -25,7 +26,7 @@ impl Service {
         assignment: &Assignment,
         local: SocketAddr,
     ) -> Result<(Routed, Option<Opened>), Fault> {
-        let routed = self.route(&assignment.asked(local), 0)?;
+        let routed = self.route(&assignment.config, &assignment.asked(local), 0)?;
         let opened = match &routed {
             Routed::To(destination) => self.open_cached(assignment, destination)?,
             Routed::Ask(_) => None,
@@ -59,8 +60,8 @@ impl Service {
     ///
     /// # Errors
     /// Why the transfer is refused.
-    pub(crate) fn route(&self, asked: &Asked<'_>, from: usize) -> Result<Routed, Fault> {
-        for (index, step) in self.routes.iter().enumerate().skip(from) {
+    pub(crate) fn route(&self, config: &Config, asked: &Asked<'_>, from: usize) -> Result<Routed, Fault> {
+        for (index, step) in config.routes.iter().enumerate().skip(from) {
             let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
                 _ if !step.concerns(asked) => Some(Routing::Pass),
                 Answerer::Called(route) => Some(route.route(asked)),
@@ -74,7 +75,7 @@ impl Service {
                 return settled.map(Routed::To);
             }
         }
-        lookup(Served::from_store(Arc::clone(&self.store)), asked).map(Routed::To)
+        lookup(Served::from_store(Arc::clone(&config.store)), asked).map(Routed::To)
     }
 
     /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors.
@@ -83,16 +84,17 @@ impl Service {
     /// As [`route`](Self::route), or if an actor whose answer is required doesn't answer.
     pub(crate) async fn ask_routes(
         self: Arc<Self>,
+        config: Arc<Config>,
         asked: Asked<'static>,
         mut from: usize,
     ) -> Result<Destination, Fault> {
         loop {
-            let index = match self.route(&asked, from)? {
+            let index = match self.route(&config, &asked, from)? {
                 Routed::To(destination) => return Ok(destination),
                 Routed::Ask(index) => index,
             };
             from = index + 1;
-            let Answerer::Actor(asking) = &self.routes[index].answerer else { continue };
+            let Answerer::Actor(asking) = &config.routes[index].answerer else { continue };
             let answer = self.ask("route", Some(asked.transfer), asking, Ask(asked.clone())).await;
             let routing = match (answer, asking.otherwise) {
                 (Ok(routing), _) => routing,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, System};
 
 pub(crate) use self::stepped_store::SteppedStore;
+use crate::engine::config::Config;
 use crate::engine::service::Service;
 use crate::observe::{Fact, Observer, Report};
 use crate::store::Store;
@@ -49,11 +50,9 @@ impl Observer for Crashes {
 /// crashes.
 pub(crate) fn service(store: Arc<dyn Store>) -> (Arc<Service>, Arc<Crashes>) {
     let (crashes, hour) = (Arc::<Crashes>::default(), Duration::from_secs(3600));
-    let service = Service {
-        observers: vec![Arc::<Crashes>::clone(&crashes)],
-        timeouts: Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false },
-        ..Service::new(store)
-    };
+    let timeouts = Timeouts { ack: hour, unproven: hour, idle: hour, dally: hour, fixed: false };
+    let mut service = Service::new(Config { timeouts, ..Config::new(store) });
+    service.observers.push(Arc::<Crashes>::clone(&crashes));
     (Arc::new(service), crashes)
 }
 

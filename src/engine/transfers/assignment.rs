@@ -1,9 +1,11 @@
 //! A request that was admitted.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::engine::config::Config;
 use crate::extend::Asked;
 use crate::observe::{Report, TransferId};
 use crate::transfer::{Outcome, Tally};
@@ -16,6 +18,8 @@ pub(crate) struct Assignment {
     pub(crate) peer: SocketAddr,
     pub(crate) request: Request<'static>,
     pub(crate) received_at: Instant,
+    /// The configuration when the request arrived.
+    pub(crate) config: Arc<Config>,
     /// The request was sent to many hosts: a host that can't serve it stays silent (RFC 1123
     /// §4.2.3.5).
     pub(crate) to_broadcast: bool,

@@ -19,7 +19,7 @@ pub(crate) fn bury(shared: &SharedTransfer, service: &Service, failure: Failure,
     let outcome = if shared.has_replied() {
         Outcome::Failed(failure)
     } else {
-        service.refusal(shared.assignment.request.direction, failure)
+        shared.assignment.config.refusal(shared.assignment.request.direction, failure)
     };
     let report = match shared.try_lock() {
         Some(mut state) => shared.report(&mut state, outcome),

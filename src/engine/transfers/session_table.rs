@@ -11,6 +11,7 @@ use crate::engine::admission::peer_table::Permit;
 use crate::engine::messages::SessionAddr;
 use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::limits;
+use crate::net::PortRange;
 use crate::observe::TransferId;
 
 /// The sessions and waiting requests of an arbiter. Accessed when a transfer begins and ends, never
@@ -51,6 +52,7 @@ pub(crate) struct PendingRequest {
 pub(crate) struct SocketRequest {
     pub(crate) local: SocketAddr,
     pub(crate) port: Option<Arc<UdpSocket>>,
+    pub(crate) ports: Option<PortRange>,
     pub(crate) has_options: bool,
 }
 
@@ -66,6 +68,7 @@ impl PendingRequest {
         SocketRequest {
             local: *local,
             port: port.clone(),
+            ports: assignment.config.ports,
             has_options: !assignment.request.options.is_empty(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use tokio::time::Instant;
 
-use crate::engine::admission::peer_table::PeerState;
+use crate::engine::admission::peer_state::PeerState;
 use crate::engine::files::opened::Opened;
 use crate::engine::files::source_handle::SourceHandle;
 use crate::engine::files::upload::Upload;

@@ -2,6 +2,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use super::*;
+use crate::limits;
 use crate::net::{Link, SharedLink};
 use crate::wire::Packet;
 

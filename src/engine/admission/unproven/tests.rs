@@ -1,7 +1,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::engine::admission::peer_table::{Claim, PeerState, PeerTable, Permit};
+use crate::engine::admission::peer_state::PeerState;
+use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
 use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Packet;
@@ -27,7 +28,7 @@ impl Crowd {
 
     /// Adds a transfer from this address. Returns the address of the one that gave way.
     fn add(&mut self, ip: impl Into<IpAddr>) -> Option<IpAddr> {
-        let state = Arc::new(PeerState::counted_in(&self.table, (ip, 1000).into()));
+        let state = Arc::new(PeerState::new(&self.table.all, (ip, 1000).into()));
         self.unproven.admit(state.address());
         let gone = self.unproven.add(&state);
         self.states.push(state);

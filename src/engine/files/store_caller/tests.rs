@@ -11,7 +11,10 @@ use crate::store::{Memory, MemoryOptions};
 
 fn caller() -> (StoreCaller, Arc<Crashes>) {
     let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
-    (StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store")), crashes)
+    (
+        StoreCaller::new(&service, &service.config().store, TransferId(7), service.chaos().seam("store")),
+        crashes,
+    )
 }
 
 #[tokio::test]

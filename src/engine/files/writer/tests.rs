@@ -20,7 +20,6 @@ use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::observe::TransferId;
 use crate::store::Name;
-
 use crate::supervision::{ChildExited, Exit, start_temporary};
 
 /// Number of requests that a session makes, one after the other.
@@ -60,10 +59,11 @@ impl Handler<Panic> for Writer {
 
 impl Fixture {
     fn new() -> Self {
-        let (stepped, upload, parents_arbiter) =
-            (Arc::<SteppedStore>::default(), Arc::<Upload>::default(), Arbiter::new());
+        let (stepped, upload) = (Arc::<SteppedStore>::default(), Arc::<Upload>::default());
+        let parents_arbiter = Arbiter::new();
         let (service, crashes) = service(Arc::new(Arc::clone(&stepped)));
-        let caller = StoreCaller::new(&service, &service.store, TransferId(7), service.chaos().seam("store"));
+        let (store, seam) = (&service.config().store, service.chaos().seam("store"));
+        let caller = StoreCaller::new(&service, store, TransferId(7), seam);
         let (sender, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(sender));
         Self { stepped, upload, caller, crashes, parent, exits, parents_arbiter }

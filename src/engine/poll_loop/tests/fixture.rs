@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::actors::session::Session;
 use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+use crate::engine::config::Config;
 use crate::engine::driver::Driver;
 use crate::engine::files::opened::Opened;
 use crate::engine::files::source_handle::SourceHandle;
@@ -54,8 +55,10 @@ impl Fixture {
         let store = Memory::new(MemoryOptions::default());
         let content: Vec<u8> = (1..BLOCKS).flat_map(|block| [block; 512]).collect();
         store.insert(Name::from_request(b"file").unwrap(), content);
-        let mut service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
-        service.timeouts = Timeouts { ack, ..service.timeouts };
+        let service = Arc::into_inner(service(Arc::new(store.clone())).0).unwrap();
+        let config = service.config();
+        let timeouts = Timeouts { ack, ..config.timeouts };
+        service.set_config(Config { timeouts, ..(*config).clone() });
         let service = Arc::new(service);
         let (exit_sender, exits) = mpsc::channel();
         Self {
@@ -92,9 +95,16 @@ impl Fixture {
         client.set_nonblocking(true).unwrap();
         let source = (request.direction == Direction::Read)
             .then(|| Opened::new(SourceHandle::new(self.store.open(&name).unwrap())));
-        let assignment =
-            Assignment { id: permit.id, peer, request, received_at: Instant::now(), to_broadcast: false };
-        let routed = self.service.route(&assignment.asked(local), 0).unwrap();
+        let config = self.service.config();
+        let assignment = Assignment {
+            id: permit.id,
+            peer,
+            request,
+            received_at: Instant::now(),
+            to_broadcast: false,
+            config,
+        };
+        let routed = self.service.route(&assignment.config, &assignment.asked(local), 0).unwrap();
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         if let Some(source) = source {

@@ -25,8 +25,10 @@ fn waiting(count: u16) -> (SessionTable, Arc<PeerTable>) {
         let Claim::New(permit) = peers.claim(&received, &request, || unreachable!("it is new"), || id) else {
             panic!("no place")
         };
-        let assignment = Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false };
-        let routed = service.route(&assignment.asked(local), 0).unwrap();
+        let config = service.config();
+        let assignment =
+            Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
+        let routed = service.route(&assignment.config, &assignment.asked(local), 0).unwrap();
         let admitted = Admitted { assignment, routed, local, opened: None, permit };
         let pending = PendingRequest { admitted, port: None, last_resort: None };
         sessions.push_waiting(Box::new(pending)).unwrap();
