@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use actix::{Addr, Arbiter, Recipient};
 use actix_rt::ArbiterHandle;
 
-use crate::actors::session_supervisor::{Ping, SessionSupervisor, Wake};
+use crate::actors::session_supervisor::{Ping, Serve, SessionSupervisor};
 use crate::engine::heartbeat::Heartbeat;
 use crate::engine::service::Service;
 use crate::engine::transfers::bury::bury;
@@ -103,29 +103,21 @@ impl Workers {
     /// Assigns a request to the least busy arbiter, or to this thread if its transfer is short and
     /// few such transfers are running.
     ///
-    /// # Errors
-    /// The request, if no arbiter has room for it.
-    pub(super) fn assign(&self, mut request: Box<PendingRequest>) -> Result<(), Box<PendingRequest>> {
-        if request.is_short()
+    /// `false` if no arbiter has room for it.
+    pub(super) fn assign(&self, request: &Arc<PendingRequest>) -> bool {
+        if request.is_short
             && let Some(local) = self.local.get()
             && local.sessions.load() < limits::LOCAL_TRANSFERS_MAX
+            && send(&local.sessions, &local.supervisor, request)
         {
-            match push(&local.sessions, &local.supervisor, request) {
-                Ok(()) => return Ok(()),
-                Err(refused) => request = refused,
-            }
+            return true;
         }
         let workers = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let least_busy = workers.iter().min_by_key(|worker| worker.sessions.load());
         // The least busy arbiter has no room only if a storm has filled all of them, or if it was
         // just given up: then any other one will do.
-        for worker in least_busy.into_iter().chain(workers.iter()) {
-            match push(&worker.sessions, &worker.supervisor, request) {
-                Ok(()) => return Ok(()),
-                Err(refused) => request = refused,
-            }
-        }
-        Err(request)
+        let mut by_choice = least_busy.into_iter().chain(workers.iter());
+        by_choice.any(|worker| send(&worker.sessions, &worker.supervisor, request))
     }
 
     /// The recipients of pings that show whether every arbiter is alive.
@@ -211,17 +203,19 @@ impl Workers {
     }
 }
 
-fn push(
+/// Sends a request to a supervisor, unless too many wait for it.
+fn send(
     sessions: &SessionTable,
     supervisor: &Addr<SessionSupervisor>,
-    request: Box<PendingRequest>,
-) -> Result<(), Box<PendingRequest>> {
-    if sessions.push_waiting(request)? {
-        // Not `try_send`: a full mailbox would leave the request waiting. There is at most one such
-        // message.
-        supervisor.do_send(Wake);
+    request: &Arc<PendingRequest>,
+) -> bool {
+    let has_room = sessions.push_waiting(request);
+    if has_room {
+        // Not `try_send`: a full mailbox would leave the request waiting. The table bounds the
+        // number of these messages.
+        supervisor.do_send(Serve(Arc::clone(request)));
     }
-    Ok(())
+    has_room
 }
 
 /// Starts a thread for sessions.

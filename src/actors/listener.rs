@@ -248,8 +248,8 @@ impl Listener {
         match self.service.admit(&self.peer_table, received, request, again) {
             Verdict::Serve(admitted) => {
                 let port = self.socket.clone().filter(|_| self.service.single_port);
-                let pending = PendingRequest { admitted: *admitted, port, last_resort: self.last_resort() };
-                if self.workers.assign(Box::new(pending)).is_err() {
+                let pending = PendingRequest::new(*admitted, port, self.last_resort());
+                if !self.workers.assign(&pending) {
                     self.beyond(Limit::RequestsWaiting, peer);
                 }
             }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
 
 use crate::actors::session::Session;
@@ -37,13 +38,15 @@ pub struct SessionSupervisor {
     /// Kept across restarts, as the sessions are.
     poll_loop: Rc<PollLoop>,
     is_ending: bool,
+    /// Requests so far.
+    served: usize,
     chaos: Part,
 }
 
-/// Requests wait in the session table.
+/// A request for a session.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(super) struct Wake;
+pub(super) struct Serve(pub(super) Arc<PendingRequest>);
 
 /// Checks that the arbiter handles messages. The answer proves it.
 #[derive(Debug, Clone, Copy, Message)]
@@ -54,29 +57,27 @@ impl SessionSupervisor {
     pub(super) fn new(service: Arc<Service>, sessions: Arc<SessionTable>, heartbeat: Arc<Heartbeat>) -> Self {
         let chaos = service.chaos().part("session_supervisor", "");
         let poll_loop = PollLoop::start(&service);
-        Self { service, sessions, heartbeat, poll_loop, is_ending: false, chaos }
+        Self { service, sessions, heartbeat, poll_loop, is_ending: false, served: 0, chaos }
     }
 
-    /// Serves up to a turn's worth of waiting requests.
-    fn serve_waiting(&self, ctx: &mut Context<Self>) {
-        for _ in 0..limits::REQUESTS_PER_TURN {
-            let Some(request) = self.sessions.begin_next() else { return };
-            let socket = if self.sessions.is_stopping() { None } else { Some(self.socket_for(request)) };
-            // If this arbiter hung and was replaced meanwhile, another one serves the request.
-            let Some(pending) = self.sessions.take_opening() else { return };
-            match socket {
-                Some(Ok((socket, local))) => self.serve(*pending, socket, local, ctx),
-                Some(Err(error)) => self.refuse(*pending, &error),
-                None => {}
-            }
+    /// Serves a request, unless this arbiter hung and another one serves the request by now.
+    fn on_request(&self, request: &PendingRequest, ctx: &Context<Self>) {
+        if self.sessions.is_stopping() {
+            return drop(self.sessions.take(request));
         }
-        ctx.notify(Wake);
+        request.set_begun();
+        let socket = self.socket_for(&request.socket);
+        let Some(admitted) = self.sessions.take(request) else { return };
+        match socket {
+            Ok((socket, local)) => self.serve(admitted, socket, local, ctx),
+            Err(error) => self.refuse(admitted, request.last_resort.clone(), &error),
+        }
     }
 
     /// Starts a session for the request. Nothing here may block, because the request is in no table
     /// until the child is inserted.
-    fn serve(&self, pending: PendingRequest, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
-        let Admitted { assignment, routed, opened, mut permit, .. } = pending.admitted;
+    fn serve(&self, admitted: Admitted, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
+        let Admitted { assignment, routed, opened, mut permit, .. } = admitted;
         let shared =
             Arc::new(SharedTransfer::new(assignment, routed, socket, local, Arc::clone(&permit.state)));
         if let Some(opened) = opened {
@@ -89,9 +90,9 @@ impl SessionSupervisor {
 
     /// A socket for a transfer, and its address. In single-port mode this is the socket that the
     /// request came to.
-    fn socket_for(&self, request: SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
-        if let Some(socket) = request.port {
-            return Ok((socket, request.local));
+    fn socket_for(&self, request: &SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+        if let Some(socket) = &request.port {
+            return Ok((Arc::clone(socket), request.local));
         }
         self.service.chaos().seam("link").at("open");
         let socket = UdpLink::open(request.local, request.ports)?;
@@ -106,9 +107,8 @@ impl SessionSupervisor {
     /// there may be a socket by then. If limits are answered, the ERROR is sent from the well-known
     /// port, and the client gives up or asks another server. A request that meets a limit is
     /// counted as a request beyond it, not as an outage.
-    fn refuse(&self, pending: PendingRequest, error: &io::Error) {
-        let PendingRequest { admitted: Admitted { assignment, local, permit, .. }, last_resort, .. } =
-            pending;
+    fn refuse(&self, admitted: Admitted, last_resort: Option<Arc<UdpSocket>>, error: &io::Error) {
+        let Admitted { assignment, local, permit, .. } = admitted;
         // A repeated request is a new one from now on, even while slow observers handle the facts
         // below.
         permit.state.set_answered();
@@ -222,8 +222,11 @@ impl Actor for SessionSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
+        self.sessions.drop_begun();
         self.resume(ctx);
-        self.serve_waiting(ctx);
+        // The messages of these requests may have been lost with an arbiter or in a panic. A second
+        // message has no effect.
+        self.sessions.waiting().into_iter().for_each(|request| ctx.notify(Serve(request)));
     }
 
     /// Ends every session first, if the server is stopping.
@@ -248,12 +251,17 @@ impl Supervised for SessionSupervisor {
     }
 }
 
-impl Handler<Wake> for SessionSupervisor {
+impl Handler<Serve> for SessionSupervisor {
     type Result = ();
 
-    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+    fn handle(&mut self, Serve(request): Serve, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
-        self.serve_waiting(ctx);
+        self.on_request(&request, ctx);
+        self.served += 1;
+        if self.served.is_multiple_of(limits::REQUESTS_PER_TURN) {
+            // actix handles all messages of a mailbox before other tasks have their turns.
+            ctx.wait(tokio::task::yield_now().into_actor(self));
+        }
     }
 }
 

@@ -65,8 +65,8 @@ fn a_request_without_a_socket_can_be_repeated() {
         Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
     let routed = service.route(&assignment.config, &assignment.asked(LOCAL), 0).unwrap();
     let admitted = Admitted { assignment, routed, local: LOCAL, opened: None, permit };
-    let pending = PendingRequest { admitted, port: None, last_resort: None };
-    assert!(sessions.push_waiting(Box::new(pending)).unwrap());
+    let pending = PendingRequest::new(admitted, None, None);
+    assert!(sessions.push_waiting(&pending));
     let (served, table) = (Arc::clone(&service), Arc::clone(&sessions));
     let make =
         move |_: &mut Context<SessionSupervisor>| SessionSupervisor::new(served, table, Arc::default());

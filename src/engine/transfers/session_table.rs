@@ -1,7 +1,7 @@
 //! The sessions of an arbiter, and its waiting requests. The table is held outside of any actor, so
 //! that neither the end of an actor nor the end of a thread loses an entry.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,50 +27,69 @@ pub(crate) struct SessionTable {
 
 #[derive(Debug, Default)]
 struct Entries {
-    waiting: VecDeque<Box<PendingRequest>>,
-    /// The request that the supervisor opens a socket for.
-    opening: Option<Box<PendingRequest>>,
+    /// In the order of their admission.
+    waiting: BTreeMap<TransferId, Arc<PendingRequest>>,
     children: HashMap<TransferId, Child>,
-    /// The supervisor was sent a wake-up that it has not handled yet.
-    woken: bool,
     closed: bool,
 }
 
-/// An admitted request that waits for a session, and the sockets that may serve it.
+/// An admitted request that waits for a session. The message to its supervisor and the session
+/// table share it: if the arbiter hangs with the message in a mailbox, or while it opens a socket,
+/// the table passes the request to another arbiter.
 #[derive(Debug)]
 pub(crate) struct PendingRequest {
-    pub(crate) admitted: Admitted,
-    /// In single-port mode, the socket that the request came to.
-    pub(crate) port: Option<Arc<UdpSocket>>,
+    id: TransferId,
+    pub(crate) socket: SocketRequest,
     /// The socket that the request came to. If no other socket can be opened, the request is
     /// refused from this one.
     pub(crate) last_resort: Option<Arc<UdpSocket>>,
+    /// The transfer takes a few packets, and waits for nothing on the way.
+    pub(crate) is_short: bool,
+    /// `None` once a supervisor has taken it.
+    admitted: Mutex<Option<Admitted>>,
+    has_begun: AtomicBool,
 }
 
 /// The properties of the socket that a request needs.
 #[derive(Debug)]
 pub(crate) struct SocketRequest {
     pub(crate) local: SocketAddr,
+    /// In single-port mode, the socket that the request came to.
     pub(crate) port: Option<Arc<UdpSocket>>,
     pub(crate) ports: Option<PortRange>,
     pub(crate) has_options: bool,
 }
 
 impl PendingRequest {
-    /// Whether the transfer takes a few packets, and waits for nothing on the way.
-    pub(crate) fn is_short(&self) -> bool {
-        let size = self.admitted.opened.as_ref().and_then(|opened| opened.size);
-        size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX)
+    pub(crate) fn new(
+        admitted: Admitted,
+        port: Option<Arc<UdpSocket>>,
+        last_resort: Option<Arc<UdpSocket>>,
+    ) -> Arc<Self> {
+        let Admitted { assignment, local, opened, .. } = &admitted;
+        let size = opened.as_ref().and_then(|opened| opened.size);
+        Arc::new(Self {
+            id: assignment.id,
+            socket: SocketRequest {
+                local: *local,
+                port,
+                ports: assignment.config.ports,
+                has_options: !assignment.request.options.is_empty(),
+            },
+            last_resort,
+            is_short: size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX),
+            admitted: Mutex::new(Some(admitted)),
+            has_begun: AtomicBool::new(false),
+        })
     }
 
-    fn socket_request(&self) -> SocketRequest {
-        let Self { admitted: Admitted { assignment, local, .. }, port, .. } = self;
-        SocketRequest {
-            local: *local,
-            port: port.clone(),
-            ports: assignment.config.ports,
-            has_options: !assignment.request.options.is_empty(),
-        }
+    /// A supervisor begins to serve the request.
+    pub(crate) fn set_begun(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+    }
+
+    fn take(&self) -> Option<Admitted> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -95,9 +114,11 @@ impl Child {
 impl SessionTable {
     /// A session table that takes over from another one. The children have no session until one is
     /// started.
-    pub(crate) fn adopting(children: Vec<Child>, waiting: VecDeque<Box<PendingRequest>>) -> Self {
+    pub(crate) fn adopting(children: Vec<Child>, waiting: Vec<Arc<PendingRequest>>) -> Self {
         let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
-        let entries = Entries { waiting, children: children.collect(), ..Entries::default() };
+        waiting.iter().for_each(|request| request.has_begun.store(false, Ordering::Relaxed));
+        let waiting = waiting.into_iter().map(|request| (request.id, request));
+        let entries = Entries { waiting: waiting.collect(), children: children.collect(), closed: false };
         let load = AtomicUsize::new(entries.load());
         Self { entries: Mutex::new(entries), load, stopping: AtomicBool::new(false) }
     }
@@ -115,41 +136,36 @@ impl SessionTable {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Queues a request. `true` if the caller must wake the supervisor: once, until the supervisor
-    /// has emptied the queue.
-    ///
-    /// # Errors
-    /// The request, if the queue is full or the table is closed.
-    pub(crate) fn push_waiting(&self, request: Box<PendingRequest>) -> Result<bool, Box<PendingRequest>> {
+    /// Adds a request that waits. `false` if too many wait, or the table is closed.
+    pub(crate) fn push_waiting(&self, request: &Arc<PendingRequest>) -> bool {
         self.change(|entries| {
-            if entries.closed || entries.waiting.len() >= limits::REQUESTS_WAITING_MAX {
-                return Err(request);
+            let has_room = !entries.closed && entries.waiting.len() < limits::REQUESTS_WAITING_MAX;
+            if has_room {
+                entries.waiting.insert(request.id, Arc::clone(request));
             }
-            entries.waiting.push_back(request);
-            Ok(!std::mem::replace(&mut entries.woken, true))
+            has_room
         })
     }
 
-    /// Starts to serve the next request, and returns the properties of its socket. Until
-    /// [`take_opening`](Self::take_opening) the request stays in the table, because opening a
-    /// socket may take so long that the arbiter is replaced meanwhile: [`close`](Self::close) then
-    /// returns this request too. A request that was left here is dropped, because the supervisor
-    /// panicked while serving it.
-    pub(crate) fn begin_next(&self) -> Option<SocketRequest> {
-        let (socket, dropped) = self.change(|entries| {
-            let next = entries.waiting.pop_front();
-            entries.woken = next.is_some();
-            let socket = next.as_deref().map(PendingRequest::socket_request);
-            (socket, std::mem::replace(&mut entries.opening, next))
-        });
-        drop(dropped);
-        socket
+    /// All waiting requests, in the order of their admission.
+    pub(crate) fn waiting(&self) -> Vec<Arc<PendingRequest>> {
+        self.lock().waiting.values().cloned().collect()
     }
 
-    /// The request that [`begin_next`](Self::begin_next) started; `None` if another arbiter serves
-    /// it by now.
-    pub(crate) fn take_opening(&self) -> Option<Box<PendingRequest>> {
-        self.change(|entries| entries.opening.take())
+    /// Removes a waiting request, to serve it. Until then the request stays in the table, because
+    /// opening a socket may take so long that the arbiter is replaced meanwhile. `None` if another
+    /// arbiter serves the request by now.
+    pub(crate) fn take(&self, request: &PendingRequest) -> Option<Admitted> {
+        self.change(|entries| entries.waiting.remove(&request.id))?.take()
+    }
+
+    /// Drops the request that the supervisor was serving when it panicked.
+    pub(crate) fn drop_begun(&self) {
+        for request in self.waiting() {
+            if request.has_begun.load(Ordering::Relaxed) {
+                drop(self.take(&request));
+            }
+        }
     }
 
     /// Inserts a child.
@@ -189,15 +205,11 @@ impl SessionTable {
     }
 
     /// Closes the table and returns its content.
-    pub(crate) fn close(&self) -> (Vec<Child>, VecDeque<Box<PendingRequest>>) {
+    pub(crate) fn close(&self) -> (Vec<Child>, Vec<Arc<PendingRequest>>) {
         self.change(|entries| {
             entries.closed = true;
-            let children = std::mem::take(&mut entries.children);
-            let mut waiting = std::mem::take(&mut entries.waiting);
-            if let Some(opening) = entries.opening.take() {
-                waiting.push_front(opening);
-            }
-            (children.into_values().collect(), waiting)
+            let children = std::mem::take(&mut entries.children).into_values();
+            (children.collect(), std::mem::take(&mut entries.waiting).into_values().collect())
         })
     }
 
@@ -216,7 +228,7 @@ impl SessionTable {
 
 impl Entries {
     fn load(&self) -> usize {
-        self.waiting.len() + usize::from(self.opening.is_some()) + self.children.len()
+        self.waiting.len() + self.children.len()
     }
 }
 

@@ -30,39 +30,41 @@ fn waiting(count: u16) -> (SessionTable, Arc<PeerTable>) {
             Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
         let routed = service.route(&assignment.config, &assignment.asked(local), 0).unwrap();
         let admitted = Admitted { assignment, routed, local, opened: None, permit };
-        let pending = PendingRequest { admitted, port: None, last_resort: None };
-        sessions.push_waiting(Box::new(pending)).unwrap();
+        assert!(sessions.push_waiting(&PendingRequest::new(admitted, None, None)));
     }
     (sessions, peers)
 }
 
-fn numbers<'a>(requests: impl IntoIterator<Item = &'a Box<PendingRequest>>) -> Vec<u64> {
-    requests.into_iter().map(|request| request.admitted.assignment.id.0).collect()
+fn numbers<'a>(taken: impl IntoIterator<Item = &'a Admitted>) -> Vec<u64> {
+    taken.into_iter().map(|admitted| admitted.assignment.id.0).collect()
 }
 
 #[test]
 fn a_request_being_opened_moves_to_the_next_table() {
     let (sessions, peers) = waiting(3);
-    assert!(sessions.begin_next().is_some());
-    assert_eq!(numbers(&sessions.take_opening()), [1]);
-    assert!(sessions.begin_next().is_some());
+    let requests = sessions.waiting();
+    requests[0].set_begun();
+    assert_eq!(numbers(&sessions.take(&requests[0])), [1]);
+    requests[1].set_begun();
     assert_eq!(sessions.load(), 2, "one waits, and the socket of one is opened");
     // The arbiter hangs while it opens the socket, and is replaced.
     let (_, left) = sessions.close();
-    assert_eq!(numbers(&left), [2, 3]);
-    assert!(sessions.take_opening().is_none() && sessions.begin_next().is_none());
+    assert!(sessions.take(&requests[1]).is_none() && sessions.take(&requests[2]).is_none());
     let next = SessionTable::adopting(Vec::new(), left);
-    assert!(next.begin_next().is_some());
-    assert_eq!(numbers(&next.take_opening()), [2]);
+    next.drop_begun();
+    assert_eq!((next.load(), peers.live()), (2, 2));
+    assert_eq!(next.waiting().iter().map(|request| request.id.0).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(numbers(&next.take(&requests[1])), [2]);
     assert_eq!((next.load(), peers.live()), (1, 1));
 }
 
 #[test]
 fn a_request_whose_start_panicked_is_dropped() {
     let (sessions, peers) = waiting(2);
-    assert!(sessions.begin_next().is_some());
-    assert!(sessions.begin_next().is_some());
+    let requests = sessions.waiting();
+    requests[0].set_begun();
+    sessions.drop_begun();
     assert_eq!((sessions.load(), peers.live()), (1, 1));
-    assert_eq!(numbers(&sessions.take_opening()), [2]);
-    assert!(sessions.begin_next().is_none());
+    assert!(sessions.take(&requests[0]).is_none());
+    assert_eq!(numbers(&sessions.take(&requests[1])), [2]);
 }
