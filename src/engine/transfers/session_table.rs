@@ -1,7 +1,7 @@
 //! The sessions of an arbiter, and its waiting requests. The table is held outside of any actor, so
 //! that neither the end of an actor nor the end of a thread loses an entry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,7 @@ pub(crate) struct SessionTable {
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// In the order of their admission.
-    waiting: BTreeMap<TransferId, Arc<PendingRequest>>,
+    waiting: HashMap<TransferId, Arc<PendingRequest>>,
     children: HashMap<TransferId, Child>,
     closed: bool,
 }
@@ -149,7 +148,9 @@ impl SessionTable {
 
     /// All waiting requests, in the order of their admission.
     pub(crate) fn waiting(&self) -> Vec<Arc<PendingRequest>> {
-        self.lock().waiting.values().cloned().collect()
+        let mut waiting: Vec<_> = self.lock().waiting.values().cloned().collect();
+        waiting.sort_unstable_by_key(|request| request.id);
+        waiting
     }
 
     /// Removes a waiting request, to serve it. Until then the request stays in the table, because
