@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use slotmap::{DefaultKey, Key, KeyData, SlotMap};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
@@ -17,7 +18,7 @@ use crate::engine::driver::Driver;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::service::Service;
 use crate::limits;
-use crate::net::{ReadyList, SocketEvent, SocketSet};
+use crate::net::{SocketEvent, SocketSet};
 use crate::observe::Fact;
 use crate::supervision::caught;
 
@@ -32,9 +33,9 @@ pub(crate) struct PollLoop {
     /// `None` where sockets can't be waited for together: each session waits for its own socket
     /// then.
     set: Option<SocketSet>,
-    /// The links that share a socket and are filled by its receiver. `None` until there is such a
-    /// link, so that other transfers don't pay for polling the list.
-    sharing: RefCell<Option<Arc<ReadyList>>>,
+    /// The tokens of links that share a socket and were filled by its receiver. `None` until there
+    /// is such a link, so that other transfers don't pay for polling it.
+    sharing: RefCell<Option<(UnboundedSender<u64>, UnboundedReceiver<u64>)>>,
     entries: RefCell<Entries>,
     schedule: RefCell<Schedule>,
     /// When to check the deadlines next. A deadline that moves later doesn't change this, so a
@@ -122,10 +123,11 @@ impl PollLoop {
     /// Registers a link that shares a socket. `false` for any other link.
     fn share(&self, driver: &mut Driver, key: DefaultKey) -> bool {
         let mut sharing = self.sharing.borrow_mut();
-        let list = sharing.clone().unwrap_or_default();
-        let has_joined = driver.link.join(&list, token(key));
-        if has_joined && sharing.replace(list).is_none() {
-            // The poll loop has not polled the list yet.
+        let is_first = sharing.is_none();
+        let (ready, _) = sharing.get_or_insert_with(unbounded_channel);
+        let has_joined = driver.link.join(ready, token(key));
+        if has_joined && is_first {
+            // The poll loop has not polled it yet.
             self.schedule.borrow_mut().wake();
         }
         has_joined
@@ -180,11 +182,11 @@ impl PollLoop {
     /// Serves the ready links that share a socket, up to a turn's worth. `true` if there may be
     /// more.
     fn serve_sharing(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
-        let Some(sharing) = self.sharing.borrow().clone() else { return false };
-        let is_ready = sharing.poll_ready(cx, &mut buffers.sharing).is_ready();
-        if is_ready {
-            buffers.sharing.iter().for_each(|&token| self.on_event(SocketEvent { token, error: false }));
-        }
+        buffers.sharing.clear();
+        let is_ready = self.sharing.borrow_mut().as_mut().is_some_and(|(_, ready)| {
+            ready.poll_recv_many(cx, &mut buffers.sharing, limits::SOCKETS_PER_TURN).is_ready()
+        });
+        buffers.sharing.iter().for_each(|&token| self.on_event(SocketEvent { token, error: false }));
         is_ready
     }
 

@@ -3,16 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::ReadyList;
+use tokio::sync::mpsc::UnboundedSender;
+
 use crate::transfer::Transmit;
 
 /// A transfer's connection to its peer: datagrams in both directions, and reports of unreachable
-/// peers.
-///
-/// [`UdpLink`](super::UdpLink) is used in production; tests bring their own.
+/// peers. [`UdpLink`](super::UdpLink) is used in production; tests bring their own.
 pub trait Link: fmt::Debug + 'static {
     /// The address that datagrams are sent from (the TID).
     fn local_addr(&self) -> SocketAddr;
@@ -23,8 +21,10 @@ pub trait Link: fmt::Debug + 'static {
     /// something else arrives.
     ///
     /// # Errors
-    /// When there is no runtime, or its reactor is gone.
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// When there is no runtime, its reactor is gone, or the link only [joins](Self::join) others.
+    fn poll_event(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
 
     /// The link's socket, if it has one. A [`SocketSet`](super::SocketSet) waits for it at a lower
     /// cost than [`poll_event`](Self::poll_event).
@@ -32,9 +32,9 @@ pub trait Link: fmt::Debug + 'static {
         None
     }
 
-    /// For links without a socket: `list` gets this token when there may be something to receive,
+    /// For links without a socket: `ready` gets this token when there may be something to receive,
     /// once until something is received. Returns `false` if the link can't do that.
-    fn join(&mut self, _list: &Arc<ReadyList>, _token: u64) -> bool {
+    fn join(&mut self, _ready: &UnboundedSender<u64>, _token: u64) -> bool {
         false
     }
 
@@ -42,7 +42,7 @@ pub trait Link: fmt::Debug + 'static {
     fn expect_errors(&mut self) {}
 
     /// Announces many datagrams of one length: from now on one [`receive`](Self::receive) may take
-    /// several of them, where the kernel supports that. Further calls have no effect.
+    /// several of them, where the kernel supports that.
     fn expect_runs(&mut self) {}
 
     /// Takes one datagram without waiting, or several after [`expect_runs`](Self::expect_runs);

@@ -9,7 +9,6 @@ mod mtu;
 mod outlet;
 mod port_range;
 mod readiness;
-mod ready_list;
 mod refusals;
 mod request_socket;
 mod shared_link;
@@ -27,7 +26,6 @@ pub use self::mtu::Mtu;
 pub use self::port_range::{ParsePortRangeError, PortRange};
 #[cfg(test)]
 pub(crate) use self::readiness::refuse_registrations;
-pub use self::ready_list::ReadyList;
 pub use self::refusals::Refusals;
 pub use self::request_socket::{BindError, Received, RequestSocket};
 pub use self::shared_link::{Inbox, SharedLink, send_from_port};

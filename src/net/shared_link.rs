@@ -4,73 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use smallvec::SmallVec;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::outlet::Outlet;
-use super::{Arrived, Link, ReadyList};
+use super::{Arrived, Link};
 use crate::limits::{INBOX_DATAGRAMS_MAX, TRANSFER_RECEIVE_BUFFER_OCTETS};
 use crate::transfer::Transmit;
-
-/// Datagrams of one transfer at a shared port, until its session receives them. The capacity is
-/// that of a socket; further datagrams are lost in the same way.
-#[derive(Debug, Default)]
-pub struct Inbox(Mutex<Arrivals>);
-
-#[derive(Debug, Default)]
-struct Arrivals {
-    /// Answers to blocks fit inline.
-    datagrams: VecDeque<SmallVec<[u8; 16]>>,
-    octets: usize,
-    /// The network reported that the peer's port is closed.
-    gone: bool,
-    waker: Option<Waker>,
-    /// The list that is notified instead, with the link's token.
-    list: Option<(Arc<ReadyList>, u64)>,
-    /// Whether the list was notified and nothing has been received since.
-    is_listed: bool,
-}
-
-impl Inbox {
-    /// Adds a datagram. `false` if there is no room for it.
-    pub fn push(&self, datagram: &[u8]) -> bool {
-        let mut arrivals = self.lock();
-        let has_room = arrivals.datagrams.len() < INBOX_DATAGRAMS_MAX
-            && arrivals.octets + datagram.len() <= TRANSFER_RECEIVE_BUFFER_OCTETS;
-        if has_room {
-            arrivals.octets += datagram.len();
-            arrivals.datagrams.push_back(SmallVec::from_slice(datagram));
-            arrivals.wake();
-        }
-        has_room
-    }
-
-    /// Reports that the peer's port is closed.
-    pub fn set_gone(&self) {
-        let mut arrivals = self.lock();
-        arrivals.gone = true;
-        arrivals.wake();
-    }
-
-    /// A panic elsewhere leaves the state consistent, because each change is a single step.
-    fn lock(&self) -> MutexGuard<'_, Arrivals> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Arrivals {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-        if let Some((list, token)) = &self.list
-            && !std::mem::replace(&mut self.is_listed, true)
-        {
-            list.push(*token);
-        }
-    }
-}
 
 /// A [`Link`] through a shared socket. The socket's owner receives, and pushes this peer's
 /// datagrams into the [`Inbox`].
@@ -100,27 +41,18 @@ impl Link for SharedLink {
         self.local
     }
 
-    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn join(&mut self, ready: &UnboundedSender<u64>, token: u64) -> bool {
         let mut arrivals = self.inbox.lock();
+        (arrivals.ready, arrivals.is_notified) = (Some((ready.clone(), token)), false);
         if !arrivals.datagrams.is_empty() || arrivals.gone {
-            return Poll::Ready(Ok(()));
-        }
-        arrivals.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn join(&mut self, list: &Arc<ReadyList>, token: u64) -> bool {
-        let mut arrivals = self.inbox.lock();
-        (arrivals.list, arrivals.is_listed) = (Some((Arc::clone(list), token)), false);
-        if !arrivals.datagrams.is_empty() || arrivals.gone {
-            arrivals.wake();
+            arrivals.notify();
         }
         true
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
         let mut arrivals = self.inbox.lock();
-        arrivals.is_listed = false;
+        arrivals.is_notified = false;
         let datagram = arrivals.datagrams.pop_front().ok_or(io::ErrorKind::WouldBlock)?;
         arrivals.octets -= datagram.len();
         let taken = datagram.len().min(buffer.len());
@@ -137,9 +69,63 @@ impl Link for SharedLink {
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
-        let mut arrivals = self.inbox.lock();
-        let is_gone = std::mem::take(&mut arrivals.gone);
-        is_gone.then_some(self.peer)
+        std::mem::take(&mut self.inbox.lock().gone).then_some(self.peer)
+    }
+}
+
+/// Datagrams of one transfer at a shared port, until its session receives them. The capacity is
+/// that of a socket; further datagrams are lost in the same way.
+#[derive(Debug, Default)]
+pub struct Inbox(Mutex<Arrivals>);
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    /// Answers to blocks fit inline.
+    datagrams: VecDeque<SmallVec<[u8; 16]>>,
+    octets: usize,
+    /// The network reported that the peer's port is closed.
+    gone: bool,
+    /// The queue of ready links that the link has joined, and its token there.
+    ready: Option<(UnboundedSender<u64>, u64)>,
+    /// Whether the token was sent and nothing has been received since.
+    is_notified: bool,
+}
+
+impl Inbox {
+    /// Adds a datagram. `false` if there is no room for it.
+    pub fn push(&self, datagram: &[u8]) -> bool {
+        let mut arrivals = self.lock();
+        let has_room = arrivals.datagrams.len() < INBOX_DATAGRAMS_MAX
+            && arrivals.octets + datagram.len() <= TRANSFER_RECEIVE_BUFFER_OCTETS;
+        if has_room {
+            arrivals.octets += datagram.len();
+            arrivals.datagrams.push_back(SmallVec::from_slice(datagram));
+            arrivals.notify();
+        }
+        has_room
+    }
+
+    /// Reports that the peer's port is closed.
+    pub fn set_gone(&self) {
+        let mut arrivals = self.lock();
+        arrivals.gone = true;
+        arrivals.notify();
+    }
+
+    /// A panic elsewhere leaves the state consistent, because each change is a single step.
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Arrivals {
+    fn notify(&mut self) {
+        if let Some((ready, token)) = &self.ready
+            && !std::mem::replace(&mut self.is_notified, true)
+        {
+            // Without its receiver, the thread of the session has ended.
+            let _ = ready.send(*token);
+        }
     }
 }
 

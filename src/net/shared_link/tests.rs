@@ -1,5 +1,7 @@
 use std::net::Ipv4Addr;
 
+use tokio::sync::mpsc::unbounded_channel;
+
 use super::*;
 use crate::net::test_support::{packets, peer, slabs, take, whole_run};
 
@@ -30,21 +32,18 @@ fn replies_leave_from_the_address_and_port_asked() {
 }
 
 #[test]
-fn datagrams_wake_and_arrive_in_order() {
+fn datagrams_arrive_in_order() {
     let client = peer("127.0.0.1:0");
     let (mut link, inbox) = link(&client, [127, 0, 0, 1]);
-    let mut context = Context::from_waker(Waker::noop());
     let mut buffer = [0; 4];
-    assert!(link.poll_event(&mut context).is_pending());
     assert_eq!(link.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     assert!(inbox.push(b"one") && inbox.push(b"longer"));
-    assert!(link.poll_event(&mut context).is_ready());
     let from = client.local_addr().unwrap();
     assert_eq!((link.receive(&mut buffer).unwrap(), &buffer[..3]), (Arrived::one(3, from), &b"one"[..]));
     assert_eq!((link.receive(&mut buffer).unwrap(), &buffer), (Arrived::one(6, from), b"long"));
-    assert!(link.poll_event(&mut context).is_pending());
+    assert_eq!(link.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    assert_eq!(link.take_error(), None);
     inbox.set_gone();
-    assert!(link.poll_event(&mut context).is_ready());
     assert_eq!((link.take_error(), link.take_error()), (Some(from), None));
 }
 
@@ -58,30 +57,26 @@ fn an_inbox_holds_as_much_as_a_socket_would() {
 }
 
 #[test]
-fn a_ready_list_is_notified_once_until_a_receive() {
+fn a_link_is_announced_once_until_a_receive() {
     let client = peer("127.0.0.1:0");
     let (mut link, inbox) = link(&client, [127, 0, 0, 1]);
-    let list = Arc::<ReadyList>::default();
-    let mut context = Context::from_waker(Waker::noop());
-    let mut ready = Vec::new();
-    let mut told =
-        || if list.poll_ready(&mut context, &mut ready).is_ready() { ready.clone() } else { vec![] };
+    let (ready, mut announced) = unbounded_channel();
+    let mut told = || announced.try_recv().ok();
     inbox.push(b"before");
-    assert!(link.join(&list, 7));
-    assert_eq!(told(), [7], "what came before");
+    assert!(link.join(&ready, 7));
+    assert_eq!((told(), told()), (Some(7), None), "what came before");
     inbox.push(b"more");
-    assert_eq!(told(), [0; 0], "it hasn't been taken");
+    assert_eq!(told(), None, "it hasn't been taken");
     let mut buffer = [0; 8];
     link.receive(&mut buffer).unwrap();
     inbox.push(b"and more");
     inbox.set_gone();
-    assert_eq!(told(), [7]);
+    assert_eq!((told(), told()), (Some(7), None));
     while link.receive(&mut buffer).is_ok() {}
     inbox.push(b"again");
-    assert_eq!(told(), [7]);
+    assert_eq!((told(), told()), (Some(7), None));
     // Another session continues, possibly on another thread.
-    let other = Arc::<ReadyList>::default();
+    let (other, mut announced) = unbounded_channel();
     link.join(&other, 9);
-    assert_eq!(told(), [0; 0]);
-    assert!(other.poll_ready(&mut Context::from_waker(Waker::noop()), &mut Vec::new()).is_ready());
+    assert_eq!((told(), announced.try_recv()), (None, Ok(9)));
 }
