@@ -263,8 +263,8 @@ pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;
 /// DATA packets in one system call, for any kernel with `UDP_SEGMENT` (newer ones take 128).
 pub const SEGMENTS_PER_CALL_MAX: usize = 64;
 /// Slices in one system call: a header and a payload for each segment, and room for payloads that
-/// straddle slabs. The array is on the stack; the kernel would take 1024.
-pub const SLICES_PER_CALL_MAX: usize = 192;
+/// straddle slabs. They are on the stack; the kernel would take 1024.
+pub const SLICES_PER_CALL_MAX: usize = 256;
 /// Longest DATA packet that is copied: for an Ethernet frame, that is cheaper than gathering.
 pub const COPIED_OCTETS_MAX: usize = 2048;
 /// Slices of one longer DATA packet that are sent without a copy: a header and a payload that

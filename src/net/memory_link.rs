@@ -38,16 +38,16 @@ impl MemoryLink {
     pub fn pair(first: SocketAddr, second: SocketAddr) -> (Self, Self) {
         let (to_second, from_first) = mpsc::channel(MEMORY_LINK_DATAGRAMS);
         let (to_first, from_second) = mpsc::channel(MEMORY_LINK_DATAGRAMS);
-        (Self::end(first, second, to_second, from_second), Self::end(second, first, to_first, from_first))
-    }
-
-    fn end(
-        local_addr: SocketAddr,
-        peer_addr: SocketAddr,
-        outgoing: mpsc::Sender<Datagram>,
-        incoming: mpsc::Receiver<Datagram>,
-    ) -> Self {
-        Self { local_addr, peer_addr, outgoing, incoming, waiting: None, unreachable: false, waker: None }
+        let end = |local_addr, peer_addr, outgoing, incoming| Self {
+            local_addr,
+            peer_addr,
+            outgoing,
+            incoming,
+            waiting: None,
+            unreachable: false,
+            waker: None,
+        };
+        (end(first, second, to_second, from_second), end(second, first, to_first, from_first))
     }
 
     fn send_packet(&mut self, from: SocketAddr, to: SocketAddr, octets: Vec<u8>) {
@@ -61,7 +61,7 @@ impl MemoryLink {
     }
 }
 
-/// What a test of a server needs: an end that stands for a client and for every other host.
+/// An end that stands for a client and for every other host, for tests of a server.
 #[cfg(feature = "testkit")]
 impl MemoryLink {
     /// Sends a packet to the other end as if it came from `from`.
@@ -69,8 +69,7 @@ impl MemoryLink {
         self.send_packet(from, self.peer_addr, packet.to_vec());
     }
 
-    /// Receives what the other end sends, and the address that it is sent to, which may be any.
-    /// `None` when the other end is gone and nothing is left.
+    /// Receives what the other end sends to any address. `None` once it is gone and nothing is left.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketAddr, Vec<u8>)>> {
         let datagram = self.incoming.poll_recv(cx);
         datagram.map(|it| it.map(|Datagram { to, octets, .. }| (to, octets)))
@@ -104,10 +103,9 @@ impl Link for MemoryLink {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        let mut arrived =
-            std::iter::from_fn(|| self.waiting.take().or_else(|| self.incoming.try_recv().ok()));
-        let datagram = arrived.find(|it| it.to == self.local_addr);
-        let Datagram { from, octets: packet, .. } = datagram.ok_or(io::ErrorKind::WouldBlock)?;
+        let mut next = || self.waiting.take().or_else(|| self.incoming.try_recv().ok());
+        let own = std::iter::from_fn(&mut next).find(|it| it.to == self.local_addr);
+        let Datagram { from, octets: packet, .. } = own.ok_or(io::ErrorKind::WouldBlock)?;
         let octets = packet.len().min(buffer.len());
         buffer[..octets].copy_from_slice(&packet[..octets]);
         Ok(Arrived::one(packet.len(), from))

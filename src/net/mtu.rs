@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::sys::socket::SockaddrStorage;
 
+use super::sys::socket_addr;
 use crate::transfer::DATA_HEADER_OCTETS;
 
 /// What bounds a block besides the client's wish. Larger packets are fragmented; some firmware
@@ -46,15 +46,10 @@ const UDP_HEADER_OCTETS: usize = 8;
 
 /// The MTU of the interface with this address; `None` if the system doesn't report one.
 fn interface_mtu(address: IpAddr) -> Option<usize> {
-    let has_it = |interface: &InterfaceAddress| interface.address.as_ref().and_then(ip) == Some(address);
-    let name = getifaddrs().ok()?.find(has_it)?.interface_name;
+    let ip = |interface: &InterfaceAddress| Some(socket_addr(interface.address.as_ref()?)?.ip());
+    let name = getifaddrs().ok()?.find(|interface| ip(interface) == Some(address))?.interface_name;
     let text = std::fs::read_to_string(Path::new("/sys/class/net").join(name).join("mtu")).ok()?;
     text.trim().parse().ok()
-}
-
-fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| v4.ip().into());
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| v6.ip().into()))
 }
 
 #[cfg(test)]

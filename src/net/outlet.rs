@@ -2,16 +2,18 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
+use std::iter::once;
 use std::net::{SocketAddr, UdpSocket};
 
 use nix::errno::Errno;
+use smallvec::SmallVec;
 
 use super::sys;
 use crate::limits::{
     COPIED_OCTETS_MAX, SEGMENTS_PER_CALL_MAX, SLICES_PER_CALL_MAX, SLICES_PER_PACKET_MAX,
     UDP_PAYLOAD_OCTETS_MAX,
 };
-use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock};
+use crate::transfer::{Blocks, DATA_HEADER_OCTETS, DataBlock, Transmit};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outlet<'a> {
@@ -21,37 +23,55 @@ pub(super) struct Outlet<'a> {
     pub(super) to: &'a SocketAddr,
 }
 
+type Segments<'a> = SmallVec<[DataBlock<'a>; SEGMENTS_PER_CALL_MAX]>;
+
 impl Outlet<'_> {
-    pub(super) fn send_packet(self, packet: &[u8]) -> io::Result<()> {
-        lost_is_fine(twice(|| match self.source {
-            None => sys::send(self.socket, self.to, packet),
-            Some(source) => sys::send_from(self.socket, source, self.to, &[IoSlice::new(packet)], None),
-        }))
+    /// Sends a packet or a run of blocks. The kernel may cut a run into datagrams (`segments`) until
+    /// it refuses: a segment doesn't fit the path's MTU, or the device can't do it.
+    pub(super) fn send(self, transmit: &Transmit<'_>, segments: &mut bool) -> io::Result<()> {
+        match transmit {
+            Transmit::Packet(packet) => self.send_packet(packet),
+            Transmit::Blocks(blocks) => self.send_blocks(*blocks, segments),
+        }
     }
 
-    /// Sends a run of blocks. `segments` is whether the kernel may cut it into datagrams; it is
-    /// cleared if the kernel refuses.
-    pub(super) fn send_blocks(self, mut blocks: Blocks<'_>, segments: &mut bool) -> io::Result<()> {
+    pub(super) fn send_packet(self, packet: &[u8]) -> io::Result<()> {
+        match self.source {
+            None => lost_is_fine(twice(|| sys::send(self.socket, self.to, packet))),
+            Some(_) => lost_is_fine(self.send_slices(&[IoSlice::new(packet)], None)),
+        }
+    }
+
+    fn send_blocks(self, mut blocks: Blocks<'_>, segments: &mut bool) -> io::Result<()> {
         let segment = DATA_HEADER_OCTETS + blocks.blksize();
         let at_once = SEGMENTS_PER_CALL_MAX.min(UDP_PAYLOAD_OCTETS_MAX / segment);
         while *segments && at_once > 1 && blocks.remaining() > 1 {
-            let run = Run::take(blocks, at_once);
-            if run.count < 2 {
+            let mut after = blocks;
+            let run = take_segments(&mut after, at_once);
+            if run.len() < 2 {
                 break;
             }
-            match run.send(self, segment) {
+            match self.send_segments(&run, segment) {
                 Err(
                     Errno::EINVAL | Errno::EMSGSIZE | Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT,
-                ) => {
-                    *segments = false;
-                }
+                ) => *segments = false,
                 sent => {
                     lost_is_fine(sent)?;
-                    blocks = run.after;
+                    blocks = after;
                 }
             }
         }
         blocks.try_for_each(|block| self.send_block(&block))
+    }
+
+    fn send_segments(self, run: &Segments<'_>, segment: usize) -> nix::Result<()> {
+        let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
+        let mut slices = SmallVec::<[IoSlice<'_>; SLICES_PER_CALL_MAX]>::new();
+        for block in run {
+            slices.push(IoSlice::new(&block.header));
+            slices.extend(block.payload().map(IoSlice::new));
+        }
+        self.send_slices(&slices, Some(segment))
     }
 
     fn send_block(self, block: &DataBlock<'_>) -> io::Result<()> {
@@ -59,28 +79,16 @@ impl Outlet<'_> {
         if octets <= COPIED_OCTETS_MAX {
             return PACKET.with_borrow_mut(|room| self.send_packet(block.copy_to(room)));
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_PACKET_MAX];
-        let mut pieces = block.payload();
-        slices[0] = IoSlice::new(&block.header);
-        let mut filled = 1;
-        for (slice, piece) in slices[1..].iter_mut().zip(&mut pieces) {
-            *slice = IoSlice::new(piece);
-            filled += 1;
+        if block.payload().count() >= SLICES_PER_PACKET_MAX {
+            return self.send_packet(block.copy_to(&mut vec![0; octets]));
         }
-        if pieces.next().is_none() {
-            return lost_is_fine(twice(|| match self.source {
-                None => sys::send_slices(self.socket, self.to, &slices[..filled]),
-                Some(source) => sys::send_from(self.socket, source, self.to, &slices[..filled], None),
-            }));
-        }
-        self.send_packet(block.copy_to(&mut vec![0; octets]))
+        let slices: SmallVec<[IoSlice<'_>; SLICES_PER_PACKET_MAX]> =
+            once(&block.header[..]).chain(block.payload()).map(IoSlice::new).collect();
+        lost_is_fine(self.send_slices(&slices, None))
     }
 
-    fn send_segments(self, slices: &[IoSlice<'_>], segment: u16) -> nix::Result<()> {
-        twice(|| match self.source {
-            None => sys::send_segments(self.socket, self.to, slices, segment),
-            Some(source) => sys::send_from(self.socket, source, self.to, slices, Some(segment)),
-        })
+    fn send_slices(self, slices: &[IoSlice<'_>], segment: Option<u16>) -> nix::Result<()> {
+        twice(|| sys::send_slices(self.socket, self.source, self.to, slices, segment))
     }
 }
 
@@ -89,49 +97,24 @@ thread_local! {
     static PACKET: RefCell<[u8; COPIED_OCTETS_MAX]> = const { RefCell::new([0; COPIED_OCTETS_MAX]) };
 }
 
-/// The beginning of a run of blocks that one system call can send.
-struct Run<'a> {
-    headers: [[u8; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX],
-    count: usize,
-    blocks: Blocks<'a>,
-    after: Blocks<'a>,
-}
-
-impl<'a> Run<'a> {
-    fn take(blocks: Blocks<'a>, at_most: usize) -> Self {
-        let headers = [[0; DATA_HEADER_OCTETS]; SEGMENTS_PER_CALL_MAX];
-        let mut run = Self { headers, count: 0, blocks, after: blocks };
-        let mut slices = 0;
-        while run.count < at_most {
-            let mut after = run.after;
-            let Some(block) = after.next() else { break };
-            slices += 1 + block.payload().count();
-            if slices > SLICES_PER_CALL_MAX {
-                break;
-            }
-            run.headers[run.count] = block.header;
-            run.count += 1;
-            run.after = after;
-            // The kernel cuts by length only, so a short segment must be the last.
-            if block.payload_octets() < blocks.blksize() {
-                break;
-            }
+/// Takes the blocks at the beginning of a run that one system call can send.
+fn take_segments<'a>(blocks: &mut Blocks<'a>, at_most: usize) -> Segments<'a> {
+    let (mut taken, mut slices, mut after) = (Segments::new(), 0, *blocks);
+    while taken.len() < at_most
+        && let Some(block) = after.next()
+    {
+        slices += 1 + block.payload().count();
+        if slices > SLICES_PER_CALL_MAX {
+            break;
         }
-        run
-    }
-
-    fn send(&self, outlet: Outlet<'_>, segment: usize) -> nix::Result<()> {
-        let segment = u16::try_from(segment).map_err(|_| Errno::EMSGSIZE)?;
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_CALL_MAX];
-        let mut filled = 0;
-        for (header, block) in self.headers[..self.count].iter().zip(self.blocks) {
-            for piece in std::iter::once(&header[..]).chain(block.payload()) {
-                slices[filled] = IoSlice::new(piece);
-                filled += 1;
-            }
+        *blocks = after;
+        taken.push(block);
+        // The kernel cuts by length only, so a short segment must be the last.
+        if block.payload_octets() < blocks.blksize() {
+            break;
         }
-        outlet.send_segments(&slices[..filled], segment)
     }
+    taken
 }
 
 /// Tries a failed send once more: the error may be that of an earlier datagram to a stranger who

@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::str::FromStr;
 
 /// Ports that transfers may use, both ends included (`--port-range LO:HI`).
@@ -34,9 +34,9 @@ impl PortRange {
     /// All ports of the range from a random one on: a TID should not be reused soon (RFC 1350 §4).
     pub(super) fn shuffled(self) -> impl Iterator<Item = u16> {
         // The random keys of a new hasher are random enough for a port.
-        let random = RandomState::new().build_hasher().finish();
+        let random = RandomState::new().hash_one(());
         let ports = u64::from(self.high - self.low) + 1;
-        let start = self.low + u16::try_from(random % ports).unwrap_or_default();
+        let start = self.low + (random % ports) as u16;
         (start..=self.high).chain(self.low..start)
     }
 }
@@ -52,9 +52,9 @@ impl FromStr for PortRange {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (low, high) = text.split_once(':').ok_or_else(|| ParsePortRangeError::NotTwo(text.into()))?;
-        let port = |text: &str| match text.parse() {
-            Ok(port) if port >= 1 => Ok(port),
-            _ => Err(ParsePortRangeError::NotAPort(text.into())),
+        let port = |text: &str| {
+            let port = text.parse().ok().filter(|&port| port >= 1);
+            port.ok_or_else(|| ParsePortRangeError::NotAPort(text.into()))
         };
         let (low, high) = (port(low)?, port(high)?);
         Self::new(low, high).ok_or(ParsePortRangeError::Reversed { low, high })

@@ -24,7 +24,7 @@ pub(super) struct Readiness {
 impl Readiness {
     /// Registers the socket. Must be called inside a tokio runtime, once at a time for each.
     pub(super) fn new(socket: Arc<UdpSocket>) -> io::Result<Self> {
-        let registered = Some(register(&socket)?);
+        let registered = Some(registered(Arc::clone(&socket))?);
         Ok(Self { socket, registered })
     }
 
@@ -34,23 +34,19 @@ impl Readiness {
 
     /// Ready once for each burst of events; `true` if the error queue may have entries.
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let Some(registered) = &self.registered else {
+        let Some(waiting) = &self.registered else {
             return Poll::Ready(Err(io::Error::other("the socket is not registered any more")));
         };
-        if registered.poll_write_ready(cx)?.is_ready() {
+        if waiting.poll_write_ready(cx)?.is_ready() {
             // Dropped first: a socket has one registration at most.
             self.registered = None;
-            self.registered = Some(register(&self.socket)?);
+            self.registered = Some(registered(Arc::clone(&self.socket))?);
             return Poll::Ready(Ok(true));
         }
         // Cleared before any read: what arrives from here on is a new edge and wakes again.
-        ready!(registered.poll_read_ready(cx))?.clear_ready();
+        ready!(waiting.poll_read_ready(cx))?.clear_ready();
         Poll::Ready(Ok(false))
     }
-}
-
-fn register(socket: &Arc<UdpSocket>) -> io::Result<AsyncFd<Arc<UdpSocket>>> {
-    registered(Arc::clone(socket))
 }
 
 /// Registers a descriptor with the runtime of this thread.
@@ -59,7 +55,7 @@ pub(super) fn registered<D: AsRawFd>(descriptor: D) -> io::Result<AsyncFd<D>> {
         return Err(io::Error::other("a socket can only be waited for inside a tokio runtime"));
     }
     #[cfg(test)]
-    if REFUSED.get() {
+    if super::test_support::are_registrations_refused() {
         return Err(io::ErrorKind::OutOfMemory.into());
     }
     #[expect(
@@ -67,15 +63,4 @@ pub(super) fn registered<D: AsRawFd>(descriptor: D) -> io::Result<AsyncFd<D>> {
         reason = "its successor is unsafe: the descriptor must stay open and unchanged, which Arc<UdpSocket> and Epoll guarantee"
     )]
     AsyncFd::with_interest(descriptor, Interest::READABLE)
-}
-
-#[cfg(test)]
-thread_local! {
-    static REFUSED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// Makes registrations on this thread fail from now on, or succeed again.
-#[cfg(test)]
-pub(crate) fn refuse_registrations(are_refused: bool) {
-    REFUSED.set(are_refused);
 }

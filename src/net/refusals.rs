@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
-use socket2::Socket;
+use socket2::SockRef;
 
 use super::outlet::lost_is_fine;
 use super::udp_link::{bound, with_port};
@@ -98,7 +98,9 @@ impl Desk {
 
 impl Kept {
     fn open(address: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
-        let socket = bound(address, ports, starve)?;
+        let socket = UdpSocket::from(bound(address, ports)?);
+        // Minimal, because nothing is ever read.
+        let _ = SockRef::from(&socket).set_recv_buffer_size(1);
         let local = socket.local_addr()?;
         Ok(Self { socket, local, sent: 0 })
     }
@@ -108,12 +110,6 @@ impl Kept {
         lost_is_fine(sys::send(&self.socket, &to, packet))?;
         Ok(self.local)
     }
-}
-
-/// Minimal receive buffer, because nothing is ever read.
-fn starve(socket: &Socket) -> io::Result<()> {
-    let _ = socket.set_recv_buffer_size(1);
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 //! The well-known port.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-
-use socket2::{Domain, SockRef, Socket};
 
 use super::readiness::Readiness;
 use super::sys;
@@ -33,22 +31,13 @@ pub struct Received {
 
 impl RequestSocket {
     /// Binds `address` exclusively: a second server on the port must fail to start. An IPv6 socket
-    /// takes no IPv4. Must be called inside a tokio runtime.
-    ///
-    /// # Errors
-    /// A [`BindError`], whose text says what to change.
-    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
-        let socket = Self::open(address)?;
-        Self::from_socket(socket).map_err(|source| BindError::Other { address, source })
-    }
-
-    /// Binds `address` like [`bind`](Self::bind), for a later [`from_socket`](Self::from_socket),
-    /// possibly on another thread, and again after a restart.
+    /// takes no IPv4. The socket is for a later [`from_socket`](Self::from_socket), possibly on
+    /// another thread, and again after a restart.
     ///
     /// # Errors
     /// A [`BindError`], whose text says what to change.
     pub fn open(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
-        Self::open_prepared(address, |_| Ok(()))
+        Self::bind(address, false)
     }
 
     /// Like [`open`](Self::open) for an address that no interface may have yet (`IP_FREEBIND`):
@@ -57,24 +46,19 @@ impl RequestSocket {
     /// # Errors
     /// As for [`open`](Self::open); only Linux supports this.
     pub fn open_early(address: SocketAddr) -> Result<Arc<UdpSocket>, BindError> {
-        Self::open_prepared(address, |socket| sys::allow_early_bind(socket, address.is_ipv6()))
+        Self::bind(address, true)
     }
 
-    fn open_prepared(
-        address: SocketAddr,
-        prepare: impl FnOnce(&Socket) -> io::Result<()>,
-    ) -> Result<Arc<UdpSocket>, BindError> {
+    fn bind(address: SocketAddr, is_early: bool) -> Result<Arc<UdpSocket>, BindError> {
         let open = || {
-            let socket = sys::open_socket(Domain::for_address(address))?;
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
+            let socket = sys::open_socket(&address)?;
+            if is_early {
+                sys::allow_early_bind(&socket, address.is_ipv6())?;
             }
-            prepare(&socket)?;
-            let socket = UdpSocket::from(socket);
             // Before a request can arrive: the kernel doesn't report earlier destinations.
             sys::prepare_request_socket(&socket, &address)?;
-            SockRef::from(&socket).bind(&address.into())?;
-            Ok(Arc::new(socket))
+            socket.bind(&address.into())?;
+            Ok(Arc::new(socket.into()))
         };
         open().map_err(|error| BindError::new(address, error))
     }
@@ -91,18 +75,6 @@ impl RequestSocket {
         Ok(Self { readiness: Readiness::new(socket)?, local_addr })
     }
 
-    /// The address of the socket.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-
-    /// The socket itself, for the supervisor that restarts the listener.
-    #[must_use]
-    pub fn socket(&self) -> Arc<UdpSocket> {
-        Arc::clone(self.readiness.socket())
-    }
-
     /// Prepares the socket for transfers too (single-port mode): a larger send buffer, and
     /// [`take_error`](Self::take_error) reports unreachable peers.
     ///
@@ -112,9 +84,8 @@ impl RequestSocket {
         sys::share_request_socket(self.readiness.socket(), &self.local_addr)
     }
 
-    /// Ready when there may be something to receive; `true` if there may also be an error to
-    /// [`take`](Self::take_error). Readiness is consumed: afterwards receive until `WouldBlock`, or
-    /// wake the task.
+    /// Ready when there may be a datagram to receive; `true` if also an error to
+    /// [`take`](Self::take_error). Afterwards receive until `WouldBlock`, or wake the task.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
@@ -133,26 +104,24 @@ impl RequestSocket {
     /// # Errors
     /// `WouldBlock` when there is none. Errors of earlier datagrams are not reported here.
     pub fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
-        let arrival = sys::receive_request(self.readiness.socket(), buffer)?;
-        let from = unmapped(arrival.from);
-        let mut to = unmapped(arrival.to.unwrap_or(self.local_addr));
+        let (octets, from, destination) = sys::receive_request(self.readiness.socket(), buffer)?;
+        let (to, to_broadcast) = destination.unwrap_or((self.local_addr, false));
+        let (from, mut to) = (unmapped(from), unmapped(to));
         if from.is_ipv4() && to.is_ipv6() {
             // The kernel doesn't report the destination, only that it was an IPv4 address.
             to.set_ip(Ipv4Addr::UNSPECIFIED.into());
         }
         to.set_port(self.local_addr.port());
-        Ok(Received { octets: arrival.octets, from, to, to_broadcast: arrival.to_broadcast })
+        Ok(Received { octets, from, to, to_broadcast })
     }
 }
 
-/// An IPv4 address in its own form: sockets for both families, which only other programs make, have
+/// An IPv4 address in its own form. Sockets for both families, which only other programs make, have
 /// it as an IPv6 address (RFC 4291 §2.5.5.2).
 fn unmapped(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
-            SocketAddr::new(address.ip().to_canonical(), address.port())
-        }
-        _ => address,
+    match address.ip().to_canonical() {
+        IpAddr::V4(v4) => (v4, address.port()).into(),
+        IpAddr::V6(_) => address,
     }
 }
 
@@ -183,7 +152,7 @@ pub enum BindError {
     #[error(
         "{} is not an address of this machine: choose one that `ip address` lists, or {} for all; if it comes later, \
          --wait-for-address starts without it",
-        address.ip(), any(*address)
+        address.ip(), if address.is_ipv6() { "::" } else { "0.0.0.0" }
     )]
     NotAvailable {
         /// The address to bind.
@@ -219,10 +188,6 @@ impl BindError {
 
 fn lacks_interface(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
-}
-
-fn any(address: SocketAddr) -> &'static str {
-    if address.is_ipv6() { "::" } else { "0.0.0.0" }
 }
 
 #[cfg(test)]

@@ -61,11 +61,7 @@ impl Link for SharedLink {
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        let outlet = Outlet { socket: &self.socket, source: self.source, to: &to };
-        match transmit {
-            Transmit::Packet(packet) => outlet.send_packet(packet),
-            Transmit::Blocks(blocks) => outlet.send_blocks(*blocks, &mut self.segments),
-        }
+        Outlet { socket: &self.socket, source: self.source, to: &to }.send(transmit, &mut self.segments)
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,22 +12,19 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Sleep, sleep};
 
 use super::readiness::registered;
-use super::socket_event::SocketEvent;
-use super::sys::Epoll;
+use super::sys;
 use crate::limits::{BUSY_SOCKETS_MIN, SOCKET_ADDED_AGAIN_AFTER, SOCKETS_PER_TURN};
 
-/// A set of sockets that are polled together.
-///
-/// A runtime has a state and a waker for each registered socket. With a thousand sockets, none of
-/// that is in the processor's cache when a packet arrives. A set only has a token for each socket.
+/// A set of sockets that are polled together. It has only a token for each socket, where a runtime
+/// has a state and a waker, which are in no cache when a packet of one among a thousand arrives.
 ///
 /// While many sockets are ready, the runtime is not notified either, which would cost the senders:
 /// the set is polled until no socket is ready.
 #[derive(Debug)]
 pub struct SocketSet {
-    epoll: Rc<Epoll>,
+    epoll: Rc<OwnedFd>,
     /// The registration with the runtime; `None` while the set is polled.
-    registered: RefCell<Option<AsyncFd<Rc<Epoll>>>>,
+    registered: RefCell<Option<AsyncFd<Rc<OwnedFd>>>>,
     /// Delay before the next attempt after a refused registration.
     pause: RefCell<Option<Pin<Box<Sleep>>>>,
 }
@@ -37,7 +35,7 @@ impl SocketSet {
     /// # Errors
     /// `Unsupported` if the kernel has no such sets, its error, or that there is no runtime.
     pub fn new() -> io::Result<Self> {
-        let epoll = Rc::new(Epoll::new()?);
+        let epoll = Rc::new(sys::new_epoll()?);
         let registered = RefCell::new(Some(registered(Rc::clone(&epoll))?));
         Ok(Self { epoll, registered, pause: RefCell::default() })
     }
@@ -47,7 +45,7 @@ impl SocketSet {
     /// # Errors
     /// `AlreadyExists` for a member, or the kernel's error.
     pub fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        self.epoll.add(socket, token)
+        sys::add_to_epoll(&self.epoll, socket, token)
     }
 
     /// Removes a socket. Events that were reported before may still be pending.
@@ -55,13 +53,12 @@ impl SocketSet {
     /// # Errors
     /// `NotFound` if the socket is not a member.
     pub fn remove(&self, socket: &UdpSocket) -> io::Result<()> {
-        self.epoll.remove(socket)
+        sys::remove_from_epoll(&self.epoll, socket)
     }
 
-    /// Ready when a socket has received something since it was last reported. The content of
-    /// `events` is replaced with these sockets. Each is reported once, however much it has
-    /// received: its owner receives until there is no more, or comes back by itself. `true` if more
-    /// sockets may be ready, now or soon: then call again, because the task is not woken.
+    /// Ready when sockets have received something since they were last reported, which replace the
+    /// content of `events`. The owner of each receives until there is no more, or comes back by
+    /// itself. `true` if more may be ready, now or soon: then call again, as the task is not woken.
     ///
     /// # Errors
     /// When the runtime's reactor is gone.
@@ -91,35 +88,34 @@ impl SocketSet {
 
     /// Takes the events of the kernel without waiting. `true` if there may be more.
     fn take_ready(&self, events: &mut Vec<SocketEvent>) -> io::Result<bool> {
-        match self.epoll.take_ready(events) {
-            // As "no events", this would delay the present ones until another arrives.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(true),
-            taken => taken.map(|()| events.len() >= SOCKETS_PER_TURN),
-        }
+        sys::take_ready(&self.epoll, events)?;
+        Ok(events.len() >= SOCKETS_PER_TURN)
     }
 
-    /// Registers with the runtime, unless that was refused a moment ago. If it is refused now, the
-    /// task is woken after a pause.
-    fn register_again(&self, cx: &mut Context<'_>) -> Option<AsyncFd<Rc<Epoll>>> {
+    /// Registers with the runtime, which reports pending events too. If that is refused, now or a
+    /// moment ago, the task is woken after a pause.
+    fn register_again(&self, cx: &mut Context<'_>) -> Option<AsyncFd<Rc<OwnedFd>>> {
         let mut pause = self.pause.borrow_mut();
         loop {
             if pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_pending()) {
                 return None;
             }
-            *pause = match self.register() {
-                None => Some(Box::pin(sleep(SOCKET_ADDED_AGAIN_AFTER))),
-                registered => {
-                    *pause = None;
-                    return registered;
-                }
-            };
+            let registered = registered(Rc::clone(&self.epoll)).ok();
+            *pause = registered.is_none().then(|| Box::pin(sleep(SOCKET_ADDED_AGAIN_AFTER)));
+            if registered.is_some() {
+                return registered;
+            }
         }
     }
+}
 
-    /// Registers with the runtime; events that are pending already are reported too.
-    fn register(&self) -> Option<AsyncFd<Rc<Epoll>>> {
-        registered(Rc::clone(&self.epoll)).ok()
-    }
+/// A socket with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketEvent {
+    /// The token that the socket was added with.
+    pub token: u64,
+    /// Whether there may be something in the error queue.
+    pub error: bool,
 }
 
 #[cfg(all(test, target_os = "linux"))]

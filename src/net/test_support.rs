@@ -1,5 +1,6 @@
 //! Helpers of this layer's tests.
 
+use std::cell::Cell;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
@@ -8,6 +9,19 @@ use bytes::Bytes;
 
 use super::Link;
 use crate::transfer::{Blocks, Rollover};
+
+thread_local! {
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes registrations on this thread fail from now on, or succeed again.
+pub(crate) fn refuse_registrations(are_refused: bool) {
+    REFUSED.set(are_refused);
+}
+
+pub(super) fn are_registrations_refused() -> bool {
+    REFUSED.get()
+}
 
 /// Runs `body` in a network namespace that `setup` (a shell script) has prepared: this test is
 /// executed again in a process of its own. The test fails if no namespace can be made.

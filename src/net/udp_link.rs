@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
-use socket2::{Domain, SockRef, Socket};
+use socket2::{SockRef, Socket};
 
 use super::outlet::Outlet;
 use super::readiness::Readiness;
@@ -14,7 +14,7 @@ use super::{Arrived, Link, PortRange, sys};
 use crate::limits::{
     RECEIVED_ALONE_BEFORE_NO_RUNS, TRANSFER_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS,
 };
-use crate::transfer::{Blocks, Transmit};
+use crate::transfer::Transmit;
 
 /// A [`Link`] over a UDP socket of its own.
 ///
@@ -26,8 +26,7 @@ pub struct UdpLink {
     /// Whether an event reported entries in the error queue. The queue is not read without one,
     /// which saves a system call for each packet.
     errors: bool,
-    /// Whether the kernel may be asked to cut a run into datagrams (`UDP_SEGMENT`). Cleared once it
-    /// refuses because a segment doesn't fit the path's MTU or the device can't do it.
+    /// Whether the kernel may cut a run into datagrams (`UDP_SEGMENT`): it has not refused yet.
     segments: bool,
     /// Whether the kernel may return several datagrams at once (`UDP_GRO`).
     runs: bool,
@@ -39,25 +38,34 @@ pub struct UdpLink {
 }
 
 impl UdpLink {
-    /// A new socket at the destination address of the request, so that replies come from there (its
-    /// port is ignored), on a random port of the kernel's choice or of `ports`.
+    /// A link over `socket`, which is bound to `local_addr`. Another link may have used the socket
+    /// before; this one can be polled once that link has been dropped.
+    #[must_use]
+    pub fn new(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
+        Self { socket, errors: false, segments: true, runs: false, alone: 0, readiness: None, local_addr }
+    }
+
+    /// A link over a new socket as of [`open`](Self::open), with buffers for whole windows.
     ///
     /// # Errors
-    /// `AddrInUse` if all ports of the range are in use, or the kernel's error.
+    /// As for [`open`](Self::open).
     pub fn bind(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Self> {
         let socket = Self::open(local, ports)?;
         Self::widen(&socket);
-        Self::from_socket(socket)
+        let local_addr = socket.local_addr()?;
+        Ok(Self::new(socket, local_addr))
     }
 
-    /// A socket for one transfer, without a runtime yet: at the destination address of the request
-    /// (its port is ignored), on a random port of the kernel's choice or of `ports`. Its packets
-    /// may be fragmented.
+    /// A socket for one transfer at the destination address of the request, so that replies come
+    /// from there (its port is ignored), on a random port of the kernel's choice or of `ports`. Its
+    /// packets may be fragmented.
     ///
     /// # Errors
     /// `AddrInUse` if all ports of the range are in use, or the kernel's error.
     pub fn open(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Arc<UdpSocket>> {
-        Ok(Arc::new(bound(local, ports, |socket| sys::prepare_transfer_socket(socket, &local))?))
+        let socket = bound(local, ports)?;
+        sys::prepare_transfer_socket(&socket, &local)?;
+        Ok(Arc::new(socket.into()))
     }
 
     /// Gives a socket buffers for whole windows. Without options, packets of 516 octets fit every
@@ -66,28 +74,6 @@ impl UdpLink {
         let socket = SockRef::from(socket);
         let _ = socket.set_send_buffer_size(TRANSFER_SEND_BUFFER_OCTETS);
         let _ = socket.set_recv_buffer_size(TRANSFER_RECEIVE_BUFFER_OCTETS);
-    }
-
-    /// A link over a socket of [`open`](Self::open), possibly one that another link used before. It
-    /// can be polled once that link has been dropped.
-    ///
-    /// # Errors
-    /// When the kernel doesn't know the socket's address.
-    pub fn from_socket(socket: Arc<UdpSocket>) -> io::Result<Self> {
-        let local_addr = socket.local_addr()?;
-        Ok(Self::from_bound(socket, local_addr))
-    }
-
-    /// The same for a socket that is known to be bound to `local_addr`.
-    #[must_use]
-    pub fn from_bound(socket: Arc<UdpSocket>, local_addr: SocketAddr) -> Self {
-        Self { socket, errors: false, segments: true, runs: false, alone: 0, readiness: None, local_addr }
-    }
-
-    /// The socket itself, for sending from this TID after the session has ended.
-    #[must_use]
-    pub fn shared_socket(&self) -> Arc<UdpSocket> {
-        Arc::clone(&self.socket)
     }
 
     /// Stops asking for runs after a while without any: asking costs a twentieth of a receive.
@@ -102,17 +88,6 @@ impl UdpLink {
             Err(_) => {}
         }
         received
-    }
-
-    fn outlet<'a>(&'a self, to: &'a SocketAddr) -> Outlet<'a> {
-        Outlet { socket: &self.socket, source: None, to }
-    }
-
-    fn send_blocks(&mut self, to: &SocketAddr, blocks: Blocks<'_>) -> io::Result<()> {
-        let mut segments = self.segments;
-        let sent = self.outlet(to).send_blocks(blocks, &mut segments);
-        self.segments = segments;
-        sent
     }
 }
 
@@ -152,10 +127,7 @@ impl Link for UdpLink {
     }
 
     fn send(&mut self, to: SocketAddr, transmit: &Transmit<'_>) -> io::Result<()> {
-        match transmit {
-            Transmit::Packet(packet) => self.outlet(&to).send_packet(packet),
-            Transmit::Blocks(blocks) => self.send_blocks(&to, *blocks),
-        }
+        Outlet { socket: &self.socket, source: None, to: &to }.send(transmit, &mut self.segments)
     }
 
     fn take_error(&mut self) -> Option<SocketAddr> {
@@ -168,22 +140,14 @@ impl Link for UdpLink {
     }
 }
 
-/// A socket at the address of `local` (its port is ignored), set up by `prepare`.
-pub(super) fn bound(
-    local: SocketAddr,
-    ports: Option<PortRange>,
-    prepare: impl FnOnce(&Socket) -> io::Result<()>,
-) -> io::Result<UdpSocket> {
-    let socket = sys::open_socket(Domain::for_address(local))?;
-    if local.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    prepare(&socket)?;
+/// A socket at the address of `local` (its port is ignored).
+pub(super) fn bound(local: SocketAddr, ports: Option<PortRange>) -> io::Result<Socket> {
+    let socket = sys::open_socket(&local)?;
     match ports {
         None => socket.bind(&with_port(local, 0).into())?,
         Some(ports) => bind_within(&socket, local, ports)?,
     }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn bind_within(socket: &Socket, local: SocketAddr, ports: PortRange) -> io::Result<()> {

@@ -80,7 +80,7 @@ impl Fixture {
             (Arc::clone(&self.shared), Arc::clone(&self.service), self.sender.clone());
         move || {
             let (life, parent) = (shared.next_life(), Parent(sender).start().recipient());
-            let link = UdpLink::from_socket(Arc::clone(&shared.socket)).unwrap();
+            let link = UdpLink::new(Arc::clone(&shared.socket), shared.local);
             let poll_loop = PollLoop::start(&service);
             let make = move |ctx: &mut Context<_>| {
                 Session::new(shared, life, service, Box::new(link), poll_loop, ctx.address())

@@ -139,7 +139,7 @@ impl SharedTransfer {
             Some(inbox) => {
                 Box::new(SharedLink::new(socket, Arc::clone(inbox), self.assignment.peer, self.local))
             }
-            None => Box::new(UdpLink::from_bound(socket, self.local)),
+            None => Box::new(UdpLink::new(socket, self.local)),
         }
     }
 

@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use socket2::{Protocol, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::*;
 use crate::net::test_support::{block_on, in_namespace, peer};
@@ -31,7 +31,7 @@ async fn arrival(socket: &mut RequestSocket, text: &str, send: impl Fn()) -> Rec
 }
 
 fn bind(address: &str) -> RequestSocket {
-    RequestSocket::bind(address.parse().unwrap()).unwrap()
+    RequestSocket::from_socket(RequestSocket::open(address.parse().unwrap()).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn the_address_that_was_asked_is_known() {
     for (bound, asked) in [("0.0.0.0:0", "127.0.0.1"), ("0.0.0.0:0", "127.0.0.2"), ("[::]:0", "::1")] {
         let mut socket = bind(bound);
         let client = peer(bound);
-        let to = SocketAddr::new(asked.parse().unwrap(), socket.local_addr().port());
+        let to = SocketAddr::new(asked.parse().unwrap(), socket.local_addr.port());
         client.send_to(b"request", to).unwrap();
         let received = next(&mut socket, &mut [0; 16]).await;
         assert_eq!((received.octets, received.to, received.to_broadcast), (7, to, false));
@@ -76,7 +76,7 @@ async fn an_oversize_datagram_tells_its_length() {
     let mut socket = bind("127.0.0.1:0");
     let client = peer("127.0.0.1:0");
     for octets in [0, 16, 17, 9000] {
-        client.send_to(&vec![1; octets], socket.local_addr()).unwrap();
+        client.send_to(&vec![1; octets], socket.local_addr).unwrap();
         assert_eq!(next(&mut socket, &mut [0; 16]).await.octets, octets);
     }
 }
@@ -84,24 +84,24 @@ async fn an_oversize_datagram_tells_its_length() {
 #[tokio::test]
 async fn a_second_server_on_the_port_fails_to_start() {
     let first = bind("127.0.0.1:0");
-    let error = RequestSocket::bind(first.local_addr()).unwrap_err();
+    let error = RequestSocket::open(first.local_addr).unwrap_err();
     assert!(matches!(error, BindError::InUse { .. }));
-    let port = first.local_addr().port();
+    let port = first.local_addr.port();
     assert!(error.to_string().starts_with(&format!("port {port} of 127.0.0.1 is in use")), "{error}");
     // The wildcard address must not take the port either.
-    RequestSocket::bind(SocketAddr::new("0.0.0.0".parse().unwrap(), port)).unwrap_err();
+    RequestSocket::open(SocketAddr::new("0.0.0.0".parse().unwrap(), port)).unwrap_err();
     // Nor may a sharing socket: it would take requests away.
     let sharer = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
     sharer.set_reuse_address(true).unwrap();
     sharer.set_reuse_port(true).unwrap();
-    sharer.bind(&first.local_addr().into()).unwrap_err();
+    sharer.bind(&first.local_addr.into()).unwrap_err();
 }
 
 #[tokio::test]
 async fn both_families_listen_on_one_port() {
     let mut v6 = bind("[::]:0");
-    let mut v4 = bind(&format!("0.0.0.0:{}", v6.local_addr().port()));
-    let port = v4.local_addr().port();
+    let mut v4 = bind(&format!("0.0.0.0:{}", v6.local_addr.port()));
+    let port = v4.local_addr.port();
     peer("127.0.0.1:0").send_to(b"four", ("127.0.0.1", port)).unwrap();
     peer("[::1]:0").send_to(b"sixsix", ("::1", port)).unwrap();
     assert_eq!(next(&mut v4, &mut [0; 16]).await.octets, 4);
@@ -116,11 +116,11 @@ async fn both_families_listen_on_one_port() {
 #[tokio::test]
 async fn a_restarted_listener_loses_no_port_and_no_request() {
     let first = bind("127.0.0.1:0");
-    let (held, address) = (first.socket(), first.local_addr());
+    let (held, address) = (Arc::clone(first.readiness.socket()), first.local_addr);
     drop(first);
     peer("127.0.0.1:0").send_to(b"meanwhile", address).unwrap();
     let mut second = RequestSocket::from_socket(held).unwrap();
-    assert_eq!(second.local_addr(), address);
+    assert_eq!(second.local_addr, address);
     let received = next(&mut second, &mut [0; 16]).await;
     assert_eq!((received.octets, received.to), (9, address));
 }
@@ -130,7 +130,7 @@ async fn a_socket_that_came_from_elsewhere_is_made_ready() {
     let held = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let mut socket = RequestSocket::from_socket(Arc::new(held)).unwrap();
     assert_eq!(socket.receive(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    peer("127.0.0.1:0").send_to(b"x", ("127.0.0.2", socket.local_addr().port())).unwrap();
+    peer("127.0.0.1:0").send_to(b"x", ("127.0.0.2", socket.local_addr.port())).unwrap();
     assert_eq!(next(&mut socket, &mut [0; 16]).await.to.ip().to_string(), "127.0.0.2");
 }
 
@@ -151,7 +151,7 @@ async fn what_arrives_before_anyone_listens_is_no_broadcast() {
 #[tokio::test]
 async fn a_boot_storm_fits_the_receive_buffer() {
     let socket = bind("127.0.0.1:0");
-    let octets = socket2::SockRef::from(&*socket.socket()).recv_buffer_size().unwrap();
+    let octets = socket2::SockRef::from(socket.readiness.socket()).recv_buffer_size().unwrap();
     let limit: usize =
         std::fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
     assert!(octets >= crate::limits::REQUEST_RECEIVE_BUFFER_OCTETS.min(limit), "{octets} octets");

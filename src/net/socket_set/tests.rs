@@ -276,10 +276,10 @@ async fn data_at_the_end_of_polling_is_not_forgotten() {
     sockets.iter().for_each(|socket| stage.send_to(socket));
     assert!(stage.one_call().await.1);
     // As if it had arrived right after the poll.
-    assert_eq!(stage.set.epoll.take_ready(&mut Vec::new()).map_err(|error| error.kind()), Ok(()));
+    assert_eq!(sys::take_ready(&stage.set.epoll, &mut Vec::new()).map_err(|error| error.kind()), Ok(()));
     *stage.set.registered.borrow_mut() = {
         stage.send_to(&sockets[3]);
-        stage.set.register()
+        registered(Rc::clone(&stage.set.epoll)).ok()
     };
     assert_eq!(stage.one_call().await, (vec![data(3)], false));
 }

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -18,73 +18,58 @@ use rustix::net::{RecvFlags, recv};
 use smallvec::SmallVec;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Arrival, past_pending, without_label};
+use super::{Arrival, past_pending, socket_addr};
 use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, SOCKETS_PER_TURN, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
-/// An edge-triggered set of sockets: each is reported once for everything that has arrived.
-#[derive(Debug)]
-pub(in crate::net) struct Epoll(OwnedFd);
-
-impl Epoll {
-    pub(in crate::net) fn new() -> io::Result<Self> {
-        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
-    }
-
-    pub(in crate::net) fn add(&self, socket: &UdpSocket, token: u64) -> io::Result<()> {
-        let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        Ok(epoll::add(&self.0, socket, epoll::EventData::new_u64(token), events)?)
-    }
-
-    pub(in crate::net) fn remove(&self, socket: &UdpSocket) -> io::Result<()> {
-        Ok(epoll::delete(&self.0, socket)?)
-    }
-
-    /// The sockets that are ready now, at most [`SOCKETS_PER_TURN`].
-    pub(in crate::net) fn take_ready(&self, ready: &mut Vec<SocketEvent>) -> io::Result<()> {
-        let mut room = [MaybeUninit::uninit(); SOCKETS_PER_TURN];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (events, _) = epoll::wait(&self.0, &mut room[..], Some(&at_once))?;
-        ready.extend(events.iter().map(|event| {
-            let (data, flags) = (event.data, event.flags);
-            SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }
-        }));
-        Ok(())
-    }
+pub(in crate::net) fn new_epoll() -> io::Result<OwnedFd> {
+    Ok(epoll::create(epoll::CreateFlags::CLOEXEC)?)
 }
 
-impl AsRawFd for Epoll {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+/// Adds a socket, edge-triggered: it is reported once for everything that has arrived.
+pub(in crate::net) fn add_to_epoll(set: &OwnedFd, socket: &UdpSocket, token: u64) -> io::Result<()> {
+    let events = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    Ok(epoll::add(set, socket, epoll::EventData::new_u64(token), events)?)
+}
+
+pub(in crate::net) fn remove_from_epoll(set: &OwnedFd, socket: &UdpSocket) -> io::Result<()> {
+    Ok(epoll::delete(set, socket)?)
+}
+
+/// The sockets that are ready now, at most [`SOCKETS_PER_TURN`].
+pub(in crate::net) fn take_ready(set: &OwnedFd, ready: &mut Vec<SocketEvent>) -> io::Result<()> {
+    let mut room = [MaybeUninit::uninit(); SOCKETS_PER_TURN];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Nothing interrupts a call that does not wait.
+    let (events, _) = epoll::wait(set, &mut room[..], Some(&at_once))?;
+    ready.extend(events.iter().map(|event| {
+        let (data, flags) = (event.data, event.flags);
+        SocketEvent { token: data.u64(), error: flags.contains(epoll::EventFlags::ERR) }
+    }));
+    Ok(())
 }
 
 /// Buffer for control messages, aligned for their headers.
-#[derive(Debug, Clone, Copy)]
 #[repr(C, align(8))]
 struct ControlBuffer([u8; 128]);
 
-impl ControlBuffer {
-    const fn new() -> Self {
-        Self([0; 128])
+/// A non-blocking datagram socket of one family, whose packets may be fragmented.
+pub(in crate::net) fn open_socket(local: &SocketAddr) -> io::Result<Socket> {
+    let kind = Type::DGRAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(*local), kind, Some(Protocol::UDP))?;
+    let_fragment(&socket, local.is_ipv6())?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
     }
-}
-
-/// A non-blocking datagram socket whose packets may be fragmented.
-pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
-    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    let_fragment(&socket, domain == Domain::IPV6)?;
     Ok(socket)
 }
 
 /// Enables the error queue.
-pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &SocketAddr) -> io::Result<()> {
-    if local.is_ipv6() {
-        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
-    } else {
-        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+pub(in crate::net) fn prepare_transfer_socket(socket: &impl AsFd, local: &SocketAddr) -> nix::Result<()> {
+    match local {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
     }
-    Ok(())
 }
 
 /// Turns "don't fragment" off: blocks larger than the path's MTU are fragmented, and old PROMs that
@@ -104,7 +89,7 @@ pub(in crate::net) fn allow_early_bind(socket: &Socket, is_ipv6: bool) -> io::Re
 }
 
 /// Enables the report of destination addresses, and asks for a large receive buffer.
-pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, local: &SocketAddr) -> io::Result<()> {
+pub(in crate::net) fn prepare_request_socket(socket: &impl AsFd, local: &SocketAddr) -> io::Result<()> {
     let_fragment(socket, local.is_ipv6())?;
     if local.is_ipv6() {
         setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
@@ -129,53 +114,37 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, local: &SocketAdd
     Ok(())
 }
 
-/// Sends `slices` from `source`, one of the socket's addresses: as one datagram, or as datagrams of
-/// `segment` octets and one with the rest.
-pub(in crate::net) fn send_from(
+/// Sends `slices` as one datagram, or as datagrams of `segment` octets and one with the rest. They
+/// leave from `source`, if given, which is one of the socket's addresses.
+pub(in crate::net) fn send_slices(
     socket: &UdpSocket,
-    source: SocketAddr,
+    source: Option<SocketAddr>,
     to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: Option<u16>,
 ) -> nix::Result<()> {
     let to = SockaddrStorage::from(*to);
-    let (v4, v6) = (source_v4(source), source_v6(source));
-    let mut messages = SmallVec::<[ControlMessage<'_>; 2]>::new();
-    match (&v4, &v6) {
-        (Some(v4), _) => messages.push(ControlMessage::Ipv4PacketInfo(v4)),
-        (_, Some(v6)) => messages.push(ControlMessage::Ipv6PacketInfo(v6)),
-        _ => {}
+    let (mut v4, mut v6) = (None, None);
+    match source {
+        Some(SocketAddr::V4(source)) => {
+            let ipi_spec_dst = libc::in_addr { s_addr: u32::from_ne_bytes(source.ip().octets()) };
+            v4 = Some(libc::in_pktinfo {
+                ipi_ifindex: 0,
+                ipi_spec_dst,
+                ipi_addr: libc::in_addr { s_addr: 0 },
+            });
+        }
+        Some(SocketAddr::V6(source)) => {
+            let ipi6_addr = libc::in6_addr { s6_addr: source.ip().octets() };
+            v6 = Some(libc::in6_pktinfo { ipi6_addr, ipi6_ifindex: source.scope_id() });
+        }
+        None => {}
     }
-    if let Some(segment) = &segment {
-        messages.push(ControlMessage::UdpGsoSegments(segment));
-    }
+    let source = v4.as_ref().map(ControlMessage::Ipv4PacketInfo);
+    let source = source.or_else(|| v6.as_ref().map(ControlMessage::Ipv6PacketInfo));
+    let segment = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+    let messages: SmallVec<[_; 2]> = source.into_iter().chain(segment).collect();
     sendmsg(socket.as_raw_fd(), slices, &messages, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
-}
-
-fn source_v4(source: SocketAddr) -> Option<libc::in_pktinfo> {
-    let SocketAddr::V4(v4) = source else { return None };
-    let address = libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) };
-    Some(libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: address, ipi_addr: libc::in_addr { s_addr: 0 } })
-}
-
-fn source_v6(source: SocketAddr) -> Option<libc::in6_pktinfo> {
-    let SocketAddr::V6(v6) = source else { return None };
-    Some(libc::in6_pktinfo {
-        ipi6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-        ipi6_ifindex: v6.scope_id(),
-    })
-}
-
-/// Sends `slices` as datagrams of `segment` octets and one with the rest.
-pub(in crate::net) fn send_segments(
-    socket: &UdpSocket,
-    to: &SocketAddr,
-    slices: &[IoSlice<'_>],
-    segment: u16,
-) -> nix::Result<()> {
-    let to = SockaddrStorage::from(*to);
-    let segments = [ControlMessage::UdpGsoSegments(&segment)];
-    sendmsg(socket.as_raw_fd(), slices, &segments, MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 /// Lets [`receive_run`] take several datagrams at once. `false` before Linux 5.0.
@@ -187,28 +156,38 @@ pub(in crate::net) fn expect_runs(socket: &UdpSocket) -> bool {
 /// data is several datagrams. `false` if it has to be called once more.
 pub(in crate::net) fn expect_no_runs(socket: &UdpSocket) -> bool {
     let set = |runs| setsockopt(socket, sockopt::UdpGroSegment, &runs).is_ok();
-    // From here on, arriving runs are cut before they are queued; anything pending is older.
-    if !set(false) {
-        return false;
-    }
-    let is_empty =
-        recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) == Err(rustix::io::Errno::AGAIN);
-    is_empty || !set(true)
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let is_empty = || recv(socket, &mut [0; 1], peek) == Err(rustix::io::Errno::AGAIN);
+    // Once it is off, arriving runs are cut before they are queued; anything pending is older.
+    set(false) && (is_empty() || !set(true))
 }
 
 /// Takes one datagram, or several of one length that arrived together (the last may be shorter).
 pub(in crate::net) fn receive_run(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrived> {
     past_pending(|| {
-        let room = buffer.len();
-        let mut control = ControlBuffer::new();
-        let mut slices = [IoSliceMut::new(buffer)];
-        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
-        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
-        let octets = own_length(message.bytes, room, message.flags);
-        let segment = message.cmsgs().ok().and_then(|mut all| all.find_map(|one| segment(&one)));
-        let from = socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?;
-        Ok(Arrived { octets, segment: segment.unwrap_or(octets), from })
+        let (octets, from, found) = receive_message(socket, buffer, MsgFlags::MSG_TRUNC, segment)?;
+        Ok(Arrived { octets, segment: found.unwrap_or(octets), from })
     })
+}
+
+/// Takes one message of the socket: its length (one more than the buffer if it was cut and the
+/// kernel has no length), its address, and the last that `find` finds in the control messages.
+fn receive_message<T>(
+    socket: &UdpSocket,
+    buffer: &mut [u8],
+    flags: MsgFlags,
+    find: impl Fn(&ControlMessageOwned) -> Option<T>,
+) -> nix::Result<(usize, SocketAddr, Option<T>)> {
+    let room = buffer.len();
+    let mut control = ControlBuffer([0; 128]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let (fd, flags) = (socket.as_raw_fd(), flags | MsgFlags::MSG_DONTWAIT);
+    let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
+    let is_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+    let octets = if is_cut { message.bytes.max(room + 1) } else { message.bytes };
+    let from = message.address.as_ref().and_then(socket_addr).ok_or(Errno::EINTR)?;
+    let found = message.cmsgs().ok().and_then(|all| all.filter_map(|one| find(&one)).last());
+    Ok((octets, from, found))
 }
 
 /// The length of each datagram in a run.
@@ -222,64 +201,29 @@ fn segment(message: &ControlMessageOwned) -> Option<usize> {
 /// "Host unreachable" and the like are skipped: routes come back, ports of transfers don't.
 pub(in crate::net) fn take_unreachable(socket: &UdpSocket) -> Option<SocketAddr> {
     loop {
-        let mut control = ControlBuffer::new();
         // The queue also returns the datagram that caused the error; its octets are not needed.
-        let mut quoted = [0; 1];
-        let mut slices = [IoSliceMut::new(&mut quoted)];
-        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let fd = socket.as_raw_fd();
-        let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags) {
-            Ok(message) => message,
-            Err(Errno::EINTR) => continue,
+        match receive_message(socket, &mut [0; 1], MsgFlags::MSG_ERRQUEUE, port_unreachable) {
+            Ok((_, destination, Some(()))) => return Some(destination),
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return None,
-        };
-        let gone = message.cmsgs().is_ok_and(|mut all| all.any(|one| is_port_unreachable(&one)));
-        if gone && let Some(destination) = socket_addr(message.address.as_ref()) {
-            return Some(destination);
         }
     }
 }
 
-fn is_port_unreachable(message: &ControlMessageOwned) -> bool {
+fn port_unreachable(message: &ControlMessageOwned) -> Option<()> {
     let (ControlMessageOwned::Ipv4RecvErr(error, _) | ControlMessageOwned::Ipv6RecvErr(error, _)) = message
     else {
-        return false;
+        return None;
     };
     let from_network = matches!(error.ee_origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
-    from_network && error.ee_errno == libc::ECONNREFUSED as u32
+    (from_network && error.ee_errno == libc::ECONNREFUSED as u32).then_some(())
 }
 
 /// Takes one datagram and its destination address.
 pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrival> {
-    past_pending(|| {
-        let room = buffer.len();
-        let mut control = ControlBuffer::new();
-        let mut slices = [IoSliceMut::new(buffer)];
-        let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC);
-        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control.0), flags)?;
-        // For IPv4 at a socket for both families there are two: first an IPv6 address that maps the
-        // other, then the IPv4 address.
-        let destination = message.cmsgs().ok().and_then(|all| all.filter_map(|one| destination(&one)).last());
-        Ok(Arrival {
-            octets: own_length(message.bytes, room, message.flags),
-            from: socket_addr(message.address.as_ref()).ok_or(Errno::EINTR)?,
-            to: destination.map(|(to, _)| to),
-            to_broadcast: destination.is_some_and(|(_, to_broadcast)| to_broadcast),
-        })
-    })
-}
-
-/// The length of the datagram; one more than the buffer if it was cut and the kernel has no length.
-fn own_length(octets: usize, room: usize, flags: MsgFlags) -> usize {
-    if flags.contains(MsgFlags::MSG_TRUNC) { octets.max(room + 1) } else { octets }
-}
-
-fn socket_addr(address: Option<&SockaddrStorage>) -> Option<SocketAddr> {
-    let address = address?;
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(SocketAddr::from(*v4));
-    }
-    Some(without_label(SocketAddrV6::from(*address.as_sockaddr_in6()?).into()))
+    // For IPv4 at a socket for both families there are two destinations: first an IPv6 address that
+    // maps the other, then the IPv4 address.
+    past_pending(|| receive_message(socket, buffer, MsgFlags::MSG_TRUNC, destination))
 }
 
 /// The address to answer from, and whether the datagram was sent to many hosts at once.

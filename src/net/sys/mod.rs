@@ -1,31 +1,21 @@
 //! The system calls, one for each function. None of them waits.
 
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(not(target_os = "linux"))]
-mod portable;
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+mod system;
 
-use std::io::IoSlice;
-use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg};
+use nix::sys::socket::SockaddrStorage;
 use rustix::net::{RecvFlags, SendFlags, recvfrom, sendto};
 
 use crate::limits::PENDING_ERRORS_PER_RECEIVE_MAX;
 
-#[cfg(target_os = "linux")]
-pub(super) use self::linux::{
-    Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
-    prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
-    take_unreachable,
-};
-#[cfg(not(target_os = "linux"))]
-pub(super) use self::portable::{
-    Epoll, allow_early_bind, expect_no_runs, expect_runs, open_socket, prepare_request_socket,
-    prepare_transfer_socket, receive_request, receive_run, send_from, send_segments, share_request_socket,
-    take_unreachable,
+pub(super) use self::system::{
+    add_to_epoll, allow_early_bind, expect_no_runs, expect_runs, new_epoll, open_socket,
+    prepare_request_socket, prepare_transfer_socket, receive_request, receive_run, remove_from_epoll,
+    send_slices, share_request_socket, take_ready, take_unreachable,
 };
 
 /// Asks for the full length of datagrams that are longer than the buffer.
@@ -34,24 +24,12 @@ const RECEIVE: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::TRUNC);
 #[cfg(not(target_os = "linux"))]
 const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// A request as the kernel reports it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
-    pub(super) octets: usize,
-    pub(super) from: SocketAddr,
-    /// The address to answer from; `None` if the kernel doesn't report it. The port has no meaning.
-    pub(super) to: Option<SocketAddr>,
-    pub(super) to_broadcast: bool,
-}
+/// A request's length and sender; if the kernel reports it, the address to answer from (the port has
+/// no meaning), and whether the request was sent to many hosts at once.
+pub(super) type Arrival = (usize, SocketAddr, Option<(SocketAddr, bool)>);
 
 pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {
     sendto(socket, packet, SendFlags::DONTWAIT, to).map(drop).map_err(errno)
-}
-
-/// Sends `slices` as one datagram like [`send`]. A short datagram is cheaper to copy.
-pub(super) fn send_slices(socket: &UdpSocket, to: &SocketAddr, slices: &[IoSlice<'_>]) -> nix::Result<()> {
-    let to = SockaddrStorage::from(*to);
-    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 /// Takes one datagram: its length and its sender. If the kernel doesn't report the length of a
@@ -81,38 +59,36 @@ fn past_pending<T>(mut receive: impl FnMut() -> nix::Result<T>) -> nix::Result<T
 
 /// Whether an errno belongs to an earlier datagram (from an ICMP) or is an interruption.
 fn is_pending(errno: Errno) -> bool {
-    matches!(
-        errno,
+    match errno {
         Errno::EINTR
-            | Errno::ECONNREFUSED
-            | Errno::EHOSTUNREACH
-            | Errno::ENETUNREACH
-            | Errno::EHOSTDOWN
-            | Errno::ENETDOWN
-            | Errno::ENOPROTOOPT
-            | Errno::EOPNOTSUPP
-            | Errno::EMSGSIZE
-            | Errno::EPROTO
-            | Errno::EACCES
-    ) || is_linux_pending(errno)
+        | Errno::ECONNREFUSED
+        | Errno::EHOSTUNREACH
+        | Errno::ENETUNREACH
+        | Errno::EHOSTDOWN
+        | Errno::ENETDOWN
+        | Errno::ENOPROTOOPT
+        | Errno::EOPNOTSUPP
+        | Errno::EMSGSIZE
+        | Errno::EPROTO
+        | Errno::EACCES => true,
+        #[cfg(target_os = "linux")]
+        Errno::ENONET => true,
+        _ => false,
+    }
 }
 
-#[cfg(target_os = "linux")]
-fn is_linux_pending(errno: Errno) -> bool {
-    errno == Errno::ENONET
-}
-
-#[cfg(not(target_os = "linux"))]
-fn is_linux_pending(_: Errno) -> bool {
-    false
+/// The address, if it is one of UDP.
+pub(super) fn socket_addr(address: &SockaddrStorage) -> Option<SocketAddr> {
+    match address.as_sockaddr_in() {
+        Some(v4) => Some(SocketAddrV4::from(*v4).into()),
+        None => Some(without_label(SocketAddrV6::from(*address.as_sockaddr_in6()?).into())),
+    }
 }
 
 /// The flow label is not part of a peer's identity.
-fn without_label(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V6(v6) if v6.flowinfo() != 0 => {
-            SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into()
-        }
-        _ => address,
+fn without_label(mut address: SocketAddr) -> SocketAddr {
+    if let SocketAddr::V6(v6) = &mut address {
+        v6.set_flowinfo(0);
     }
+    address
 }

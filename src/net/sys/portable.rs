@@ -2,59 +2,56 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{Arrival, receive, send_slices};
+use super::{Arrival, receive};
 use crate::limits::{REQUEST_RECEIVE_BUFFER_OCTETS, TRANSFER_SEND_BUFFER_OCTETS};
 use crate::net::{Arrived, SocketEvent};
 
 /// There is no such set: each socket is waited for on its own.
-#[derive(Debug)]
-pub(in crate::net) enum Epoll {}
-
-impl Epoll {
-    pub(in crate::net) fn new() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(in crate::net) fn add(&self, _: &UdpSocket, _: u64) -> io::Result<()> {
-        match *self {}
-    }
-
-    pub(in crate::net) fn remove(&self, _: &UdpSocket) -> io::Result<()> {
-        match *self {}
-    }
-
-    pub(in crate::net) fn take_ready(&self, _: &mut Vec<SocketEvent>) -> io::Result<()> {
-        match *self {}
-    }
+pub(in crate::net) fn new_epoll() -> io::Result<OwnedFd> {
+    unsupported()
 }
 
-impl AsRawFd for Epoll {
-    fn as_raw_fd(&self) -> RawFd {
-        match *self {}
-    }
+pub(in crate::net) fn add_to_epoll(_: &OwnedFd, _: &UdpSocket, _: u64) -> io::Result<()> {
+    unsupported()
+}
+
+pub(in crate::net) fn remove_from_epoll(_: &OwnedFd, _: &UdpSocket) -> io::Result<()> {
+    unsupported()
+}
+
+pub(in crate::net) fn take_ready(_: &OwnedFd, _: &mut Vec<SocketEvent>) -> io::Result<()> {
+    unsupported()
+}
+
+fn unsupported<T>() -> io::Result<T> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Fragmentation is up to the system.
-pub(in crate::net) fn open_socket(domain: Domain) -> io::Result<Socket> {
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+pub(in crate::net) fn open_socket(local: &SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(*local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     Ok(socket)
 }
 
-pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> io::Result<()> {
+pub(in crate::net) fn prepare_transfer_socket(_: &Socket, _: &SocketAddr) -> nix::Result<()> {
     Ok(())
 }
 
 pub(in crate::net) fn allow_early_bind(_: &Socket, _: bool) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+    unsupported()
 }
 
-pub(in crate::net) fn prepare_request_socket(socket: &UdpSocket, _: &SocketAddr) -> io::Result<()> {
+pub(in crate::net) fn prepare_request_socket(socket: &impl AsFd, _: &SocketAddr) -> io::Result<()> {
     // A smaller buffer is acceptable.
     let _ = SockRef::from(socket).set_recv_buffer_size(REQUEST_RECEIVE_BUFFER_OCTETS);
     Ok(())
@@ -66,23 +63,18 @@ pub(in crate::net) fn share_request_socket(socket: &UdpSocket, _: &SocketAddr) -
 }
 
 /// The source address is up to the system.
-pub(in crate::net) fn send_from(
+pub(in crate::net) fn send_slices(
     socket: &UdpSocket,
-    _: SocketAddr,
+    _: Option<SocketAddr>,
     to: &SocketAddr,
     slices: &[IoSlice<'_>],
     segment: Option<u16>,
 ) -> nix::Result<()> {
-    if segment.is_some() { Err(Errno::EOPNOTSUPP) } else { send_slices(socket, to, slices) }
-}
-
-pub(in crate::net) fn send_segments(
-    _: &UdpSocket,
-    _: &SocketAddr,
-    _: &[IoSlice<'_>],
-    _: u16,
-) -> nix::Result<()> {
-    Err(Errno::EOPNOTSUPP)
+    if segment.is_some() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let to = SockaddrStorage::from(*to);
+    sendmsg(socket.as_raw_fd(), slices, &[], MsgFlags::MSG_DONTWAIT, Some(&to)).map(drop)
 }
 
 pub(in crate::net) fn expect_runs(_: &UdpSocket) -> bool {
@@ -104,5 +96,5 @@ pub(in crate::net) fn take_unreachable(_: &UdpSocket) -> Option<SocketAddr> {
 
 pub(in crate::net) fn receive_request(socket: &UdpSocket, buffer: &mut [u8]) -> nix::Result<Arrival> {
     let (octets, from) = receive(socket, buffer)?;
-    Ok(Arrival { octets, from, to: None, to_broadcast: false })
+    Ok((octets, from, None))
 }

@@ -9,7 +9,7 @@ use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_di
 use super::*;
 use crate::limits::DATAGRAM_OCTETS_MAX;
 use crate::net::test_support::{block_on, event, in_namespace, packets, peer, slabs, take, whole_run};
-use crate::transfer::Rollover;
+use crate::transfer::{Blocks, Rollover};
 
 mod runs;
 
@@ -103,9 +103,9 @@ async fn a_transfer_over_ipv6_takes_no_ipv4() {
 #[tokio::test]
 async fn routers_may_fragment_what_we_send() {
     // "Don't fragment" would lose large blocks if the path's MTU is smaller (RFC 2348).
-    let v4 = link("127.0.0.1:0").shared_socket();
+    let v4 = link("127.0.0.1:0").socket;
     assert_eq!(ip_mtu_discover(&v4).unwrap(), Ipv4PathMtuDiscovery::DONT);
-    let v6 = link("[::1]:0").shared_socket();
+    let v6 = link("[::1]:0").socket;
     assert_eq!(ipv6_mtu_discover(&v6).unwrap(), Ipv6PathMtuDiscovery::DONT);
 }
 
@@ -120,7 +120,7 @@ async fn slabs_of_a_few_octets_only_cost_copies() {
 #[tokio::test]
 async fn a_window_of_large_blocks_fits_the_send_buffer() {
     let link = link("127.0.0.1:0");
-    let octets = socket2::SockRef::from(&*link.shared_socket()).send_buffer_size().unwrap();
+    let octets = socket2::SockRef::from(&*link.socket).send_buffer_size().unwrap();
     let limit: usize =
         std::fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
     assert!(octets >= TRANSFER_SEND_BUFFER_OCTETS.min(limit), "{octets} octets where {limit} are allowed");
@@ -289,13 +289,12 @@ fn an_unreachable_host_is_not_a_closed_port() {
 async fn a_second_link_receives_what_had_arrived() {
     let link = link("127.0.0.1:0");
     let client = peer("127.0.0.1:0");
-    let (socket, tid) = (link.shared_socket(), link.local_addr());
+    let (socket, tid) = (Arc::clone(&link.socket), link.local_addr());
     client.send_to(b"between two lives", tid).unwrap();
     drop(link);
     socket.send_to(b"still here", client.local_addr().unwrap()).unwrap();
     assert_eq!(take(&client, 1), [b"still here"]);
-    let mut resumed = UdpLink::from_socket(socket).unwrap();
-    assert_eq!(resumed.local_addr(), tid);
+    let mut resumed = UdpLink::new(socket, tid);
     event(&mut resumed).await;
     let mut buffer = [0; 32];
     assert_eq!(resumed.receive(&mut buffer).unwrap().octets, 17);
@@ -303,8 +302,7 @@ async fn a_second_link_receives_what_had_arrived() {
 
 #[test]
 fn a_socket_outside_a_runtime_can_not_be_polled() {
-    let socket = UdpLink::open("127.0.0.1:0".parse().unwrap(), None).unwrap();
-    let mut link = UdpLink::from_socket(socket).unwrap();
+    let mut link = link("127.0.0.1:0");
     let Poll::Ready(Err(error)) = link.poll_event(&mut Context::from_waker(Waker::noop())) else {
         panic!("waited for")
     };

@@ -115,7 +115,7 @@ impl Fixture {
 
     /// Starts the next session of a transfer.
     pub(crate) fn start(&self, transfer: &Transfer) {
-        let link = UdpLink::from_socket(Arc::clone(&transfer.shared.socket)).unwrap();
+        let link = UdpLink::new(Arc::clone(&transfer.shared.socket), transfer.shared.local);
         self.start_with(transfer, Box::new(link));
     }
 

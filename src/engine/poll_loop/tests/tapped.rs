@@ -16,7 +16,7 @@ pub(crate) struct Tapped {
 impl Tapped {
     /// The link of a transfer. `tap` may panic to simulate a broken link.
     pub(crate) fn new(transfer: &Transfer, tap: impl FnMut(Tap) + 'static) -> Box<Self> {
-        let link = UdpLink::from_socket(Arc::clone(&transfer.shared.socket)).unwrap();
+        let link = UdpLink::new(Arc::clone(&transfer.shared.socket), transfer.shared.local);
         Box::new(Self { link, tap: Box::new(tap) })
     }
 }
