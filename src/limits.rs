@@ -277,7 +277,8 @@ pub const TRANSFER_SEND_BUFFER_OCTETS: usize = WINDOW_OCTETS_MAX;
 pub const TRANSFER_RECEIVE_BUFFER_OCTETS: usize = 1 << 20;
 /// Receive buffer of a listening socket, for a boot storm while the listener is restarted.
 pub const REQUEST_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
-/// Local addresses with refusal sockets, the oldest dropped first: most machines have fewer.
+/// Local addresses with all their refusal sockets: most machines have fewer. With more sockets, the
+/// least recently used is dropped first.
 pub const REFUSAL_ADDRESSES_MAX: usize = 16;
 /// Refusal sockets of one address, used in turn, so that a client's next refusal has another port.
 pub const REFUSAL_SOCKETS: usize = 4;

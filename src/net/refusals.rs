@@ -1,5 +1,6 @@
 //! Sockets for refusals.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 
@@ -13,24 +14,14 @@ use crate::limits::{REFUSAL_ADDRESSES_MAX, REFUSAL_SOCKETS, REFUSALS_PER_SOCKET}
 /// Sends the ERRORs that refuse requests, from other ports than the port of the requests (RFC 1350
 /// §4).
 ///
-/// A refusal has no answer, and datagrams to its port are never read. So one socket serves the
-/// refusals of many clients. Sockets are opened on demand, a few for each local address, and each
-/// is replaced by one with another port after some time.
+/// A refusal has no answer, so one socket, which is never read, serves the refusals of many clients.
+/// A few are opened for each local address, and each is replaced by one with another port in time.
 #[derive(Debug)]
 pub struct Refusals {
     /// With a port range, a refusal only borrows a port, so that transfers can have all of them.
     ports: Option<PortRange>,
-    /// The newest address is the last.
-    desks: Vec<Desk>,
-}
-
-/// The sockets of one address.
-#[derive(Debug)]
-struct Desk {
-    /// The port has no meaning.
-    address: SocketAddr,
-    sockets: [Option<Kept>; REFUSAL_SOCKETS],
-    turn: usize,
+    /// The least recently used first.
+    kept: VecDeque<Kept>,
 }
 
 #[derive(Debug)]
@@ -44,7 +35,7 @@ impl Refusals {
     /// Starts without sockets. Ports of `ports`, if given, are never kept.
     #[must_use]
     pub fn new(ports: Option<PortRange>) -> Self {
-        Self { ports, desks: Vec::new() }
+        Self { ports, kept: VecDeque::new() }
     }
 
     /// Sends `packet` from the address of `from`; its port is ignored. Returns that address with
@@ -54,45 +45,33 @@ impl Refusals {
     /// `AddrInUse` if all ports of the range are in use, or the kernel's error. Lost packets are
     /// none.
     pub fn send(&mut self, to: SocketAddr, from: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
-        if self.ports.is_some() {
-            return Kept::open(from, self.ports)?.send(to, packet);
-        }
-        self.desk(with_port(from, 0)).send(to, packet)
-    }
-
-    fn desk(&mut self, address: SocketAddr) -> &mut Desk {
-        let known = self.desks.iter().position(|desk| desk.address == address);
-        let index = known.unwrap_or_else(|| {
-            if self.desks.len() == REFUSAL_ADDRESSES_MAX {
-                self.desks.remove(0);
-            }
-            self.desks.push(Desk { address, sockets: Default::default(), turn: 0 });
-            self.desks.len() - 1
-        });
-        &mut self.desks[index]
-    }
-}
-
-impl Desk {
-    fn send(&mut self, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
-        self.turn = (self.turn + 1) % REFUSAL_SOCKETS;
-        let place = &mut self.sockets[self.turn];
-        if let Some(kept) = place.as_mut().filter(|kept| kept.sent < REFUSALS_PER_SOCKET)
+        let mut oldest = self.take_oldest(from);
+        if let Some(kept) = oldest.as_mut().filter(|kept| kept.sent < REFUSALS_PER_SOCKET)
             && let Ok(local) = kept.send(to, packet)
         {
+            self.kept.extend(oldest);
             return Ok(local);
         }
-        // The socket is used up, or its address left the machine and may have come back. The old
-        // one is closed after the new one has its port.
-        let sent = Kept::open(self.address, None).and_then(|mut fresh| {
-            let local = fresh.send(to, packet)?;
-            *place = Some(fresh);
-            Ok(local)
-        });
-        if sent.is_err() {
-            *place = None;
+        // The oldest is used up, or its address left the machine and may have come back. It is
+        // closed after the new one has its port.
+        let mut fresh = Kept::open(from, self.ports)?;
+        let local = fresh.send(to, packet)?;
+        if self.ports.is_none() {
+            if self.kept.len() == REFUSAL_ADDRESSES_MAX * REFUSAL_SOCKETS {
+                self.kept.pop_front();
+            }
+            self.kept.push_back(fresh);
         }
-        sent
+        Ok(local)
+    }
+
+    /// The least recently used socket of an address that has all its sockets.
+    fn take_oldest(&mut self, address: SocketAddr) -> Option<Kept> {
+        let address = with_port(address, 0);
+        let mut places = (0..self.kept.len()).filter(|&at| with_port(self.kept[at].local, 0) == address);
+        let oldest = places.next()?;
+        let count = 1 + places.count();
+        if count < REFUSAL_SOCKETS { None } else { self.kept.remove(oldest) }
     }
 }
 
