@@ -84,9 +84,8 @@ impl Agreement {
         (!self.accepted.is_empty()).then(|| Packet::Oack(self.accepted.clone()).to_bytes())
     }
 
-    /// Datagrams that may be sent for `request` before its sender has answered, at least one. A
-    /// forged request gets at most [`UNPROVEN_OCTETS_RATIO`](limits::UNPROVEN_OCTETS_RATIO) times
-    /// its own octets of OACKs.
+    /// Datagrams that may be sent for `request` before its sender has answered, at least one: a
+    /// forged request gets at most [`limits::UNPROVEN_OCTETS_RATIO`] times its octets of OACKs.
     #[must_use]
     pub fn allowance(&self, request: &Request<'_>) -> u32 {
         if self.accepted.is_empty() {
@@ -99,10 +98,8 @@ impl Agreement {
 }
 
 /// Answers the options of `request` for a file of `size` octets (`None` for an upload, or if the
-/// size isn't known).
-///
-/// Options that are unknown, malformed, out of range, or repeated are left out, as RFC 2347 allows;
-/// values that are too large get the largest value granted.
+/// size isn't known). Options that are unknown, malformed, out of range, or repeated are left out,
+/// as RFC 2347 allows; values that are too large get the largest value granted.
 ///
 /// # Errors
 /// [`Failure::Negotiation`] under [`Offer::strict`], for a known option whose value its RFC
@@ -119,188 +116,117 @@ impl Agreement {
 /// ```
 pub fn negotiate(request: &Request<'_>, offer: &Offer, size: Option<u64>) -> Result<Agreement, Failure> {
     let netascii = request.mode == Mode::Netascii;
-    let terms = Terms { netascii, rollover: offer.rollover, ..Terms::default() };
-    let mut table = Table { offer, request, size, terms, blksize: false, interval: false, others: 0 };
+    let mut terms = Terms { netascii, rollover: offer.rollover, ..Terms::default() };
     let mut accepted = Options::new();
-    if !offer.options {
-        return Ok(Agreement { terms, accepted });
-    }
-    for (index, (name, value)) in request.options.iter().enumerate() {
-        if is_repeated(&request.options, index, name) {
+    for (index, (name, value)) in request.options.iter().enumerate().filter(|_| offer.options) {
+        let Some(known) = known(name) else { continue };
+        let has_rival = rival(known).is_some_and(|rival| accepted.get(rival).is_some());
+        if has_rival || is_repeated(&request.options, index, name) {
             continue;
         }
-        let before = table.clone();
-        let Some(answer) = table.answer(name, value)? else { continue };
+        let number = decimal(value.as_bytes());
+        let granted = number.and_then(|number| match known {
+            // Left out of netascii reads: RFC 2349 means the octets of the file, not of the wire.
+            "tsize" if request.direction == Direction::Read => size.filter(|_| !netascii),
+            _ => offer.bound(known, number),
+        });
+        let mut changed = terms;
+        let Some(granted) = granted.filter(|&number| changed.set(known, number).is_some()) else {
+            let is_forbidden = number.is_none() || known != "tsize";
+            if offer.strict && is_forbidden {
+                return Err(Failure::Negotiation);
+            }
+            continue;
+        };
+        let answer = Text::from(granted);
         let octets = 2 + accepted.wire_octets() + name.as_bytes().len() + answer.as_bytes().len() + 2;
-        if octets > limits::OACK_OCTETS_MAX {
-            table = before;
-            continue;
+        if octets <= limits::OACK_OCTETS_MAX {
+            terms = changed;
+            accepted.push(name.clone().into_owned(), answer);
         }
-        accepted.push(name.clone().into_owned(), answer);
     }
-    let terms = table.terms;
-    Ok(bound_window(offer, Agreement { terms, accepted }))
-}
-
-/// Whether an earlier option has the name, too. The first of two counts, as in [`Options::get`].
-fn is_repeated(options: &Options<'_>, index: usize, name: &Text<'_>) -> bool {
-    let is_same = |other: &Text<'_>| other.as_bytes().eq_ignore_ascii_case(name.as_bytes());
-    options.iter().take(index).any(|(other, _)| is_same(other))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Blksize,
-    Blksize2,
-    Timeout,
-    Utimeout,
-    Tsize,
-    Windowsize,
-    Rollover,
+    if terms.windowsize > offer.largest_window(&terms) {
+        terms.windowsize = offer.largest_window(&terms);
+        accepted.set("windowsize", u64::from(terms.windowsize).into());
+    }
+    Ok(Agreement { terms, accepted })
 }
 
 /// The names of the options that may be granted.
 pub const OPTIONS: [&str; 7] =
     ["blksize", "blksize2", "timeout", "utimeout", "tsize", "windowsize", "rollover"];
 
-impl Known {
-    /// In the order of [`OPTIONS`].
-    const ALL: [Self; OPTIONS.len()] = [
-        Self::Blksize,
-        Self::Blksize2,
-        Self::Timeout,
-        Self::Utimeout,
-        Self::Tsize,
-        Self::Windowsize,
-        Self::Rollover,
-    ];
+/// The option that is called `name`, as in [`OPTIONS`].
+fn known(name: &Text<'_>) -> Option<&'static str> {
+    OPTIONS.into_iter().find(|known| name.is(known))
+}
 
-    fn from_name(name: &Text<'_>) -> Option<Self> {
-        let is = |word: &str| name.as_bytes().eq_ignore_ascii_case(word.as_bytes());
-        OPTIONS.into_iter().zip(Self::ALL).find_map(|(word, known)| is(word).then_some(known))
+/// The other option for the same term. The first that is answered counts.
+fn rival(known: &str) -> Option<&'static str> {
+    match known {
+        "blksize" => Some("blksize2"),
+        "blksize2" => Some("blksize"),
+        "timeout" => Some("utimeout"),
+        "utimeout" => Some("timeout"),
+        _ => None,
     }
 }
 
-#[derive(Clone)]
-struct Table<'a> {
-    offer: &'a Offer,
-    request: &'a Request<'a>,
-    size: Option<u64>,
-    terms: Terms,
-    /// `blksize` or `blksize2` was answered; the first one wins.
-    blksize: bool,
-    /// `timeout` or `utimeout` was answered; the first one wins.
-    interval: bool,
-    /// Other answered options, one bit each.
-    others: u8,
+/// Whether an earlier option has the name, too. The first of two counts, as in [`Options::get`].
+fn is_repeated(options: &Options<'_>, index: usize, name: &Text<'_>) -> bool {
+    options.iter().take(index).any(|(other, _)| other.is(name.as_bytes()))
 }
 
-impl Table<'_> {
-    /// The value to answer with, or `None` to leave the option out.
-    fn answer(&mut self, name: &Text<'_>, value: &Text<'_>) -> Result<Option<Text<'static>>, Failure> {
-        let Some(known) = Known::from_name(name) else { return Ok(None) };
-        if self.is_answered(known) {
-            return Ok(None);
+impl Offer {
+    /// The number to answer an option with: `number`, or the largest that is granted, even above the
+    /// maximum of the RFC. py3tftp does the same.
+    fn bound(&self, known: &str, number: u64) -> Option<u64> {
+        let (granted_max, rfc_max) = match known {
+            "blksize" | "blksize2" => (self.blksize_max, limits::BLKSIZE_MAX),
+            "windowsize" => (self.windowsize_max, limits::WINDOWSIZE_MAX),
+            _ => return Some(number),
+        };
+        if self.strict && number > rfc_max.into() {
+            return None;
         }
-        let answer = decimal(value.as_bytes()).and_then(|number| self.value(known, number));
-        // Left out of netascii reads: RFC 2349 means the octets of the file, not of the wire.
-        let unknowable = known == Known::Tsize && decimal(value.as_bytes()).is_some();
-        match answer {
-            Some(number) => {
-                self.mark_answered(known);
-                Ok(Some(Text::from(number)))
-            }
-            None if self.offer.strict && !unknowable => Err(Failure::Negotiation),
-            None => Ok(None),
-        }
+        let number = number.min(granted_max.into());
+        if known == "blksize2" { Some(1 << number.checked_ilog2()?) } else { Some(number) }
     }
 
-    fn value(&mut self, known: Known, number: u64) -> Option<u64> {
-        let terms = &mut self.terms;
+    /// The largest window that a session may hold and that block numbers without 0 can distinguish.
+    fn largest_window(&self, terms: &Terms) -> u16 {
+        let held = self.window_octets_max / usize::from(terms.blksize);
+        let distinct = limits::WINDOWSIZE_MAX - u16::from(terms.rollover == Rollover::One);
+        u16::try_from(held).unwrap_or(u16::MAX).clamp(1, distinct)
+    }
+}
+
+impl Terms {
+    /// Sets what an option of this number says; `None` if its RFC forbids the number. A block below
+    /// the minimum of RFC 2348 can't be answered with a larger one, which would exceed the request.
+    fn set(&mut self, known: &str, number: u64) -> Option<()> {
+        let small = u16::try_from(number);
         match known {
-            Known::Blksize => {
-                terms.blksize = blksize(self.offer, number)?;
-                Some(terms.blksize.into())
+            "blksize" | "blksize2" => {
+                let valid = limits::BLKSIZE_MIN..=limits::BLKSIZE_MAX;
+                self.blksize = small.ok().filter(|blksize| valid.contains(blksize))?;
             }
-            Known::Blksize2 => {
-                terms.blksize = 1 << blksize(self.offer, number)?.ilog2();
-                Some(terms.blksize.into())
+            "windowsize" => self.windowsize = small.ok().filter(|&windowsize| windowsize > 0)?,
+            "timeout" if limits::TIMEOUT_OPTION_S.contains(&number) => {
+                self.interval = Some(Duration::from_secs(number));
             }
-            Known::Windowsize => {
-                terms.windowsize = windowsize(self.offer, number)?;
-                Some(terms.windowsize.into())
+            "utimeout" if limits::UTIMEOUT_OPTION_US.contains(&number) => {
+                self.interval = Some(Duration::from_micros(number));
             }
-            Known::Timeout => {
-                let number = limits::TIMEOUT_OPTION_S.contains(&number).then_some(number)?;
-                terms.interval = Some(Duration::from_secs(number));
-                Some(number)
+            "rollover" if number <= 1 => {
+                self.rollover = if number == 0 { Rollover::Zero } else { Rollover::One };
+                self.rollover_agreed = true;
             }
-            Known::Utimeout => {
-                let number = limits::UTIMEOUT_OPTION_US.contains(&number).then_some(number)?;
-                terms.interval = Some(Duration::from_micros(number));
-                Some(number)
-            }
-            Known::Tsize => match self.request.direction {
-                Direction::Read => self.size.filter(|_| !terms.netascii),
-                Direction::Write => Some(number),
-            },
-            Known::Rollover => {
-                terms.rollover = rollover(number)?;
-                terms.rollover_agreed = true;
-                Some(number)
-            }
+            "tsize" => {}
+            _ => return None,
         }
+        Some(())
     }
-
-    fn is_answered(&self, known: Known) -> bool {
-        match known {
-            Known::Blksize | Known::Blksize2 => self.blksize,
-            Known::Timeout | Known::Utimeout => self.interval,
-            other => self.others & (1 << other as u8) != 0,
-        }
-    }
-
-    fn mark_answered(&mut self, known: Known) {
-        match known {
-            Known::Blksize | Known::Blksize2 => self.blksize = true,
-            Known::Timeout | Known::Utimeout => self.interval = true,
-            other => self.others |= 1 << other as u8,
-        }
-    }
-}
-
-/// The block size to answer: `number`, or the largest that is granted. `None` below RFC 2348's
-/// minimum, because a larger answer would exceed the request.
-fn blksize(offer: &Offer, number: u64) -> Option<u16> {
-    let valid =
-        number >= limits::BLKSIZE_MIN.into() && !(offer.strict && number > limits::BLKSIZE_MAX.into());
-    valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.blksize_max))
-}
-
-/// The window size to answer: `number`, or the largest that is granted, even above RFC 7440's
-/// maximum. py3tftp does the same.
-fn windowsize(offer: &Offer, number: u64) -> Option<u16> {
-    let valid = number > 0 && !(offer.strict && number > limits::WINDOWSIZE_MAX.into());
-    valid.then(|| u16::try_from(number).unwrap_or(u16::MAX).min(offer.windowsize_max))
-}
-
-/// Lowers the window to what a session may hold and what block numbers without 0 can distinguish.
-fn bound_window(offer: &Offer, mut agreement: Agreement) -> Agreement {
-    let terms = &mut agreement.terms;
-    let held = offer.window_octets_max / usize::from(terms.blksize);
-    let told_apart =
-        if terms.rollover == Rollover::One { limits::WINDOWSIZE_MAX - 1 } else { limits::WINDOWSIZE_MAX };
-    let most = u16::try_from(held).unwrap_or(u16::MAX).min(told_apart).max(1);
-    if terms.windowsize > most {
-        terms.windowsize = most;
-        let mut accepted = Options::new();
-        for (name, value) in agreement.accepted.iter() {
-            let is_window = Known::from_name(name) == Some(Known::Windowsize);
-            accepted.push(name.clone(), if is_window { Text::from(u64::from(most)) } else { value.clone() });
-        }
-        agreement.accepted = accepted;
-    }
-    agreement
 }
 
 /// The terms that an OACK sets for the client that sent `request`.
@@ -311,54 +237,24 @@ fn bound_window(offer: &Offer, mut agreement: Agreement) -> Agreement {
 pub(super) fn accept(request: &Request<'_>, oack: &Options<'_>) -> Result<Terms, Failure> {
     let mut terms = Terms { netascii: request.mode == Mode::Netascii, ..Terms::default() };
     for (index, (name, value)) in oack.iter().enumerate() {
-        let name_text = std::str::from_utf8(name.as_bytes()).map_err(|_| Failure::Negotiation)?;
-        let asked = request.options.get(name_text).and_then(|asked| decimal(asked.as_bytes()));
-        let number = decimal(value.as_bytes());
-        let (Some(known), Some(asked), Some(number)) = (Known::from_name(name), asked, number) else {
-            return Err(Failure::Negotiation);
-        };
         if is_repeated(oack, index, name) {
             return Err(Failure::Negotiation);
         }
-        accept_option(&mut terms, known, asked, number).ok_or(Failure::Negotiation)?;
+        accept_option(&mut terms, request, name, value).ok_or(Failure::Negotiation)?;
     }
     Ok(terms)
 }
 
-/// Sets the option that was `asked` for and answered with `number`; `None` if that is invalid.
-fn accept_option(terms: &mut Terms, known: Known, asked: u64, number: u64) -> Option<()> {
-    let at_most = |most: u16| u16::try_from(number).ok().filter(|_| number <= asked.min(most.into()));
-    let the_same = || (number == asked).then_some(number);
-    match known {
-        Known::Blksize | Known::Blksize2 => {
-            terms.blksize = at_most(limits::BLKSIZE_MAX).filter(|&number| number >= limits::BLKSIZE_MIN)?;
-        }
-        Known::Windowsize => {
-            terms.windowsize = at_most(limits::WINDOWSIZE_MAX).filter(|&number| number > 0)?;
-        }
-        Known::Timeout => {
-            let number = the_same().filter(|number| limits::TIMEOUT_OPTION_S.contains(number))?;
-            terms.interval = Some(Duration::from_secs(number));
-        }
-        Known::Utimeout => {
-            let number = the_same().filter(|number| limits::UTIMEOUT_OPTION_US.contains(number))?;
-            terms.interval = Some(Duration::from_micros(number));
-        }
-        Known::Tsize => {}
-        Known::Rollover => {
-            terms.rollover = rollover(the_same()?)?;
-            terms.rollover_agreed = true;
-        }
-    }
-    Some(())
-}
-
-fn rollover(number: u64) -> Option<Rollover> {
-    match number {
-        0 => Some(Rollover::Zero),
-        1 => Some(Rollover::One),
-        _ => None,
-    }
+fn accept_option(terms: &mut Terms, request: &Request<'_>, name: &Text<'_>, value: &Text<'_>) -> Option<()> {
+    let known = known(name)?;
+    let asked = decimal(request.options.get(known)?.as_bytes())?;
+    let number = decimal(value.as_bytes())?;
+    let is_valid = match known {
+        "blksize" | "blksize2" | "windowsize" => number <= asked,
+        "tsize" => true,
+        _ => number == asked,
+    };
+    terms.set(known, number).filter(|()| is_valid)
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
 //! netascii: lines end in CR LF on the wire, and any other CR is followed by NUL (RFC 1350 §1
-//! refers to RFC 764, the NVT of telnet).
-//!
-//! The converters take a stream in pieces of any size and append to a buffer. The output does not
-//! depend on where the stream is cut, so blocks and slabs may end within a line.
+//! refers to RFC 764, the NVT of telnet). The converters take a stream in pieces of any size: the
+//! output does not depend on where the stream is cut.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -26,10 +24,8 @@ const NUL: u8 = 0;
 const LF: u8 = b'\n';
 const CR: u8 = b'\r';
 
-/// Turns the octets of a file into netascii.
-///
-/// Each octet is converted on its own, so the encoder has no state and needs no end. It is a value
-/// all the same, so that callers handle it like a [`Decoder`].
+/// Turns the octets of a file into netascii. Each octet is converted on its own, so the encoder has
+/// no state; it is a value so that callers handle it like a [`Decoder`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Encoder {}
@@ -41,20 +37,19 @@ impl Encoder {
     /// is restored exactly. Octets from 0x80 on are unchanged ("8 bit ascii").
     pub fn encode(&mut self, octets: &[u8], out: &mut BytesMut) {
         out.reserve(octets.len());
-        let mut rest = octets;
-        while let Some(plain) = rest.iter().position(|&octet| octet == CR || octet == LF) {
-            out.put_slice(&rest[..plain]);
-            out.put_slice(if rest[plain] == LF { &[CR, LF] } else { &[CR, NUL] });
-            rest = &rest[plain + 1..];
+        for line in octets.split_inclusive(|&octet| octet == CR || octet == LF) {
+            let (plain, end): (_, &[u8]) = match line {
+                [plain @ .., LF] => (plain, &[CR, LF]),
+                [plain @ .., CR] => (plain, &[CR, NUL]),
+                plain => (plain, &[]),
+            };
+            out.put_slice(plain);
+            out.put_slice(end);
         }
-        out.put_slice(rest);
     }
 }
 
-/// Turns netascii into the octets of a file.
-///
-/// A clone taken between two pieces continues as the original would. A transfer that can be resumed
-/// saves nothing else of its decoder.
+/// Turns netascii into the octets of a file. A clone continues as the original would.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Decoder {
     /// The last octet was a CR. Its meaning depends on the next octet, so it was not output yet.
@@ -69,26 +64,18 @@ impl Decoder {
     /// clients send unconverted files as netascii. Both octets are kept then.
     pub fn decode(&mut self, octets: &[u8], out: &mut BytesMut) {
         out.reserve(octets.len() + usize::from(self.cr_pending));
-        let mut rest = octets;
-        while let Some(&first) = rest.first() {
-            if self.cr_pending {
-                self.cr_pending = false;
-                match first {
-                    LF => out.put_u8(LF),
-                    NUL => out.put_u8(CR),
-                    // Not consumed yet: the octet may be a CR that needs its own LF or NUL.
-                    _ => {
-                        out.put_u8(CR);
-                        continue;
-                    }
-                }
-                rest = &rest[1..];
-                continue;
-            }
-            let plain = rest.iter().position(|&octet| octet == CR).unwrap_or(rest.len());
-            out.put_slice(&rest[..plain]);
-            self.cr_pending = plain < rest.len();
-            rest = rest.get(plain + 1..).unwrap_or_default();
+        for line in octets.split_inclusive(|&octet| octet == CR) {
+            let (end_of_pair, rest): (&[u8], _) = match line {
+                _ if !self.cr_pending => (&[], line),
+                [LF, rest @ ..] => (&[LF], rest),
+                [NUL, rest @ ..] => (&[CR], rest),
+                // The octet may be a CR that needs its own LF or NUL.
+                _ => (&[CR], line),
+            };
+            let plain = rest.strip_suffix(&[CR]).unwrap_or(rest);
+            out.put_slice(end_of_pair);
+            out.put_slice(plain);
+            self.cr_pending = plain.len() < rest.len();
         }
     }
 

@@ -17,10 +17,9 @@ impl<'a> Options<'a> {
         Self::default()
     }
 
-    /// Reads the octets after the mode of a request or after the opcode of an OACK. The first
-    /// malformed pair ends the list, and the rest is ignored: an empty name (padding), a name
-    /// without a value, a value without a NUL. Pairs beyond [`limits::REQUEST_OPTIONS_MAX`] are
-    /// ignored too.
+    /// The options that follow the mode of a request or the opcode of an OACK. The first malformed
+    /// pair ends the list: an empty name (padding), a name without a value, a value without a NUL.
+    /// Pairs beyond [`limits::REQUEST_OPTIONS_MAX`] are ignored.
     pub(super) fn decode(mut octets: &'a [u8]) -> Self {
         let mut options = Self::new();
         while let Some((name, rest)) = Text::split(octets)
@@ -42,6 +41,13 @@ impl<'a> Options<'a> {
         fits
     }
 
+    /// Changes the value of the first option called `name`.
+    pub(crate) fn set(&mut self, name: &str, value: Text<'a>) {
+        if let Some((_, old)) = self.0.iter_mut().find(|(other, _)| other.is(name)) {
+            *old = value;
+        }
+    }
+
     /// The pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Text<'a>, &Text<'a>)> {
         self.0.iter().map(|(name, value)| (name, value))
@@ -51,9 +57,7 @@ impl<'a> Options<'a> {
     /// an option twice; if one does, the first counts.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Text<'a>> {
-        self.iter()
-            .find(|(other, _)| other.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.iter().find(|(other, _)| other.is(name)).map(|(_, value)| value)
     }
 
     /// Whether the list is empty.
@@ -91,11 +95,10 @@ impl<'a> Options<'a> {
 impl fmt::Display for Options<'_> {
     /// `blksize=1428 tsize=0`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, value)) in self.iter().enumerate() {
+        self.iter().enumerate().try_for_each(|(index, (name, value))| {
             let gap = if index == 0 { "" } else { " " };
-            write!(f, "{gap}{name}={value}")?;
-        }
-        Ok(())
+            write!(f, "{gap}{name}={value}")
+        })
     }
 }
 
@@ -112,13 +115,9 @@ impl fmt::Display for Options<'_> {
 pub fn decimal(value: &[u8]) -> Option<u64> {
     /// Digits of `u64::MAX`. Longer values are refused, leading zeros or not.
     const DIGITS_MAX: usize = 20;
-    if value.is_empty() || value.len() > DIGITS_MAX {
-        return None;
-    }
-    value.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    // Parsing would accept a sign.
+    let is_valid = value.len() <= DIGITS_MAX && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| is_valid)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -52,12 +52,11 @@ impl<'a> Mode<'a> {
     /// The mode called `name`; `None` for an empty name.
     #[must_use]
     pub fn from_text(name: Text<'a>) -> Option<Self> {
-        let is = |word: &str| name.as_bytes().eq_ignore_ascii_case(word.as_bytes());
         Some(match name {
             _ if name.is_empty() => return None,
-            _ if is("octet") => Self::Octet,
-            _ if is("netascii") => Self::Netascii,
-            _ if is("mail") => Self::Mail,
+            _ if name.is("octet") => Self::Octet,
+            _ if name.is("netascii") => Self::Netascii,
+            _ if name.is("mail") => Self::Mail,
             name => Self::Unknown(UnknownMode(name)),
         })
     }
@@ -140,20 +139,17 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn decode(direction: Direction, octets: &'a [u8]) -> Result<Self, DecodeError> {
-        let (filename, rest) =
-            Text::split(octets).ok_or(DecodeError::Malformed("no NUL ends the filename"))?;
-        let (mode, rest) = Text::split(rest).ok_or(DecodeError::Malformed("no NUL ends the mode"))?;
-        let mode = Mode::from_text(mode).ok_or(DecodeError::Malformed("the mode is empty"))?;
-        Self::new(direction, filename, mode, Options::decode(rest))
-            .ok_or(DecodeError::Malformed("the filename is empty"))
+        let malformed = DecodeError::Malformed;
+        let (filename, rest) = Text::split(octets).ok_or(malformed("no NUL ends the filename"))?;
+        let (mode, rest) = Text::split(rest).ok_or(malformed("no NUL ends the mode"))?;
+        let mode = Mode::from_text(mode).ok_or(malformed("the mode is empty"))?;
+        let request = Self::new(direction, filename, mode, Options::decode(rest));
+        request.ok_or(malformed("the filename is empty"))
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        let opcode = match self.direction {
-            Direction::Read => Opcode::Rrq,
-            Direction::Write => Opcode::Wrq,
-        };
-        out.extend_from_slice(&(opcode as u16).to_be_bytes());
+        let opcode = if self.direction == Direction::Read { Opcode::Rrq } else { Opcode::Wrq };
+        out.extend_from_slice(&[0, opcode as u8]);
         self.filename.encode(out);
         out.extend_from_slice(self.mode.as_bytes());
         out.push(0);

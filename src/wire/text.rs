@@ -30,6 +30,11 @@ impl<'a> Text<'a> {
         Some((Self(Cow::Borrowed(&octets[..end])), &octets[end + 1..]))
     }
 
+    /// Whether the text is `word` in any case.
+    pub(crate) fn is(&self, word: impl AsRef<[u8]>) -> bool {
+        self.0.eq_ignore_ascii_case(word.as_ref())
+    }
+
     /// The octets, without the NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -69,7 +74,7 @@ impl fmt::Display for Text<'_> {
 
 /// Writes octets for a log: everything but printable ASCII is escaped.
 pub(crate) fn escaped(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    // The fast path for nearly all names: escaping octet by octet takes ten times as long.
+    // Nearly all names are plain, and escaping octet by octet takes ten times as long.
     let is_plain = |octet: &u8| matches!(octet, b' '..=b'~') && !matches!(octet, b'\'' | b'"' | b'\\');
     match std::str::from_utf8(octets) {
         Ok(text) if octets.iter().all(is_plain) => f.write_str(text),
