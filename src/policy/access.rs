@@ -7,11 +7,9 @@ use ipnet::IpNet;
 
 use crate::wire::Direction;
 
-/// Which clients are allowed. The first rule that matches the client's network and the direction of
-/// its request decides.
-///
-/// A client that no rule matches is allowed, unless some rule allows others in the same direction:
-/// then only those are.
+/// Which clients are allowed. The first rule for the client's network and the direction of its
+/// request decides. A client without a rule is allowed, unless some rule allows others in the same
+/// direction.
 ///
 /// ```
 /// use stagecoach::settings::{Access, AccessRule};
@@ -42,7 +40,7 @@ pub struct AccessRule {
 }
 
 impl AccessRule {
-    /// Lets the network in, or keeps it out, whatever it wants to do.
+    /// Allows or refuses the network in both directions.
     #[must_use]
     pub fn new(allow: bool, network: IpNet) -> Self {
         Self { allow, network, direction: None }
@@ -56,7 +54,7 @@ impl AccessRule {
 }
 
 impl Access {
-    /// Creates access rules, in this order.
+    /// The rules, in this order.
     #[must_use]
     pub fn new(rules: Vec<AccessRule>) -> Self {
         Self(rules)
@@ -87,20 +85,15 @@ impl Access {
 impl fmt::Display for AccessRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.allow { "--allow " } else { "--deny " })?;
-        if self.network.prefix_len() == self.network.max_prefix_len() {
-            write!(f, "{}", self.network.addr())?;
-        } else {
-            write!(f, "{}", self.network)?;
+        match self.network.prefix_len() == self.network.max_prefix_len() {
+            true => self.network.addr().fmt(f)?,
+            false => self.network.fmt(f)?,
         }
-        match self.direction {
-            Some(direction) => write!(f, ":{direction}"),
-            None => Ok(()),
-        }
+        self.direction.map_or(Ok(()), |direction| write!(f, ":{direction}"))
     }
 }
 
-/// An option that is not granted to clients of a network: some firmware asks for options that it
-/// can't handle.
+/// An option that is not granted to a network: some firmware asks for options it can't handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusedOption {

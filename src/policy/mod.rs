@@ -20,7 +20,7 @@ pub struct Rules {
     pub answer_broadcast: bool,
 }
 
-/// What a request gets when the server has reached its limit of transfers.
+/// What a request gets at the server's limit of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OverLimit {
@@ -58,22 +58,16 @@ impl Rules {
     /// Why the request is refused.
     pub fn admit(&self, request: &Request<'_>) -> Result<(), Failure> {
         match request.mode {
-            Mode::Octet | Mode::Netascii => {}
-            Mode::Mail => return Err(Failure::UnsupportedMode),
-            Mode::Unknown(_) if self.strict => return Err(Failure::UnsupportedMode),
-            Mode::Unknown(_) => {}
+            Mode::Mail => Err(Failure::UnsupportedMode),
+            Mode::Unknown(_) if self.strict => Err(Failure::UnsupportedMode),
+            _ if self.read_only && request.direction == Direction::Write => Err(Failure::ReadOnly),
+            Mode::Octet | Mode::Netascii | Mode::Unknown(_) => Ok(()),
         }
-        if self.read_only && request.direction == Direction::Write {
-            return Err(Failure::ReadOnly);
-        }
-        Ok(())
     }
 }
 
-/// Why a datagram gets no answer whatever it contains: its source address can't be reached, or is
-/// the server's own port.
-///
-/// `to` is the address that the datagram was sent to, with the listening port.
+/// Why a datagram gets no answer whatever it contains: its source can't be reached, or is the
+/// server's own port. `to` is the address that it was sent to, with the listening port.
 #[must_use]
 pub(crate) fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static str> {
     let nobody = match from.ip() {
@@ -81,12 +75,9 @@ pub(crate) fn unanswerable(from: SocketAddr, to: SocketAddr) -> Option<&'static 
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast(),
     };
     let own = from.port() == to.port() && (from.ip() == to.ip() || from.ip().is_loopback());
-    if nobody || from.port() == 0 {
-        Some("its source address can't be answered")
-    } else if own {
-        Some("its source is this server's own port")
-    } else {
-        None
+    match nobody || from.port() == 0 {
+        true => Some("its source address can't be answered"),
+        false => own.then_some("its source is this server's own port"),
     }
 }
 
