@@ -116,7 +116,8 @@ impl Link for MemoryLink {
             Transmit::Packet(packet) => self.send_packet(self.local_addr, to, packet.to_vec()),
             Transmit::Blocks(blocks) => {
                 for block in *blocks {
-                    let mut packet = block.header.to_vec();
+                    let mut packet = Vec::with_capacity(block.packet_octets());
+                    packet.extend_from_slice(&block.header);
                     block.payload().for_each(|piece| packet.extend_from_slice(piece));
                     self.send_packet(self.local_addr, to, packet);
                 }
