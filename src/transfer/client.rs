@@ -10,7 +10,7 @@ use super::{
 };
 use crate::error::Fault;
 use crate::limits;
-use crate::wire::{Direction, Mode, Options, Packet, Request};
+use crate::wire::{Direction, Mode, Packet, Request};
 
 /// A transfer from its client's side: sends the request until it is answered, then receives or
 /// sends the file.
@@ -19,10 +19,7 @@ use crate::wire::{Direction, Mode, Options, Packet, Request};
 /// doesn't listen yet. The request is repeated until its time is up, and the outcome is then
 /// [`Outcome::PeerGone`] instead of [`Outcome::Unanswered`].
 #[derive(Debug)]
-pub struct Client {
-    stage: Stage,
-    timeouts: Timeouts,
-}
+pub struct Client(Stage);
 
 #[derive(Debug)]
 enum Stage {
@@ -36,6 +33,7 @@ struct Requesting {
     request: Request<'static>,
     /// The request, or the ERROR that refuses the server's options.
     control: Vec<u8>,
+    timeouts: Timeouts,
     timing: Timing,
     last_sent_at: Moment,
     transmit: bool,
@@ -52,6 +50,7 @@ impl Client {
         let requesting = Requesting {
             control: Packet::Request(request.clone()).to_bytes(),
             request,
+            timeouts,
             timing: Timing::new(timeouts, None),
             last_sent_at: Moment::default(),
             transmit: false,
@@ -59,83 +58,56 @@ impl Client {
             ending: Ending::default(),
             tally: Tally::default(),
         };
-        Self { stage: Stage::Requesting(Box::new(requesting)), timeouts }
+        Self(Stage::Requesting(Box::new(requesting)))
     }
 
     /// The agreed terms; `None` before the server has answered.
     #[must_use]
     pub fn terms(&self) -> Option<&Terms> {
-        match &self.stage {
+        match &self.0 {
             Stage::Requesting(_) => None,
             Stage::Receiving(receiver) => Some(receiver.terms()),
             Stage::Sending(sender) => Some(sender.terms()),
         }
     }
-
-    /// Handles the server's answer. Returns the machine for the rest of the transfer, if valid.
-    fn answered(&mut self, now: Moment, octets: &[u8]) -> Option<Stage> {
-        let Stage::Requesting(requesting) = &mut self.stage else { return None };
-        let direction = requesting.request.direction;
-        let plain = Terms { netascii: requesting.request.mode == Mode::Netascii, ..Terms::default() };
-        match (Packet::decode(octets), direction) {
-            (Ok(Packet::Oack(options)), _) => {
-                let terms = requesting.accept(&options)?;
-                Some(self.begin(now, direction, terms))
-            }
-            (Ok(Packet::Data { block: 1, .. }), Direction::Read) => {
-                let mut receiver = Receiver::begun(now, plain, self.timeouts);
-                receiver.take(now, Input::Datagram { octets, more: false });
-                Some(Stage::Receiving(Box::new(receiver)))
-            }
-            (Ok(Packet::Ack { block: 0 }), Direction::Write) => Some(self.begin(now, direction, plain)),
-            (Ok(Packet::Error { code, message }), _) => {
-                requesting.end(aborted(code, &message, false));
-                None
-            }
-            _ => {
-                requesting.tally.ignored += 1;
-                None
-            }
-        }
-    }
-
-    fn go_on(&mut self, mut stage: Stage) {
-        if let Stage::Requesting(requesting) = &self.stage {
-            match &mut stage {
-                Stage::Receiving(receiver) => receiver.succeed(&requesting.ending),
-                Stage::Sending(sender) => sender.succeed(&requesting.ending),
-                Stage::Requesting(_) => {}
-            }
-        }
-        self.stage = stage;
-    }
-
-    fn begin(&self, now: Moment, direction: Direction, terms: Terms) -> Stage {
-        match direction {
-            Direction::Read => {
-                let mut receiver = Receiver::new(terms, Opening::Answered, self.timeouts, OnAbort::Discard);
-                receiver.take(now, Input::Start);
-                Stage::Receiving(Box::new(receiver))
-            }
-            Direction::Write => {
-                let mut sender = Sender::new(terms, Opening::Answered, self.timeouts);
-                sender.take(now, Input::Start);
-                Stage::Sending(Box::new(sender))
-            }
-        }
-    }
 }
 
 impl Requesting {
-    /// The terms of an OACK. An OACK that can't be accepted is answered with ERROR 8 (RFC 2347).
-    fn accept(&mut self, options: &Options<'_>) -> Option<Terms> {
-        match accept(&self.request, options) {
-            Ok(terms) => Some(terms),
-            Err(failure) => {
-                self.fail(&failure.into());
-                None
+    /// Handles the server's answer. Returns the machine for the rest of the transfer, if valid.
+    fn answered(&mut self, now: Moment, octets: &[u8]) -> Option<Stage> {
+        let plain = Terms { netascii: self.request.mode == Mode::Netascii, ..Terms::default() };
+        match (Packet::decode(octets), self.request.direction) {
+            (Ok(Packet::Data { block: 1, .. }), Direction::Read) => {
+                let receiver = Receiver::begun(now, plain, self.timeouts);
+                return Some(self.receiving(now, receiver, Input::Datagram { octets, more: false }));
             }
+            (Ok(Packet::Ack { block: 0 }), Direction::Write) => return Some(self.begin(now, plain)),
+            // An OACK that can't be accepted is answered with ERROR 8 (RFC 2347).
+            (Ok(Packet::Oack(options)), _) => match accept(&self.request, &options) {
+                Ok(terms) => return Some(self.begin(now, terms)),
+                Err(failure) => self.fail(&failure.into()),
+            },
+            (Ok(Packet::Error { code, message }), _) => self.ending.end(aborted(code, &message, false)),
+            _ => self.tally.ignored += 1,
         }
+        None
+    }
+
+    fn begin(&self, now: Moment, terms: Terms) -> Stage {
+        if self.request.direction == Direction::Read {
+            let receiver = Receiver::new(terms, Opening::Answered, self.timeouts, OnAbort::Discard);
+            return self.receiving(now, receiver, Input::Start);
+        }
+        let mut sender = Sender::new(terms, Opening::Answered, self.timeouts);
+        sender.ending.armed = self.ending.armed;
+        sender.take(now, Input::Start);
+        Stage::Sending(Box::new(sender))
+    }
+
+    fn receiving(&self, now: Moment, mut receiver: Receiver, first: Input<'_>) -> Stage {
+        receiver.ending.armed = self.ending.armed;
+        receiver.take(now, first);
+        Stage::Receiving(Box::new(receiver))
     }
 
     fn send(&mut self, now: Moment) {
@@ -149,15 +121,12 @@ impl Requesting {
         if self.is_refused {
             repeat = repeat.min(self.last_sent_at + limits::CLIENT_REFUSED_REPEAT_MAX);
         }
-        self.ending.arm(Some(repeat.min(self.timing.give_up_request_at())));
+        self.ending.deadline = Some(repeat.min(self.timing.give_up_request_at()));
     }
 
     fn on_deadline(&mut self, now: Moment) {
-        if self.ending.deadline().is_none_or(|deadline| now < deadline) {
-            return;
-        }
         if now >= self.timing.give_up_request_at() {
-            self.end(if self.is_refused { Outcome::PeerGone } else { Outcome::Unanswered });
+            self.ending.end(if self.is_refused { Outcome::PeerGone } else { Outcome::Unanswered });
         } else {
             self.tally.repeats += 1;
             self.timing.repeated(now);
@@ -168,12 +137,7 @@ impl Requesting {
     fn fail(&mut self, fault: &Fault) {
         self.control = fault_packet(fault);
         self.transmit = true;
-        self.end(Outcome::Failed(fault.failure));
-    }
-
-    fn end(&mut self, outcome: Outcome) {
-        self.ending.finish(outcome);
-        self.ending.close();
+        self.ending.end(Outcome::Failed(fault.failure));
     }
 
     fn take(&mut self, now: Moment, input: &Input<'_>) {
@@ -183,7 +147,7 @@ impl Requesting {
                 self.timing.sent(now);
                 self.send(now);
             }
-            Input::Deadline => self.on_deadline(now),
+            Input::Deadline if self.ending.is_due(now) => self.on_deadline(now),
             // A device that is starting doesn't listen yet; the request is repeated as if lost.
             Input::PeerGone => {
                 self.is_refused = true;
@@ -197,11 +161,11 @@ impl Requesting {
 
 impl Machine for Client {
     fn take(&mut self, now: Moment, input: Input<'_>) {
-        match (&mut self.stage, input) {
-            (Stage::Requesting(requesting), _) if requesting.ending.is_over() => {}
-            (Stage::Requesting(_), Input::Datagram { octets, .. }) => {
-                if let Some(stage) = self.answered(now, octets) {
-                    self.go_on(stage);
+        match (&mut self.0, input) {
+            (Stage::Requesting(requesting), _) if requesting.ending.is_over => {}
+            (Stage::Requesting(requesting), Input::Datagram { octets, .. }) => {
+                if let Some(stage) = requesting.answered(now, octets) {
+                    self.0 = stage;
                 }
             }
             (Stage::Requesting(requesting), input) => requesting.take(now, &input),
@@ -214,7 +178,7 @@ impl Machine for Client {
     }
 
     fn next_action(&mut self) -> Option<Action<'_>> {
-        match &mut self.stage {
+        match &mut self.0 {
             Stage::Requesting(requesting) => {
                 if std::mem::take(&mut requesting.transmit) {
                     return Some(Action::Transmit(Transmit::Packet(&requesting.control)));
@@ -227,7 +191,7 @@ impl Machine for Client {
     }
 
     fn tally(&self) -> Tally {
-        match &self.stage {
+        match &self.0 {
             Stage::Requesting(requesting) => requesting.tally,
             Stage::Receiving(receiver) => receiver.tally(),
             Stage::Sending(sender) => sender.tally(),
@@ -235,7 +199,7 @@ impl Machine for Client {
     }
 
     fn is_proven(&self) -> bool {
-        !matches!(self.stage, Stage::Requesting(_))
+        !matches!(self.0, Stage::Requesting(_))
     }
 }
 

@@ -18,16 +18,15 @@ pub enum Input<'a> {
     Datagram {
         /// The whole datagram.
         octets: &'a [u8],
-        /// Whether more datagrams have arrived: the machine may read them before it sends (RFC
-        /// 7440: of several ACKs the newest counts). The last datagram of a series must have
-        /// `false`.
+        /// Whether another datagram follows at once: the machine may take that one before it sends
+        /// (RFC 7440: of several ACKs the newest counts).
         more: bool,
     },
     /// The armed deadline has passed.
     Deadline,
     /// The octets for [`Action::Want`].
     Slab {
-        /// The octets from the requested offset; empty only at the end of the file.
+        /// Empty only at the end of the file.
         bytes: Bytes,
         /// Whether the file ends after these octets.
         end: bool,
@@ -38,18 +37,17 @@ pub enum Input<'a> {
     Published,
     /// The client sent the same request again.
     Repeated,
-    /// Too many peers have not answered yet. If this peer has not answered either, it gets no more
-    /// repeats, only an answer to each [`Repeated`](Self::Repeated) within its limit.
+    /// Too many peers have not answered yet. If this peer is one of them, only
+    /// [`Repeated`](Self::Repeated) causes a repeat.
     Restrained,
     /// There is no room for unproven peers: silently ends the transfer of such a peer.
     GivenUp,
     /// The client started a new transfer from the same port. This transfer must send nothing more.
     Superseded,
-    /// The driver of the machine is gone, possibly in the middle of an input or a drain, and
-    /// another driver continues. An input is complete once the [`Action::Store`] and
-    /// [`Action::Publish`] after it were carried out; otherwise it counts as lost. Pending
-    /// [`Action::Want`]s are requested again, and packets that the peer may be waiting for are
-    /// repeated at once.
+    /// The driver is gone, possibly in the middle of an input or a drain, and another one continues.
+    /// An input counts as lost until the [`Action::Store`] and [`Action::Publish`] after it were
+    /// carried out. A pending [`Action::Want`] is requested again, and packets that the peer may be
+    /// waiting for are repeated at once.
     Resumed,
     /// The network reported that the peer's port is closed.
     PeerGone,
@@ -64,8 +62,8 @@ pub enum Action<'a> {
     Store(Bytes),
     /// The writer has all octets: publish the file. Answered by [`Input::Published`].
     Publish,
-    /// The writer has all octets that were received, and no more will come: keep them apart from
-    /// complete files ([`OnAbort::Keep`]). Answered by [`Input::Published`].
+    /// The writer has all octets that will come: keep them apart from complete files
+    /// ([`OnAbort::Keep`]). Answered by [`Input::Published`].
     PublishPartial,
     /// Send to the peer.
     Transmit(Transmit<'a>),
@@ -117,7 +115,7 @@ pub enum Outcome {
     /// This end gave up and sent the peer an ERROR.
     Failed(Failure),
     /// The store couldn't tell whether the file exists, and the peer got no answer, so that it asks
-    /// again. (No machine ends this way, because nothing has been sent.)
+    /// again. (No machine ends this way.)
     Outage(Failure),
 }
 
@@ -211,8 +209,7 @@ pub struct Tally {
     pub blocks: u64,
     /// Packets sent again.
     pub repeats: u64,
-    /// Datagrams of the peer without effect: duplicates, ACKs of blocks not in flight, and packets
-    /// that are no part of a transfer.
+    /// Datagrams of the peer without effect, such as duplicates.
     pub ignored: u64,
 }
 
@@ -246,11 +243,7 @@ pub trait Machine {
 pub struct Drain<'m, M: Machine>(&'m mut M);
 
 impl<M: Machine> Drain<'_, M> {
-    /// The next action; the one before counts as done. An action may borrow from the machine, so the
-    /// caller does each before asking for the next.
-    #[allow(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
-    /// The next action; the one before counts as done. An action may borrow from the machine, so it
-    /// must be done before this is called again.
+    /// The next action; the one before, which may borrow from the machine, counts as done.
     #[expect(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
     pub fn next(&mut self) -> Option<Action<'_>> {
         self.0.next_action()
@@ -267,42 +260,28 @@ impl<M: Machine> Drain<'_, M> {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Ending {
-    outcome: Option<Outcome>,
-    /// The deadline to arm; `armed` is the present one.
-    deadline: Option<Moment>,
-    armed: Option<Moment>,
-    /// The outcome is known but was not returned yet.
-    finished: bool,
+    /// The outcome that was not returned yet. A machine may go on with one (a receiver dallies).
+    pub(super) outcome: Option<Outcome>,
+    pub(super) deadline: Option<Moment>,
+    /// The deadline that the driver knows.
+    pub(super) armed: Option<Moment>,
     close: bool,
-    over: bool,
+    /// The machine takes no more input.
+    pub(super) is_over: bool,
 }
 
 impl Ending {
-    /// Whether the machine takes no more input.
-    pub(super) fn is_over(&self) -> bool {
-        self.over
-    }
-
-    /// Continues for another machine, whose deadline may still be armed.
-    pub(super) fn succeed(&mut self, other: &Self) {
-        self.armed = other.armed;
-    }
-
-    pub(super) fn deadline(&self) -> Option<Moment> {
-        self.deadline
-    }
-
-    pub(super) fn arm(&mut self, deadline: Option<Moment>) {
-        self.deadline = deadline;
-    }
-
-    /// Sets the outcome; the machine goes on (a receiver dallies).
-    pub(super) fn finish(&mut self, outcome: Outcome) {
-        (self.outcome, self.finished) = (Some(outcome), true);
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     pub(super) fn close(&mut self) {
-        (self.deadline, self.close, self.over) = (None, true, true);
+        (self.deadline, self.close, self.is_over) = (None, true, true);
+    }
+
+    pub(super) fn end(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        self.close();
     }
 
     pub(super) fn next_action(&mut self) -> Option<Action<'static>> {
@@ -310,14 +289,14 @@ impl Ending {
             self.armed = self.deadline;
             return Some(Action::Arm(self.armed));
         }
-        if std::mem::take(&mut self.finished) {
+        if self.outcome.is_some() {
             return self.outcome.take().map(Action::Finished);
         }
         std::mem::take(&mut self.close).then_some(Action::Close)
     }
 }
 
-/// The outcome for a peer's ERROR, with as much of its text as a log line has room for.
+/// The outcome for a peer's ERROR, with as much of its text as a log line can hold.
 pub(super) fn aborted(code: ErrorCode, message: &Text<'_>, declined: bool) -> Outcome {
     let octets = message.as_bytes();
     let message = Text::until_nul(&octets[..octets.len().min(limits::PEER_TEXT_OCTETS_MAX)]).to_string();

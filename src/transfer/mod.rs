@@ -1,13 +1,10 @@
 //! The protocol as state machines: no I/O, no clock, no logger, no actors.
 //!
-//! **The contract.** Feed a [`Machine`] one [`Input`] (a datagram, a deadline that passed, a slab
-//! from the reader, an answer of the writer) and the time. Then drain its [`Action`]s. The machine
-//! does nothing until the next input. Time is always an argument. A machine has at most one
-//! deadline, set by [`Action::Arm`].
+//! **The contract.** Feed a [`Machine`] one [`Input`] and the time, then drain its [`Action`]s. The
+//! machine does nothing until the next input. It has at most one deadline, set by [`Action::Arm`].
 //!
 //! [`Sender`] and [`Receiver`] are the two directions of RFC 1350 with RFC 2347, 2348, 2349 and
-//! 7440. Servers use them as they are, clients behind the request of a [`Client`]: the same code is
-//! at both ends of a transfer.
+//! 7440. Servers use them as they are, clients behind the request of a [`Client`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,6 +28,7 @@ mod client;
 mod machine;
 mod moment;
 mod negotiation;
+mod peer;
 mod receive_buffer;
 mod receiver;
 mod rollover;

@@ -26,10 +26,9 @@ impl Rollover {
 
     /// The one position in `from..=to` that has `number` on the wire, if there is one.
     ///
-    /// The range may be one turn of the numbers long: 65536 positions with [`Rollover::Zero`],
-    /// 65535 with [`Rollover::One`]. In a longer range the first match is returned. So with
-    /// [`Rollover::One`], a window of 65535 blocks, whose ACKs name one of 65536 positions, can't
-    /// be told from its own repeat.
+    /// In a range longer than one turn of the numbers (65536 positions, 65535 with
+    /// [`Rollover::One`]), that is the first. So with [`Rollover::One`] a window of 65535 blocks
+    /// can't be told from its own repeat.
     #[must_use]
     pub(crate) fn position(self, number: u16, from: u64, to: u64) -> Option<u64> {
         let ahead = match self {

@@ -7,12 +7,9 @@ use std::collections::VecDeque;
 use super::{Blocks, Rollover};
 use crate::wire::netascii;
 
-/// Slabs, of which two are stored inline: a transfer in lock-step needs no more.
-pub(super) type Slabs = SmallVec<[Bytes; 2]>;
-
 /// The slabs of the blocks in flight and of those read ahead. Retransmissions repeat the same
 /// octets, because netascii is converted once, when a slab is pushed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct SendBuffer {
     /// The start of the first slab.
@@ -21,14 +18,15 @@ pub(super) struct SendBuffer {
     first_end: u64,
     /// Stream offset after the last octet of the last slab.
     end: u64,
-    /// Length of the whole stream, once known.
-    stream_end: Option<u64>,
-    /// The end of the file has been read.
-    ended: bool,
+    /// Length of the whole stream, once the end of the file has been read.
+    pub(super) stream_end: Option<u64>,
+    /// The last octet of the file is in the buffer.
+    pub(super) ended: bool,
     uncommitted: bool,
-    slabs: Slabs,
-    /// File offset (not on the wire) after the octets that were read.
-    file_end: u64,
+    /// Two are stored inline: a transfer in lock-step needs no more.
+    slabs: SmallVec<[Bytes; 2]>,
+    /// File offset (not on the wire) to read from.
+    pub(super) file_end: u64,
     /// The point that [`rewind`](Self::rewind) returns to.
     committed: (Anchor, Option<u64>),
     netascii: Option<Box<Netascii>>,
@@ -51,21 +49,10 @@ struct Anchor {
 
 impl SendBuffer {
     pub(super) fn new(netascii: bool) -> Self {
-        Self {
-            start: Anchor::default(),
-            first_end: 0,
-            end: 0,
-            stream_end: None,
-            ended: false,
-            uncommitted: false,
-            slabs: Slabs::new(),
-            file_end: 0,
-            committed: (Anchor::default(), None),
-            netascii: netascii.then(Box::default),
-        }
+        Self { netascii: netascii.then(Box::default), ..Self::default() }
     }
 
-    /// Appends the octets that were read at [`file_end`](Self::file_end).
+    /// Appends the octets that were read at `file_end`.
     pub(super) fn push(&mut self, octets: Bytes, end: bool) {
         self.file_end += octets.len() as u64;
         self.ended = end;
@@ -117,21 +104,6 @@ impl SendBuffer {
         (self.first_end, self.uncommitted) = (0, false);
         (self.start, self.stream_end) = self.committed;
         (self.end, self.file_end, self.ended) = (self.start.stream, self.start.file, false);
-    }
-
-    /// The file offset to read from.
-    pub(super) fn file_end(&self) -> u64 {
-        self.file_end
-    }
-
-    /// Whether the last octet of the file is in the buffer.
-    pub(super) fn is_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Length of the whole stream, once the end of the file has been read.
-    pub(super) fn stream_end(&self) -> Option<u64> {
-        self.stream_end
     }
 
     /// Octets in the buffer from stream offset `from` on.

@@ -1,13 +1,11 @@
 //! The sending end: a server for a read request, a client that writes.
 
-mod beyond;
-mod checkpoint;
 mod deadline;
 mod overrun;
 
-use self::checkpoint::{Checkpoint, Duplicates};
 use self::overrun::Overruns;
 use super::machine::{Ending, aborted};
+use super::peer::Peer;
 use super::send_buffer::SendBuffer;
 use super::tid::fault_packet;
 use super::timing::Timing;
@@ -30,11 +28,9 @@ pub struct Sender {
     at: Checkpoint,
     /// The last block sent; below `highest` while blocks are repeated.
     sent: u64,
-    /// The checkpoint that [`Input::Resumed`] returns to.
     committed: Checkpoint,
-    last_sent_at: Moment,
     buffer: SendBuffer,
-    ending: Ending,
+    pub(super) ending: Ending,
     outbox: Outbox,
     duplicates: Duplicates,
     overruns: Overruns,
@@ -45,8 +41,6 @@ pub struct Sender {
     uncommitted: bool,
     terms: Terms,
     timing: Timing,
-    /// Datagrams that the peer may get before it has answered.
-    allowance: u32,
     /// Follows the RFCs strictly: only the agreed window and the negotiated interval.
     strict: bool,
     /// The OACK that is sent first; empty if there is none.
@@ -55,14 +49,35 @@ pub struct Sender {
     error: Vec<u8>,
 }
 
+/// All state that a sender needs to resume, except the octets, which can be read again. It is
+/// copied for each packet, so it has nothing that can be recomputed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Checkpoint {
+    acked: u64,
+    highest: u64,
+    tally: Tally,
+    peer: Peer,
+}
+
+/// The possible meanings of a duplicate ACK (RFC 7440 §4): the first block of the window was lost,
+/// or the ACK is an echo of something sent twice.
+#[derive(Debug, Default)]
+struct Duplicates {
+    /// The window was restarted since the last progress; that is done only once.
+    restarted: bool,
+    /// How often the blocks in flight were sent again. For each time, the peer may repeat its ACK.
+    resends: u32,
+    /// How many equal ACKs are such echoes.
+    echoes: u32,
+}
+
 #[derive(Debug, Default)]
 struct Outbox {
     control: bool,
-    /// First and last block of a run.
     run: Option<(u64, u64)>,
     /// A block beyond the window follows the window's last one.
     asks_beyond: bool,
-    beyond: Option<u64>,
+    beyond: Option<(u64, u64)>,
     want: bool,
 }
 
@@ -70,21 +85,17 @@ impl Sender {
     /// A sender that has sent nothing yet; [`Input::Start`] starts it.
     #[must_use]
     pub fn new(terms: Terms, opening: Opening, timeouts: Timeouts) -> Self {
-        let proven = opening == Opening::Answered;
-        let oack = if let Opening::Oack(oack) = opening { oack } else { Vec::new() };
-        let at = Checkpoint { offering: !oack.is_empty(), proven, ..Checkpoint::default() };
+        let at = Checkpoint { peer: Peer::new(&opening), ..Checkpoint::default() };
         Self {
             buffer: SendBuffer::new(terms.netascii),
             timing: Timing::new(timeouts, terms.interval),
-            allowance: limits::UNPROVEN_DATAGRAMS_MAX,
             strict: false,
             terms,
-            oack,
+            oack: if let Opening::Oack(oack) = opening { oack } else { Vec::new() },
             error: Vec::new(),
             at,
             committed: at,
             sent: 0,
-            last_sent_at: Moment::default(),
             duplicates: Duplicates::default(),
             overruns: Overruns::default(),
             beyond: 0,
@@ -104,7 +115,8 @@ impl Sender {
     /// Sets how many datagrams the peer may get before it has answered, at least one.
     #[must_use]
     pub fn allowing(mut self, datagrams: u32) -> Self {
-        self.allowance = datagrams.max(1);
+        self.at.peer.allow(datagrams);
+        self.committed = self.at;
         self
     }
 
@@ -121,7 +133,7 @@ impl Sender {
 
     /// Position of the last block, once the end of the file has been read.
     fn last_block(&self) -> Option<u64> {
-        self.buffer.stream_end().map(|end| end / u64::from(self.terms.blksize) + 1)
+        self.buffer.stream_end.map(|end| end / u64::from(self.terms.blksize) + 1)
     }
 
     /// Position after which an ACK must come.
@@ -134,18 +146,13 @@ impl Sender {
         self.at.acked * u64::from(self.terms.blksize)
     }
 
-    /// Continues after a client's request was answered.
-    pub(super) fn succeed(&mut self, requesting: &Ending) {
-        self.ending.succeed(requesting);
-    }
-
     fn on_datagram(&mut self, now: Moment, octets: &[u8]) {
         match Packet::decode(octets) {
-            Ok(Packet::Ack { block }) if self.at.offering => self.on_offer_acked(now, block),
+            Ok(Packet::Ack { block: 0 }) if self.at.peer.offering => self.on_offer_accepted(now),
+            Ok(Packet::Ack { .. }) if self.at.peer.offering => self.at.tally.ignored += 1,
             Ok(Packet::Ack { block }) => self.on_ack(now, block),
             Ok(Packet::Error { code, message }) => {
-                self.ending.finish(aborted(code, &message, self.at.offering));
-                self.ending.close();
+                self.ending.end(aborted(code, &message, self.at.peer.offering));
             }
             // Not a TFTP packet, or one without a meaning here; ignored, as in other servers.
             _ => self.at.tally.ignored += 1,
@@ -153,15 +160,10 @@ impl Sender {
     }
 
     /// ACK 0 accepts the OACK (RFC 2347); no DATA is sent before.
-    fn on_offer_acked(&mut self, now: Moment, block: u16) {
-        if block != 0 {
-            self.at.tally.ignored += 1;
-            return;
-        }
-        self.at.offering = false;
-        self.at.proven = true;
+    fn on_offer_accepted(&mut self, now: Moment) {
+        self.at.peer.answered();
         // A peer that received both OACKs accepts both.
-        self.duplicates.echoes = self.at.unproven_datagrams.saturating_sub(1);
+        self.duplicates.echoes = self.at.peer.unproven_datagrams.saturating_sub(1);
         self.timing.progress(now);
     }
 
@@ -181,7 +183,7 @@ impl Sender {
     /// window, a receiver that answers every block would get each block many times. If nothing more
     /// comes, the window starts there a round trip later.
     fn on_progress(&mut self, now: Moment, position: u64) {
-        self.at.proven = true;
+        self.at.peer.answered();
         self.note_window(now, position);
         self.timing.progress(now);
         let is_under_way =
@@ -198,11 +200,10 @@ impl Sender {
         self.sent = if is_under_way { self.sent.max(position) } else { position };
         self.overruns.gap_at = (self.sent > position).then(|| self.timing.answered_by(now));
         let released = self.offset_of_unacked();
-        self.at.tally.octets = released.min(self.buffer.stream_end().unwrap_or(released));
+        self.at.tally.octets = released.min(self.buffer.stream_end.unwrap_or(released));
         self.buffer.release(released);
         if self.last_block() == Some(position) {
-            self.ending.finish(Outcome::Complete);
-            self.ending.close();
+            self.ending.end(Outcome::Complete);
         }
     }
 
@@ -223,68 +224,48 @@ impl Sender {
     }
 
     fn may_answer_last_run(&self, now: Moment) -> bool {
-        now.ns_since(self.last_sent_at) >= self.timing.least_round_trip_ns() / 2
+        now.ns_since(self.at.peer.last_sent_at) >= self.timing.least_round_trip_ns() / 2
     }
 
     /// Starts the window again at the first unacknowledged block, or repeats the OACK.
     fn repeat(&mut self, now: Moment) {
         self.timing.repeated(now);
-        if self.at.offering {
+        if self.at.peer.offering {
             self.offer(now);
         } else {
             self.duplicates.resends += 1;
             self.sent = self.at.acked;
-            self.overruns.begin_window_again(self.terms.windowsize, self.timing.repeats_in_a_row());
+            self.overruns.begin_window_again(self.terms.windowsize, self.timing.repeats_in_a_row);
         }
     }
 
     fn offer(&mut self, now: Moment) {
-        self.at.tally.repeats += u64::from(self.at.unproven_datagrams > 0);
-        self.at.unproven_datagrams += 1;
-        self.last_sent_at = now;
+        self.at.tally.repeats += u64::from(self.at.peer.unproven_datagrams > 0);
+        self.at.peer.sent(now);
         self.outbox.control = true;
-    }
-
-    /// A forged request gets a few datagrams at most.
-    fn may_send(&self) -> bool {
-        self.at.proven || self.at.unproven_datagrams < self.allowance
-    }
-
-    /// The client repeated its request: our packet was lost, or they crossed. Allows one answer.
-    fn on_repeated(&mut self, now: Moment) {
-        let crossed = now - self.last_sent_at < limits::REPEAT_QUIET;
-        let sent_something = self.at.offering || self.sent > self.at.acked;
-        if self.at.proven || !sent_something || crossed {
-            return;
-        }
-        self.allowance = self.allowance.max(self.at.unproven_datagrams + 1);
-        if self.may_send() {
-            self.repeat(now);
-        }
     }
 
     /// Sends the blocks that fit the window and that the reader has delivered.
     fn fill_window(&mut self, now: Moment) {
-        if self.at.offering {
+        if self.at.peer.offering {
             return;
         }
         let last = self.window_end().min(self.buffer.last_sendable(self.terms.blksize));
-        if last <= self.sent || self.overruns.is_paused_until_after(now) {
+        if last <= self.sent || self.overruns.resumes_at.is_some_and(|resumes_at| now < resumes_at) {
             return;
         }
         let first = self.sent + 1;
         let last = self.overruns.piece(now, first, last);
-        if self.overruns.is_paused() {
+        if self.overruns.resumes_at.is_some() {
             self.timing.repeated_in_pieces();
         }
         self.outbox.run = Some((first, last));
-        self.at.unproven_datagrams += u32::from(!self.at.proven);
+        self.at.peer.sent(now);
         self.at.tally.repeats += (self.at.highest.min(last) + 1).saturating_sub(first);
         self.at.tally.blocks += last.saturating_sub(self.at.highest);
         if first > self.at.highest {
             self.timing.sent(now);
         }
-        self.last_sent_at = now;
         self.sent = last;
         self.at.highest = self.at.highest.max(last);
         self.count_beyond();
@@ -297,12 +278,12 @@ impl Sender {
     /// one: an ACK should find the next window in memory, or the peer waits while the file is read.
     /// A peer that hasn't answered gets memory for one block at most.
     fn want_more(&mut self) {
-        if self.wanted || self.buffer.is_ended() {
+        if self.wanted || self.buffer.ended {
             return;
         }
         let held = self.buffer.octets_from(self.offset_of_unacked());
         let window = u64::from(self.terms.blksize) * u64::from(self.terms.windowsize);
-        let enough = match (self.at.proven, self.at.offering) {
+        let enough = match (self.at.peer.proven, self.at.peer.offering) {
             (true, _) => window + window.clamp(READ_AHEAD_OCTETS_MIN, READ_AHEAD_OCTETS_MAX),
             (false, false) => self.terms.blksize.into(),
             (false, true) => 0,
@@ -313,8 +294,8 @@ impl Sender {
 
     /// Octets to ask for: up to the next slab boundary, so that transfers of one file share slabs.
     fn want_octets(&self) -> usize {
-        if self.at.proven {
-            limits::SLAB_OCTETS - usize::try_from(self.buffer.file_end()).unwrap_or(0) % limits::SLAB_OCTETS
+        if self.at.peer.proven {
+            limits::SLAB_OCTETS - usize::try_from(self.buffer.file_end).unwrap_or(0) % limits::SLAB_OCTETS
         } else {
             self.terms.blksize.into()
         }
@@ -323,31 +304,56 @@ impl Sender {
     fn fail(&mut self, fault: &Fault) {
         self.error = fault_packet(fault);
         self.outbox = Outbox { control: true, ..Outbox::default() };
-        self.ending.finish(Outcome::Failed(fault.failure));
-        self.ending.close();
+        self.ending.end(Outcome::Failed(fault.failure));
+    }
+
+    /// An end that is not reported yet is found again.
+    fn commit(&mut self) {
+        if !self.ending.is_over {
+            self.committed = self.at;
+            self.buffer.commit();
+        }
+    }
+
+    /// Continues at the last commit. The octets are read again, and the blocks in flight are
+    /// repeated as soon as they are here.
+    fn resume(&mut self, now: Moment) {
+        self.at = self.committed;
+        self.sent = self.at.highest;
+        self.duplicates = Duplicates::default();
+        self.overruns.begin_window();
+        self.buffer.rewind();
+        self.error.clear();
+        (self.wanted, self.outbox, self.ending) = (false, Outbox::default(), Ending::default());
+        self.timing.restart(now);
+        if self.is_unanswered() && self.at.peer.may_send() {
+            self.repeat(now);
+        }
+    }
+
+    /// Whether the OACK or blocks are in flight.
+    fn is_unanswered(&self) -> bool {
+        self.at.peer.offering || self.sent > self.at.acked
     }
 }
 
 impl Machine for Sender {
     fn take(&mut self, now: Moment, input: Input<'_>) {
-        if self.ending.is_over() && !matches!(input, Input::Resumed) {
+        if self.ending.is_over && !matches!(input, Input::Resumed) {
             return;
         }
         self.uncommitted = true;
-        let mut hold = false;
+        let hold = matches!(input, Input::Datagram { more: true, .. });
         match input {
             Input::Start => {
                 self.timing.restart(now);
-                if self.at.offering {
+                if self.at.peer.offering {
                     self.timing.sent(now);
                     self.offer(now);
                 }
             }
-            Input::Datagram { octets, more } => {
-                hold = more;
-                self.on_datagram(now, octets);
-            }
-            Input::Deadline => self.on_deadline(now),
+            Input::Datagram { octets, .. } => self.on_datagram(now, octets),
+            Input::Deadline if self.ending.is_due(now) => self.on_deadline(now),
             // A slab that was not requested would shift the file.
             Input::Slab { bytes, end } if self.wanted => {
                 self.wanted = false;
@@ -355,16 +361,16 @@ impl Machine for Sender {
                 self.buffer.push(bytes, end);
                 self.buffer.release(self.offset_of_unacked());
             }
-            Input::Repeated => self.on_repeated(now),
-            Input::Restrained => self.allowance = self.allowance.min(self.at.unproven_datagrams).max(1),
-            Input::GivenUp if !self.at.proven => self.give_up(Outcome::Unanswered),
+            Input::Repeated if self.is_unanswered() && self.at.peer.request_repeated(now) => self.repeat(now),
+            Input::Restrained => self.at.peer.restrain(),
+            Input::GivenUp if !self.at.peer.proven => self.give_up(Outcome::Unanswered),
             Input::Resumed => self.resume(now),
             Input::PeerGone => self.give_up(Outcome::PeerGone),
             Input::Superseded => self.give_up(Outcome::Superseded),
             Input::Failed(fault) => self.fail(fault),
-            Input::Slab { .. } | Input::Stored | Input::Published | Input::GivenUp => {}
+            _ => {}
         }
-        if self.ending.is_over() || hold {
+        if self.ending.is_over || hold {
             return;
         }
         self.fill_window(now);
@@ -380,16 +386,12 @@ impl Machine for Sender {
             let packet = if self.error.is_empty() { &self.oack } else { &self.error };
             return Some(Action::Transmit(Transmit::Packet(packet)));
         }
-        if let Some((first, last)) = self.outbox.run.take() {
+        if let Some((first, last)) = self.outbox.run.take().or_else(|| self.outbox.beyond.take()) {
             let blocks = self.buffer.blocks(first, last, self.terms.blksize, self.terms.rollover);
             return Some(Action::Transmit(Transmit::Blocks(blocks)));
         }
-        if let Some(beyond) = self.outbox.beyond.take() {
-            let blocks = self.buffer.blocks(beyond, beyond, self.terms.blksize, self.terms.rollover);
-            return Some(Action::Transmit(Transmit::Blocks(blocks)));
-        }
         if std::mem::take(&mut self.outbox.want) {
-            return Some(Action::Want { offset: self.buffer.file_end(), octets: self.want_octets() });
+            return Some(Action::Want { offset: self.buffer.file_end, octets: self.want_octets() });
         }
         self.ending.next_action()
     }
@@ -399,7 +401,7 @@ impl Machine for Sender {
     }
 
     fn is_proven(&self) -> bool {
-        self.at.proven
+        self.at.peer.proven
     }
 }
 

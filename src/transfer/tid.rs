@@ -6,8 +6,8 @@ use crate::wire::{Packet, Text};
 
 /// The peer's transfer identifier: an address and port, in the type of the caller's network.
 ///
-/// A server knows it from the request. A client learns the port from the first answer: the request
-/// goes to the well-known port, and the answer comes from the transfer's own port.
+/// A client learns the port from the first answer: the request goes to the well-known port, and the
+/// answer comes from the transfer's own port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tid<A> {
     peer: A,
@@ -40,9 +40,8 @@ impl<A: Copy + Eq> Tid<A> {
     }
 }
 
-/// The answer to a stranger's `datagram`: ERROR 5, or `None` if the datagram was an ERROR (errors
-/// are never answered with errors, or two servers could be made to exchange them for ever) or not a
-/// packet. The transfer is not disturbed (RFC 1350 §4).
+/// The answer to a stranger's `datagram`: ERROR 5 (RFC 1350 §4), or `None` if it was no packet or an
+/// ERROR: two servers that answer errors with errors could be made to exchange them for ever.
 #[must_use]
 pub fn stranger_answer(datagram: &[u8]) -> Option<Vec<u8>> {
     match Packet::decode(datagram) {
@@ -60,6 +59,5 @@ pub(crate) fn fault_packet(fault: &Fault) -> Vec<u8> {
 
 #[must_use]
 pub(crate) fn error_packet(failure: Failure) -> Vec<u8> {
-    let message = failure.to_string();
-    Packet::Error { code: failure.code(), message: Text::until_nul(message.as_bytes()) }.to_bytes()
+    fault_packet(&failure.into())
 }

@@ -18,9 +18,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long repeats of the last DATA are answered after the final ACK (RFC 1350 §6).
     pub dally: Duration,
-    /// Keeps the interval at [`ack`](Self::ack) or the negotiated one, whatever the round trip and
-    /// the repeats: for firmware that can't cope with a changing interval (as in RFC 1123
-    /// §4.2.3.3).
+    /// Keeps the interval at [`ack`](Self::ack) or the negotiated one: for firmware that can't cope
+    /// with a changing interval (as in RFC 1123 §4.2.3.3).
     pub fixed: bool,
 }
 
@@ -46,30 +45,30 @@ impl Default for Timeouts {
 /// raises the interval above the peer's longest pause for the rest of the transfer.
 ///
 /// All values are in nanoseconds, because each packet computes with them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(super) struct Timing {
     last_progress: Moment,
     /// The transmission whose answer is the next round-trip sample; never a repeat (Karn's rule).
     timed: Option<Moment>,
     round_trip: Option<RoundTrip>,
-    /// The interval that follows from the round trips; before the first, the configured one.
+    /// From the round trips; before the first, the configured interval.
     measured_ns: u64,
-    /// Lower bound of the interval since a shorter one was needless.
+    /// Lower bound since a repeat was needless.
     pause_floor_ns: u64,
-    /// Lower bound of the interval before losses are proven.
+    /// Lower bound before losses are proven.
     unproven_floor_ns: u64,
     /// Longest time that the peer took to answer.
     longest_ns: u64,
     negotiated_ns: Option<u64>,
-    ack_ns: u64,
-    /// No interval is longer.
+    /// The interval that is kept to the end, whatever the round trip and the repeats.
+    constant_ns: Option<u64>,
     longest_interval_ns: u64,
-    /// Time without progress after which a peer that has answered is given up.
     patience_ns: u64,
-    repeats_in_a_row: u32,
-    /// Proofs of loss, up to [`limits::LOSS_PROOFS`].
-    proofs: u32,
+    /// Repeats since the peer's last progress.
+    pub(super) repeats_in_a_row: u32,
+    /// Proofs of loss until losses are proven. A receiver never gets there.
+    proofs_left: u32,
     /// First transmission of the packet that is being repeated, and its last repeat.
     repeated: Option<(Moment, Moment)>,
     verdict: Verdict,
@@ -77,23 +76,17 @@ pub(super) struct Timing {
     early_ns: Option<u64>,
     unproven_ns: u64,
     dally_ns: u64,
-    fixed: bool,
-    /// A negotiated interval is kept to the end (RFC 2349), even if losses are proven.
-    keeps_negotiated: bool,
-    /// For a sender: proven losses shorten the interval.
-    adapts: bool,
 }
 
 /// What an answer says about a repeat, unless a second answer shows that both copies arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Verdict {
+    #[default]
     Nothing,
     /// The answer came a round trip after the repeat.
     Real,
     /// The answer came later, this long after the first copy.
-    Slow {
-        took_ns: u64,
-    },
+    Slow { took_ns: u64 },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,27 +101,16 @@ impl Timing {
         let (ack_ns, negotiated_ns) = (nanoseconds(timeouts.ack), negotiated.map(nanoseconds));
         let stretched_ns = negotiated_ns.map_or(0, intervals_before_giving_up_ns);
         Self {
-            last_progress: Moment::default(),
-            timed: None,
-            round_trip: None,
             measured_ns: ack_ns,
-            pause_floor_ns: 0,
             unproven_floor_ns: REPEAT_FLOOR_NS.min(ack_ns),
-            longest_ns: 0,
             negotiated_ns,
-            ack_ns,
+            constant_ns: timeouts.fixed.then(|| negotiated_ns.unwrap_or(ack_ns)),
             longest_interval_ns: negotiated_ns.unwrap_or(RTO_MAX_NS.max(ack_ns)),
             patience_ns: nanoseconds(timeouts.idle).max(stretched_ns),
-            repeats_in_a_row: 0,
-            proofs: 0,
-            repeated: None,
-            verdict: Verdict::Nothing,
-            early_ns: None,
-            unproven_ns: nanoseconds(timeouts.unproven),
+            proofs_left: limits::LOSS_PROOFS,
+            unproven_ns: nanoseconds(timeouts.unproven).max(negotiated_ns.unwrap_or(0)),
             dally_ns: nanoseconds(timeouts.dally),
-            fixed: timeouts.fixed,
-            keeps_negotiated: timeouts.fixed,
-            adapts: true,
+            ..Self::default()
         }
     }
 
@@ -138,12 +120,12 @@ impl Timing {
     /// §4.2.3.1 would even let a receiver have none).
     pub(super) fn of_receiver(timeouts: Timeouts, negotiated: Option<Duration>) -> Self {
         let unproven_floor_ns = nanoseconds(timeouts.ack);
-        Self { unproven_floor_ns, adapts: false, ..Self::new(timeouts, negotiated) }
+        Self { unproven_floor_ns, proofs_left: u32::MAX, ..Self::new(timeouts, negotiated) }
     }
 
     /// Keeps a negotiated interval to the end, as RFC 2349 strictly requires.
     pub(super) fn keep_negotiated(&mut self) {
-        self.keeps_negotiated = true;
+        self.constant_ns = self.constant_ns.or(self.negotiated_ns);
     }
 
     /// Restarts the time without progress: at the begin, or when the server kept the peer waiting.
@@ -175,7 +157,7 @@ impl Timing {
 
     pub(super) fn progress(&mut self, now: Moment) {
         // The previous answer came only once.
-        if std::mem::replace(&mut self.verdict, Verdict::Nothing) == Verdict::Real {
+        if std::mem::take(&mut self.verdict) == Verdict::Real {
             self.loss_proved();
         }
         if let Some(early_ns) = self.early_ns.take() {
@@ -193,22 +175,21 @@ impl Timing {
 
     /// Counts a proof of loss, for example when the peer names the missing block (RFC 7440 §4).
     pub(super) fn loss_proved(&mut self) {
-        self.proofs = (self.proofs + 1).min(limits::LOSS_PROOFS);
+        self.proofs_left = self.proofs_left.saturating_sub(1);
     }
 
     /// Whether losses are proven in this transfer, by needed repeats or by the peer's reports.
     /// Silence then most likely means a loss instead of a pause.
     pub(super) fn loss_is_proven(&self) -> bool {
-        self.proofs >= limits::LOSS_PROOFS
+        self.proofs_left == 0
     }
 
-    /// An ACK came twice. If it answers a repeated packet, both copies had arrived. (If the first
-    /// answer came when the answer to the repeat was due, this doesn't prove the repeat needless:
-    /// the network may have duplicated the ACK.) For a new packet, the first ACK was not its
-    /// answer.
+    /// An ACK came twice. If it answers a repeated packet, both copies had arrived, unless the first
+    /// answer came when the answer to the repeat was due: the network may have duplicated it. For a
+    /// new packet, the first ACK was not its answer.
     pub(super) fn echoed(&mut self) {
         self.early_ns = None;
-        if let Verdict::Slow { took_ns } = std::mem::replace(&mut self.verdict, Verdict::Nothing) {
+        if let Verdict::Slow { took_ns } = std::mem::take(&mut self.verdict) {
             self.repeat_was_needless(took_ns);
         }
     }
@@ -256,7 +237,6 @@ impl Timing {
         self.round_trip.map_or(0, |round_trip| round_trip.least_ns)
     }
 
-    /// When to repeat an unanswered packet that was sent at `sent`.
     pub(super) fn repeat_at(&self, sent: Moment) -> Moment {
         sent.after_ns(self.interval_ns())
     }
@@ -272,27 +252,17 @@ impl Timing {
     }
 
     fn interval_ns(&self) -> u64 {
-        let keeps = self.keeps_negotiated || !self.adapts || !self.loss_is_proven();
-        match self.negotiated_ns {
-            Some(negotiated_ns) if keeps => negotiated_ns,
-            None if self.fixed => self.ack_ns,
-            _ => {
-                let doubled_ns = self.adapted_ns().saturating_mul(1 << self.repeats_in_a_row.min(16));
-                doubled_ns.min(self.longest_interval_ns)
-            }
-        }
+        let constant_ns = self.constant_ns.or(self.negotiated_ns.filter(|_| !self.loss_is_proven()));
+        constant_ns.unwrap_or_else(|| {
+            let doubled_ns = self.adapted_ns().saturating_mul(1 << self.repeats_in_a_row.min(16));
+            doubled_ns.min(self.longest_interval_ns)
+        })
     }
 
     /// The interval that follows from the peer's round trips and pauses, and from proven losses.
     fn adapted_ns(&self) -> u64 {
-        let proven = self.adapts && self.loss_is_proven();
-        let floor_ns = if proven { 0 } else { self.unproven_floor_ns };
+        let floor_ns = if self.loss_is_proven() { 0 } else { self.unproven_floor_ns };
         self.measured_ns.max(self.pause_floor_ns).max(floor_ns)
-    }
-
-    /// Repeats since the peer's last progress.
-    pub(super) fn repeats_in_a_row(&self) -> u32 {
-        self.repeats_in_a_row
     }
 
     /// The peer's last progress, or `sent` if that is later: the start of a receiver's interval.
@@ -312,7 +282,7 @@ impl Timing {
 
     /// When to give up a peer that has never answered, after its last datagram at `sent`.
     pub(super) fn give_up_unanswered_at(&self, sent: Moment) -> Moment {
-        sent.after_ns(self.unproven_ns.max(self.negotiated_ns.unwrap_or(0)))
+        sent.after_ns(self.unproven_ns)
     }
 
     /// How long to dally: long enough for a few repeats of the last DATA.

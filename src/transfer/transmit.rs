@@ -32,11 +32,8 @@ pub struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     /// The run of `count` blocks from block `first` on, whose `octets` start at `offset` in
-    /// `slabs`.
-    ///
-    /// The caller ensures that `octets` fill all blocks but perhaps the last (a short block ends
-    /// the transfer, RFC 1350 §6, so an earlier one would truncate the file), that they fit the
-    /// blocks, and that the slabs contain them. The last two are asserted in debug builds.
+    /// `slabs`. The octets must be in the slabs and fill all blocks but perhaps the last: a short
+    /// block ends the transfer (RFC 1350 §6).
     #[must_use]
     pub fn new(
         slabs: &'a [Bytes],
@@ -62,8 +59,7 @@ impl<'a> Blocks<'a> {
         self.blksize
     }
 
-    /// Blocks left in the run. Not called `count`, because `count` on a `&mut Blocks` would be the
-    /// iterator's method, which consumes the run.
+    /// Blocks left in the run. (`count` is the iterator's method, which consumes the run.)
     #[must_use]
     pub fn remaining(&self) -> u64 {
         self.left

@@ -21,8 +21,8 @@ pub(super) struct Overruns {
     pub(super) asked_beyond: bool,
     /// How often the pause was doubled because even single blocks were lost.
     doublings: u32,
-    /// When the next piece of the window is due.
-    resumes_at: Option<Moment>,
+    /// When the next piece of the window is due. Until then the peer reads its buffer.
+    pub(super) resumes_at: Option<Moment>,
 }
 
 impl Overruns {
@@ -38,19 +38,6 @@ impl Overruns {
         if repeats > 1 {
             self.repeat_piece = u64::from(windowsize.checked_shr((repeats - 1) * 2).unwrap_or(0).max(1));
         }
-    }
-
-    /// Whether the rest of the window waits until the peer has read its buffer.
-    pub(super) fn is_paused(&self) -> bool {
-        self.resumes_at.is_some()
-    }
-
-    pub(super) fn is_paused_until_after(&self, now: Moment) -> bool {
-        self.resumes_at.is_some_and(|resumes_at| now < resumes_at)
-    }
-
-    pub(super) fn resumes_at(&self) -> Option<Moment> {
-        self.resumes_at
     }
 
     /// The last block to send now, of those from `first` to `last`.
@@ -98,14 +85,15 @@ impl Sender {
         }
         let arrived = position - self.at.acked;
         let is_whole = position >= self.window_end().min(self.at.highest);
-        let is_late = self.timing.is_late(now, self.last_sent_at);
+        let sent_at = self.at.peer.last_sent_at;
+        let is_late = self.timing.is_late(now, sent_at);
         let is_repeated = self.duplicates.resends > 0;
         match self.overruns.repeat_piece {
             0 if is_whole && !is_repeated => self.overruns.clear_signs(),
             0 if !is_whole && (is_repeated || is_late) => self.overruns.add_sign(arrived),
             0 => {}
             // After a block beyond the window, the answer may be to that block.
-            piece if self.timing.answers(now, self.last_sent_at) && !self.overruns.asked_beyond => {
+            piece if self.timing.answers(now, sent_at) && !self.overruns.asked_beyond => {
                 self.timing.loss_proved();
                 self.overruns.add_sign(if is_whole { piece } else { arrived });
             }

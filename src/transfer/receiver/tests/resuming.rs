@@ -198,3 +198,16 @@ fn a_file_is_whole_if_its_session_keeps_dying() {
     }
     assert!(script.stored == file);
 }
+
+#[test]
+fn a_driver_that_dies_at_the_end_of_a_kept_upload_loses_no_outcome() {
+    let mut script = receiver(Terms::default(), Opening::Silent, OnAbort::Keep);
+    script.writes = false;
+    script.start();
+    script.data(1, &[1; 512]);
+    assert_eq!(script.feed(Input::PeerGone), ["publish-partial"]);
+    script.feed(Input::Stored);
+    script.machine.take(Moment::default(), Input::Published);
+    script.feed(Input::Resumed);
+    assert_eq!(script.feed(Input::Published), ["peer-gone", "close"]);
+}

@@ -222,7 +222,7 @@ fn play(blocks: usize, lose_every: usize, mut answers: impl FnMut(u64, bool, u64
     script.now_ms += 5;
     script.ack(0);
     let (mut received, mut seen, mut sent) = (0, 0, 0);
-    while !script.machine.ending.is_over() {
+    while !script.machine.ending.is_over {
         let mut acks = Vec::new();
         for (position, _) in &script.payloads[seen..] {
             sent += 1;
