@@ -16,12 +16,10 @@ pub const MTU_OCTETS: std::ops::RangeInclusive<u16> = 68..=65535;
 pub const WINDOWSIZE_MAX: u16 = 65535;
 /// Largest window granted by default: it fills a gigabit LAN, and deployed clients can receive it.
 pub const WINDOWSIZE_MAX_DEFAULT: u16 = 64;
-/// Octets of one window that a session may hold in memory. A larger product of block and window
-/// size gets a smaller window (RFC 7440 §3 lets the server lower it).
+/// Octets of one window that a session holds; beyond it, the window is smaller (RFC 7440 §3).
 pub const WINDOW_OCTETS_MAX: usize = 4 << 20;
 
-/// Octets of all windows larger than one block. Beyond it, transfers get a window of one block,
-/// which every client supports (RFC 7440 §3 lets the server lower it).
+/// Octets of all windows larger than one block; beyond it, new windows are of one block.
 pub const ALL_WINDOWS_OCTETS_MAX: usize = 512 << 20;
 
 /// Range of the `timeout` option, in seconds (RFC 2349).
@@ -41,20 +39,18 @@ pub const ERROR_TEXT_OCTETS_MAX: usize = 128;
 pub const LABEL_OCTETS_MAX: usize = 64;
 /// Log lines a second about transfers whose peers never answered, as in a flood of forged requests.
 pub const LINES_UNANSWERED_PER_S: u32 = 50;
-/// Log lines a second about requests refused before the first block: enough for all the probes of
-/// boot loaders in a full hall. Forged requests must not decide the size of the log.
+/// Log lines a second about requests refused before the first block: all probes of a full hall.
 pub const LINES_REFUSED_PER_S: u32 = 5000;
 /// How often the log checks whether the second of withheld lines is over, to write their number.
 pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
-/// How often the log says that requests to a broadcast address are not answered: a machine that
-/// boots that way repeats its request for minutes.
+/// How often the log mentions unanswered broadcasts: machines repeat them for minutes.
 pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
 /// How often an outage is logged: unanswered reads by file name, other failures by text.
 pub const OUTAGE_LOGGED_EVERY: Duration = Duration::from_secs(60);
-/// Such lines in that time: made-up names must fill neither the log nor the table of names.
-pub const OUTAGES_LOGGED_MAX: usize = 256;
 /// How often a limit that requests reach is logged, with its count: once a minute.
 pub const LIMIT_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// Such lines in that time: made-up names must fill neither the log nor the table of names.
+pub const OUTAGES_LOGGED_MAX: usize = 256;
 /// Reasons with counters of their own. The server has fewer, but extensions add codes.
 pub const REASONS_COUNTED_MAX: usize = 256;
 /// Labels with counters of their own: an extension may derive labels from what clients send.
@@ -78,23 +74,19 @@ pub const SLAB_OCTETS: usize = 64 << 10;
 pub const SLAB_REST_OCTETS_MAX: usize = 4 << 10;
 /// Least octets that a session holds beyond its window, so that the disk is ahead of the network.
 pub const READ_AHEAD_OCTETS_MIN: u64 = SLAB_OCTETS as u64 / 4;
-/// Most octets beyond the window: the next window, unless it is large. Two of the largest blocks,
-/// or 91 that fill an Ethernet frame.
+/// Most octets beyond the window: the next window, unless it is large.
 pub const READ_AHEAD_OCTETS_MAX: u64 = SLAB_OCTETS as u64 * 2;
-/// Unused slabs that a directory keeps of files with several readers, oldest dropped first: 16 MiB,
-/// a kernel or much of an initial file system.
+/// Unused slabs that a directory keeps of files with several readers: 16 MiB, a large kernel.
 pub const SLABS_KEPT_MAX: usize = 256;
 /// Slab entries of one file before entries without a slab are removed.
 pub const SLAB_SLOTS_PRUNED_AT: usize = 64;
-/// Longest time step of file systems with fractions of a second. For this long after a change,
-/// another change may leave no trace, and the file isn't shared.
+/// Longest time step of file systems: a second change within it may leave no trace.
 pub const FILE_TIME_STEP_MAX: Duration = Duration::from_millis(100);
 /// The same for file systems without fractions (FAT counts in steps of 2 s).
 pub const FILE_TIME_STEP_COARSE_MAX: Duration = Duration::from_secs(2);
 /// Slabs of one upload on their way to the writer before the peer has to wait for its ACK.
 pub const SLABS_UNSTORED_MAX: usize = 4;
-/// Slabs of one upload that may wait for the writer: the above, and the largest window, which may
-/// have been on its way before the peer had to wait.
+/// Slabs of one upload that wait for the writer: the above, and a window that was on its way.
 pub const SLABS_WAITING_MAX: usize = SLABS_UNSTORED_MAX + WINDOW_OCTETS_MAX / SLAB_OCTETS;
 
 /// First retransmission interval (`--ack-timeout`), until a round trip has been measured.
@@ -103,60 +95,47 @@ pub const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_millis(500);
 pub const RTO_MARGIN_MIN: Duration = Duration::from_millis(10);
 /// Longest interval of the backoff without a negotiated one: clients repeat after 4 to 5 s.
 pub const RTO_MAX: Duration = Duration::from_secs(5);
-/// Shortest time before a repeat until losses are proven in a transfer: devices write their flash
-/// between two ACKs, and some fail when a block comes twice.
+/// Shortest time before a repeat until losses are proven: devices write flash between two ACKs.
 pub const REPEAT_FLOOR: Duration = Duration::from_millis(250);
-/// Proofs of loss in a transfer after which its interval follows the round trip alone. Two, because
-/// a device that drops repeated blocks may end a pause a round trip after a repeat by chance.
+/// Proofs of loss after which the interval follows the round trip alone: one may be by chance.
 pub const LOSS_PROOFS: u32 = 2;
-/// A pause longer than the interval ends by chance, one time in this many, just when the answer to
-/// a repeat is due, and then looks like a loss.
+/// One in this many long pauses ends by chance when an answer is due, and looks like a loss.
 pub const PROOF_CHANCE: u32 = 128;
-/// Consecutive windows of which only the beginning arrived before windows are sent in pieces: the
-/// peer's receive buffer is too small. After a single one, the end may simply have been lost.
+/// Windows of which only the beginning arrived before windows are sent in pieces.
 pub const OVERRUN_SIGNS_MAX: u32 = 2;
-/// Pause between the pieces of such a window, in which the peer empties its buffer. It doubles up
-/// to [`PACING_PAUSE_MAX`] while even single blocks don't arrive.
+/// Pause between such pieces. It doubles up to [`PACING_PAUSE_MAX`] while no block arrives.
 pub const PACING_PAUSE: Duration = Duration::from_millis(2);
 /// See [`PACING_PAUSE`].
 pub const PACING_PAUSE_MAX: Duration = Duration::from_millis(32);
-/// Consecutive repeats of a window before a block beyond it is sent to learn the peer's position:
-/// the first repeat is enough if only the last block of the window was lost.
+/// Repeats of a window before a block beyond it is sent, to learn the peer's position.
 pub const REPEATS_BEFORE_BEYOND: u32 = 2;
-/// Datagrams sent for a request before its sender has answered once, so that forged requests
-/// reflect no more. Each repeat of the request gets one more.
+/// Datagrams for a request, and one more for each repeat of it, before its sender has answered.
 pub const UNPROVEN_DATAGRAMS_MAX: u32 = 3;
 /// Octets of OACKs for each octet of a request before its sender has answered.
 pub const UNPROVEN_OCTETS_RATIO: usize = 3;
-/// Transfers with unproven peers above which such a peer gets one datagram for each request and no
-/// repeats: more than a rack has at once, whose machines answer within milliseconds.
+/// Transfers with unproven peers, more than of a rack, above which a request gets one datagram.
 pub const UNPROVEN_MANY: usize = 256;
 /// Transfers of unproven peers (a socket and some 7 KB each); beyond it the oldest give way.
 pub const UNPROVEN_MAX: usize = 6144;
-/// The same with requests that have no session yet and transfers that are ending; beyond it
-/// requests get no answer. This bounds the cost of floods, however busy the machine is.
+/// The same with requests without a session and ending transfers; beyond it, requests are dropped.
 pub const UNPROVEN_HELD_MAX: usize = UNPROVEN_MAX + 2 * UNPROVEN_MANY;
 /// Such transfers of one address prefix, so that a flood leaves room for others.
 pub const UNPROVEN_PER_PREFIX_MAX: usize = UNPROVEN_MAX - UNPROVEN_MANY;
-/// How long each such transfer stays at least when the maximum is reached: a thousand honest
-/// clients at once answer more slowly than one.
+/// How long such a transfer stays at least: a thousand honest clients answer slowly.
 pub const UNPROVEN_STAY_MIN: Duration = Duration::from_secs(1);
 /// Address prefixes that are told apart, by hash.
 pub const PREFIXES: usize = 256;
-/// ERRORs a second from the well-known port to one address prefix: PXELINUX asks for eleven missing
-/// files, and all machines of a hall may start at once.
+/// ERRORs a second to one address prefix: PXELINUX asks for eleven missing files, in a whole hall.
 pub const ERRORS_PER_PREFIX_MAX: u16 = 4096;
 /// A repeated request sooner than this after our last datagram has crossed that datagram.
 pub const REPEAT_QUIET: Duration = Duration::from_millis(100);
-/// How long a transfer waits for a first answer after its last datagram (`--timeout` sets this and
-/// the next): BSD and macOS answer after 6.5 s, and a board may initialise its flash first.
+/// How long a transfer waits for a first answer (`--timeout`): BSD and macOS answer after 6.5 s.
 pub const UNPROVEN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(20);
 /// How long a transfer may go without progress after the first answer: some devices pause for 20 s.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 /// A long negotiated interval stretches the limits above to this many intervals.
 pub const INTERVALS_BEFORE_GIVING_UP: u32 = 3;
-/// How long, at least, a session answers repeats of the last DATA after the final ACK of an upload:
-/// longer than the 5 s after which clients of BSD and tftp-hpa repeat.
+/// How long, at least, a session answers repeats of an upload's last DATA: BSD repeats after 5 s.
 pub const DALLY_MIN: Duration = Duration::from_secs(6);
 
 /// Block size that `get` and `put` ask for: it fits an Ethernet frame even through a tunnel or two.
@@ -165,11 +144,9 @@ pub const CLIENT_BLKSIZE_DEFAULT: u16 = 1428;
 pub const CLIENT_WINDOWSIZE_DEFAULT: u16 = 16;
 /// How long `get` and `put` repeat a request without an answer.
 pub const CLIENT_REQUEST_TIMEOUT_DEFAULT: Duration = Duration::from_secs(15);
-/// Longest interval between repeats of `get` and `put` after the network refused a request: the
-/// boot loader of a router listens for a few seconds only.
+/// Longest pause of `get` and `put` after the network refused: boot loaders listen for seconds.
 pub const CLIENT_REFUSED_REPEAT_MAX: Duration = Duration::from_secs(1);
-/// Time without progress after which `get` and `put` give up: longer than in servers, because a
-/// server may be writing a large upload to disk before it acknowledges the last block.
+/// Time without progress after which `get` and `put` give up: servers write uploads to disk.
 pub const CLIENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// Transfers of one `bench`, in total and at once: it stores the duration of each.
@@ -179,8 +156,7 @@ pub const BENCH_REASONS_MAX: usize = 32;
 
 /// Live transfers (`--max-transfers`). Further requests are dropped and counted; clients repeat.
 pub const TRANSFERS_MAX_DEFAULT: usize = 16384;
-/// Largest `--max-transfers`: every transfer has its own UDP port, and no machine has addresses for
-/// more ports than this. A larger number is a mistake.
+/// Largest `--max-transfers`: no machine has addresses for more transfers' UDP ports.
 pub const TRANSFERS_MAX: usize = 1 << 20;
 /// Most threads that `--arbiters` takes: more than any machine has processors.
 pub const ARBITERS_MAX: usize = 1024;
@@ -190,8 +166,7 @@ pub const SECONDS_FLAG: std::ops::RangeInclusive<f64> = 0.001..=86400.0;
 pub const UPLOAD_OCTETS_MAX_DEFAULT: u64 = 4 << 30;
 /// Free disk that uploads never touch (`--min-free`).
 pub const MIN_FREE_OCTETS_DEFAULT: u64 = 256 << 20;
-/// Octets that an upload writes between two checks of the free disk: a `statvfs` for each slab
-/// would cost more than it saves, and the reserve is far larger than this.
+/// Octets of an upload between two checks of the free disk, a `statvfs`: far less than the reserve.
 pub const FREE_CHECK_OCTETS: u64 = 4 << 20;
 /// Octets after which an upload's writeback is started, so that the final `fsync` is short.
 pub const WRITEBACK_OCTETS: u64 = 8 << 20;
@@ -205,8 +180,7 @@ pub const SYMLINKS_FOLLOWED_MAX: usize = 40;
 pub const SWEEP_ENTRIES_MAX: usize = 1 << 20;
 /// Depth of directories in a sweep, which holds one descriptor for each level.
 pub const SWEEP_DEPTH_MAX: usize = 32;
-/// How often the path of a served directory is checked when requests ask for missing files: boot
-/// loaders probe many names, and a root is replaced once a day.
+/// How often a directory's path is checked, at most: boot loaders probe many missing names.
 pub const ROOT_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// Octets that a store in memory holds by default.
 pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
@@ -214,21 +188,17 @@ pub const MEMORY_OCTETS_MAX_DEFAULT: u64 = 64 << 20;
 pub const BLOCKING_THREADS: usize = 8;
 /// Datagrams that a session or a listener takes in one turn before the others have theirs.
 pub const DATAGRAMS_PER_TURN: usize = 64;
-/// Turns in which a listener empties its socket before it closes it. A receive buffer of the
-/// kernel's default size holds fewer than 300 requests; a flood must not keep the socket open.
+/// Turns in which a listener empties its socket before it closes it: a buffer has 300 requests.
 pub const BACKLOG_TURNS_MAX: usize = 16;
 /// Pause of a poll loop after a panic, so that repeated panics don't fill the log.
 pub const POLL_LOOP_PAUSE: Duration = Duration::from_millis(100);
-/// Pause before a socket that the kernel refused to watch is read and registered again. The kernel
-/// refuses without memory, or above the user's limit (`fs.epoll.max_user_watches`).
+/// Pause before a socket is registered again: memory, or `fs.epoll.max_user_watches`, was used up.
 pub const SOCKET_ADDED_AGAIN_AFTER: Duration = Duration::from_millis(10);
-/// Pause after a check of an arbiter's deadlines, for each session: the checks take a few
-/// thousandths of the time, and a thousand sessions repeat at most one millisecond late.
+/// Pause between checks of an arbiter's deadlines for each session: 1 ms late with a thousand.
 pub const CHECK_PAUSE_PER_SESSION: Duration = Duration::from_micros(1);
 /// Octets of a short transfer's file, at most: a configuration or a boot menu.
 pub const SHORT_TRANSFER_OCTETS_MAX: u64 = 4096;
-/// Short transfers at once on the thread of the listeners. Arbiters serve more of them, so that the
-/// listeners read requests in time.
+/// Short transfers at once on the thread of the listeners, which must read requests in time.
 pub const LOCAL_TRANSFERS_MAX: usize = 64;
 /// Sockets of an arbiter that are served before its timers and messages.
 pub const SOCKETS_PER_TURN: usize = 128;
@@ -250,8 +220,7 @@ pub const MAILBOX_BUSY: usize = 4096;
 pub const LOG_OCTETS_QUEUED: usize = 2 << 20;
 /// Octets of that buffer that are kept once it is empty.
 pub const LOG_OCTETS_KEPT: usize = 64 << 10;
-/// Octets of lines that are written in one call, unless to a file: a pipe takes this much
-/// atomically (`PIPE_BUF`). Also the longest line buffer that a thread keeps.
+/// Octets of lines in one write, unless to a file, and in a thread's line buffer (`PIPE_BUF`).
 pub const LOG_OCTETS_AT_ONCE: usize = 4096;
 /// Pause of that thread after a write: at 100,000 lines a second, 200 lines wait for it.
 pub const LOG_REST: Duration = Duration::from_millis(2);
@@ -262,18 +231,16 @@ pub const LOG_CLOSE_MAX: Duration = Duration::from_secs(3);
 pub const UDP_PAYLOAD_OCTETS_MAX: usize = 65507;
 /// DATA packets in one system call, for any kernel with `UDP_SEGMENT` (newer ones take 128).
 pub const SEGMENTS_PER_CALL_MAX: usize = 64;
-/// Slices in one system call: a header and a payload for each segment, and room for payloads that
-/// straddle slabs. They are on the stack; the kernel would take 1024.
+/// Slices in one system call: for each segment a header and a payload that straddles slabs, on the
+/// stack. The kernel would take 1024.
 pub const SLICES_PER_CALL_MAX: usize = 256;
 /// Longest DATA packet that is copied: for an Ethernet frame, that is cheaper than gathering.
 pub const COPIED_OCTETS_MAX: usize = 2048;
-/// Slices of one longer DATA packet that are sent without a copy: a header and a payload that
-/// straddles slabs. Packets with more pieces are copied first.
+/// Slices of a longer DATA packet that is sent without a copy: a header, and parts of slabs.
 pub const SLICES_PER_PACKET_MAX: usize = 8;
 /// Send buffer of a transfer's socket: a whole window (up to `net.core.wmem_max`).
 pub const TRANSFER_SEND_BUFFER_OCTETS: usize = WINDOW_OCTETS_MAX;
-/// Receive buffer of a transfer's socket: several windows of 64 blocks that fill an Ethernet frame,
-/// with the kernel's overhead. No more, because strangers can fill it.
+/// Receive buffer of a transfer's socket: several windows of 64 blocks. Strangers can fill it.
 pub const TRANSFER_RECEIVE_BUFFER_OCTETS: usize = 1 << 20;
 /// Receive buffer of a listening socket, for a boot storm while the listener is restarted.
 pub const REQUEST_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
@@ -282,19 +249,15 @@ pub const REQUEST_RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
 pub const REFUSAL_ADDRESSES_MAX: usize = 16;
 /// Refusal sockets of one address, used in turn, so that a client's next refusal has another port.
 pub const REFUSAL_SOCKETS: usize = 4;
-/// Refusals from one such socket before another port replaces it: no port stays for long, and a new
-/// socket for each refusal would cost more than the rest of a refusal.
+/// Refusals from one such socket before another port replaces it: no port stays for long.
 pub const REFUSALS_PER_SOCKET: u32 = 256;
 /// Datagrams that may wait for a session in single-port mode: a window and its repeats.
 pub const INBOX_DATAGRAMS_MAX: usize = 1024;
-/// How long after a datagram of a client its repeated request to the single port doesn't restart
-/// the transfer: the request may be a late one.
+/// How long a repeated request to the single port doesn't restart a transfer: it may be late.
 pub const RESTART_QUIET: Duration = Duration::from_secs(1);
 /// Datagrams that an in-memory link holds; further ones are lost, as in a full socket.
 pub const MEMORY_LINK_DATAGRAMS: usize = 1024;
-/// Pending errors of earlier datagrams that one receive skips before it returns nothing. Each is an
-/// event of its own, so no wake-up is lost; without the limit, a flood of them could hold an
-/// arbiter.
+/// Pending errors of earlier datagrams that one receive skips: a flood must not hold an arbiter.
 pub const PENDING_ERRORS_PER_RECEIVE_MAX: usize = 64;
 
 /// Restarts of a permanent actor, 5 within [`RESTARTS_WITHIN`], before its parent is notified.
@@ -306,9 +269,6 @@ pub const RESTART_PAUSE: Duration = Duration::from_millis(10);
 /// Longest restart pause, 1 s before jitter: clients repeat a request after about this long.
 pub const RESTART_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Time for a supervised actor to stop, 5 s unless its specification says otherwise (as in OTP).
-///
-/// A server waits for actors that were added to it as long as their specifications say.
-/// [`SERVER_STOP_WITHIN`] is for its own actors.
 pub const CHILD_STOP_WITHIN_DEFAULT: Duration = Duration::from_secs(5);
 /// How much longer a supervisor waits for a terminated child: a blocked arbiter never reports it.
 pub const TERMINATED_WITHIN: Duration = Duration::from_secs(1);
@@ -318,12 +278,10 @@ pub const MAILBOX_CHILD_DEFAULT: usize = 16;
 pub const STOP_WITHIN_MAX: Duration = Duration::from_secs(86400);
 /// How often an arbiter is pinged.
 pub const ARBITER_ASKED_EVERY: Duration = Duration::from_secs(1);
-/// Consecutive pings without an answer after which an arbiter counts as blocked: with
-/// [`ARBITER_ASKED_EVERY`], 5 s. A shorter time would lose transfers on an overloaded machine;
-/// after a longer one clients give up. Pings, not seconds: a suspended machine sends none.
+/// Pings in a row without an answer, 5 s, after which an arbiter counts as blocked: fewer are lost
+/// on an overloaded machine. Pings, not seconds: a suspended machine sends none.
 pub const ARBITER_SILENCE_MAX: u32 = 5;
-/// Seconds, 10, without an answer of the listeners' thread before the daemon gives up: longer than
-/// for an arbiter of sessions, because it ends all transfers.
+/// Seconds, 10, without an answer of the listeners' thread before the daemon ends all transfers.
 pub const SERVER_SILENCE_MAX: u32 = 10;
 /// Arbiters that may fail within [`ARBITERS_FAILED_WITHIN`] before the server gives up.
 pub const ARBITERS_FAILED_MAX: usize = 5;
@@ -337,17 +295,13 @@ pub const RESUMPTIONS_MAX: u32 = 3;
 pub const READERS_REPLACED_MAX: u32 = 3;
 /// Time to open a file or to read a slab, 30 s, or the transfer ends: clients gave up long before.
 pub const READ_WITHIN: Duration = Duration::from_secs(30);
-/// Files of a store that is an actor, open or waiting for their `CloseFile`: more than the
-/// transfers of all but the largest servers. It also bounds the open files of an actor that hangs.
+/// Files of a store that is an actor, open or waiting for their `CloseFile`, also if it hangs.
 pub const ACTOR_FILES_MAX: usize = 65_536;
-/// Time for a store to begin an upload or to write the waiting slabs, 30 s, before the transfer
-/// ends: clients have given up long before.
+/// Time for a store to begin an upload or to write the waiting slabs, 30 s, as for a read.
 pub const WRITE_WITHIN: Duration = Duration::from_secs(30);
-/// Time to publish an upload, 300 s: enough to write the largest upload (4 GiB) from memory to a
-/// disk at 15 MB/s. Clients don't wait that long, but a complete file is worth keeping.
+/// Time to publish an upload, 300 s: the largest one (4 GiB) takes that long at 15 MB/s.
 pub const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
-/// ERROR 5 packets that one transfer sends to strangers (RFC 1350 §4). Further strangers are
-/// ignored, or the transfer could be used to flood a host.
+/// ERROR 5 packets that one transfer sends to strangers (RFC 1350 §4): it must flood no host.
 pub const STRANGERS_ANSWERED_MAX: u32 = 32;
 /// Least time between two progress reports of a transfer.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -357,19 +311,15 @@ pub const HISTORY_MAX: usize = 256;
 pub const MAILBOX_SESSION: usize = 16;
 /// How long a server that stops waits for its sessions to end their transfers.
 pub const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Time for all of a server's own actors to stop, 4 s: [`STOP_WITHIN`] for the sessions, and the
-/// same again for their supervisors.
+/// Time for a server's own actors to stop, 4 s: the sessions, and the same for their supervisors.
 pub const SERVER_STOP_WITHIN: Duration = STOP_WITHIN.saturating_mul(2);
-/// Time for live transfers to complete when a server drains (`--drain-timeout`): a boot image takes
-/// seconds, and service managers wait for 90.
+/// Time for transfers to complete (`--drain-timeout`): service managers wait for 90 s.
 pub const DRAIN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-/// The part of that time for transfers whose peers have not answered: a live machine answers within
-/// milliseconds, or asks the next server.
+/// The part of that time for transfers whose peers have not answered: machines take milliseconds.
 pub const DRAIN_UNPROVEN_WITHIN: Duration = Duration::from_secs(3);
 /// Longest `--drain-timeout`: a longer one is the wrong unit.
 pub const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(86400);
-/// Lines of a list of live transfers that are logged at once: a quarter of the log's queue
-/// ([`LOG_OCTETS_QUEUED`]) at their usual maximum of 2 KB.
+/// Lines of a list of live transfers that are logged at once: a quarter of [`LOG_OCTETS_QUEUED`].
 pub const DUMP_LINES_AT_ONCE: usize = 256;
 /// Pause after that many lines: the log's thread writes every [`LOG_REST`].
 pub const DUMP_PAUSE: Duration = Duration::from_millis(10);
@@ -382,8 +332,7 @@ pub const NOTIFY_WITHIN: Duration = Duration::from_secs(1);
 /// How long the end of the program waits for destructors; hanging calls end with the process.
 pub const DROP_WITHIN: Duration = Duration::from_secs(1);
 /// Longest end of the program after `--drain-timeout`, 9 s, plus the stop times of added actors:
-/// the server stops, the service manager is notified, destructors run, the log is written. The
-/// service manager is asked for this time.
+/// the service manager is asked for this time.
 pub const END_WITHIN: Duration = SERVER_STOP_WITHIN
     .saturating_add(NOTIFY_WITHIN)
     .saturating_add(DROP_WITHIN)
