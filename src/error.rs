@@ -1,14 +1,9 @@
-//! Why requests are refused and transfers end early, with the TFTP error code of each reason.
-//!
-//! A peer gets a code and the short text of a [`Failure`], never a path. U-Boot stops on codes 1
-//! and 2 and retries for ever on all others, so missing files always have code 1, forbidden ones 2.
-
-mod limit;
+//! Why requests are refused and transfers end early. A peer gets the code and the short text of a
+//! [`Failure`], never a path.
 
 use std::borrow::Cow;
 use std::fmt;
 
-pub use self::limit::Limit;
 use crate::limits::ERROR_TEXT_OCTETS_MAX;
 use crate::wire::ErrorCode;
 
@@ -77,27 +72,11 @@ pub enum Failure {
 
 impl Failure {
     /// Whether the failure says nothing about the file, because the store or another part couldn't
-    /// tell whether it exists. A client must not take such a failure for a missing file.
+    /// tell whether it exists: a client must not take it for a missing file.
     #[must_use]
     pub fn is_outage(self) -> bool {
-        match self {
-            // A panic is no answer. A file that changed may be complete at the next request.
-            Self::Io | Self::Busy | Self::Internal | Self::Changed | Self::ShuttingDown => true,
-            Self::NotFound
-            | Self::Forbidden
-            | Self::NotRegular
-            | Self::ReadOnly
-            | Self::DiskFull
-            | Self::TooLarge
-            | Self::Malformed
-            | Self::UnsupportedMode
-            | Self::IllegalOperation
-            | Self::UnknownTid
-            | Self::Exists
-            | Self::Negotiation
-            | Self::Cancelled
-            | Self::Refused(_) => false,
-        }
+        // A panic is no answer. A file that changed may be complete at the next request.
+        matches!(self, Self::Io | Self::Busy | Self::Internal | Self::Changed | Self::ShuttingDown)
     }
 
     /// The TFTP error code of this failure (RFC 1350 appendix, RFC 2347).
@@ -119,11 +98,11 @@ impl Failure {
     }
 }
 
-/// A [`Failure`] with its cause, which only the operator's log gets.
+/// A [`Failure`] with its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// The failure that is reported to the peer.
+    /// What the peer is told.
     pub failure: Failure,
     /// The text for the peer if an extension has set one.
     told: Option<Box<str>>,
@@ -137,7 +116,7 @@ impl Fault {
     pub fn new(failure: Failure, detail: impl fmt::Display) -> Self {
         // Most paths with an errno's text fit: boot loaders request many files that don't exist.
         let mut text = String::with_capacity(128);
-        // Writing to a string fails only if `detail` does; the text so far is kept then.
+        // Fails only if `detail` does; the text so far is kept then.
         let _ = fmt::Write::write_fmt(&mut text, format_args!("{detail}"));
         Self { failure, told: None, limit: None, detail: Some(text.into_boxed_str()) }
     }
@@ -153,8 +132,8 @@ impl Fault {
         self.limit
     }
 
-    /// The refusal of an extension. `told` is sent to the peer and logged; characters outside of
-    /// printable ASCII are removed. The peer gets at most 128 octets, the log gets the whole text.
+    /// The refusal of an extension. The printable ASCII of `told` is logged, and its first 128 octets
+    /// are sent to the peer.
     ///
     /// ```
     /// use stagecoach::error::Fault;
@@ -195,3 +174,82 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// A limit that a request reached, and that an operator may want to raise. A
+/// [`Fact`](crate::observe::Fact::LimitReached) reports it each time, the log once a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// `--max-transfers`
+    Transfers,
+    /// `--max-transfers-per-client`
+    TransfersPerClient,
+    /// `--port-range`: all of its ports are in use.
+    PortRange,
+    /// `--min-free`
+    FreeDisk,
+    /// `--max-upload-size`
+    UploadSize,
+    /// `RLIMIT_NOFILE`, or the limit of the whole system (`fs.file-max`).
+    OpenFiles,
+    /// 6144, `UNPROVEN_MAX`: the oldest ones give way.
+    UnprovenWaiting,
+    /// 6656, `UNPROVEN_HELD_MAX`
+    Unproven,
+    /// 5888, `UNPROVEN_PER_PREFIX_MAX`
+    UnprovenPerPrefix,
+    /// 4096 a second, `ERRORS_PER_PREFIX_MAX`
+    RefusalsPerPrefix,
+    /// 4096, `REQUESTS_WAITING_MAX`
+    RequestsWaiting,
+    /// 64, `OPCODES_ASKED_MAX`
+    OpcodesAsked,
+    /// 65,536, `ACTOR_FILES_MAX`
+    ActorFiles,
+    /// 512 MiB, `ALL_WINDOWS_OCTETS_MAX`
+    Windows,
+}
+
+impl Limit {
+    /// The name of the limit: its flag, the system's name, or the constant.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Transfers => "--max-transfers",
+            Self::TransfersPerClient => "--max-transfers-per-client",
+            Self::PortRange => "--port-range",
+            Self::FreeDisk => "--min-free",
+            Self::UploadSize => "--max-upload-size",
+            Self::OpenFiles => "RLIMIT_NOFILE",
+            Self::UnprovenWaiting => "UNPROVEN_MAX",
+            Self::Unproven => "UNPROVEN_HELD_MAX",
+            Self::UnprovenPerPrefix => "UNPROVEN_PER_PREFIX_MAX",
+            Self::RefusalsPerPrefix => "ERRORS_PER_PREFIX_MAX",
+            Self::RequestsWaiting => "REQUESTS_WAITING_MAX",
+            Self::OpcodesAsked => "OPCODES_ASKED_MAX",
+            Self::ActorFiles => "ACTOR_FILES_MAX",
+            Self::Windows => "ALL_WINDOWS_OCTETS_MAX",
+        }
+    }
+
+    /// What the limit bounds, and what happens beyond it.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Transfers => "the number of live transfers is at its maximum",
+            Self::TransfersPerClient => "the client's number of live transfers is at its maximum",
+            Self::PortRange => "all ports for transfers are in use",
+            Self::FreeDisk => "an upload would leave too little free disk space",
+            Self::UploadSize => "an upload is larger than allowed",
+            Self::OpenFiles => "the maximum of open files is reached",
+            Self::UnprovenWaiting => "too many clients have not answered yet, and the oldest give way",
+            Self::Unproven => "too many clients have not answered yet",
+            Self::UnprovenPerPrefix => "too many clients of one network have not answered yet",
+            Self::RefusalsPerPrefix => "one network has had its maximum of refusals a second",
+            Self::RequestsWaiting => "too many requests wait for a session",
+            Self::OpcodesAsked => "too many datagrams wait for an extension's answer",
+            Self::Windows => "windows are smaller than requested, because their total size is at its maximum",
+            Self::ActorFiles => "a store that is an actor has its maximum of files open",
+        }
+    }
+}
