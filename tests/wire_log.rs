@@ -271,7 +271,7 @@ fn a_refusal_says_what_is_wrong_and_what_would_help() {
         (rrq("../dl/k1", "octet", &[]), 2, "the name leads out of the root"),
         (rrq("pxelinux.0/", "octet", &[]), 1, "the name ends in a slash"),
         (rrq("a\x1bb", "octet", &[]), 2, "a control character in the name"),
-        (rrq(&long, "octet", &[]), 1, "a component is longer than 255 octets"),
+        (rrq(&long, "octet", &[]), 1, "octets: the maximum is 255"),
         (rrq("directory", "octet", &[]), 2, "/directory is a directory"),
         (rrq("dangling", "octet", &[]), 1, "/dangling is a symbolic link whose target is missing"),
         (wrq(GOOD, "octet", &[]), 6, "already exists (--overwrite lets uploads replace files)"),

@@ -19,14 +19,18 @@ pub fn io_fault(error: &io::Error, path: &str) -> Fault {
     }
 }
 
-/// U-Boot stops on codes 1 and 2 and repeats for ever on all others. So missing files must be
-/// [`Failure::NotFound`], and refused ones a failure with code 2.
+pub(super) fn errno_fault(errno: Errno, path: &str) -> Fault {
+    io_fault(&errno.into(), path)
+}
+
+/// docs/decisions/08-errors.md has the reasons.
 fn failure(error: &io::Error) -> Failure {
     let Some(errno) = Errno::from_io_error(error) else {
         // cap-std reports paths that lead out of the root without an errno.
         return match error.kind() {
             io::ErrorKind::PermissionDenied => Failure::Forbidden,
             io::ErrorKind::NotFound => Failure::NotFound,
+            io::ErrorKind::WriteZero => Failure::DiskFull,
             _ => Failure::Io,
         };
     };

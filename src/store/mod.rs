@@ -13,7 +13,6 @@ mod layer;
 mod memory;
 mod name;
 mod shared;
-mod temporary_name;
 
 use std::fmt;
 use std::pin::Pin;

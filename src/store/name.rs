@@ -8,7 +8,6 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::temporary_name::is_temporary_name;
 use crate::error::{Failure, Fault};
 use crate::limits::{NAME_COMPONENT_OCTETS_MAX, NAME_OCTETS_MAX};
 use crate::wire::escaped;
@@ -17,10 +16,8 @@ use crate::wire::escaped;
 pub const PARTIAL_SUFFIX: &str = ".partial";
 
 /// A checked name: relative, with at least one component; no component is empty, `.` or `..`, or
-/// has a control octet.
-///
-/// Names are octets, as on disk: no Unicode normalisation, no percent decoding (RFC 3617 leaves
-/// that to the client), no `~`, no case folding.
+/// has a control octet. Names are octets, as on disk: no Unicode normalisation, no percent decoding
+/// (RFC 3617 leaves that to the client), no `~`, no case folding.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<[u8]>);
 
@@ -33,19 +30,16 @@ impl Name {
     /// # Errors
     /// A [`Fault`] whose detail tells the operator what is wrong with the name:
     /// - [`Failure::Malformed`]: the name is empty.
-    /// - [`Failure::Forbidden`]: it leads out of the root, is the root itself, or has a control
-    ///   octet.
-    /// - [`Failure::NotFound`]: no file can have that name: it ends like a directory (`boot/`,
-    ///   `boot/.`), is too long, or is that of a temporary file of ours.
+    /// - [`Failure::Forbidden`]: it leads out of the root, is the root, or has a control octet.
+    /// - [`Failure::NotFound`]: it ends like a directory (`boot/`, `boot/.`), is too long, or is
+    ///   that of a temporary file of ours.
     pub fn from_request(bytes: &[u8]) -> Result<Self, Fault> {
         if bytes.is_empty() {
             return Err(Fault::new(Failure::Malformed, "the name is empty"));
         }
         if bytes.len() > NAME_OCTETS_MAX {
-            return Err(Fault::new(
-                Failure::NotFound,
-                format_args!("the name is longer than {NAME_OCTETS_MAX} octets"),
-            ));
+            let why = format_args!("a name of {} octets: the maximum is {NAME_OCTETS_MAX}", bytes.len());
+            return Err(Fault::new(Failure::NotFound, why));
         }
         if bytes.iter().any(u8::is_ascii_control) {
             return Err(Fault::new(Failure::Forbidden, "a control character in the name"));
@@ -66,46 +60,22 @@ impl Name {
     /// This name with a suffix, such as `config.1`. Octets that are not UTF-8 stay as they are,
     /// unlike in a name made from its [`Display`](fmt::Display) text.
     ///
-    /// ```
-    /// use stagecoach::store::Name;
-    ///
-    /// let name = Name::from_request(b"caf\xe9")?;
-    /// assert_eq!(name.with_suffix(".1")?.as_bytes(), b"caf\xe9.1");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
     /// # Errors
     /// - [`Failure::Forbidden`]: the suffix has a `/`, a `\` or a control octet.
-    /// - [`Failure::NotFound`]: no file can have that name. Either it is that of a temporary file
-    ///   of ours, or a component or the whole name is too long, as the fault's detail says.
+    /// - [`Failure::NotFound`]: the name is too long, or that of a temporary file of ours.
     pub fn with_suffix(&self, suffix: &str) -> Result<Self, Fault> {
         if suffix.contains(['/', '\\']) {
             return Err(Fault::new(Failure::Forbidden, "a suffix can't contain a slash"));
         }
-        Self::made_of(&[self.as_bytes(), suffix.as_bytes()].concat())
+        Self::from_request(&[self.as_bytes(), suffix.as_bytes()].concat())
     }
 
-    /// This name below a directory: `config` below `boards/7` is `boards/7/config`. Octets that are
-    /// not UTF-8 stay as they are.
+    /// This name below a directory: `config` below `boards/7` is `boards/7/config`.
     ///
-    /// # Errors [`Failure::NotFound`]: the name is too long, as the detail says.
+    /// # Errors
+    /// [`Failure::NotFound`]: the name is too long.
     pub fn below(&self, directory: &Self) -> Result<Self, Fault> {
-        Self::made_of(&[directory.as_bytes(), b"/", self.as_bytes()].concat())
-    }
-
-    /// A name that an extension makes from others.
-    fn made_of(octets: &[u8]) -> Result<Self, Fault> {
-        if octets.len() > NAME_OCTETS_MAX {
-            let why = format_args!("a name of {} octets: the maximum is {NAME_OCTETS_MAX}", octets.len());
-            return Err(Fault::new(Failure::NotFound, why));
-        }
-        let longest = octets.split(|octet| *octet == b'/').map(<[u8]>::len).max().unwrap_or(0);
-        if longest > NAME_COMPONENT_OCTETS_MAX {
-            let most = NAME_COMPONENT_OCTETS_MAX;
-            let why = format_args!("a component of {longest} octets: the maximum is {most}");
-            return Err(Fault::new(Failure::NotFound, why));
-        }
-        Self::from_request(octets)
+        Self::from_request(&[directory.as_bytes(), b"/", self.as_bytes()].concat())
     }
 
     /// The name of an entry of `directory` (`None`: the root); `None` if no request can ask for it.
@@ -130,20 +100,21 @@ impl Name {
         components
     }
 
+    /// The path of the file's directory: empty for a file in the root.
+    pub(super) fn directory(&self) -> &Path {
+        self.as_path().parent().unwrap_or(Path::new(""))
+    }
+
     /// The last component.
     #[must_use]
     pub fn file_name(&self) -> &[u8] {
         self.0.rsplit(|octet| *octet == b'/').next().unwrap_or(&self.0)
     }
 
-    /// The name under which an incomplete upload to this one is kept: with [`PARTIAL_SUFFIX`].
-    /// `None` if that is too long for a file name.
+    /// This name with [`PARTIAL_SUFFIX`]; `None` if that is too long for a file name.
     #[must_use]
     pub fn of_partial(&self) -> Option<Self> {
-        let name = [&self.0, PARTIAL_SUFFIX.as_bytes()].concat();
-        let component = self.file_name().len() + PARTIAL_SUFFIX.len();
-        let fits = component <= NAME_COMPONENT_OCTETS_MAX && name.len() <= NAME_OCTETS_MAX;
-        fits.then(|| Self(name.into_boxed_slice()))
+        self.with_suffix(PARTIAL_SUFFIX).ok()
     }
 
     /// The whole name, components joined by `/`.
@@ -170,10 +141,9 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
             }
             b".." => name.truncate(name.iter().rposition(|octet| *octet == b'/').unwrap_or(0)),
             _ if component.len() > NAME_COMPONENT_OCTETS_MAX => {
-                return Err(Fault::new(
-                    Failure::NotFound,
-                    format_args!("a component is longer than {NAME_COMPONENT_OCTETS_MAX} octets"),
-                ));
+                let (length, max) = (component.len(), NAME_COMPONENT_OCTETS_MAX);
+                let why = format_args!("a component of {length} octets: the maximum is {max}");
+                return Err(Fault::new(Failure::NotFound, why));
             }
             _ if is_temporary_name(component) => {
                 return Err(Fault::new(Failure::NotFound, "the name is that of an unfinished upload"));
@@ -189,8 +159,21 @@ fn resolve<'a>(written: impl Iterator<Item = &'a [u8]>, octets: usize) -> Result
     Ok(name)
 }
 
-/// For logs only; use [`Name::with_suffix`] and [`Name::below`] to make other names. Everything but
-/// printable ASCII is escaped, as in a [`Text`](crate::wire::Text) (MAL-08).
+/// The name of a temporary file of ours, which is never served, and swept after a crash.
+pub(super) fn temporary_name(random: u64) -> String {
+    format!(".stagecoach-{random:016x}.part")
+}
+
+/// Whether `component` is a name of [`temporary_name`]. The whole form counts: the sweep deletes by
+/// it, and an operator's own `.stagecoach-notes.part` must stay.
+pub(super) fn is_temporary_name(component: &[u8]) -> bool {
+    let random = component.strip_prefix(b".stagecoach-").and_then(|rest| rest.strip_suffix(b".part"));
+    random.is_some_and(|digits| {
+        digits.len() == 16 && digits.iter().all(|d| matches!(d, b'0'..=b'9' | b'a'..=b'f'))
+    })
+}
+
+/// For logs only: everything but printable ASCII is escaped (MAL-08).
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         escaped(&self.0, f)

@@ -1,23 +1,23 @@
 //! Listing of one directory.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{Dir, DirEntry, FileType};
 
 use super::Directory;
-use super::followed::Root;
 use super::sweep::{file_type, open_listing};
-use super::tree::Lookup;
+use super::tree::{Lookup, Tree};
 use crate::error::Fault;
-use crate::store::{Name, io_fault};
+use crate::store::Name;
+use crate::store::errno::errno_fault;
 
-/// The files and directories of one directory, in no order. Entries are read one by one, so a huge
-/// directory takes no memory.
+/// The files and directories of one directory, in no order. They are read one by one.
 #[derive(Debug)]
 pub struct Listing {
     entries: Dir,
-    root: Arc<Root>,
+    tree: Arc<Tree>,
     /// The listed directory; `None` is the root.
     directory: Option<Name>,
 }
@@ -35,31 +35,27 @@ pub struct Listed {
 impl Directory {
     /// Lists the files and directories in `directory` (`None`: the root), without those below. The
     /// name is resolved like that of a file to read: below the root, and through symbolic links
-    /// according to [`Symlinks`](super::Symlinks).
+    /// according to [`Symlinks`](super::Symlinks). May block, like the [`Listing`].
     ///
     /// Entries that a client can't ask for are left out: temporary files of uploads, symbolic links
     /// that are not followed, devices, sockets and FIFOs, and names that are not a valid [`Name`].
     /// Entries that appear or disappear meanwhile may be listed or not.
     ///
-    /// This and the [`Listing`] may block: use them only where a store may block.
-    ///
     /// # Errors
-    /// - [`NotFound`](crate::error::Failure::NotFound): there is no such directory.
-    /// - [`Forbidden`](crate::error::Failure::Forbidden): the process may not list it, or a link on
-    ///   the way may not be followed.
-    /// - [`Busy`](crate::error::Failure::Busy) or [`Io`](crate::error::Failure::Io): there are too
-    ///   many open files, the root was removed, or it can't be read. The listing may have such
-    ///   errors too, and ends with the first.
+    /// The [`Failure`](crate::error::Failure) is
+    /// - `NotFound`: there is no such directory;
+    /// - `Forbidden`: the process may not list it, or a link on the way may not be followed;
+    /// - `Busy` or `Io`: there are too many open files, the root was removed, or it can't be read.
+    ///   The listing may have such errors too, and ends with the first.
     pub fn list(&self, directory: Option<&Name>) -> Result<Listing, Fault> {
-        let root = self.existing_root()?;
-        let components: Vec<&[u8]> = directory.into_iter().flat_map(Name::components).collect();
-        let opened = root.tree.open_directory(&components);
+        let tree = self.existing_root()?;
+        let opened = tree.open_directory(directory.map_or(Path::new(""), Name::as_path));
         let opened = opened.and_then(|opened| open_listing(opened.as_fd(), b"."));
-        let entries = opened.map_err(|error| match directory {
-            Some(name) => root.tree.fault(&error, name, &root.path_of(name)),
-            None => io_fault(&error, &root.path),
+        let entries = opened.map_err(|errno| match directory {
+            Some(name) => tree.fault(errno, name, &tree.path_of(name)),
+            None => errno_fault(errno, &tree.path),
         })?;
-        Ok(Listing { entries, root, directory: directory.cloned() })
+        Ok(Listing { entries, tree, directory: directory.cloned() })
     }
 }
 
@@ -74,7 +70,7 @@ impl Iterator for Listing {
                         return Some(Ok(listed));
                     }
                 }
-                Err(errno) => return Some(Err(io_fault(&errno.into(), &self.root.path))),
+                Err(errno) => return Some(Err(errno_fault(errno, &self.tree.path))),
             }
         }
     }
@@ -86,20 +82,12 @@ impl Listing {
         let component = entry.file_name().to_bytes();
         let name = Name::listed(self.directory.as_ref(), component)?;
         let here = self.entries.fd().ok()?;
-        let is_directory = match file_type(here, component, entry.file_type()) {
-            FileType::RegularFile => false,
-            FileType::Directory => true,
+        let found = match file_type(here, component, entry.file_type()) {
             // The target counts, if it may be followed.
-            FileType::Symlink => {
-                let stat = self.root.tree.look(&name, Lookup::Full).ok()?;
-                match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::RegularFile => false,
-                    FileType::Directory => true,
-                    _ => return None,
-                }
-            }
-            _ => return None,
+            FileType::Symlink => FileType::from_raw_mode(self.tree.look(&name, Lookup::Full).ok()?.st_mode),
+            other => other,
         };
-        Some(Listed { name, is_directory })
+        let is_directory = found == FileType::Directory;
+        (is_directory || found == FileType::RegularFile).then_some(Listed { name, is_directory })
     }
 }

@@ -1,9 +1,7 @@
 //! A [`Store`] that is a directory of the file system.
 //!
-//! The root is held open. The kernel resolves every name below that descriptor (`openat2`, through
-//! cap-std); no paths are compared, so renaming a directory during a request leads to no file
-//! outside the root. When the root's path names another directory, that directory is opened and
-//! held instead. An upload stays invisible until it is whole and on the disk.
+//! The root is held open, and the kernel resolves every name below that descriptor (`openat2`,
+//! through cap-std): renaming a directory during a request leads to no file outside the root.
 
 mod followed;
 mod listing;
@@ -23,21 +21,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::followed::FollowedRoot;
 pub use self::followed::RootChange;
-use self::followed::{FollowedRoot, Root};
 pub use self::listing::{Listed, Listing};
 use self::open_files::OpenFiles;
+use self::sink::DirectorySink;
+use self::source::DirectorySource;
 pub use self::sweep::Sweep;
-use self::tree::Lookup;
-use super::{Name, Sink, Source, Store, io_fault};
+use self::tree::{Lookup, Tree};
+use super::errno::errno_fault;
+use super::{Name, Sink, Source, Store};
 use crate::error::{Failure, Fault};
 use crate::limits::{MIN_FREE_OCTETS_DEFAULT, UPLOAD_OCTETS_MAX_DEFAULT};
 
-/// A served directory.
-///
-/// It opens files for reading, takes uploads, and renames, links and lists files. It can't remove
-/// files, make directories except for an upload, a rename or a link, change files in place, or
-/// report changes of files. Programs that need these use the file system directly.
+/// A served directory. It opens files for reading, takes uploads, and renames, links and lists
+/// files. For anything else, programs use the file system directly.
 #[derive(Debug)]
 pub struct Directory {
     root: FollowedRoot,
@@ -49,10 +47,9 @@ pub struct Directory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectoryOptions {
-    /// Uploads may replace existing files (`--overwrite`). The old file stays until the new one is
-    /// complete. The new one gets its mode, owner, group and ACL as far as the process may set
-    /// them. Write-protected files and files in directories that the process may not write are
-    /// refused.
+    /// Uploads may replace existing files (`--overwrite`), once they are complete. The new file gets
+    /// the mode, owner, group and ACL of the old one as far as the process may set them.
+    /// Write-protected files and files in directories that the process may not write are refused.
     pub overwrite: bool,
     /// Uploads may create the directories of their names (`--create-dirs`).
     pub create_dirs: bool,
@@ -109,9 +106,9 @@ pub struct RootError {
 }
 
 impl Directory {
-    /// Opens `root` and holds it open. If its path names another directory later (the root was
-    /// replaced, or a symbolic link was switched), that one is served. Requests for missing files
-    /// check the path, at most once a second.
+    /// Opens `root`. If its path names another directory later (the root was replaced, or a symbolic
+    /// link was switched), that one is served. Requests for missing files and for uploads check the
+    /// path, at most once a second.
     ///
     /// # Errors
     /// [`RootError`] if `root` isn't a directory that this process may search.
@@ -124,7 +121,7 @@ impl Directory {
     /// Calls `hear`, on a thread that opens files, when the path names another or no directory.
     #[must_use]
     pub fn telling(mut self, hear: impl Fn(&RootChange<'_>) + Send + Sync + 'static) -> Self {
-        self.root.set_tell(hear);
+        self.root.hear = Some(Box::new(hear));
         self
     }
 
@@ -139,78 +136,52 @@ impl Directory {
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
-    /// Removes temporary files that a crash left below the root: those with our names and a free
-    /// lock. A temporary that this or another process is writing stays. Symbolic links are not
-    /// followed.
+    /// Removes temporary files that a crash left below the root: those with our names that no
+    /// process is writing. Symbolic links are not followed.
     ///
     /// # Errors
     /// A [`Fault`] if the root itself can't be read. Unreadable directories below it are skipped.
     pub fn sweep_stale(&self) -> Result<Sweep, Fault> {
-        let root = self.root.current();
-        sweep::sweep(&root.tree, &root.path).map_err(|error| io_fault(&error, &root.path))
+        let tree = self.root.current();
+        sweep::sweep(&tree).map_err(|errno| errno_fault(errno, &tree.path))
     }
 
-    /// The present root, for operations other than reading a file.
-    ///
-    /// # Errors
-    /// The root was removed.
-    fn existing_root(&self) -> Result<Arc<Root>, Fault> {
+    /// The present root, unless it was removed.
+    fn existing_root(&self) -> Result<Arc<Tree>, Fault> {
         // New names cause no other check of the path.
         self.root.look();
-        let root = self.root.current();
-        if root.is_removed() { Err(root.removed()) } else { Ok(root) }
+        let tree = self.root.current();
+        tree.check_exists()?;
+        Ok(tree)
     }
 
-    fn open_below(&self, root: &Root, name: &Name, lookup: Lookup) -> Result<Arc<dyn Source>, Fault> {
-        let (files, path) = (&self.open_files, root.path_of(name));
-        Ok(Arc::new(source::DirectorySource::open(&root.tree, files, name, lookup, path)?))
-    }
-
-    /// The root for a second attempt of a request that failed at `root`.
-    ///
-    /// # Errors
-    /// There is no other root. If `root` was removed, that is the error: its successor may have the
-    /// file.
-    fn next_root(&self, root: &Arc<Root>, fault: Fault) -> Result<Arc<Root>, Fault> {
-        self.root.look();
-        let current = self.root.current();
-        if !Arc::ptr_eq(root, &current) {
-            return Ok(current);
-        }
-        if root.is_removed() {
-            return Err(root.removed());
-        }
-        Err(fault)
-    }
-}
-
-impl Root {
-    fn path_of(&self, name: &Name) -> String {
-        format!("{}/{name}", self.path)
-    }
-
-    fn removed(&self) -> Fault {
-        Fault::new(Failure::Io, format_args!("the root {} was removed", self.path))
+    fn open_below(&self, tree: &Tree, name: &Name, lookup: Lookup) -> Result<Arc<dyn Source>, Fault> {
+        Ok(Arc::new(DirectorySource::open(tree, &self.open_files, name, lookup)?))
     }
 }
 
 impl Store for Directory {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let root = self.root.current();
-        self.open_below(&root, name, Lookup::Full).or_else(|fault| {
-            let next = self.next_root(&root, fault)?;
-            self.open_below(&next, name, Lookup::Full)
+        let tree = self.root.current();
+        self.open_below(&tree, name, Lookup::Full).or_else(|fault| {
+            self.root.look();
+            let current = self.root.current();
+            if Arc::ptr_eq(&tree, &current) {
+                // The successor of a removed root may have the file.
+                tree.check_exists()?;
+                return Err(fault);
+            }
+            self.open_below(&current, name, Lookup::Full)
         })
     }
 
-    /// The answer from the kernel's caches, including that there is no such file. If the root's
-    /// path has to be checked first, that is left to [`open`](Self::open).
+    /// The answer from the kernel's caches, unless the root's path has to be checked first.
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
-        let root = self.root.current();
-        if !root.tree.is_cached() {
+        let tree = self.root.current();
+        if !tree.is_cached {
             return None;
         }
-        match self.open_below(&root, name, Lookup::Cached) {
+        match self.open_below(&tree, name, Lookup::Cached) {
             // Not known, or not certain, without blocking.
             Err(fault) if fault.failure == Failure::Busy || self.root.is_look_due() => None,
             opened => Some(opened),
@@ -218,10 +189,8 @@ impl Store for Directory {
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        let root = self.existing_root()?;
-        let path = root.path_of(name);
-        let sink = sink::DirectorySink::create(&root.tree, self.options, name, claimed, path)?;
-        Ok(Box::new(sink))
+        let tree = self.existing_root()?;
+        Ok(Box::new(DirectorySink::create(&tree, self.options, name, claimed)?))
     }
 
     fn as_directory(&self) -> Option<&Directory> {

@@ -1,6 +1,7 @@
 //! Reading of files of the directory.
 
-use std::io::{self, IoSliceMut};
+use std::cmp::Ordering::{Equal, Greater, Less};
+use std::io::IoSliceMut;
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,16 +9,17 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{FileType, Stat, fstat};
+use rustix::fs::{Stat, fstat};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2, retry_on_intr};
 use tokio::task::spawn_blocking;
 
 use super::open_files::{OpenFile, OpenFiles};
 use super::slabs::{Found, Reading, SharedSlab, memory_for};
-use super::tree::{Lookup, Tree, not_regular};
+use super::tree::{Lookup, READ, Tree, check_regular};
 use crate::error::{Failure, Fault};
 use crate::limits::SLAB_OCTETS;
-use crate::store::{Later, Name, Slab, Source, io_fault};
+use crate::store::errno::errno_fault;
+use crate::store::{Later, Name, Slab, Source};
 
 #[derive(Debug)]
 pub(super) struct DirectorySource {
@@ -40,33 +42,24 @@ struct Piece {
 }
 
 impl DirectorySource {
-    pub(super) fn open(
-        tree: &Tree,
-        files: &OpenFiles,
-        name: &Name,
-        lookup: Lookup,
-        path: String,
-    ) -> Result<Self, Fault> {
+    pub(super) fn open(tree: &Tree, files: &OpenFiles, name: &Name, lookup: Lookup) -> Result<Self, Fault> {
+        let path = tree.path_of(name);
         if lookup == Lookup::Cached
             && let Some(file) = files.find_named(name, |name| tree.look_again(name))
         {
             return Ok(Self::new(file, path));
         }
-        let fault = |error| open_fault(tree, &error, name, &path);
+        let fault = |errno| open_fault(tree, errno, name, &path);
         let seen = tree.look(name, lookup).map_err(fault)?;
-        refuse_special(&seen, &path)?;
+        check_regular(&seen, &path)?;
         if let Some(file) = files.find(&seen) {
             return Ok(Self::new(file, path));
         }
-        let descriptor = tree.open_file(name, lookup).map_err(fault)?;
+        let descriptor = tree.open_name(name, lookup, READ).map_err(fault)?;
         // Checked again, because the name may lead elsewhere by now (SAFE-09).
-        let opened = fstat(&descriptor).map_err(|errno| fault(errno.into()))?;
-        refuse_special(&opened, &path)?;
+        let opened = fstat(&descriptor).map_err(fault)?;
+        check_regular(&opened, &path)?;
         Ok(Self::new(files.add(name, descriptor, opened), path))
-    }
-
-    fn for_another(&self) -> Self {
-        Self::new(Arc::clone(&self.file), self.path.clone())
     }
 
     fn new(file: Arc<OpenFile>, path: String) -> Self {
@@ -88,8 +81,7 @@ impl DirectorySource {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fetches a slab that another transfer reads, once that read has ended. If it failed, this or
-    /// another transfer reads it.
+    /// Fetches a slab once another transfer has read it, or reads it if that failed.
     async fn fetch_after(self, number: u64, offset: u64, length: usize) -> Result<Slab, Fault> {
         loop {
             self.file.slabs.settled(number).await;
@@ -107,8 +99,8 @@ impl DirectorySource {
         }
     }
 
-    /// How many octets a call for `length` octets at `offset` returns. A file of size 0 is empty
-    /// even if reads would return something (`/proc`): the size decides (SAFE-12).
+    /// How many octets a call returns. The size decides, even if reads return more (`/proc`,
+    /// SAFE-12).
     fn due(&self, offset: u64, length: usize) -> usize {
         let left = size(&self.file.opened).saturating_sub(offset);
         usize::try_from(left).unwrap_or(usize::MAX).min(length)
@@ -122,6 +114,15 @@ impl DirectorySource {
         let fits = due > 0 && start + due <= slab_length;
         let number = slab_offset / SLAB_OCTETS as u64;
         fits.then_some(Piece { number, slab_offset, slab_length, start, length: due })
+    }
+
+    fn find(&self, piece: Piece) -> Result<Found, Fault> {
+        let found = self.file.slabs.find(piece.number);
+        // One verified read of the whole file is no mixture, whatever happened since.
+        if matches!(found, Found::Here(_)) && size(&self.file.opened) != piece.length as u64 {
+            self.verify()?;
+        }
+        Ok(found)
     }
 
     fn slab(&self, offset: u64, bytes: Bytes) -> Slab {
@@ -141,10 +142,8 @@ impl DirectorySource {
         while octets.len() < due {
             let position = offset + octets.len() as u64;
             let read = retry_on_intr(|| pread(&self.file.descriptor, spare_capacity(&mut octets), position));
-            match read {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+            if read.map_err(|errno| errno_fault(errno, &self.path))? == 0 {
+                break;
             }
         }
         octets.truncate(due);
@@ -163,14 +162,8 @@ impl DirectorySource {
         }
         // rustix has no `preadv2` into uninitialised memory.
         let mut octets = memory_for(due);
-        let read = retry_on_intr(|| {
-            preadv2(
-                &self.file.descriptor,
-                &mut [IoSliceMut::new(&mut octets)],
-                offset,
-                ReadWriteFlags::NOWAIT,
-            )
-        });
+        let (file, now) = (&self.file.descriptor, ReadWriteFlags::NOWAIT);
+        let read = retry_on_intr(|| preadv2(file, &mut [IoSliceMut::new(&mut octets)], offset, now));
         match read {
             Ok(count) if count == due => {}
             // Not all cached: left to a call that may block. `fetch` handles an early end.
@@ -179,34 +172,24 @@ impl DirectorySource {
                 self.file.never_cached.store(true, Relaxed);
                 return Ok(None);
             }
-            Err(errno) => return Err(io_fault(&errno.into(), &self.path)),
+            Err(errno) => return Err(errno_fault(errno, &self.path)),
         }
         self.verify()?;
         Ok(Some(octets))
     }
 
-    /// Checks after a read whether the octets are still those of the opened file (R1350-58).
-    ///
-    /// - Smaller: it was truncated, and the rest may be the beginning of another content.
-    /// - Same size, but written to: rewritten in place. The octets may be a mixture.
-    /// - Larger: appended to, like a log. The part from open is still there and is served. A file
-    ///   that is rewritten in place with a longer content looks the same afterwards; it is only
-    ///   detected if a check happens while it is shorter.
-    ///
-    /// The time of the last status change (ctime) doesn't count: it moves when an upload replaces
-    /// the file's name, and this transfer then has to complete with the old content (WR-08).
+    /// Checks after a read whether the octets are still those of the opened file (R1350-58). A larger
+    /// file was appended to, like a log: the part from open is still there. The time of the last
+    /// status change (ctime) doesn't count: it moves when an upload replaces the file's name, and
+    /// this transfer then has to complete with the old content (WR-08).
     fn verify(&self) -> Result<(), Fault> {
-        let now = fstat(&self.file.descriptor).map_err(|errno| io_fault(&errno.into(), &self.path))?;
-        let (before, after) = (size(&self.file.opened), size(&now));
-        let rewritten = after == before
-            && (now.st_mtime, now.st_mtime_nsec)
-                != (self.file.opened.st_mtime, self.file.opened.st_mtime_nsec);
-        if after < before {
-            Err(self.changed(format_args!("shrank from {before} to {after} octets")))
-        } else if rewritten {
-            Err(self.changed("was rewritten in place"))
-        } else {
-            Ok(())
+        let now = fstat(&self.file.descriptor).map_err(|errno| errno_fault(errno, &self.path))?;
+        let opened = &self.file.opened;
+        let written_at = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
+        match size(&now).cmp(&size(opened)) {
+            Less => Err(self.changed(format_args!("shrank from {} to {} octets", size(opened), size(&now)))),
+            Equal if written_at(&now) != written_at(opened) => Err(self.changed("was rewritten in place")),
+            Equal | Greater => Ok(()),
         }
     }
 
@@ -221,7 +204,9 @@ impl Source for DirectorySource {
     }
 
     fn modified(&self) -> Option<SystemTime> {
-        modified(&self.file.opened)
+        let seconds = u64::try_from(self.file.opened.st_mtime).ok()?;
+        let since_epoch = Duration::from_secs(seconds) + Duration::from_nanos(self.file.opened.st_mtime_nsec);
+        SystemTime::UNIX_EPOCH.checked_add(since_epoch)
     }
 
     fn path(&self) -> &str {
@@ -233,18 +218,13 @@ impl Source for DirectorySource {
         let Some(piece) = self.piece(offset, due) else {
             return Ok(self.slab(offset, self.read(offset, due)?.into()));
         };
-        let slabs = &self.file.slabs;
-        let shared = match slabs.find(piece.number) {
-            Found::Here(shared) => {
-                self.verify()?;
-                shared
-            }
+        let shared = match self.find(piece)? {
+            Found::Here(shared) => shared,
             _ if piece.is_rest() => {
                 let read = || self.read(piece.slab_offset, piece.slab_length);
-                let claimed = self.claimed().take_if(|reading| reading.number == piece.number);
-                match claimed {
+                match self.claimed().take_if(|reading| reading.number == piece.number) {
                     Some(reading) => reading.read(read)?,
-                    None => slabs.find_or_read(piece.number, read)?,
+                    None => self.file.slabs.find_or_read(piece.number, read)?,
                 }
             }
             _ => return Ok(self.slab(offset, self.read(offset, due)?.into())),
@@ -260,13 +240,8 @@ impl Source for DirectorySource {
         }
         let private = || Ok(self.read_cached(offset, due)?.map(|octets| self.slab(offset, octets.into())));
         let Some(piece) = self.piece(offset, due) else { return private() };
-        let shared = match self.file.slabs.find(piece.number) {
-            // One verified read of the whole file is no mixture, whatever happened since.
-            Found::Here(shared) if size(&self.file.opened) == due as u64 => shared,
-            Found::Here(shared) => {
-                self.verify()?;
-                shared
-            }
+        let shared = match self.find(piece)? {
+            Found::Here(shared) => shared,
             _ if !piece.is_rest() => return private(),
             Found::Reading => return Ok(None),
             Found::Missing => match self.read_cached(piece.slab_offset, piece.slab_length)? {
@@ -277,14 +252,15 @@ impl Source for DirectorySource {
         Ok(Some(self.slab_of(piece, shared)))
     }
 
-    /// While another transfer reads the same slab, this one takes no thread: one read that hangs
-    /// would take all threads of an arbiter.
+    /// One read that hangs must not take all threads of an arbiter: only one transfer takes a
+    /// thread.
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
         let piece = self.piece(offset, self.due(offset, length)).filter(Piece::is_rest)?;
         if self.claim(piece.number) {
             return None;
         }
-        Some(Box::pin(self.for_another().fetch_after(piece.number, offset, length)))
+        let another = Self::new(Arc::clone(&self.file), self.path.clone());
+        Some(Box::pin(another.fetch_after(piece.number, offset, length)))
     }
 
     /// Only closing the descriptor may block, and `Descriptor` handles that.
@@ -303,25 +279,11 @@ impl Piece {
 
 /// Why a file can't be opened for reading. Some file systems (FAT, NTFS) return EINVAL for names
 /// that they can't store, open(2): there is no such file.
-fn open_fault(tree: &Tree, error: &io::Error, name: &Name, path: &str) -> Fault {
-    match Errno::from_io_error(error) {
-        Some(Errno::INVAL) => Fault::new(Failure::NotFound, format_args!("{path}: {error}")),
-        _ => tree.fault(error, name, path),
+fn open_fault(tree: &Tree, errno: Errno, name: &Name, path: &str) -> Fault {
+    match errno {
+        Errno::INVAL => Fault::new(Failure::NotFound, format_args!("{path}: {errno}")),
+        _ => tree.fault(errno, name, path),
     }
-}
-
-fn refuse_special(stat: &Stat, path: &str) -> Result<(), Fault> {
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => Ok(()),
-        other => Err(not_regular(other, path)),
-    }
-}
-
-/// The modification time, if it can be represented.
-fn modified(stat: &Stat) -> Option<SystemTime> {
-    let seconds = u64::try_from(stat.st_mtime).ok()?;
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds.min(999_999_999)))
 }
 
 fn size(stat: &Stat) -> u64 {

@@ -1,16 +1,17 @@
 //! Removal of temporary files that a crash left.
 
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{
-    Access, AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat, unlinkat,
-};
+use rustix::fs::{Access, AtFlags, Dir, FileType, FlockOperation, OFlags, flock, fstat, statat, unlinkat};
+use rustix::io::Errno;
 
-use super::tree::{Tree, may};
+use super::tree::{READ, Tree, is_same_file, may, step, type_of};
 use crate::limits::{SWEEP_DEPTH_MAX, SWEEP_ENTRIES_MAX};
-use crate::store::temporary_name::is_temporary_name;
+use crate::store::name::is_temporary_name;
+
+/// Flags for a directory to be listed.
+pub(super) const LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The result of a [sweep](super::Directory::sweep_stale).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +19,17 @@ use crate::store::temporary_name::is_temporary_name;
 pub struct Sweep {
     /// Stale temporaries removed.
     pub removed: usize,
-    /// Whether the whole tree was searched; a limit (`SWEEP_ENTRIES_MAX`, `SWEEP_DEPTH_MAX`) or an
-    /// unreadable directory ends the sweep early.
+    /// Whether the whole tree was searched: it may be too large, or have unreadable directories.
     pub complete: bool,
     /// The first place that was not searched although it may have a stale temporary, with the
     /// reason. (Directories that this process may not write have none.)
     pub missed: Option<String>,
 }
 
-pub(super) fn sweep(tree: &Tree, path: &str) -> io::Result<Sweep> {
+pub(super) fn sweep(tree: &Tree) -> Result<Sweep, Errno> {
     let sweep = Sweep { removed: 0, complete: true, missed: None };
-    let mut sweeper = Sweeper { entries_left: SWEEP_ENTRIES_MAX, path: path.to_owned(), sweep };
-    sweeper.enter(open_listing(tree.root(), b".")?, 0);
+    let mut sweeper = Sweeper { entries_left: SWEEP_ENTRIES_MAX, path: tree.path.clone(), sweep };
+    sweeper.enter(open_listing(tree.root.as_fd(), b".")?, 0);
     Ok(sweeper.sweep)
 }
 
@@ -43,9 +43,9 @@ struct Sweeper {
 impl Sweeper {
     fn enter(&mut self, mut directory: Dir, depth: usize) {
         while let Some(entry) = directory.read() {
-            let Ok(entry) = entry.map_err(|errno| self.miss(b".", errno)) else { return };
+            let Ok(entry) = entry.map_err(|errno| self.miss("", errno)) else { return };
             let Some(left) = self.entries_left.checked_sub(1) else {
-                return self.miss(b".", format_args!("there are more than {SWEEP_ENTRIES_MAX} files"));
+                return self.miss("", format_args!("there are more than {SWEEP_ENTRIES_MAX} files"));
             };
             self.entries_left = left;
             let name = entry.file_name().to_bytes();
@@ -54,10 +54,7 @@ impl Sweeper {
             }
             let Ok(here) = directory.fd() else { continue };
             match file_type(here, name, entry.file_type()) {
-                FileType::Directory if depth == SWEEP_DEPTH_MAX => {
-                    self.miss(name, format_args!("it is more than {SWEEP_DEPTH_MAX} directories deep"));
-                }
-                FileType::Directory => self.enter_below(here, name, depth),
+                FileType::Directory => self.enter_below(here, name, depth + 1),
                 FileType::RegularFile if is_temporary_name(name) && remove_stale(here, name).is_ok() => {
                     self.sweep.removed += 1;
                 }
@@ -67,62 +64,49 @@ impl Sweeper {
     }
 
     fn enter_below(&mut self, here: BorrowedFd<'_>, name: &[u8], depth: usize) {
+        let below = format!("/{}", name.escape_ascii());
+        if depth > SWEEP_DEPTH_MAX {
+            return self.miss(&below, format_args!("it is more than {SWEEP_DEPTH_MAX} directories deep"));
+        }
         match open_listing(here, name) {
-            Ok(below) => {
+            Ok(directory) => {
                 let length = self.path.len();
-                self.path = self.path_of(name);
-                self.enter(below, depth + 1);
+                self.path.push_str(&below);
+                self.enter(directory, depth);
                 self.path.truncate(length);
             }
             // Nothing of ours is left where we can't write.
             Err(_) if may(here, name, Access::WRITE_OK | Access::EXEC_OK).is_err() => {
                 self.sweep.complete = false;
             }
-            Err(error) => self.miss(name, error),
+            Err(errno) => self.miss(&below, errno),
         }
     }
 
-    /// Notes that this directory was not searched completely.
-    fn miss(&mut self, name: &[u8], why: impl fmt::Display) {
+    /// Notes that this directory, or the one `below`, was not searched completely.
+    fn miss(&mut self, below: &str, why: impl fmt::Display) {
         self.sweep.complete = false;
-        if self.sweep.missed.is_none() {
-            self.sweep.missed = Some(format!("{}: {why}", self.path_of(name)));
-        }
-    }
-
-    fn path_of(&self, name: &[u8]) -> String {
-        match name {
-            b"." => self.path.clone(),
-            _ => format!("{}/{}", self.path, name.escape_ascii()),
-        }
+        self.sweep.missed.get_or_insert_with(|| format!("{}{below}: {why}", self.path));
     }
 }
 
-pub(super) fn open_listing(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Dir> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(Dir::new(openat(directory, name, flags, Mode::empty())?)?)
+pub(super) fn open_listing(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Dir, Errno> {
+    Dir::new(step(directory, name, LIST)?)
 }
 
 /// The type of an entry, which not every file system lists.
 pub(super) fn file_type(directory: BorrowedFd<'_>, name: &[u8], listed: FileType) -> FileType {
-    match listed {
-        FileType::Unknown => statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
-        known => known,
-    }
+    if listed == FileType::Unknown { type_of(directory, name) } else { listed }
 }
 
-/// Removes a temporary if its lock is free. The name is checked under the lock, because the file
-/// may have been published and the name reused.
-fn remove_stale(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = openat(directory, name, flags, Mode::empty())?;
-    flock(file.as_fd(), FlockOperation::NonBlockingLockExclusive)?;
+/// Removes a temporary if its lock is free. It may have been published and the name reused.
+fn remove_stale(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    let file = step(directory, name, READ)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     let locked = fstat(&file)?;
     let named = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let same = (locked.st_dev, locked.st_ino) == (named.st_dev, named.st_ino);
-    if !same || FileType::from_raw_mode(locked.st_mode) != FileType::RegularFile {
-        return Err(io::ErrorKind::NotFound.into());
+    if !is_same_file(&locked, &named) || FileType::from_raw_mode(locked.st_mode) != FileType::RegularFile {
+        return Err(Errno::NOENT);
     }
-    Ok(unlinkat(directory, name, AtFlags::empty())?)
+    unlinkat(directory, name, AtFlags::empty())
 }

@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::temporary_name::temporary_name;
 
 fn read(bytes: &[u8]) -> Result<String, Failure> {
     let name = Name::from_request(bytes).map_err(|fault| fault.failure)?;
@@ -17,8 +16,8 @@ fn the_operator_reads_what_is_wrong_with_a_name() {
         (b"a\x1bb", Failure::Forbidden, "a control character in the name"),
         (b"pxelinux.0/", Failure::NotFound, "the name ends in a slash"),
         (b"boot/.", Failure::NotFound, "the name ends in a dot component"),
-        (&[b'a'; 300], Failure::NotFound, "a component is longer than 255 octets"),
-        (&b"a/".repeat(3000), Failure::NotFound, "the name is longer than 4095 octets"),
+        (&[b'a'; 300], Failure::NotFound, "a component of 300 octets: the maximum is 255"),
+        (&b"a/".repeat(3000), Failure::NotFound, "a name of 6000 octets: the maximum is 4095"),
     ] {
         assert_eq!(Name::from_request(name).unwrap_err(), Fault::new(failure, detail));
     }

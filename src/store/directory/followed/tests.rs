@@ -70,7 +70,7 @@ fn misses_look_once_a_second_at_most() {
 #[test]
 fn what_is_cached_is_never_looked_for_at_the_path() {
     let stage = Stage::new();
-    if !stage.directory.root.current().tree.is_cached() {
+    if !stage.directory.root.current().is_cached {
         return;
     }
     fs::write(stage.base.path().join("root/file"), "content").unwrap();
@@ -96,7 +96,7 @@ fn a_look_that_hangs_holds_up_nobody_else() {
     assert_eq!(stage.open("missing"), Err(Failure::NotFound));
     stage.directory.follow();
     stage.directory.create(&name("new"), None).unwrap();
-    if stage.directory.root.current().tree.is_cached() {
+    if stage.directory.root.current().is_cached {
         let cached = stage.directory.open_cached(&name("missing")).unwrap();
         assert_eq!(cached.unwrap_err().failure, Failure::NotFound);
     }

@@ -54,6 +54,32 @@ fn a_file_and_its_slabs_go_with_its_last_reader() {
 }
 
 #[test]
+fn what_is_kept_is_bounded_and_the_oldest_goes() {
+    let (files, name) = (OpenFiles::default(), Name::from_request(b"file").unwrap());
+    let kept = || lock(&files.0).kept.len();
+    let files_twice = [(); 2].map(|()| {
+        let stat = changed_before(NOW / 2, 1_000_000);
+        [(); 2].map(|()| files.add(&name, tempfile::tempfile().unwrap().into(), stat))
+    });
+    let [[first, _], [second, _]] = &files_twice;
+    let slabs: Vec<_> = (0..=limits::SLABS_KEPT_MAX).map(|_| SharedSlab::new(vec![0; 8])).collect();
+    for slab in &slabs[..limits::SLABS_KEPT_MAX] {
+        first.keep(slab);
+        // Once is enough.
+        first.keep(slab);
+    }
+    assert_eq!((kept(), Arc::strong_count(&slabs[0])), (limits::SLABS_KEPT_MAX, 2));
+    second.keep(&slabs[limits::SLABS_KEPT_MAX]);
+    assert_eq!((kept(), Arc::strong_count(&slabs[0])), (limits::SLABS_KEPT_MAX, 1));
+    assert!(!slabs[0].is_kept.load(Relaxed));
+    let [of_first, of_second] = files_twice;
+    drop(of_first);
+    assert_eq!(kept(), 1);
+    drop(of_second);
+    assert_eq!(kept(), 0);
+}
+
+#[test]
 fn a_name_of_another_file_by_now_is_looked_up_again() {
     let files = OpenFiles::default();
     let name = Name::from_request(b"file").unwrap();

@@ -1,18 +1,14 @@
 use std::sync::Barrier;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use super::*;
 use crate::error::Failure;
 
-fn slab(fill: u8) -> Arc<SharedSlab> {
-    SharedSlab::new(vec![fill; 8])
-}
-
 #[test]
 fn what_many_threads_miss_at_once_is_read_once() {
-    let (slabs, reads, start) = (Slabs::default(), AtomicUsize::new(0), Barrier::new(16));
+    let (slabs, reads, start) = (Arc::<Slabs>::default(), AtomicUsize::new(0), Barrier::new(16));
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
@@ -35,7 +31,7 @@ fn what_many_threads_miss_at_once_is_read_once() {
 #[test]
 fn a_failed_read_is_repeated_by_a_waiting_thread() {
     for panics in [false, true] {
-        let (slabs, begun) = (Slabs::default(), Barrier::new(2));
+        let (slabs, begun) = (Arc::<Slabs>::default(), Barrier::new(2));
         thread::scope(|scope| {
             let failing = scope.spawn(|| {
                 slabs.find_or_read(0, || {
@@ -72,22 +68,6 @@ fn reading_a_huge_file_leaves_no_trail_of_slots() {
     assert!(slabs.lock().by_number.len() <= limits::SLAB_SLOTS_PRUNED_AT + 1);
     assert!(matches!(slabs.find(0), Found::Here(_)));
     drop(first);
-}
-
-#[test]
-fn what_is_kept_is_bounded_and_the_oldest_goes() {
-    let mut kept = Kept::default();
-    let slabs: Vec<_> = (0..limits::SLABS_KEPT_MAX + 1).map(|_| slab(0)).collect();
-    for slab in &slabs[..limits::SLABS_KEPT_MAX] {
-        assert!(kept.keep("a", Arc::clone(slab)).is_none());
-        // Once is enough.
-        assert!(kept.keep("a", Arc::clone(slab)).is_none());
-    }
-    let out = kept.keep("b", Arc::clone(&slabs[limits::SLABS_KEPT_MAX])).unwrap();
-    assert!(Arc::ptr_eq(&out, &slabs[0]));
-    assert!(Kept::<&str>::lacks(&out));
-    assert_eq!(kept.forget(&"a").len(), limits::SLABS_KEPT_MAX - 1);
-    assert_eq!(kept.forget(&"b").len(), 1);
 }
 
 #[test]

@@ -14,9 +14,11 @@ fn sources(count: usize) -> (TempDir, Vec<Arc<DirectorySource>>) {
     std::fs::write(root.path().join("file"), content()).unwrap();
     let tree = Tree::open(root.path(), Symlinks::Inside).unwrap();
     let name = Name::from_request(b"file").unwrap();
-    let open = DirectorySource::open(&tree, &OpenFiles::default(), &name, Lookup::Full, "file".into());
+    let open = DirectorySource::open(&tree, &OpenFiles::default(), &name, Lookup::Full);
     let first = open.unwrap();
-    let sources = (0..count).map(|_| Arc::new(first.for_another())).collect();
+    let sources = (0..count)
+        .map(|_| Arc::new(DirectorySource::new(Arc::clone(&first.file), first.path.clone())))
+        .collect();
     (root, sources)
 }
 
@@ -105,7 +107,7 @@ fn a_name_that_no_file_can_have_is_missing_no_outage() {
     let root = tempfile::tempdir().unwrap();
     let tree = Tree::open(root.path(), Symlinks::Inside).unwrap();
     let name = Name::from_request(b"aux?").unwrap();
-    let failure = |errno: Errno| open_fault(&tree, &errno.into(), &name, "/srv/aux?").failure;
+    let failure = |errno: Errno| open_fault(&tree, errno, &name, "/srv/aux?").failure;
     assert_eq!(failure(Errno::INVAL), Failure::NotFound);
     assert_eq!(failure(Errno::NOENT), Failure::NotFound);
     for errno in [Errno::IO, Errno::STALE, Errno::MFILE, Errno::NFILE, Errno::TIMEDOUT, Errno::NOTCONN] {
