@@ -1,56 +1,37 @@
 //! Layers in front of a store.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Later, Name, Sink, Slab, Source, Store};
 use crate::error::Fault;
 
-/// A layer in front of a store, with a say in each file: a quota, a check, other names. Each method
-/// has a default that changes nothing. Each is called whether a file is opened at once, on a thread
-/// that may block, or asynchronously. [`Layered`] turns it into a store.
-///
-/// With [`Builder::wrap_store`](crate::daemon::Builder::wrap_store), a closure that knows the
-/// client makes a layer for each request.
+/// A layer in front of a store, with a say in each file: a quota, a check, other names. The default
+/// of each method changes nothing. The methods are called for each way of opening a file: at once,
+/// on a thread that may block, or asynchronously. [`Layered`] turns a layer into a store;
+/// [`Builder::wrap_store`](crate::daemon::Builder::wrap_store) does so for each request.
 ///
 /// ```
-/// use std::sync::Arc;
-/// use std::sync::atomic::{AtomicU64, Ordering};
 /// use stagecoach::Stagecoach;
 /// use stagecoach::error::Fault;
-/// use stagecoach::store::{CheckedSink, Layer, Layered, Name, Sink, SinkEnd};
-/// use stagecoach::wire::ErrorCode;
+/// use stagecoach::store::{Layer, Layered, Name};
 ///
-/// /// Octets that may still be uploaded. An upload that leaves nothing has taken none.
-/// #[derive(Debug, Clone)]
-/// struct Quota(Arc<AtomicU64>);
+/// /// Clients find files whatever case they ask in.
+/// #[derive(Debug)]
+/// struct LowerCase;
 ///
-/// impl Layer for Quota {
-///     fn created(&self, _: &Name, sink: Box<dyn Sink>) -> Result<Box<dyn Sink>, Fault> {
-///         let (left, given_back) = (Arc::clone(&self.0), Arc::clone(&self.0));
-///         let sink = CheckedSink::new(sink, move |octets| {
-///             let less = |left: u64| left.checked_sub(octets.len() as u64);
-///             let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-///             // The client reads this text.
-///             taken.map_err(|_| Fault::refusal(ErrorCode::DISK_FULL, "your quota is used up"))?;
-///             Ok(())
-///         });
-///         Ok(Box::new(sink.at_end(move |end, octets| {
-///             if end == SinkEnd::Dropped {
-///                 given_back.fetch_add(octets, Ordering::Relaxed);
-///             }
-///         })))
+/// impl Layer for LowerCase {
+///     fn to_read(&self, name: &Name) -> Result<Name, Fault> {
+///         Name::from_request(&name.as_bytes().to_ascii_lowercase())
 ///     }
 /// }
 ///
-/// let quota = Quota(Arc::new(AtomicU64::new(1_000_000)));
-/// let builder = Stagecoach::builder()
-///     .wrap_store(move |_, store| Layered::new(quota.clone(), store));
+/// let builder = Stagecoach::builder().wrap_store(|_, store| Layered::new(LowerCase, store));
 /// ```
 pub trait Layer: fmt::Debug + Send + Sync + 'static {
-    /// The store's file for a name to be read. Like [`Store::open_cached`], the listener may call
-    /// this: it must not block.
+    /// The store's file for a name to be read. Must not block, like [`Store::open_cached`].
     ///
     /// # Errors
     /// Why there is no such file.
@@ -58,9 +39,7 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
         Ok(name.clone())
     }
 
-    /// Wraps a file that the store has opened under this name. Like [`Store::open_cached`], the
-    /// listener may call this: it must not block. ([`Inspected`] passes each slab of the file to a
-    /// closure.)
+    /// Wraps a file that the store has opened, such as in [`Inspected`]. Must not block either.
     ///
     /// # Errors
     /// Why the file can't be read.
@@ -69,8 +48,8 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
         Ok(source)
     }
 
-    /// The store's file for a name to be written; `claimed` is the size that the client announced.
-    /// Called on a thread that may block, before anything is created.
+    /// The store's file for a name to be written, and the size that the client announced. May
+    /// block.
     ///
     /// # Errors
     /// Why the file can't be written.
@@ -79,8 +58,7 @@ pub trait Layer: fmt::Debug + Send + Sync + 'static {
         Ok(name.clone())
     }
 
-    /// Wraps an upload that the store has created under this name. Called on a thread that may
-    /// block.
+    /// Wraps an upload that the store has created, such as in [`CheckedSink`]. May block.
     ///
     /// # Errors
     /// Why the file can't be written after all.
@@ -112,20 +90,18 @@ impl<L: Layer> Store for Layered<L> {
     }
 
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
-        let inner = match self.layer.to_read(name) {
-            Ok(inner) => inner,
-            Err(fault) => return Some(Err(fault)),
+        let opened = match self.layer.to_read(name) {
+            Ok(inner) => self.store.open_cached(&inner)?,
+            Err(fault) => Err(fault),
         };
-        let opened = self.store.open_cached(&inner)?;
         Some(opened.and_then(|source| self.layer.opened(name, source)))
     }
 
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
-        let inner = match self.layer.to_read(name) {
-            Ok(inner) => inner,
-            Err(fault) => return Some(Box::pin(std::future::ready(Err(fault)))),
+        let opening = match self.layer.to_read(name) {
+            Ok(inner) => self.store.open_later(&inner)?,
+            Err(fault) => Box::pin(ready(Err(fault))),
         };
-        let opening = self.store.open_later(&inner)?;
         let (layer, name) = (Arc::clone(&self.layer), name.clone());
         Some(Box::pin(async move { layer.opened(&name, opening.await?) }))
     }
@@ -138,28 +114,13 @@ impl<L: Layer> Store for Layered<L> {
 
 /// A file whose slabs pass through a closure, whichever way they are read. The closure may change
 /// the octets (not their number), count them, or refuse.
-///
-/// ```
-/// use std::sync::Arc;
-/// use stagecoach::store::{Fixed, Inspected, Name, Slab, Store};
-///
-/// let file = Fixed::new("quiet").open(&Name::from_request(b"any")?)?;
-/// let loud = |_, slab: Slab| Ok(Slab::new(slab.bytes.to_ascii_uppercase(), slab.end));
-/// let slab = stagecoach::store::Source::fetch(&Inspected::new(file, loud), 0, 100)?;
-/// assert_eq!(slab.bytes, "QUIET");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub struct Inspected<F> {
     source: Arc<dyn Source>,
     inspect: Arc<F>,
 }
 
-impl<F> Inspected<F>
-where
-    F: Fn(u64, Slab) -> Result<Slab, Fault> + Send + Sync + 'static,
-{
-    /// Passes each slab of `source` and its offset to `inspect`. Like [`Source::fetch_cached`], a
-    /// transfer's thread may call this: it must not block.
+impl<F: Fn(u64, Slab) -> Result<Slab, Fault> + Send + Sync + 'static> Inspected<F> {
+    /// Passes each slab of `source` and its offset to `inspect`, which must not block.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, inspect: F) -> Self {
         Self { source, inspect: Arc::new(inspect) }
@@ -172,10 +133,7 @@ impl<F> fmt::Debug for Inspected<F> {
     }
 }
 
-impl<F> Source for Inspected<F>
-where
-    F: Fn(u64, Slab) -> Result<Slab, Fault> + Send + Sync + 'static,
-{
+impl<F: Fn(u64, Slab) -> Result<Slab, Fault> + Send + Sync + 'static> Source for Inspected<F> {
     fn size(&self) -> Option<u64> {
         self.source.size()
     }
@@ -228,12 +186,10 @@ pub enum SinkEnd {
     Dropped,
 }
 
-type Hear = Box<dyn FnOnce(SinkEnd, u64) + Send>;
-
 /// The callback for an upload's end, and the octets written so far.
 #[derive(Default)]
 struct AtEnd {
-    hear: Option<Hear>,
+    hear: Option<Box<dyn FnOnce(SinkEnd, u64) + Send>>,
     octets: u64,
 }
 
@@ -251,19 +207,15 @@ impl Drop for AtEnd {
     }
 }
 
-impl<F> CheckedSink<F>
-where
-    F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static,
-{
-    /// Passes each piece for `sink` to `check` first, on a thread that may block.
+impl<F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static> CheckedSink<F> {
+    /// Passes each piece for `sink` to `check` first, which may block.
     #[must_use]
     pub fn new(sink: Box<dyn Sink>, check: F) -> Self {
         Self { sink, check, at_end: AtEnd::default() }
     }
 
-    /// Calls `hear` once with the end of the upload and the octets that the check let pass, so that
-    /// the count of a [`Dropped`](SinkEnd::Dropped) upload can be reverted. Called on a thread that
-    /// may block, even while a panic unwinds: it must not panic.
+    /// Calls `hear` once with the end of the upload and the octets that the check let pass. It may
+    /// block, but not panic: it is called even while a panic unwinds.
     #[must_use]
     pub fn at_end(mut self, hear: impl FnOnce(SinkEnd, u64) + Send + 'static) -> Self {
         self.at_end.hear = Some(Box::new(hear));
@@ -277,10 +229,7 @@ impl<F> fmt::Debug for CheckedSink<F> {
     }
 }
 
-impl<F> Sink for CheckedSink<F>
-where
-    F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static,
-{
+impl<F: FnMut(&[u8]) -> Result<(), Fault> + Send + 'static> Sink for CheckedSink<F> {
     fn path(&self) -> &str {
         self.sink.path()
     }

@@ -1,4 +1,4 @@
-//! A [`Store`] in memory, for tests and for files that a program makes itself.
+//! Stores in memory, for tests and for files that a program makes itself.
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +37,22 @@ impl Default for MemoryOptions {
             overwrite: false,
             upload_octets_max: UPLOAD_OCTETS_MAX_DEFAULT,
             octets_max: MEMORY_OCTETS_MAX_DEFAULT,
+        }
+    }
+}
+
+impl MemoryOptions {
+    fn check_name(&self, files: &Files, name: &Name) -> Result<(), Failure> {
+        let is_taken = files.published.contains_key(name) && !self.overwrite;
+        if is_taken { Err(Failure::Exists) } else { Ok(()) }
+    }
+
+    /// Whether an upload with `received` octets may have `octets` more.
+    fn check_room(&self, files: &Files, received: u64, octets: u64) -> Result<(), Failure> {
+        match octets {
+            _ if received.saturating_add(octets) > self.upload_octets_max => Err(Failure::TooLarge),
+            _ if octets > self.octets_max.saturating_sub(files.octets) => Err(Failure::DiskFull),
+            _ => Ok(()),
         }
     }
 }
@@ -87,7 +103,7 @@ impl Files {
 impl Store for Memory {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         let content = self.get(name).ok_or(Failure::NotFound)?;
-        Ok(Arc::new(MemorySource::new(content, path_of(name))))
+        Ok(Arc::new(MemorySource { content, path: path_of(name) }))
     }
 
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
@@ -95,17 +111,9 @@ impl Store for Memory {
     }
 
     fn create(&self, name: &Name, claimed: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        let claimed = claimed.unwrap_or(0);
         let files = self.files();
-        if files.published.contains_key(name) && !self.options.overwrite {
-            return Err(Failure::Exists.into());
-        }
-        if claimed > self.options.upload_octets_max {
-            return Err(Failure::TooLarge.into());
-        }
-        if claimed > self.options.octets_max.saturating_sub(files.octets) {
-            return Err(Failure::DiskFull.into());
-        }
+        self.options.check_name(&files, name)?;
+        self.options.check_room(&files, 0, claimed.unwrap_or(0))?;
         Ok(Box::new(MemorySink {
             store: self.clone(),
             name: name.clone(),
@@ -121,15 +129,9 @@ fn path_of(name: &Name) -> String {
 }
 
 #[derive(Debug)]
-pub(super) struct MemorySource {
+struct MemorySource {
     content: Bytes,
     path: String,
-}
-
-impl MemorySource {
-    pub(super) fn new(content: Bytes, path: String) -> Self {
-        Self { content, path }
-    }
 }
 
 impl Source for MemorySource {
@@ -165,22 +167,6 @@ struct MemorySink {
     failed: Option<Failure>,
 }
 
-impl MemorySink {
-    fn admit(&self, octets: &[u8]) -> Result<(), Failure> {
-        let options = &self.store.options;
-        let count = octets.len() as u64;
-        if self.received.len() as u64 + count > options.upload_octets_max {
-            return Err(Failure::TooLarge);
-        }
-        let mut files = self.store.files();
-        if count > options.octets_max.saturating_sub(files.octets) {
-            return Err(Failure::DiskFull);
-        }
-        files.octets += count;
-        Ok(())
-    }
-}
-
 impl Sink for MemorySink {
     fn path(&self) -> &str {
         &self.path
@@ -190,7 +176,11 @@ impl Sink for MemorySink {
         if let Some(failure) = self.failed {
             return Err(failure.into());
         }
-        self.admit(octets).inspect_err(|failure| self.failed = Some(*failure))?;
+        let (received, count) = (self.received.len() as u64, octets.len() as u64);
+        let mut files = self.store.files();
+        let is_room = self.store.options.check_room(&files, received, count);
+        is_room.inspect_err(|failure| self.failed = Some(*failure))?;
+        files.octets += count;
         self.received.extend_from_slice(octets);
         Ok(())
     }
@@ -201,11 +191,7 @@ impl Sink for MemorySink {
         }
         let store = self.store.clone();
         let mut files = store.files();
-        if files.published.contains_key(&self.name) && !store.options.overwrite {
-            // The guard is dropped first, because dropping the upload takes the same lock.
-            drop(files);
-            return Err(Failure::Exists.into());
-        }
+        store.options.check_name(&files, &self.name)?;
         let content = self.received.split().freeze();
         files.put(self.name.clone(), content);
         Ok(())
@@ -225,5 +211,39 @@ impl Drop for MemorySink {
     fn drop(&mut self) {
         // Published octets were split off and stay counted.
         self.store.files().octets -= self.received.len() as u64;
+    }
+}
+
+/// The same octets under every name; read-only. For files that a program makes for a request.
+///
+/// ```
+/// use stagecoach::store::{Fixed, Name, Store};
+///
+/// let store = Fixed::new("set timeout=3\n");
+/// assert_eq!(store.open(&Name::from_request(b"grub.cfg")?)?.size(), Some(14));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Fixed(Bytes);
+
+impl Fixed {
+    /// A store of these octets.
+    #[must_use]
+    pub fn new(octets: impl Into<Bytes>) -> Self {
+        Self(octets.into())
+    }
+}
+
+impl Store for Fixed {
+    fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
+        Ok(Arc::new(MemorySource { content: self.0.clone(), path: format!("made:{name}") }))
+    }
+
+    fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
+        Some(self.open(name))
+    }
+
+    fn create(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
+        Err(Failure::Forbidden.into())
     }
 }
