@@ -1,43 +1,29 @@
 //! Counts of facts since the server started.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Fact, Label, Observer, Report};
-use crate::error::{Failure, Limit};
+use crate::error::Failure;
 use crate::limits;
 use crate::transfer::Outcome;
 
 /// Counts facts.
 #[derive(Debug, Default)]
-pub struct Counters {
-    complete: AtomicU64,
-    failed: AtomicU64,
-    outages: AtomicU64,
-    refused: AtomicU64,
-    dropped: AtomicU64,
-    crashed: AtomicU64,
-    misbehaved: AtomicU64,
-    resumed: AtomicU64,
-    arbiters_replaced: AtomicU64,
-    octets: AtomicU64,
-    limited: AtomicU64,
-    by_label: Mutex<BTreeMap<Label, TalliedLabel>>,
-    by_reason: Mutex<HashMap<Reason, u64>>,
+pub struct Counters(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    tallied: Tallied,
+    by_label: BTreeMap<Label, TalliedLabel>,
+    /// By the name of the counter, too.
+    by_reason: HashMap<(&'static str, Reason), u64>,
 }
 
-/// The reason of a counted fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Reason {
-    Ended(&'static str),
-    Failed(Failure),
-    Outage(Failure),
-    Refused(Failure),
-    Dropped(&'static str),
-    Limited(Limit),
-    Crashed(&'static str),
-    Misbehaved(&'static str),
+    Failure(Failure),
+    Text(&'static str),
 }
 
 /// The count of one reason of failures.
@@ -92,134 +78,111 @@ pub struct Tallied {
     pub limited: u64,
 }
 
-impl Reason {
-    /// The counter of the reason, and its text.
-    fn words(self) -> (&'static str, String) {
-        match self {
-            Self::Ended(outcome) => ("failed", outcome.to_owned()),
-            Self::Failed(failure) => ("failed", failure.to_string()),
-            Self::Outage(failure) => ("outages", failure.to_string()),
-            Self::Refused(failure) => ("refused", failure.to_string()),
-            Self::Dropped(why) => ("dropped", why.to_owned()),
-            Self::Limited(limit) => ("limited", limit.name().to_owned()),
-            Self::Crashed(actor) => ("crashed", actor.to_owned()),
-            Self::Misbehaved(extension) => ("misbehaved", extension.to_owned()),
-        }
-    }
-
-    /// The reason of an unsuccessful outcome.
-    fn of(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Failed(failure) => Self::Failed(*failure),
-            Outcome::Outage(failure) => Self::Outage(*failure),
-            other => Self::Ended(other.as_str()),
-        }
-    }
-}
-
 impl Counters {
     /// The counts now.
     #[must_use]
     pub fn tallied(&self) -> Tallied {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Tallied {
-            complete: read(&self.complete),
-            failed: read(&self.failed),
-            outages: read(&self.outages),
-            refused: read(&self.refused),
-            dropped: read(&self.dropped),
-            crashed: read(&self.crashed),
-            misbehaved: read(&self.misbehaved),
-            resumed: read(&self.resumed),
-            arbiters_replaced: read(&self.arbiters_replaced),
-            octets: read(&self.octets),
-            limited: read(&self.limited),
-        }
+        self.counts().tallied
     }
 
     /// The counts of failures by reason, sorted by counter. Only the first 256 different reasons
     /// are counted.
     #[must_use]
     pub fn by_reason(&self) -> Vec<TalliedReason> {
-        let by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut tallied: Vec<_> = by_reason
-            .iter()
-            .map(|(reason, count)| {
-                let (counter, why) = reason.words();
-                TalliedReason { counter, why, count: *count }
-            })
-            .collect();
+        let counts = self.counts();
+        let by_reason = counts.by_reason.iter().map(|(&(counter, reason), &count)| {
+            let why = match reason {
+                Reason::Failure(failure) => failure.to_string(),
+                Reason::Text(text) => text.to_owned(),
+            };
+            TalliedReason { counter, why, count }
+        });
+        let mut tallied: Vec<_> = by_reason.collect();
         tallied.sort();
         tallied
-    }
-
-    fn count_reason(&self, reason: Reason) {
-        let mut by_reason = self.by_reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if by_reason.len() < limits::REASONS_COUNTED_MAX || by_reason.contains_key(&reason) {
-            *by_reason.entry(reason).or_default() += 1;
-        }
     }
 
     /// The counts of transfers with a route's label, sorted by label. Beyond the first 256
     /// different labels, transfers are counted together as `(others)`.
     #[must_use]
     pub fn by_label(&self) -> Vec<(Label, TalliedLabel)> {
-        let by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);
-        by_label.iter().map(|(label, tallied)| (label.clone(), *tallied)).collect()
+        self.counts().by_label.iter().map(|(label, tallied)| (label.clone(), *tallied)).collect()
     }
 
-    /// The counter of an ended transfer, and the reason. A request whose file a limit had no room
-    /// for is counted as beyond a limit: it is no outage, and no transfer began.
-    fn of_finished(&self, report: &Report) -> (&AtomicU64, Option<Reason>) {
-        self.octets.fetch_add(report.tally.octets, Ordering::Relaxed);
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn count_label(&mut self, label: &Label, report: &Report) {
+        let has_room = self.by_label.len() < limits::LABELS_COUNTED_MAX || self.by_label.contains_key(label);
+        let label = if has_room { label.clone() } else { Label::new("(others)") };
+        let tallied = self.by_label.entry(label).or_default();
+        tallied.octets += report.tally.octets;
+        *(if report.outcome.is_success() { &mut tallied.complete } else { &mut tallied.failed }) += 1;
+    }
+
+    fn count_reason(&mut self, counter: &'static str, reason: Reason) {
+        let key = (counter, reason);
+        if self.by_reason.len() < limits::REASONS_COUNTED_MAX || self.by_reason.contains_key(&key) {
+            *self.by_reason.entry(key).or_default() += 1;
+        }
+    }
+
+    fn count(&mut self, fact: &Fact<'_>) {
+        let tallied = &mut self.tallied;
+        let (counter, name, reason) = match fact {
+            Fact::Listening { .. } => return,
+            Fact::Resumed { .. } => return tallied.resumed += 1,
+            Fact::ArbiterReplaced { .. } => return tallied.arbiters_replaced += 1,
+            Fact::Finished(report) => return self.count_finished(report),
+            Fact::Refused { fault, .. } => (&mut tallied.refused, "refused", Reason::Failure(fault.failure)),
+            Fact::Dropped { why, .. } => (&mut tallied.dropped, "dropped", Reason::Text(why)),
+            Fact::BroadcastUnanswered { .. } => {
+                (&mut tallied.dropped, "dropped", Reason::Text("it was sent to a broadcast address"))
+            }
+            Fact::LimitReached { limit, .. } => (&mut tallied.limited, "limited", Reason::Text(limit.name())),
+            Fact::Crashed { actor, .. } => (&mut tallied.crashed, "crashed", Reason::Text(actor)),
+            Fact::Misbehaved { extension, .. } => {
+                (&mut tallied.misbehaved, "misbehaved", Reason::Text(extension))
+            }
+        };
+        *counter += 1;
+        self.count_reason(name, reason);
+    }
+
+    /// Counts an ended transfer. A request whose file a limit had no room for is counted as beyond
+    /// a limit: it is no outage, and no transfer began.
+    fn count_finished(&mut self, report: &Report) {
         if let Some(label) = &report.label {
             self.count_label(label, report);
         }
-        match (&report.outcome, report.limit) {
-            (outcome, _) if outcome.is_success() => (&self.complete, None),
-            (Outcome::Outage(_), Some(limit)) => (&self.dropped, Some(Reason::Dropped(limit.meaning()))),
-            (Outcome::Failed(failure), Some(_)) if report.tally.blocks == 0 => {
-                (&self.refused, Some(Reason::Refused(*failure)))
-            }
-            (outcome, _) => {
-                if let Outcome::Outage(_) = outcome {
-                    self.outages.fetch_add(1, Ordering::Relaxed);
-                }
-                (&self.failed, Some(Reason::of(outcome)))
-            }
-        }
-    }
-
-    fn count_label(&self, label: &Label, report: &Report) {
-        let mut by_label = self.by_label.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = by_label.len() < limits::LABELS_COUNTED_MAX || by_label.contains_key(label);
-        let label = if has_room { label.clone() } else { Label::new("(others)") };
-        let tallied = by_label.entry(label).or_default();
+        let tallied = &mut self.tallied;
         tallied.octets += report.tally.octets;
-        *(if report.outcome.is_success() { &mut tallied.complete } else { &mut tallied.failed }) += 1;
+        let (counter, name, reason) = match (&report.outcome, report.limit) {
+            (outcome, _) if outcome.is_success() => return tallied.complete += 1,
+            (Outcome::Outage(_), Some(limit)) => {
+                (&mut tallied.dropped, "dropped", Reason::Text(limit.meaning()))
+            }
+            (Outcome::Outage(failure), None) => {
+                tallied.outages += 1;
+                (&mut tallied.failed, "outages", Reason::Failure(*failure))
+            }
+            (Outcome::Failed(failure), Some(_)) if report.tally.blocks == 0 => {
+                (&mut tallied.refused, "refused", Reason::Failure(*failure))
+            }
+            (Outcome::Failed(failure), _) => (&mut tallied.failed, "failed", Reason::Failure(*failure)),
+            (other, _) => (&mut tallied.failed, "failed", Reason::Text(other.as_str())),
+        };
+        *counter += 1;
+        self.count_reason(name, reason);
     }
 }
 
 impl Observer for Counters {
     fn observe(&self, fact: &Fact<'_>) {
-        let (counter, reason) = match fact {
-            Fact::Listening { .. } => return,
-            Fact::Refused { fault, .. } => (&self.refused, Some(Reason::Refused(fault.failure))),
-            Fact::Dropped { why, .. } => (&self.dropped, Some(Reason::Dropped(why))),
-            Fact::BroadcastUnanswered { .. } => {
-                (&self.dropped, Some(Reason::Dropped("it was sent to a broadcast address")))
-            }
-            Fact::LimitReached { limit, .. } => (&self.limited, Some(Reason::Limited(*limit))),
-            Fact::Crashed { actor, .. } => (&self.crashed, Some(Reason::Crashed(actor))),
-            Fact::Misbehaved { extension, .. } => (&self.misbehaved, Some(Reason::Misbehaved(extension))),
-            Fact::Resumed { .. } => (&self.resumed, None),
-            Fact::ArbiterReplaced { .. } => (&self.arbiters_replaced, None),
-            Fact::Finished(report) => self.of_finished(report),
-        };
-        if let Some(reason) = reason {
-            self.count_reason(reason);
-        }
-        counter.fetch_add(1, Ordering::Relaxed);
+        self.counts().count(fact);
     }
 }
 

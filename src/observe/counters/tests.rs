@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Limit;
 use crate::limits::LABELS_COUNTED_MAX;
 use crate::observe::test_support::report;
 use crate::transfer::{Outcome, Tally};
