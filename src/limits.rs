@@ -43,12 +43,8 @@ pub const LINES_UNANSWERED_PER_S: u32 = 50;
 pub const LINES_REFUSED_PER_S: u32 = 5000;
 /// How often the log checks whether the second of withheld lines is over, to write their number.
 pub const LINES_COUNTED_AFTER: Duration = Duration::from_millis(250);
-/// How often the log mentions unanswered broadcasts: machines repeat them for minutes.
-pub const BROADCAST_LINE_EVERY: Duration = Duration::from_secs(60);
-/// How often an outage is logged: unanswered reads by file name, other failures by text.
-pub const OUTAGE_LOGGED_EVERY: Duration = Duration::from_secs(60);
-/// How often a limit that requests reach is logged, with its count: once a minute.
-pub const LIMIT_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// How often the log repeats an outage, a limit that is reached, or a hint: once a minute.
+pub const LINE_REPEATED_EVERY: Duration = Duration::from_secs(60);
 /// Such lines in that time: made-up names must fill neither the log nor the table of names.
 pub const OUTAGES_LOGGED_MAX: usize = 256;
 /// Reasons with counters of their own. The server has fewer, but extensions add codes.

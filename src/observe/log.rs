@@ -1,97 +1,129 @@
 //! Facts as log lines.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use slog::{KV, Level, Logger, Record, Serializer, debug, error, info, warn};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::limit_lines::LimitLines;
-use super::line_rate::LineRateLimiter;
-use super::recent_lines::RecentLines;
-use super::severity;
-use super::{Fact, Observer, Report};
-use crate::error::{Failure, Fault, Limit};
+use super::withheld::{Withheld, limit_reached};
+use super::{Fact, Observer, Report, TransferId, severity};
+use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::transfer::{Outcome, PeerError};
 use crate::wire::Request;
 
-/// Writes facts to a log: a line for each address that the server listens on, for each ended
-/// transfer, and for each refused request.
-///
-/// Senders of forged addresses could cause some lines in great numbers. These are limited to 50
-/// ([`limits::LINES_UNANSWERED_PER_S`]) or 5000 ([`limits::LINES_REFUSED_PER_S`]) a second, and one
-/// more line counts the others. The counting line is written after the second has ended: with the
-/// next fact or by a task of the current runtime, and [`flush`](Observer::flush) writes the last
-/// ones. Outages of a store, and repeated faults of an extension, are logged once a minute
-/// ([`limits::OUTAGE_LOGGED_EVERY`]) for each name or text. A limit that requests reach is logged
-/// at once, and then once a minute with a count ([`limits::LIMIT_LOGGED_EVERY`]). Requests that a
-/// limit ended as busy are logged only at debug level.
+/// Writes facts to a log. Lines that forged requests or an outage could cause in great numbers are
+/// withheld, and one line counts them: the next fact writes it, or a task of the current runtime,
+/// or [`flush`](Observer::flush).
 #[derive(Debug)]
-pub(crate) struct LogObserver {
+pub(crate) struct LogObserver(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
     log: Logger,
-    withheld: Arc<Withheld>,
-    broadcast_told_at: Mutex<Option<Instant>>,
+    state: Mutex<State>,
+    /// Whether any lines are withheld.
+    is_any: AtomicBool,
 }
 
-/// Lines that are counted instead of written.
-#[derive(Debug)]
-struct Withheld {
-    log: Logger,
-    unanswered: Mutex<LineRateLimiter>,
-    refused: Mutex<LineRateLimiter>,
-    outages: Mutex<RecentLines>,
-    limits: Mutex<LimitLines>,
-    is_any: AtomicBool,
-    /// Whether a task is going to log their number.
-    is_awaited: AtomicBool,
+#[derive(Debug, Default)]
+struct State {
+    withheld: Withheld,
+    /// Whether a task is going to log the number of withheld lines.
+    is_awaited: bool,
+    broadcast_told_at: Option<Instant>,
 }
 
 impl LogObserver {
-    /// Creates an observer that writes to `log`.
-    #[must_use]
     pub(crate) fn new(log: Logger) -> Self {
-        let withheld = Withheld {
-            log: log.clone(),
-            unanswered: Mutex::new(LineRateLimiter::new(limits::LINES_UNANSWERED_PER_S)),
-            refused: Mutex::new(LineRateLimiter::new(limits::LINES_REFUSED_PER_S)),
-            outages: Mutex::default(),
-            limits: Mutex::default(),
-            is_any: AtomicBool::new(false),
-            is_awaited: AtomicBool::new(false),
-        };
-        Self { log, withheld: Arc::new(withheld), broadcast_told_at: Mutex::default() }
+        Self(Arc::new(Shared { log, state: Mutex::default(), is_any: AtomicBool::new(false) }))
+    }
+
+    /// Whether to log a line about this fact now; otherwise it is counted.
+    fn admits(&self, fact: &Fact<'_>) -> bool {
+        match fact {
+            Fact::LimitReached { limit, .. } => {
+                self.spend(|withheld, now| withheld.of_limit(*limit).spend(now))
+            }
+            // The packet log shows them.
+            Fact::Refused { fault, .. } if is_busy(fault) => true,
+            Fact::Finished(report) if severity::of_transfer(report) == Level::Debug => true,
+            Fact::Refused { .. } => self.spend(|withheld, now| withheld.refused.spend(now)),
+            Fact::Finished(report) => match report.outcome {
+                Outcome::Unanswered => self.spend(|withheld, now| withheld.unanswered.spend(now)),
+                // The ERROR was the only packet.
+                Outcome::Failed(_) if report.tally.blocks == 0 => {
+                    self.spend(|withheld, now| withheld.refused.spend(now))
+                }
+                Outcome::Outage(_) => {
+                    self.spend(|withheld, now| withheld.spend_of_outages(("", &*report.name), now))
+                }
+                _ => true,
+            },
+            Fact::Crashed { actor: who @ ("store" | "route" | "negotiator"), panic: what, .. }
+            | Fact::Misbehaved { extension: who @ ("store" | "route" | "negotiator"), why: what, .. } => {
+                self.spend(|withheld, now| withheld.spend_of_outages((who, what), now))
+            }
+            _ => true,
+        }
+    }
+
+    fn spend(&self, spend: impl FnOnce(&mut Withheld, Instant) -> bool) -> bool {
+        let mut state = self.0.state();
+        if spend(&mut state.withheld, Instant::now()) {
+            return true;
+        }
+        self.0.is_any.store(true, Relaxed);
+        let is_awaited = std::mem::replace(&mut state.is_awaited, true);
+        drop(state);
+        if !is_awaited {
+            self.log_counts_later();
+        }
+        false
+    }
+
+    /// Starts a task that logs the counts in case no other fact follows.
+    fn log_counts_later(&self) {
+        let mut awaited = Awaited(Arc::downgrade(&self.0));
+        // Without a runtime there is no task: the next fact logs the counts, or the end does.
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            while awaited.goes_on() {
+                sleep(limits::LINES_COUNTED_AFTER).await;
+            }
+        });
     }
 
     fn broadcast_unanswered(&self, peer: SocketAddr) {
-        debug!(self.log, "datagram dropped"; "peer" => %peer, "why" => "it was sent to a broadcast or multicast address");
-        let now = Instant::now();
-        let mut told_at = self.broadcast_told_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if told_at.is_none_or(|at| now - at >= limits::BROADCAST_LINE_EVERY) {
-            *told_at = Some(now);
-            info!(self.log, "a read that was sent to all hosts gets no answer: --answer-broadcast answers those whose file is there";
+        let log = &self.0.log;
+        debug!(log, "datagram dropped"; "peer" => %peer, "why" => "it was sent to a broadcast or multicast address");
+        let (mut state, now) = (self.0.state(), Instant::now());
+        if state.broadcast_told_at.is_none_or(|at| now - at >= limits::LINE_REPEATED_EVERY) {
+            state.broadcast_told_at = Some(now);
+            info!(log, "a read that was sent to all hosts gets no answer: --answer-broadcast answers those whose file is there";
                 "peer" => %peer);
         }
     }
 
     fn refused(&self, peer: SocketAddr, request: &Request<'_>, fault: &Fault) {
         let asked = request.options.to_string();
-        if fault.failure == Failure::Busy && fault.limit().is_some() {
-            debug!(self.log, "{} refused", request.direction;
+        if is_busy(fault) {
+            debug!(self.0.log, "{} refused", request.direction;
                 "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode,
                 "asked" => or_dash(&asked), "why" => %fault);
         } else {
-            info!(self.log, "{} refused", request.direction;
+            info!(self.0.log, "{} refused", request.direction;
                 "peer" => %peer, "name" => %request.filename(), "mode" => %request.mode,
                 "asked" => or_dash(&asked), "why" => %fault);
         }
     }
 
     fn finished(&self, report: &Report) {
-        let (log, fields) = (&self.log, Fields(report));
+        let (log, fields) = (&self.0.log, Fields(report));
         let (direction, outcome) = match (&report.outcome, report.limit) {
             (Outcome::Outage(_), Some(_)) => (report.direction, "dropped"),
             (outcome, _) => (report.direction, outcome.as_str()),
@@ -105,134 +137,41 @@ impl LogObserver {
     }
 }
 
-impl Withheld {
-    fn admits(self: &Arc<Self>, fact: &Fact<'_>) -> bool {
-        let is_admitted = match fact {
-            Fact::LimitReached { limit, .. } => {
-                self.limits.lock().unwrap_or_else(PoisonError::into_inner).spend(*limit, Instant::now())
-            }
-            // The packet log shows them.
-            Fact::Refused { fault, .. } if fault.failure == Failure::Busy && fault.limit().is_some() => true,
-            Fact::Finished(report) if severity::of_transfer(report) == Level::Debug => true,
-            Fact::Refused { .. } => spend(&self.refused),
-            Fact::Finished(report) => match report.outcome {
-                Outcome::Unanswered => spend(&self.unanswered),
-                // The ERROR was the only packet.
-                Outcome::Failed(_) if report.tally.blocks == 0 => spend(&self.refused),
-                Outcome::Outage(_) => self.spend_of_outages(("", &*report.name)),
-                _ => return true,
-            },
-            Fact::Crashed { actor: who @ ("store" | "route" | "negotiator"), panic: what, .. }
-            | Fact::Misbehaved { extension: who @ ("store" | "route" | "negotiator"), why: what, .. } => {
-                self.spend_of_outages((who, what))
-            }
-            _ => return true,
-        };
-        if !is_admitted {
-            self.is_any.store(true, Ordering::SeqCst);
-            self.have_told();
-        }
-        is_admitted
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether to log a repeated fault of a store or an extension.
-    fn spend_of_outages(&self, says: (&str, &str)) -> bool {
-        self.outages.lock().unwrap_or_else(PoisonError::into_inner).spend(says, Instant::now())
-    }
-
-    /// Starts a task that logs the counts in case no other fact follows.
-    fn have_told(self: &Arc<Self>) {
-        if self.is_awaited.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        let mut awaited = Awaited { withheld: Arc::downgrade(self), has_ended: false };
-        // Without a runtime there is no task: the next fact logs the counts, or the end does.
-        let Ok(runtime) = Handle::try_current() else { return };
-        runtime.spawn(async move {
-            while awaited.goes_on() {
-                sleep(limits::LINES_COUNTED_AFTER).await;
-            }
-        });
-    }
-
-    /// Logs the number of lines withheld in seconds that have ended; with `of_all`, in the current
-    /// second too.
-    fn tell(&self, of_all: bool) {
-        let now = Instant::now();
-        // Cleared first, so that lines withheld during this call are not forgotten.
-        self.is_any.store(false, Ordering::SeqCst);
-        for (what, budget) in [("unanswered", &self.unanswered), ("refused", &self.refused)] {
-            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-            let withheld = if of_all { budget.take_all_withheld() } else { budget.take_withheld(now) };
-            if let Some(count) = withheld {
-                info!(self.log, "more requests were {what} than are logged one by one"; "withheld" => count);
-            }
-            if budget.has_withheld() {
-                self.is_any.store(true, Ordering::SeqCst);
-            }
-        }
-        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        for (limit, count) in limits.take_withheld(now, of_all) {
-            limit_reached(&self.log, limit, count, None);
-        }
-        if limits.has_withheld() {
-            self.is_any.store(true, Ordering::SeqCst);
-        }
-        drop(limits);
-        let mut outages = self.outages.lock().unwrap_or_else(PoisonError::into_inner);
-        let withheld = if of_all { outages.take_all_withheld() } else { outages.take_withheld(now) };
-        if let Some(count) = withheld {
-            info!(self.log, "more requests met an outage than are logged one by one"; "withheld" => count);
-        }
-        if outages.has_withheld() {
-            self.is_any.store(true, Ordering::SeqCst);
-        }
+    /// Logs the numbers of withheld lines that are due, or all if `now` is `None`.
+    fn log_counts(&self, state: &mut State, now: Option<Instant>) {
+        state.withheld.log_counts(&self.log, now);
+        self.is_any.store(state.withheld.is_any(), Relaxed);
     }
 }
 
-/// The task's claim on the withheld lines. If the runtime ends, dropping it lets another task
-/// begin.
-struct Awaited {
-    withheld: Weak<Withheld>,
-    has_ended: bool,
-}
+/// A task's claim on the withheld lines. If the runtime ends, dropping it lets another task begin.
+struct Awaited(Weak<Shared>);
 
 impl Awaited {
-    /// Logs the counts so far. Returns whether there may be more.
+    /// Logs the counts so far. Returns whether there are more.
     fn goes_on(&mut self) -> bool {
-        let Some(withheld) = self.withheld.upgrade() else { return false };
-        withheld.tell(false);
-        if withheld.is_any.load(Ordering::SeqCst) {
-            return true;
+        let Some(shared) = self.0.upgrade() else { return false };
+        let mut state = shared.state();
+        shared.log_counts(&mut state, Some(Instant::now()));
+        if !state.withheld.is_any() {
+            state.is_awaited = false;
+            self.0 = Weak::new();
         }
-        withheld.is_awaited.store(false, Ordering::SeqCst);
-        // Another thread may have withheld a line in between, and have relied on this task.
-        let goes_on =
-            withheld.is_any.load(Ordering::SeqCst) && !withheld.is_awaited.swap(true, Ordering::SeqCst);
-        self.has_ended = !goes_on;
-        goes_on
+        state.is_awaited
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        if !self.has_ended
-            && let Some(withheld) = self.withheld.upgrade()
-        {
-            withheld.is_awaited.store(false, Ordering::SeqCst);
+        if let Some(shared) = self.0.upgrade() {
+            shared.state().is_awaited = false;
         }
     }
-}
-
-/// Logs that requests reached a limit, with the count since the last line.
-fn limit_reached(log: &Logger, limit: Limit, count: u64, peer: Option<SocketAddr>) {
-    let peer = peer.map_or_else(|| "-".to_owned(), |peer| peer.to_string());
-    warn!(log, "limit reached"; "limit" => limit.name(), "count" => count, "peer" => peer, "why" => limit.meaning());
-}
-
-/// Whether the budget of this second allows one more line.
-fn spend(budget: &Mutex<LineRateLimiter>) -> bool {
-    budget.lock().unwrap_or_else(PoisonError::into_inner).spend(Instant::now())
 }
 
 struct Fields<'a>(&'a Report);
@@ -301,8 +240,17 @@ fn grants_more_than_size(options: &str) -> bool {
     names.any(|(name, _)| !name.eq_ignore_ascii_case("tsize"))
 }
 
+/// Whether a limit left no room for the request.
+fn is_busy(fault: &Fault) -> bool {
+    fault.failure == Failure::Busy && fault.limit().is_some()
+}
+
 fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
+}
+
+fn id_or_dash(id: Option<TransferId>) -> String {
+    id.map_or_else(|| "-".to_owned(), |id| id.to_string())
 }
 
 /// A command to copy, which reads a file from this server.
@@ -317,46 +265,45 @@ fn try_it(address: SocketAddr) -> String {
 
 impl Observer for LogObserver {
     fn observe(&self, fact: &Fact<'_>) {
-        if self.withheld.is_any.load(Ordering::Relaxed) {
-            self.withheld.tell(false);
+        let log = &self.0.log;
+        if self.0.is_any.load(Relaxed) {
+            self.0.log_counts(&mut self.0.state(), Some(Instant::now()));
         }
-        if !self.withheld.admits(fact) {
+        if !self.admits(fact) {
             return;
         }
         match fact {
             Fact::Listening { address } => {
-                info!(self.log, "listening"; "address" => %address, "try" => try_it(*address));
+                info!(log, "listening"; "address" => %address, "try" => try_it(*address));
             }
-            Fact::LimitReached { limit, peer } => limit_reached(&self.log, *limit, 1, Some(*peer)),
+            Fact::LimitReached { limit, peer } => limit_reached(log, *limit, 1, Some(*peer)),
             Fact::Refused { peer, request: Some(request), fault } => self.refused(*peer, request, fault),
             Fact::Refused { peer, request: None, fault } => {
-                info!(self.log, "request refused"; "peer" => %peer, "why" => %fault);
+                info!(log, "request refused"; "peer" => %peer, "why" => %fault);
             }
             Fact::Dropped { peer, why } => {
-                debug!(self.log, "datagram dropped"; "peer" => %peer, "why" => why);
+                debug!(log, "datagram dropped"; "peer" => %peer, "why" => why);
             }
             Fact::BroadcastUnanswered { peer } => self.broadcast_unanswered(*peer),
             Fact::Finished(report) => self.finished(report),
             Fact::Crashed { actor, transfer, panic } => {
-                let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
-                error!(self.log, "{actor} panicked"; "transfer" => transfer, "panic" => panic);
+                error!(log, "{actor} panicked"; "transfer" => id_or_dash(*transfer), "panic" => panic);
             }
             Fact::Misbehaved { extension, transfer, why } => {
-                let transfer = transfer.map_or_else(|| "-".to_owned(), |id| id.to_string());
-                warn!(self.log, "{extension} misbehaved"; "transfer" => transfer, "why" => why);
+                warn!(log, "{extension} misbehaved"; "transfer" => id_or_dash(*transfer), "why" => why);
             }
             Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
-                error!(self.log, "arbiter replaced";
+                error!(log, "arbiter replaced";
                     "arbiter" => arbiter, "why" => why, "transfers_moved" => moved, "transfers_ended" => ended);
             }
             Fact::Resumed { transfer, resumption } => {
-                warn!(self.log, "session replaced"; "transfer" => transfer.0, "resumption" => resumption);
+                warn!(log, "session replaced"; "transfer" => transfer.0, "resumption" => resumption);
             }
         }
     }
 
     fn flush(&self) {
-        self.withheld.tell(true);
+        self.0.log_counts(&mut self.0.state(), None);
     }
 }
 

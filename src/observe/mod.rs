@@ -1,15 +1,11 @@
 //! Facts that happened, and their observers: the log, the counters, extensions.
 
 mod counters;
-mod label;
-mod limit_lines;
-mod line_rate;
 mod log;
-mod owned_fact;
-mod recent_lines;
 mod severity;
 #[cfg(test)]
 pub(crate) mod test_support;
+mod withheld;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,10 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::counters::{Counters, Tallied, TalliedLabel, TalliedReason};
-pub use self::label::Label;
 pub(crate) use self::log::LogObserver;
-pub use self::owned_fact::OwnedFact;
 use crate::error::{Fault, Limit};
+use crate::limits::LABEL_OCTETS_MAX;
 pub use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request};
 
@@ -59,8 +54,7 @@ pub enum Fact<'a> {
         /// The reason, in a few words.
         why: &'static str,
     },
-    /// A read that was sent to a broadcast address got no answer, because the settings don't allow
-    /// one.
+    /// The settings don't allow an answer to a read that was sent to a broadcast address.
     BroadcastUnanswered {
         /// The sender.
         peer: SocketAddr,
@@ -112,37 +106,73 @@ pub enum Fact<'a> {
     },
 }
 
-/// Receives facts. It is called on the threads that serve, so it must not block. A call of more
-/// than 500 ms is reported to all observers. An observer that needs to block is an actor, behind a
+/// A [`Fact`] that borrows nothing. Its variants and fields have the same meaning.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "they are Fact's")]
+pub enum OwnedFact {
+    Listening { address: SocketAddr },
+    Refused { peer: SocketAddr, request: Option<Request<'static>>, fault: Fault },
+    Dropped { peer: SocketAddr, why: &'static str },
+    BroadcastUnanswered { peer: SocketAddr },
+    LimitReached { limit: Limit, peer: SocketAddr },
+    Finished(Report),
+    Crashed { actor: &'static str, transfer: Option<TransferId>, panic: String },
+    Misbehaved { extension: &'static str, transfer: Option<TransferId>, why: String },
+    ArbiterReplaced { arbiter: u64, why: String, moved: usize, ended: usize },
+    Resumed { transfer: TransferId, resumption: u32 },
+}
+
+impl Fact<'_> {
+    /// A copy that borrows nothing.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedFact {
+        match *self {
+            Fact::Listening { address } => OwnedFact::Listening { address },
+            Fact::Refused { peer, request, fault } => OwnedFact::Refused {
+                peer,
+                request: request.map(|request| request.clone().into_owned()),
+                fault: fault.clone(),
+            },
+            Fact::Dropped { peer, why } => OwnedFact::Dropped { peer, why },
+            Fact::BroadcastUnanswered { peer } => OwnedFact::BroadcastUnanswered { peer },
+            Fact::LimitReached { limit, peer } => OwnedFact::LimitReached { limit, peer },
+            Fact::Finished(report) => OwnedFact::Finished(report.clone()),
+            Fact::Crashed { actor, transfer, panic } => {
+                OwnedFact::Crashed { actor, transfer, panic: panic.to_owned() }
+            }
+            Fact::Misbehaved { extension, transfer, why } => {
+                OwnedFact::Misbehaved { extension, transfer, why: why.to_owned() }
+            }
+            Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
+                OwnedFact::ArbiterReplaced { arbiter, why: why.to_owned(), moved, ended }
+            }
+            Fact::Resumed { transfer, resumption } => OwnedFact::Resumed { transfer, resumption },
+        }
+    }
+}
+
+/// Receives facts on the threads that serve: it must not block. A call of more than 500 ms is
+/// reported to all observers. An observer that needs to block is an actor, behind a
 /// [`Tell`](crate::extend::Tell).
 ///
 /// ```
-/// use std::sync::atomic::{AtomicU64, Ordering};
 /// use stagecoach::Stagecoach;
-/// use stagecoach::observe::{Fact, Observer};
+/// use stagecoach::observe::Fact;
 ///
-/// /// Counts failed transfers.
-/// #[derive(Debug, Default)]
-/// struct Misses(AtomicU64);
-///
-/// impl Observer for Misses {
-///     fn observe(&self, fact: &Fact<'_>) {
-///         if let Fact::Finished(report) = fact
-///             && !report.outcome.is_success()
-///         {
-///             self.0.fetch_add(1, Ordering::Relaxed);
-///         }
+/// let builder = Stagecoach::builder().observer(|fact: &Fact<'_>| {
+///     if let Fact::Finished(report) = fact
+///         && !report.outcome.is_success()
+///     {
+///         eprintln!("{} did not get {}", report.peer, report.name);
 ///     }
-/// }
-///
-/// let builder = Stagecoach::builder().observer(Misses::default());
+/// });
 /// ```
 pub trait Observer: Send + Sync + 'static {
     /// Handles a fact.
     fn observe(&self, fact: &Fact<'_>);
 
-    /// Handles everything that the observer has held back: the server has ended, and no further
-    /// fact follows. Like [`observe`](Self::observe), it must not block.
+    /// Handles everything that the observer has held back: no further fact follows.
     fn flush(&self) {}
 
     /// The name in the log's warning about lost facts.
@@ -150,23 +180,18 @@ pub trait Observer: Send + Sync + 'static {
         "an observer"
     }
 
-    /// The number of facts that the observer has lost, if it counts them. The server's log has the
-    /// sum.
+    /// The number of facts that the observer has lost, for the server's log.
     fn lost(&self) -> u64 {
         0
     }
 }
 
-impl<F> Observer for F
-where
-    F: Fn(&Fact<'_>) + Send + Sync + 'static,
-{
+impl<F: Fn(&Fact<'_>) + Send + Sync + 'static> Observer for F {
     fn observe(&self, fact: &Fact<'_>) {
         self(fact);
     }
 }
 
-/// One that the caller keeps a hold of.
 impl<O: Observer + ?Sized> Observer for Arc<O> {
     fn observe(&self, fact: &Fact<'_>) {
         (**self).observe(fact);
@@ -211,10 +236,9 @@ pub struct Report {
     pub path: Option<String>,
     /// Its size: known at the start of a read, and at the end of a write.
     pub size: Option<u64>,
-    /// The options that the client asked for, escaped, such as `blksize=65464 tsize=0`; may be
-    /// empty.
+    /// The options that the client asked for, escaped, such as `blksize=65464 tsize=0`.
     pub asked: String,
-    /// The negotiated options, such as `blksize=1428 windowsize=16`; may be empty.
+    /// The negotiated options, such as `blksize=1428 windowsize=16`.
     pub options: String,
     /// The size of an upload in octets that its client announced (`tsize`).
     pub announced: Option<u64>,
@@ -241,10 +265,34 @@ impl Report {
         octets / self.duration.as_secs_f64().max(1e-6)
     }
 
-    /// Whether the number of octets differs from the one that the client announced. In netascii
-    /// this is always `false`, since clients disagree on what `tsize` counts.
+    /// Whether the client announced another number of octets. Never in netascii: clients disagree.
     #[must_use]
     pub fn differs_from_announced(&self) -> bool {
         self.announced.is_some_and(|octets| octets != self.tally.octets) && self.mode != "netascii"
+    }
+}
+
+/// A short text of an extension about a transfer, such as a board's serial number or a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(Box<str>);
+
+impl Label {
+    /// Creates a label from the printable ASCII of `text`, cut after 64 octets.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let is_plain = |c: &char| matches!(c, ' '..='~');
+        Self(text.chars().filter(is_plain).take(LABEL_OCTETS_MAX).collect())
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }

@@ -18,7 +18,8 @@ pub(super) fn of_transfer(report: &Report) -> Level {
         Outcome::Outage(Failure::ShuttingDown) => Level::Info,
         Outcome::Outage(_) => Level::Error,
         Outcome::Unanswered | Outcome::TimedOut => Level::Warning,
-        Outcome::PeerGone if has_begun(report) => Level::Info,
+        // Before anything of the file has arrived, the client may not be reachable at all.
+        Outcome::PeerGone if report.tally.octets > 0 => Level::Info,
         Outcome::PeerGone => Level::Warning,
         Outcome::Complete if is_truncated(report) => Level::Warning,
         Outcome::Complete
@@ -38,48 +39,29 @@ fn of_failure(failure: Failure, name: &str) -> Level {
     }
 }
 
-/// Whether anything of the file has arrived. Before that, the client may not be reachable at all.
-fn has_begun(report: &Report) -> bool {
-    report.tally.octets > 0
-}
-
 /// Whether an upload differs from the size that its client announced.
 pub(super) fn is_truncated(report: &Report) -> bool {
     report.direction == Direction::Write && report.differs_from_announced()
 }
 
-/// Whether the line of an upload shows the announced size: only if all or a part of the upload was
-/// written.
+/// Whether the line of an upload shows the announced size.
 pub(super) fn has_announced(report: &Report) -> bool {
     let is_written = matches!(report.outcome, Outcome::Complete | Outcome::Unconfirmed);
-    is_truncated(report) && (is_written || has_begun(report))
+    is_truncated(report) && (is_written || report.tally.octets > 0)
 }
 
-/// Whether the name is one that boot loaders derive from their machine. They ask for several such
-/// names until one exists: the hardware address (`pxelinux.cfg/01-88-99-aa-bb-cc-dd`,
-/// `grub.cfg-01-88-99-aa-bb-cc-dd`), the UUID, the address in hexadecimal with fewer and fewer
-/// digits (`C0A8025B` to `C`), and with a suffix (`C0A8025B.img`).
+/// Whether the name is one that boot loaders derive from their machine, and try until one exists:
+/// from the hardware address (`01-88-99-aa-bb-cc-dd`), the UUID, or the address (`C0A8025B` to
+/// `C`).
 fn is_probe(name: &str) -> bool {
     let last = name.rsplit('/').next().unwrap_or(name);
     let (word, _) = last.split_once('.').filter(|(word, _)| !word.is_empty()).unwrap_or((last, ""));
-    let of_grub = last.strip_prefix("grub.cfg-").unwrap_or(word);
-    is_hardware_address(of_grub) || is_uuid(of_grub) || is_hex_address(of_grub)
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|octet| octet.is_ascii_hexdigit())
-}
-
-fn is_hex_address(word: &str) -> bool {
-    (1..=8).contains(&word.len()) && word.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'A'..=b'F'))
-}
-
-fn is_hardware_address(word: &str) -> bool {
-    (6..=7).contains(&word.split('-').count()) && word.split('-').all(|part| part.len() == 2 && is_hex(part))
-}
-
-fn is_uuid(word: &str) -> bool {
-    word.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && word.split('-').all(is_hex)
+    let word = last.strip_prefix("grub.cfg-").unwrap_or(word);
+    let is_hex = word.bytes().all(|octet| matches!(octet, b'-' | b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'));
+    let lengths: Vec<usize> = word.split('-').map(str::len).collect();
+    let is_address = matches!(lengths[..], [1..=8]) && !word.bytes().any(|octet| octet.is_ascii_lowercase());
+    let is_hardware_address = (6..=7).contains(&lengths.len()) && lengths.iter().all(|length| *length == 2);
+    is_hex && (is_address || is_hardware_address || lengths == [8, 4, 4, 4, 12])
 }
 
 #[cfg(test)]

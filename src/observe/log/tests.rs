@@ -5,7 +5,7 @@ use slog::{Drain, Never, OwnedKVList, o};
 
 use super::*;
 use crate::error::Fault;
-use crate::limits::{BROADCAST_LINE_EVERY, LINES_REFUSED_PER_S, LINES_UNANSWERED_PER_S};
+use crate::limits::{LINE_REPEATED_EVERY, LINES_REFUSED_PER_S, LINES_UNANSWERED_PER_S};
 use crate::observe::test_support::report;
 use crate::transfer::Tally;
 
@@ -100,7 +100,7 @@ fn unanswered_broadcasts_are_logged_once_a_minute() {
     assert_eq!(told(), 1);
     // The packet log has each of them.
     assert_eq!(lines.count("datagram dropped"), 100);
-    *observer.broadcast_told_at.lock().unwrap() = Instant::now().checked_sub(BROADCAST_LINE_EVERY);
+    observer.0.state().broadcast_told_at = Instant::now().checked_sub(LINE_REPEATED_EVERY);
     (0..100).for_each(|_| ask());
     assert_eq!(told(), 2);
 }
@@ -121,18 +121,6 @@ fn an_outage_is_logged_once_a_name_and_minute() {
     let written =
         ["read outage", "store panicked", "store misbehaved", "route misbehaved", "session panicked"];
     assert_eq!(written.map(|line| lines.count(line)), [2, 1, 1, 3, 4]);
-}
-
-#[test]
-fn each_second_has_its_lines() {
-    let (mut budget, began) = (LineRateLimiter::new(2), Instant::now());
-    let at = |ms| began + Duration::from_millis(ms);
-    assert_eq!([0, 1, 2, 999].map(|ms| budget.spend(at(ms))), [true, true, false, false]);
-    assert_eq!(budget.take_withheld(at(999)), None);
-    assert_eq!(budget.take_withheld(at(1000)), Some(2));
-    assert_eq!(budget.take_withheld(at(1000)), None);
-    assert_eq!([1000, 1001, 1002].map(|ms| budget.spend(at(ms))), [true, true, false]);
-    assert_eq!(budget.take_withheld(at(5000)), Some(1));
 }
 
 impl Lines {
