@@ -31,7 +31,7 @@ impl Directory {
     /// - `Exists`: the name `to` is taken;
     /// - `NotRegular`: `from` is not a regular file;
     /// - `Forbidden`: `from` is a symbolic link, a link on the way may not be followed, the process
-    /// may not write to one of the directories, or the names are on different file systems;
+    ///   may not write to one of the directories, or the names are on different file systems;
     /// - `ReadOnly`, `DiskFull` or `Io`: the file system refuses, or the root was removed.
     pub fn rename(&self, from: &Name, to: &Name) -> Result<(), Fault> {
         self.name_anew(from, to, |old_directory, old, new_directory, new| {
