@@ -1,4 +1,4 @@
-//! The log: slog-term's lines on stderr or in a file, written by their own thread.
+//! The log: lines on stderr or in a file, written by their own thread.
 //!
 //! A record is always one line, whatever a client's text or a panic message contains:
 //! `2026-11-22T18:00:00.123Z INFO message, key: value, key: "another value"`.
@@ -9,21 +9,20 @@ mod quoting;
 
 use std::backtrace::Backtrace;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::io::Errno;
-use slog::{Drain, Level, LevelFilter, Logger, error, o};
+use slog::{Drain, Level, LevelFilter, Logger, error, info, o};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use self::line::{formatter, wants_colours};
-use self::queue::{Closing, Queue};
+use self::line::{Formatter, wants_colours};
+use self::queue::Queue;
+use super::complain;
 use crate::limits;
 use crate::supervision::is_told;
 
@@ -36,25 +35,21 @@ pub(super) struct Log {
     logger: Logger,
     queue: Arc<Queue>,
     file: Option<LogFile>,
-    closing: Closing,
 }
 
 impl Log {
     /// Opens a log that appends to `file`, creating it if necessary, or else writes to stderr.
     /// `verbose` logs every packet.
-    ///
-    /// # Errors
-    /// The file can't be opened, or the thread can't be started.
     pub(super) fn open(file: Option<&Path>, verbose: bool) -> io::Result<Self> {
         let file = file.map(LogFile::open).transpose()?;
-        let (queue, closing) = match &file {
+        let queue = match &file {
             Some(file) => Queue::start(Lines::new(file.clone(), file.octets_at_once()?))?,
             None => Queue::start(Lines::new(io::stderr(), limits::LOG_OCTETS_AT_ONCE))?,
         };
         let colours = file.is_none() && io::stderr().is_terminal() && wants_colours();
         let level = if verbose { Level::Trace } else { Level::Info };
-        let drain = LevelFilter::new(formatter(Arc::clone(&queue), colours), level).ignore_res();
-        Ok(Self { logger: Logger::root(drain, o!()), queue, file, closing })
+        let drain = LevelFilter::new(Formatter { queue: Arc::clone(&queue), colours }, level).ignore_res();
+        Ok(Self { logger: Logger::root(drain, o!()), queue, file })
     }
 
     pub(super) fn logger(&self) -> &Logger {
@@ -66,14 +61,22 @@ impl Log {
         self.file.is_some()
     }
 
-    /// Opens the file again, after logrotate has renamed it. If that fails, the old file stays in
-    /// use. A log on stderr needs no action.
+    /// Opens the file again, after logrotate has renamed it, and logs that. If that fails, the old
+    /// file stays in use, and stderr gets the reason, since the operator does not look at the old
+    /// file. A log on stderr needs no action.
     ///
-    /// It may block, for example on a FIFO without a reader. Do not call it on a thread that serves
+    /// It may block, for example on a network file system. Do not call it on a thread that serves
     /// clients.
-    pub(super) fn reopener(&self) -> Box<dyn Fn() -> io::Result<()> + Send> {
-        let file = self.file.clone();
-        Box::new(move || file.as_ref().map_or(Ok(()), LogFile::reopen))
+    pub(super) fn reopener(&self) -> impl Fn() -> io::Result<()> + Send + use<> {
+        let (file, log) = (self.file.clone(), self.logger.clone());
+        move || {
+            let Some(file) = &file else { return Ok(()) };
+            file.reopen().inspect_err(|error| {
+                complain(&format!("--file-log: {error}; the log goes on in the file that was opened before"));
+            })?;
+            info!(log, "log reopened");
+            Ok(())
+        }
     }
 
     /// Logs panics that no supervisor reports. If `RUST_BACKTRACE` asks for a backtrace, the log
@@ -99,7 +102,7 @@ impl Log {
 
     /// Writes the queued lines, and ends. Later lines are discarded.
     pub(super) fn close(self) {
-        drop(self.closing);
+        self.queue.close();
     }
 }
 
@@ -120,167 +123,99 @@ fn timestamp(out: &mut dyn Write) -> io::Result<()> {
 #[derive(Clone)]
 struct LogFile {
     path: PathBuf,
-    /// `None` for a FIFO that has had no reader yet.
-    file: Arc<Mutex<Option<File>>>,
+    file: Arc<Mutex<File>>,
 }
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
         // Absolute, so that the path still works if the process changes its directory.
         let path = std::path::absolute(path)?;
-        Ok(Self { file: Arc::new(Mutex::new(append_at_once(&path)?)), path })
+        Ok(Self { file: Arc::new(Mutex::new(append(&path)?)), path })
     }
 
     fn reopen(&self) -> io::Result<()> {
         // The file is opened before the lock is taken, so the log goes on meanwhile.
         let file = append(&self.path)?;
-        *self.lock() = Some(file);
-        Ok(())
-    }
-
-    /// Opens a FIFO that had no reader at the start. The log's thread waits here for its reader.
-    fn open_late(&self) -> io::Result<()> {
-        if self.lock().is_none() {
-            let file = append(&self.path)?;
-            self.lock().get_or_insert(file);
-        }
+        *self.lock() = file;
         Ok(())
     }
 
     /// A write to a regular file stays together whatever its length. A pipe may split writes above
     /// `PIPE_BUF`.
     fn octets_at_once(&self) -> io::Result<usize> {
-        let metadata = self.lock().as_ref().map(File::metadata).transpose()?;
-        let is_file = metadata.is_some_and(|metadata| metadata.is_file());
-        Ok(if is_file { usize::MAX } else { limits::LOG_OCTETS_AT_ONCE })
+        let is_file = self.lock().metadata()?.is_file();
+        Ok(if is_file { limits::LOG_OCTETS_KEPT } else { limits::LOG_OCTETS_AT_ONCE })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<File>> {
+    fn lock(&self) -> MutexGuard<'_, File> {
         // A panic between two lines leaves the file in a valid state.
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path).map_err(|error| not_opened(path, &error))
-}
-
-/// Opens the file without blocking; `None` for a FIFO without a reader.
-fn append_at_once(path: &Path) -> io::Result<Option<File>> {
-    let mut options = File::options();
-    options.append(true).create(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
-    match options.open(path) {
-        Ok(file) => {
-            // From now on, only the log's own thread blocks, and no line is lost.
-            let flags = fcntl_getfl(&file)?;
-            fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
-            Ok(Some(file))
-        }
-        // ENXIO is the error for a FIFO without a reader, and also for a socket.
-        Err(error)
-            if error.raw_os_error() == Some(Errno::NXIO.raw_os_error())
-                && path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo()) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(not_opened(path, &error)),
-    }
-}
-
-fn not_opened(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the log {} can't be opened: {error}", path.display()))
-}
-
 impl Write for LogFile {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.open_late()?;
-        self.lock().as_mut().map_or(Ok(0), |file| file.write(octets))
+        self.lock().write(octets)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.lock().as_mut().map_or(Ok(()), File::flush)
+        self.lock().flush()
     }
+}
+
+/// Opens a file to append to. A FIFO is opened for reading too, which waits for no reader (fifo(7)).
+fn append(path: &Path) -> io::Result<File> {
+    let is_fifo = path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+    File::options().append(true).create(true).read(is_fifo).open(path).map_err(|error| {
+        io::Error::new(error.kind(), format!("the log {} can't be opened: {error}", path.display()))
+    })
 }
 
 /// Writes lines. No write has a part of a line, so that lines of several processes don't mix. Lines
-/// that a full disk refused are counted.
+/// that a full disk refuses wait in the buffer; lines that find no room there are lost and counted.
 struct Lines<W: Write> {
-    out: W,
-    /// The most octets of several lines that go in one write.
-    at_once: usize,
+    out: BufWriter<W>,
     lost: usize,
-    torn: bool,
 }
 
 impl<W: Write> Lines<W> {
-    fn new(out: W, at_once: usize) -> Self {
-        Self { out, at_once, lost: 0, torn: false }
+    /// Writes to `out`, at most `octets_at_once` in one write unless a single line is longer.
+    fn new(out: W, octets_at_once: usize) -> Self {
+        Self { out: BufWriter::with_capacity(octets_at_once, out), lost: 0 }
     }
 
-    /// Writes `text`, which is made of whole lines.
-    fn pass_on(&mut self, mut text: &[u8]) -> io::Result<()> {
-        let mut result = Ok(());
+    /// Writes `text`, which is made of whole lines, and reports `lost` lines after them.
+    fn pass_on(&mut self, mut text: &[u8], lost: usize) {
         while !text.is_empty() {
-            let (together, rest) = text.split_at(lines_within(text, self.at_once));
-            let mut passed = 0;
-            let written =
-                self.report_lost().and_then(|()| write_counting(&mut self.out, together, &mut passed));
-            if passed > 0 {
-                self.torn = together[passed - 1] != b'\n';
-            }
-            if written.is_err() {
-                self.lost += together[passed..].iter().filter(|octet| **octet == b'\n').count();
-                result = written;
+            let (together, rest) = text.split_at(lines_within(text, self.out.capacity()));
+            if self.report_lost().and_then(|()| self.out.write_all(together)).is_err() {
+                self.lost += together.iter().filter(|octet| **octet == b'\n').count();
             }
             text = rest;
         }
-        result
+        self.lost += lost;
+        // The buffer keeps what is not written now.
+        let _ = self.report_lost().and_then(|()| self.out.flush());
     }
 
     fn report_lost(&mut self) -> io::Result<()> {
         if self.lost > 0 {
-            let (torn, count) = (self.torn, self.lost);
-            self.out.write_all(&loss("were lost", count, torn)?)?;
-            (self.lost, self.torn) = (0, false);
+            let mut line = Vec::new();
+            timestamp(&mut line)?;
+            writeln!(line, " ERRO lines of the log were lost, count: {}", self.lost)?;
+            self.out.write_all(&line)?;
+            self.lost = 0;
         }
         Ok(())
     }
-
-    fn tell_of(&mut self, what: &str, count: usize) -> io::Result<()> {
-        self.pass_on(&loss(what, count, false)?)
-    }
-}
-
-/// The line that reports lost lines. It first ends a torn line.
-fn loss(what: &str, count: usize, torn: bool) -> io::Result<Vec<u8>> {
-    let mut line = if torn { b"\n".to_vec() } else { Vec::new() };
-    timestamp(&mut line)?;
-    writeln!(line, " ERRO lines of the log {what}, count: {count}")?;
-    Ok(line)
 }
 
 /// The number of octets of the whole lines in `text` that fit in `octets_max`; at least the first
 /// line.
 fn lines_within(text: &[u8], octets_max: usize) -> usize {
-    if text.len() <= octets_max {
-        return text.len();
-    }
     let is_end = |octet: &u8| *octet == b'\n';
-    let last = text[..octets_max].iter().rposition(is_end).or_else(|| text.iter().position(is_end));
-    last.map_or(text.len(), |end| end + 1)
-}
-
-/// Writes all of `text`. After an error, `written` has the number of octets that were written.
-fn write_counting(out: &mut impl Write, text: &[u8], written: &mut usize) -> io::Result<()> {
-    while *written < text.len() {
-        match out.write(&text[*written..]) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(octets) => *written += octets,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+    let last = text[..text.len().min(octets_max)].iter().rposition(is_end);
+    last.or_else(|| text.iter().position(is_end)).map_or(text.len(), |end| end + 1)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `stagecoach` without a verb: the server.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use slog::{crit, info, warn};
+use slog::{crit, warn};
 use structopt::StructOpt;
 use structopt::clap::ArgMatches;
 
@@ -260,7 +259,7 @@ impl Serve {
                     "--host and --port have no effect: the service manager passed the sockets"
                 );
             }
-            daemon::run_extended(settings, sockets, log.logger(), reopener(&log), extend)
+            daemon::run_extended(settings, sockets, log.logger(), log.reopener(), extend)
         });
         if let Err(error) = &ended
             && log.is_file()
@@ -376,23 +375,6 @@ impl Serve {
                 ack.as_secs_f64(),
             )),
             _ => Ok(()),
-        }
-    }
-}
-
-/// Opens the log file again, and logs that. A failure is also reported on stderr, since the
-/// operator does not look at the old file, in which the log goes on. A log on stderr has no file.
-fn reopener(log: &Log) -> impl Fn() -> io::Result<()> + Send + 'static {
-    let (reopen, is_file, logger) = (log.reopener(), log.is_file(), log.logger().clone());
-    move || match reopen() {
-        Ok(()) if is_file => {
-            info!(logger, "log reopened");
-            Ok(())
-        }
-        Ok(()) => Ok(()),
-        Err(error) => {
-            complain(&format!("--file-log: {error}; the log goes on in the file that was opened before"));
-            Err(error)
         }
     }
 }

@@ -1,17 +1,17 @@
 use std::fmt;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use slog::{Logger, info, o, warn};
 
 use super::super::Lines;
-use super::super::queue::Closing;
 use super::*;
 
 /// A buffer that the test can read while the logger writes.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Shared {
+impl io::Write for Shared {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write(octets)
     }
@@ -21,16 +21,12 @@ impl Write for Shared {
     }
 }
 
-fn log(colours: bool) -> (Logger, Closing, Shared) {
-    let out = Shared::default();
-    let (queue, closing) = Queue::start(Lines::new(out.clone(), 4096)).unwrap();
-    (Logger::root(formatter(queue, colours), o!("from" => "logger")), closing, out)
-}
-
 fn logged(colours: bool, write: impl FnOnce(&Logger)) -> Vec<String> {
-    let (log, closing, out) = log(colours);
-    write(&log);
-    drop(closing);
+    let out = Shared::default();
+    let queue = Queue::start(Lines::new(out.clone(), 4096)).unwrap();
+    let formatter = Formatter { queue: Arc::clone(&queue), colours };
+    write(&Logger::root(formatter, o!("from" => "logger")));
+    queue.close();
     let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
     text.lines().map(|line| line.split_once('Z').unwrap().1.to_owned()).collect()
 }
