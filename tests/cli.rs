@@ -143,7 +143,7 @@ fn a_usage_error_is_one_sentence_that_names_the_flag() {
         (&["get", "::1", "a", "--mode", "mail"], "--mode", "netascii"),
         (&["put", "::1", "-"], "-", "-r REMOTE"),
         (&["bench"], "--to", "required"),
-        (&["bench", "read", "--to", "::1"], "read", "get, put and miss"),
+        (&["bench", "read", "--to", "::1"], "read", "get or put or miss"),
         (&["bench", "get", "--to", "::1"], "--name", "--name NAME"),
         (&["bench", "put", "--to", "::1", "-n", "0"], "--transfers", "from 1"),
         (&["bench", "put", "--to", "::1", "-c", "many"], "--concurrency", "from 1"),

@@ -2,23 +2,17 @@
 
 mod load;
 mod report;
-mod work;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use structopt::StructOpt;
 
-use self::load::{Load, Payload};
-use self::report::Report;
-use self::work::Work;
 use super::client::ClientFlags;
-use super::values::{self, Server};
-use super::{Exit, complain, refuse_pointless, usage_error, with_default};
-use crate::daemon::raise_open_files;
+use super::values::{self, Server, Words, show_word};
+use super::{Exit, Stop, complain, with_default};
 use crate::wire::{Direction, Request};
 
 /// Size of an upload unless `--size` says otherwise: about that of a boot loader.
@@ -43,7 +37,7 @@ drives all of them. Uploads stay on the server. Use it only on servers that you 
 pub(super) struct Bench {
     /// get (read a file), put (write files), or miss (ask for files that don't exist: ERROR 1 is
     /// the expected answer)
-    #[structopt(value_name = "WHAT")]
+    #[structopt(value_name = "WHAT", parse(try_from_str = values::word))]
     work: Work,
     /// Server, with its port unless that is 69; if a name has several addresses, the first is used
     #[structopt(long, value_name = "HOST[:PORT]")]
@@ -68,31 +62,42 @@ pub(super) struct Bench {
     client: ClientFlags,
 }
 
+/// What the transfers of a load do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Get,
+    Put,
+    Miss,
+}
+
+impl Words for Work {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("get", Self::Get), ("put", Self::Put), ("miss", Self::Miss)];
+}
+
 impl Bench {
-    pub(super) fn run(&self) -> Exit {
-        let name = match self.check_flags().and_then(|()| self.name()) {
-            Ok(name) => name,
-            Err(sentence) => return usage_error(&sentence),
-        };
+    pub(super) fn run(&self) -> Result<Exit, Stop> {
+        self.check().map_err(Stop::Wrong)?;
+        let name = self.name().map_err(Stop::Wrong)?;
         // The number makes no difference to whether the name is valid.
-        if let Err(sentence) = self.request(&name, 0) {
-            return usage_error(&sentence);
+        self.request(&name, 0).map_err(Stop::Wrong)?;
+        let report = self.put_load(&name).map_err(Stop::Failed)?;
+        // If nobody reads it, the exit code still tells.
+        let _ = writeln!(io::stdout(), "{}", report.json());
+        if !self.client.quiet || report.exit() != Exit::Done {
+            complain(&report.sentence());
         }
-        match self.put_load(&name) {
-            Ok(report) => self.tell(&report),
-            Err(sentence) => {
-                complain(&sentence);
-                Exit::Failed
-            }
-        }
+        Ok(report.exit())
     }
 
-    fn check_flags(&self) -> Result<(), String> {
-        let work = self.work.as_str();
-        let clause = format!("bench {work} writes no file");
-        refuse_pointless(self.work != Work::Put, &clause, &[("--size", self.size.is_some())])?;
-        let clause = format!("bench {work} reads no file");
-        refuse_pointless(self.work != Work::Get, &clause, &[("--check", self.check.is_some())])
+    fn check(&self) -> Result<(), String> {
+        let work = show_word(&self.work);
+        let pointless = match self.work {
+            Work::Get | Work::Miss if self.size.is_some() => format!("{work} writes no file, so --size"),
+            Work::Put | Work::Miss if self.check.is_some() => format!("{work} reads no file, so --check"),
+            _ => return Ok(()),
+        };
+        Err(format!("bench {pointless} has nothing to act on: leave it out"))
     }
 
     fn name(&self) -> Result<Vec<u8>, String> {
@@ -116,53 +121,14 @@ impl Bench {
     fn size(&self) -> u64 {
         self.size.unwrap_or(SIZE_DEFAULT)
     }
-
-    fn put_load(&self, name: &[u8]) -> Result<Report, String> {
-        let server = self.server()?;
-        let payload = match (self.work, &self.check) {
-            (Work::Put, _) => Payload::generated(self.size()),
-            (_, Some(path)) => {
-                let octets = std::fs::read(path);
-                Payload::expected(
-                    octets.map_err(|error| format!("{} can't be read: {error}", path.display()))?,
-                )
-            }
-            _ => Payload::any(),
-        };
-        // With fewer open files some transfers fail, and the report says why.
-        let _ = raise_open_files();
-        let request = |number| self.request(name, number);
-        let transfers = self.transfers.unwrap_or(1);
-        let load =
-            Load { server, work: self.work, timeouts: self.client.timeouts(), payload, request: &request };
-        let report = load.run(transfers, self.concurrency.unwrap_or(1).min(transfers));
-        report.map_err(|error| format!("nothing can be sent from here: {error}"))
-    }
-
-    fn server(&self) -> Result<SocketAddr, String> {
-        let addresses = self.to.addresses()?;
-        addresses.first().copied().ok_or_else(|| "the server has no address".to_owned())
-    }
-
-    fn tell(&self, report: &Report) -> Exit {
-        // If nobody reads it, the exit code still tells.
-        let _ = writeln!(io::stdout(), "{}", report.json());
-        if !self.client.quiet || report.exit() != Exit::Done {
-            complain(&report.sentence());
-        }
-        report.exit()
-    }
 }
 
+/// `name` with the transfer's number for each [`NUMBER`].
 fn numbered(name: &[u8], number: usize) -> Vec<u8> {
-    let mut numbered = Vec::with_capacity(name.len() + NUMBER.len());
-    let mut rest = name;
-    while let Some(at) = rest.windows(NUMBER.len()).position(|place| place == NUMBER.as_bytes()) {
-        numbered.extend_from_slice(&rest[..at]);
-        numbered.extend_from_slice(number.to_string().as_bytes());
-        rest = &rest[at + NUMBER.len()..];
+    let mut numbered = name.to_vec();
+    while let Some(at) = numbered.windows(NUMBER.len()).position(|place| place == NUMBER.as_bytes()) {
+        numbered.splice(at..at + NUMBER.len(), number.to_string().into_bytes());
     }
-    numbered.extend_from_slice(rest);
     numbered
 }
 

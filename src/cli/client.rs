@@ -1,14 +1,13 @@
 //! Flags of `get`, `put` and `bench`, and how a transfer is run and reported.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use structopt::StructOpt;
 
 use super::exchange::{Finished, Local, OnRefusal, exchange};
 use super::values::{self, Server};
-use super::{Exit, complain, with_default};
+use super::{Exit, Stop, complain, with_default};
 use crate::limits;
 use crate::transfer::{Outcome, Terms, Timeouts};
 use crate::wire::{Direction, Mode, Options, Request, Text};
@@ -28,7 +27,7 @@ pub(super) struct ClientFlags {
     /// Ask for no options: blocks of 512 octets, one at a time (RFC 1350)
     #[structopt(long)]
     no_options: bool,
-    #[structopt(long, value_name = "MODE", parse(try_from_str = values::mode),
+    #[structopt(long, value_name = "MODE", parse(try_from_str = values::word),
         help = with_default("How octets are carried: octet (as they are) or netascii (line ends are converted)", "octet"))]
     mode: Option<Mode<'static>>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds),
@@ -52,28 +51,15 @@ pub(super) struct ClientFlags {
     pub(super) quiet: bool,
 }
 
-pub(super) const SWITCHES: [&str; 2] = ["no-options", "quiet"];
-
 impl ClientFlags {
     /// The request for `filename`. `tsize` is the value of that option, if it is to be sent (RFC
     /// 2349).
-    ///
-    /// # Errors
-    /// A message for the user.
     pub(super) fn request(
         &self,
         direction: Direction,
         filename: &[u8],
         tsize: Option<u64>,
     ) -> Result<Request<'static>, String> {
-        if self.no_options {
-            let typed = [
-                ("--blksize", self.blksize.is_some()),
-                ("--windowsize", self.windowsize.is_some()),
-                ("--interval", self.interval.is_some()),
-            ];
-            super::refuse_pointless(true, "--no-options asks for nothing", &typed)?;
-        }
         let mode = self.mode.clone().unwrap_or(Mode::Octet);
         // In netascii the octets on the wire differ from those of the file, and servers disagree on
         // which of the two `tsize` counts.
@@ -108,9 +94,8 @@ impl ClientFlags {
             ack: self.ack_timeout.unwrap_or(limits::ACK_TIMEOUT_DEFAULT),
             unproven: self.timeout.unwrap_or(limits::CLIENT_REQUEST_TIMEOUT_DEFAULT),
             idle: self.timeout.unwrap_or(limits::CLIENT_TIMEOUT_DEFAULT),
-            // The user waits for the program to exit. If the last ACK is lost, the server repeats
-            // its last block to a port that is closed by then, and the network reports that to it.
-            // The server only can't know that the file has arrived.
+            // The user waits for the program to exit. If the last ACK is lost, the network reports
+            // a closed port to the server, which only can't know that the file has arrived.
             dally: Duration::ZERO,
             fixed: false,
         }
@@ -123,76 +108,50 @@ impl ClientFlags {
         server: &Server,
         request: &Request<'static>,
         local: &mut dyn Local,
-    ) -> Exit {
-        let addresses = match server.addresses() {
-            Ok(addresses) => addresses,
-            Err(sentence) => {
-                complain(&sentence);
-                return Exit::Failed;
-            }
-        };
-        match self.exchange_patiently(&addresses, request, local) {
-            Ok(finished) => self.report(what, &finished, request),
-            Err((address, error)) => {
-                complain(&format!("nothing can be sent to {address}: {error}"));
-                Exit::Failed
-            }
-        }
+    ) -> Result<Exit, Stop> {
+        let addresses = server.addresses().map_err(Stop::Failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Stop::Failed(error.to_string()))?;
+        let finished = runtime.block_on(self.exchange_patiently(&addresses, request, local));
+        let finished = finished.map_err(Stop::Failed)?;
+        Ok(self.report(what, &finished, request))
     }
 
-    /// Runs the transfer with the first address where a server listens. If nobody listens on any of
-    /// them, the server may not have started yet, so all addresses are tried again until the
-    /// timeout, as often as a single address is.
-    ///
-    /// # Errors
-    /// When no packet can be sent to any address: the last address, and why.
-    fn exchange_patiently(
+    /// Runs the transfer with the first address where a server listens: a name may resolve to others
+    /// too. If nobody listens on any of them, the server may not have started yet, so all addresses
+    /// are tried again until the timeout, as often as a single address is.
+    async fn exchange_patiently(
         &self,
         addresses: &[SocketAddr],
         request: &Request<'static>,
         local: &mut dyn Local,
-    ) -> Result<Finished, (SocketAddr, io::Error)> {
-        let Timeouts { ack, unproven, .. } = self.timeouts();
-        let (began, mut pause, mut refusals) = (Instant::now(), ack, 0);
+    ) -> Result<Finished, String> {
+        let timeouts = self.timeouts();
+        let on_refusal = if addresses.len() == 1 { OnRefusal::Repeat } else { OnRefusal::End };
+        let (began, mut pause, mut refusals) = (Instant::now(), timeouts.ack, 0);
         loop {
-            let mut finished = self.exchange_once(addresses, request, local)?;
-            if !finished.is_refused() || addresses.len() == 1 {
-                return Ok(finished);
+            let mut ended = Err("the server has no address".to_owned());
+            for &address in addresses {
+                match exchange(address, request.clone(), timeouts, on_refusal, local).await {
+                    Ok(finished) if finished.is_refused() => {
+                        refusals += finished.refusals;
+                        ended = Ok(finished);
+                    }
+                    Ok(finished) => return Ok(finished),
+                    Err(error) if ended.is_err() => {
+                        ended = Err(format!("nothing can be sent to {address}: {error}"));
+                    }
+                    Err(_) => {}
+                }
             }
-            refusals += finished.refusals;
-            if began.elapsed() + pause >= unproven {
+            let mut finished = ended?;
+            if addresses.len() == 1 || began.elapsed() + pause >= timeouts.unproven {
                 (finished.refusals, finished.took) = (refusals, began.elapsed());
                 return Ok(finished);
             }
-            std::thread::sleep(pause);
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(limits::RTO_MAX);
         }
-    }
-
-    /// Tries each address in turn until one doesn't refuse. A name may resolve to one address where
-    /// nobody listens and to another where the server does.
-    fn exchange_once(
-        &self,
-        addresses: &[SocketAddr],
-        request: &Request<'static>,
-        local: &mut dyn Local,
-    ) -> Result<Finished, (SocketAddr, io::Error)> {
-        let on_refusal = if addresses.len() == 1 { OnRefusal::Repeat } else { OnRefusal::End };
-        // There is at least one address.
-        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let mut ended = Err((nowhere, io::ErrorKind::AddrNotAvailable.into()));
-        for &address in addresses {
-            match exchange(address, request.clone(), self.timeouts(), on_refusal, local) {
-                Ok(mut finished) if finished.is_refused() => {
-                    finished.refusals += ended.map_or(0, |before: Finished| before.refusals);
-                    ended = Ok(finished);
-                }
-                Ok(finished) => return Ok(finished),
-                Err(error) if ended.is_err() => ended = Err((address, error)),
-                Err(_) => {}
-            }
-        }
-        ended
     }
 
     fn report(&self, what: &str, finished: &Finished, request: &Request<'_>) -> Exit {
@@ -201,8 +160,9 @@ impl ClientFlags {
             complain(&finished.sentence());
             return finished.exit();
         }
-        if let Some(announced) =
-            announced.filter(|it| request.direction == Direction::Read && *it != tally.octets)
+        if let Some(announced) = announced
+            && request.direction == Direction::Read
+            && *announced != tally.octets
         {
             complain(&format!("the server announced {announced} octets and sent {}", tally.octets));
         }

@@ -7,8 +7,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::Exit;
 use crate::error::{Failure, Fault};
 use crate::limits;
@@ -22,13 +20,11 @@ use crate::wire::{Direction, Packet, Request, decimal};
 /// The local file. The detail of a [`Fault`] names it.
 pub(super) trait Local {
     /// Reads the next octets: as many as requested, fewer only at the end of the file.
-    fn fetch(&mut self, octets: usize) -> Result<Slab, Fault> {
-        let _ = octets;
+    fn fetch(&mut self, _octets: usize) -> Result<Slab, Fault> {
         Err(Failure::Internal.into())
     }
 
-    fn store(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        let _ = octets;
+    fn store(&mut self, _octets: &[u8]) -> Result<(), Fault> {
         Err(Failure::Internal.into())
     }
 
@@ -38,8 +34,7 @@ pub(super) trait Local {
     }
 }
 
-/// What to do if the network reports, before the first answer, that nobody listens on the server's
-/// port.
+/// What to do if the network reports, before the first answer, that nobody listens at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnRefusal {
     /// Repeat the request until the timeout: the server may not have started yet.
@@ -60,7 +55,6 @@ pub(super) struct Finished {
     pub(super) answered_after: Option<Duration>,
     /// How often the network reported, before the first answer, that nobody listens.
     pub(super) refusals: u64,
-    /// The local failure, if there was one.
     fault: Option<Fault>,
     server: SocketAddr,
 }
@@ -68,7 +62,7 @@ pub(super) struct Finished {
 impl Finished {
     /// Why the transfer isn't complete, as a message for the user.
     pub(super) fn sentence(&self) -> String {
-        let server = self.server;
+        let (server, seconds) = (self.server, self.took.as_secs_f64());
         match (&self.outcome, &self.fault) {
             (Outcome::Failed(_), Some(Fault { detail: Some(detail), .. })) => detail.to_string(),
             (Outcome::Failed(Failure::Negotiation), _) => format!(
@@ -79,15 +73,13 @@ impl Finished {
                 let verb = if self.terms.is_some() { "ended the transfer" } else { "refused" };
                 format!("{server} {verb}: ERROR {code} \"{message}\"")
             }
-            (Outcome::PeerGone, _) if self.terms.is_none() => {
-                let (refusals, seconds) = (self.refusals, self.took.as_secs_f64());
+            _ if self.is_refused() => {
+                let refusals = self.refusals;
                 let requests = if refusals == 1 { "request" } else { "requests" };
                 format!("nobody listens at {server}: {refusals} {requests} refused within {seconds:.1} s")
             }
             (Outcome::PeerGone, _) => format!("{server} closed its port in the middle of the transfer"),
-            (Outcome::Unanswered, _) => {
-                format!("{server} didn't answer within {:.1} s", self.took.as_secs_f64())
-            }
+            (Outcome::Unanswered, _) => format!("{server} didn't answer within {seconds:.1} s"),
             (Outcome::TimedOut, _) => {
                 format!("{server} stopped answering after {} octets", self.tally.octets)
             }
@@ -105,7 +97,7 @@ impl Finished {
             (Outcome::PeerAborted { code, message } | Outcome::Declined { code, message }, _) => {
                 format!("ERROR {code} \"{message}\"")
             }
-            (Outcome::PeerGone, _) if self.terms.is_none() => "nobody listens".to_owned(),
+            _ if self.is_refused() => "nobody listens".to_owned(),
             (outcome, _) => outcome.to_string(),
         }
     }
@@ -119,41 +111,26 @@ impl Finished {
             Outcome::Complete => Exit::Done,
             Outcome::Failed(_) | Outcome::Outage(_) => Exit::Failed,
             Outcome::PeerAborted { .. } | Outcome::Declined { .. } => Exit::Refused,
-            Outcome::Unanswered
-            | Outcome::TimedOut
-            | Outcome::PeerGone
-            | Outcome::Superseded
-            | Outcome::Unconfirmed => Exit::Unanswered,
+            _ => Exit::Unanswered,
         }
     }
 }
 
-/// Sends `request` to `server`, and runs the transfer until it ends.
-///
-/// It uses a [`UdpLink`] in a single-threaded runtime rather than a blocking socket: the link
-/// reports that nobody listens on the server's port, and sends a window in one system call.
-///
-/// # Errors
-/// When no packet can be sent at all: no route, no socket.
-pub(super) fn exchange(
-    server: SocketAddr,
-    request: Request<'static>,
-    timeouts: Timeouts,
-    on_refusal: OnRefusal,
-    local: &mut dyn Local,
-) -> io::Result<Finished> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(exchange_with(server, request, timeouts, on_refusal, local, &Scratch::default()))
+thread_local! {
+    /// The buffer for one datagram. No exchange waits while it uses the buffer.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; limits::DATAGRAM_OCTETS_MAX]);
 }
 
-/// As [`exchange`], inside an existing runtime and with a `scratch` that other exchanges share.
-pub(super) async fn exchange_with(
+/// Sends `request` to `server`, and runs the transfer until it ends.
+///
+/// It uses a [`UdpLink`] rather than a blocking socket: the link reports that nobody listens on the
+/// server's port, and sends a window in one system call. The error is that no packet can be sent.
+pub(super) async fn exchange(
     server: SocketAddr,
     request: Request<'static>,
     timeouts: Timeouts,
     on_refusal: OnRefusal,
     local: &mut dyn Local,
-    scratch: &Scratch,
 ) -> io::Result<Finished> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -167,25 +144,22 @@ pub(super) async fn exchange_with(
         began: Instant::now(),
         deadline: None,
         answers: VecDeque::new(),
-        announced: None,
-        answered_after: None,
         on_refusal,
-        refusals: 0,
-        fault: None,
-        outcome: None,
+        finished: Finished {
+            // A state machine reports its outcome before it closes.
+            outcome: Outcome::Failed(Failure::Internal),
+            terms: None,
+            tally: Tally::default(),
+            announced: None,
+            took: Duration::ZERO,
+            answered_after: None,
+            refusals: 0,
+            fault: None,
+            server,
+        },
         closed: false,
     };
-    exchange.run(server, scratch).await
-}
-
-/// The buffer for one datagram. No exchange waits while it holds one, so all exchanges of a thread
-/// share one buffer.
-pub(super) struct Scratch(RefCell<Vec<u8>>);
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self(RefCell::new(vec![0; limits::DATAGRAM_OCTETS_MAX]))
-    }
+    exchange.run().await
 }
 
 struct Exchange<'a> {
@@ -199,29 +173,19 @@ struct Exchange<'a> {
     began: Instant,
     deadline: Option<Moment>,
     /// Answers of the file that the state machine has not processed yet.
-    answers: VecDeque<Answer>,
-    announced: Option<u64>,
-    answered_after: Option<Duration>,
+    answers: VecDeque<Result<Input<'static>, Fault>>,
     on_refusal: OnRefusal,
-    refusals: u64,
-    fault: Option<Fault>,
-    outcome: Option<Outcome>,
+    /// What is known so far.
+    finished: Finished,
     closed: bool,
 }
 
-enum Answer {
-    Slab(Slab),
-    Stored,
-    Published,
-    Failed(Fault),
-}
-
 impl Exchange<'_> {
-    async fn run(mut self, server: SocketAddr, scratch: &Scratch) -> io::Result<Finished> {
+    async fn run(mut self) -> io::Result<Finished> {
         self.feed(Input::Start)?;
         while !self.closed {
             self.wait().await?;
-            self.receive(&mut scratch.0.borrow_mut())?;
+            BUFFER.with_borrow_mut(|buffer| self.receive(buffer))?;
             while let Some(gone) = self.link.take_error() {
                 if gone == self.tid.peer() {
                     self.on_gone()?;
@@ -231,26 +195,16 @@ impl Exchange<'_> {
                 self.feed(Input::Deadline)?;
             }
         }
-        Ok(Finished {
-            // A state machine reports its outcome before it closes.
-            outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Internal)),
-            terms: self.client.terms().copied(),
-            tally: self.client.tally(),
-            announced: self.announced,
-            took: self.began.elapsed(),
-            answered_after: self.answered_after,
-            refusals: self.refusals,
-            fault: self.fault,
-            server,
-        })
+        let (terms, tally) = (self.client.terms().copied(), self.client.tally());
+        Ok(Finished { terms, tally, took: self.began.elapsed(), ..self.finished })
     }
 
     /// Handles the network's report that nobody listens on the server's port.
     fn on_gone(&mut self) -> io::Result<()> {
         if self.client.terms().is_none() {
-            self.refusals += 1;
+            self.finished.refusals += 1;
             if self.on_refusal == OnRefusal::End {
-                (self.outcome, self.closed) = (Some(Outcome::PeerGone), true);
+                (self.finished.outcome, self.closed) = (Outcome::PeerGone, true);
                 return Ok(());
             }
         }
@@ -300,15 +254,13 @@ impl Exchange<'_> {
             return Ok(());
         }
         self.awaits_answer = false;
-        if self.answered_after.is_none() {
-            self.answered_after = Some(self.began.elapsed());
+        self.finished.answered_after.get_or_insert_with(|| self.began.elapsed());
+        let is_first = self.client.terms().is_none();
+        if is_first {
+            self.finished.announced = announced(octets);
         }
-        if self.client.terms().is_some() {
-            return self.feed(Input::Datagram { octets, more: false });
-        }
-        self.announced = announced(octets);
         self.feed(Input::Datagram { octets, more: false })?;
-        if self.reads && self.client.terms().is_some_and(|terms| terms.windowsize > 1) {
+        if is_first && self.reads && self.client.terms().is_some_and(|terms| terms.windowsize > 1) {
             self.link.expect_runs();
         }
         Ok(())
@@ -318,16 +270,10 @@ impl Exchange<'_> {
     fn feed(&mut self, input: Input<'_>) -> io::Result<()> {
         self.step(input)?;
         while let Some(answer) = self.answers.pop_front() {
-            let fault;
-            self.step(match answer {
-                Answer::Slab(Slab { bytes, end }) => Input::Slab { bytes, end },
-                Answer::Stored => Input::Stored,
-                Answer::Published => Input::Published,
-                Answer::Failed(failed) => {
-                    fault = failed;
-                    Input::Failed(&fault)
-                }
-            })?;
+            match answer {
+                Ok(input) => self.step(input)?,
+                Err(fault) => self.step(Input::Failed(&fault))?,
+            }
         }
         Ok(())
     }
@@ -347,24 +293,26 @@ impl Exchange<'_> {
                     continue;
                 }
                 Action::Finished(outcome) => {
-                    self.outcome = Some(outcome);
+                    self.finished.outcome = outcome;
                     continue;
                 }
                 Action::Close => {
                     self.closed = true;
                     continue;
                 }
-                Action::Want { octets, .. } => self.local.fetch(octets).map(Answer::Slab),
-                Action::Store(bytes) => self.local.store(&bytes).map(|()| Answer::Stored),
                 // A client keeps no partial file: `OnAbort::Discard`.
                 Action::PublishPartial => continue,
-                Action::Publish if self.fault.is_some() => continue,
-                Action::Publish => self.local.publish().map(|()| Answer::Published),
+                Action::Publish if self.finished.fault.is_some() => continue,
+                Action::Want { octets, .. } => {
+                    self.local.fetch(octets).map(|Slab { bytes, end }| Input::Slab { bytes, end })
+                }
+                Action::Store(bytes) => self.local.store(&bytes).map(|()| Input::Stored),
+                Action::Publish => self.local.publish().map(|()| Input::Published),
             };
-            self.answers.push_back(answer.unwrap_or_else(|fault| {
-                self.fault.get_or_insert_with(|| fault.clone());
-                Answer::Failed(fault)
-            }));
+            if let Err(fault) = &answer {
+                self.finished.fault.get_or_insert_with(|| fault.clone());
+            }
+            self.answers.push_back(answer);
         }
         Ok(())
     }
@@ -375,11 +323,4 @@ fn announced(datagram: &[u8]) -> Option<u64> {
         Ok(Packet::Oack(options)) => options.get("tsize").and_then(|value| decimal(value.as_bytes())),
         _ => None,
     }
-}
-
-/// Reads from a stream: as many octets as requested, fewer only at its end.
-pub(super) fn fill(stream: &mut dyn io::Read, octets: usize) -> io::Result<Slab> {
-    let mut bytes = Vec::with_capacity(octets);
-    let read = io::Read::read_to_end(&mut io::Read::take(stream, octets as u64), &mut bytes)?;
-    Ok(Slab { bytes: Bytes::from(bytes), end: read < octets })
 }

@@ -11,7 +11,7 @@ use structopt::StructOpt;
 use super::client::ClientFlags;
 use super::exchange::Local;
 use super::values::{self, Server};
-use super::{Exit, complain, usage_error};
+use super::{Exit, Stop};
 use crate::error::Fault;
 use crate::store::{Directory, DirectoryOptions, Name, Sink, Store, io_fault};
 use crate::wire::Direction;
@@ -38,19 +38,13 @@ pub(super) struct Get {
 }
 
 impl Get {
-    pub(super) fn run(&self) -> Exit {
+    pub(super) fn run(&self) -> Result<Exit, Stop> {
         let request = self.client.request(Direction::Read, self.remote.as_bytes(), Some(0));
-        let (request, output) = match request.and_then(|request| Ok((request, self.output()?))) {
-            Ok(both) => both,
-            Err(sentence) => return usage_error(&sentence),
-        };
-        match Target::open(&output) {
-            Ok(mut target) => self.client.run("got", &self.server, &request, &mut target),
-            Err(sentence) => {
-                complain(&sentence);
-                Exit::Failed
-            }
-        }
+        let request = request.map_err(Stop::Wrong)?;
+        let output = self.output().map_err(Stop::Wrong)?;
+        let mut target = Target::open(&output)
+            .map_err(|error| Stop::Failed(format!("{} can't be written: {error}", output.display())))?;
+        self.client.run("got", &self.server, &request, &mut target)
     }
 
     fn output(&self) -> Result<PathBuf, String> {
@@ -82,27 +76,23 @@ impl Target {
         }
         // An existing symbolic link is followed.
         let path = std::fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
-        let failed =
-            |error: &dyn std::fmt::Display| format!("{} can't be written: {error}", output.display());
         match std::fs::metadata(&path) {
             Ok(there) if there.is_dir() => {
-                Err(failed(&"it is a directory, so write the name of a file in it"))
+                Err("it is a directory, so write the name of a file in it".to_owned())
             }
             Ok(there) if !there.is_file() => {
-                let stream = File::options().write(true).open(&path).map_err(|error| failed(&error))?;
+                let stream = File::options().write(true).open(&path).map_err(|error| error.to_string())?;
                 Ok(Self::Stream(Box::new(stream), output.display().to_string()))
             }
-            _ => Self::whole(&path).map_err(|error| failed(&error)),
+            _ => Self::whole(&path),
         }
     }
 
     /// Uses the store, which publishes a file completely or not at all, even if the process is
     /// killed.
     fn whole(path: &Path) -> Result<Self, String> {
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        let directory = parent.unwrap_or(Path::new("."));
         let mut options = DirectoryOptions::default();
         (options.overwrite, options.durable) = (true, false);
         (options.upload_octets_max, options.min_free_octets) = (u64::MAX, 0);

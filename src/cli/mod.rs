@@ -12,13 +12,13 @@ mod put;
 mod serve;
 mod values;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use structopt::StructOpt;
-use structopt::clap::{self, AppSettings, ErrorKind};
+use structopt::clap::{self, AppSettings, ArgMatches, ErrorKind};
 
 use self::bench::Bench;
 use self::get::Get;
@@ -76,19 +76,15 @@ enum Verb {
 
 const VERBS: [&str; 3] = ["get", "put", "bench"];
 
-/// Exit codes, which `--help` and the README document.
+/// Exit codes, as in [`AFTER_HELP`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Exit {
     Done = 0,
-    /// The program could not start, or a transfer failed on this machine.
     Failed = 1,
     Usage = 2,
-    /// The server gave up after repeated failures.
     Escalated = 3,
-    /// The server of `get`, `put` or `bench` sent an ERROR.
     Refused = 4,
-    /// That server didn't answer, or stopped answering.
     Unanswered = 5,
 }
 
@@ -98,31 +94,15 @@ pub fn main() -> ExitCode {
     main_extended(std::env::args_os(), |builder| builder)
 }
 
-/// Runs the program with `args` (the first is its own name) and with additions: it keeps all of its
-/// flags, verbs, log, signals and exit codes. `extend` adds to the server that the flags describe.
-/// A program with flags of its own removes them from `args` first; [`Program`] shows them in
-/// `--help`, with the program's own name and version.
+/// Runs the program with `args` (the first is its own name) and with what `extend` adds to the
+/// server that the flags describe. [`Program`] has an example, and shows its own name, version and
+/// flags in `--help`.
 ///
 /// `extend` runs inside the server's actix `System`, on a thread of the server, so it may start
 /// actors. The builder has the settings from the flags ([`settings_mut`](Builder::settings_mut))
 /// and the program's log ([`logger`](Builder::logger)). Code that needs the running server goes
-/// into [`on_start`](Builder::on_start).
-///
-/// This needs the Cargo feature `program`, which is on by default.
-///
-/// ```no_run
-/// use std::process::ExitCode;
-/// use stagecoach::extend::{Asked, Routing};
-///
-/// fn main() -> ExitCode {
-///     stagecoach::cli::main_extended(std::env::args_os(), |builder| {
-///         builder.route(|asked: &Asked<'_>| match &*asked.name() {
-///             "whoami" => Routing::octets(asked.peer.ip().to_string()),
-///             _ => Routing::Pass,
-///         })
-///     })
-/// }
-/// ```
+/// into [`on_start`](Builder::on_start). This needs the Cargo feature `program`, which is on by
+/// default.
 #[must_use]
 pub fn main_extended(
     args: impl IntoIterator<Item = OsString>,
@@ -136,49 +116,88 @@ fn run(
     args: &[OsString],
     extend: impl FnOnce(Builder) -> Builder + Send + 'static,
 ) -> Exit {
-    match parse(program, args) {
-        Ok(Cli { verb: Some(Verb::Get(get)), .. }) => get.run(),
-        Ok(Cli { verb: Some(Verb::Put(put)), .. }) => put.run(),
-        Ok(Cli { verb: Some(Verb::Bench(bench)), .. }) => bench.run(),
-        Ok(Cli { serve, verb: None }) => serve.run(extend),
-        Err(Refusal::Shown(text)) => {
+    let ended = parse(program, args).and_then(|Cli { serve, verb }| match verb {
+        Some(Verb::Get(get)) => get.run(),
+        Some(Verb::Put(put)) => put.run(),
+        Some(Verb::Bench(bench)) => bench.run(),
+        None => serve.run(extend),
+    });
+    ended.unwrap_or_else(|stop| match stop {
+        Stop::Shown(text) => {
             // If nobody reads it, nothing is left to do.
             let _ = writeln!(io::stdout(), "{}", text.trim_end());
             Exit::Done
         }
-        Err(Refusal::Wrong(sentence)) => usage_error(&sentence),
-    }
+        Stop::Wrong(sentence) => {
+            complain(&format!("{} (see {} --help)", sentence.trim_end_matches('.'), program::name()));
+            Exit::Usage
+        }
+        Stop::Failed(sentence) => {
+            complain(&sentence);
+            Exit::Failed
+        }
+    })
 }
 
-/// Why a command line leads to no work.
+/// Why the program ends without a result, as a text for the user.
 #[derive(Debug, PartialEq, Eq)]
-enum Refusal {
+enum Stop {
+    /// The command line asks for this text.
     Shown(String),
+    /// The command line is wrong.
     Wrong(String),
+    /// Something on this machine failed.
+    Failed(String),
 }
 
-fn parse(program: &Program, args: &[OsString]) -> Result<Cli, Refusal> {
+fn parse(program: &Program, args: &[OsString]) -> Result<Cli, Stop> {
     let verb = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| VERBS.contains(arg));
     let matches = program.matches(args).map_err(|error| match error.kind {
         // clap prints the version itself.
-        ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Refusal::Shown(error.message),
-        _ => Refusal::Wrong(sentence(&error, verb)),
+        ErrorKind::HelpDisplayed | ErrorKind::VersionDisplayed => Stop::Shown(error.message),
+        _ => Stop::Wrong(sentence(&error, verb)),
     })?;
+    let typed = matches.subcommand().1.unwrap_or(&matches);
+    if let Some(switch) = switch_with_value(args, typed) {
+        return Err(Stop::Wrong(format!("--{switch} takes no value: write it alone, or leave it out")));
+    }
+    refuse_pointless(typed).map_err(Stop::Wrong)?;
     let mut cli = Cli::from_clap(&matches);
     cli.serve.note_order(&matches);
-    match args.iter().find_map(|arg| switch_with_value(arg)) {
-        Some(switch) => {
-            Err(Refusal::Wrong(format!("--{switch} takes no value: write it alone, or leave it out")))
-        }
-        None => Ok(cli),
-    }
+    Ok(cli)
 }
 
 /// The name of the switch in `--switch=value`. clap 2 ignores the value, and `--read-only=no` must
 /// not mean yes.
-fn switch_with_value(arg: &OsStr) -> Option<&str> {
-    let (name, _) = arg.to_str()?.strip_prefix("--")?.split_once('=')?;
-    [&serve::SWITCHES[..], &client::SWITCHES].concat().contains(&name).then_some(name)
+fn switch_with_value<'a>(args: &'a [OsString], matches: &ArgMatches<'_>) -> Option<&'a str> {
+    let mut names = args.iter().filter_map(|arg| Some(arg.to_str()?.strip_prefix("--")?.split_once('=')?.0));
+    names.find(|name| matches.is_present(name) && matches.value_of_os(name).is_none())
+}
+
+/// Switches, what each means, and the flags that have no meaning beside it.
+const POINTLESS: [(&str, &str, &[&str]); 3] = [
+    ("single-port", "has no other ports", &["port-range"]),
+    (
+        "read-only",
+        "takes no uploads",
+        &["overwrite", "create-dirs", "on-abort", "max-upload-size", "min-free", "no-fsync"],
+    ),
+    (
+        "no-options",
+        "negotiates nothing",
+        &["blksize-max", "mtu", "refuse-option", "windowsize-max", "blksize", "windowsize", "interval"],
+    ),
+];
+
+fn refuse_pointless(typed: &ArgMatches<'_>) -> Result<(), String> {
+    for (switch, meaning, others) in POINTLESS {
+        if let Some(other) = others.iter().find(|other| typed.is_present(switch) && typed.is_present(other)) {
+            return Err(format!(
+                "--{switch} {meaning}, so --{other} has nothing to act on: leave one of them out"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The one sentence in clap's message, without the usage that follows it. The most common mistakes
@@ -187,29 +206,30 @@ fn sentence(error: &clap::Error, verb: Option<&str>) -> String {
     let wrong = error.info.iter().flatten().next().map_or("", String::as_str);
     match error.kind {
         ErrorKind::UnknownArgument if VERBS.contains(&wrong) => {
-            return format!("{wrong} comes first, followed only by its own flags");
+            format!("{wrong} comes first, followed only by its own flags")
         }
-        ErrorKind::UnknownArgument if !wrong.starts_with('-') => {
-            return match verb {
-                Some(_) => format!("{wrong:?} is one argument too many"),
-                None => hints::stray(wrong),
-            };
-        }
+        ErrorKind::UnknownArgument if !wrong.starts_with('-') => match verb {
+            Some(_) => format!("{wrong:?} is one argument too many"),
+            None => hints::stray(wrong),
+        },
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => {
             let flag = wrong.split_once('=').map_or(wrong, |(flag, _)| flag);
             if let Some(instead) = hints::instead_of(flag).filter(|_| verb.is_none()) {
                 return format!("there is no {flag}: {instead}");
             }
             let likely = error.message.split_once("Did you mean ").and_then(|(_, rest)| rest.split_once('?'));
-            return match likely {
+            match likely {
                 Some((likely, _)) => {
                     format!("there is no {wrong}: did you mean {}?", likely.trim_matches('\''))
                 }
                 None => format!("there is no {wrong} among the flags"),
-            };
+            }
         }
-        _ => {}
+        _ => clap_sentence(error),
     }
+}
+
+fn clap_sentence(error: &clap::Error) -> String {
     let message = error.message.trim_start_matches("error:").trim_start();
     let end = ["USAGE:", "For more information"].into_iter().filter_map(|word| message.find(word)).min();
     let words: Vec<&str> = message[..end.unwrap_or(message.len())].split_whitespace().collect();
@@ -219,29 +239,16 @@ fn sentence(error: &clap::Error, verb: Option<&str>) -> String {
     {
         sentence = format!("{}: write {example}", sentence.trim_end_matches('.'));
     }
-    match sentence.split_at_checked(1) {
-        Some((first, rest)) => format!("{}{rest}", first.to_lowercase()),
-        None => sentence,
+    if let Some(first) = sentence.get_mut(..1) {
+        first.make_ascii_lowercase();
     }
+    sentence
 }
 
 /// A flag's help with its default. clap 2 needs `&'static str`, and this is called only once for
 /// each flag.
 fn with_default(help: &str, default: impl Display) -> &'static str {
     format!("{help} [default: {default}]").leak()
-}
-
-/// An error if one of `others` was typed although `clause` makes it meaningless.
-fn refuse_pointless(holds: bool, clause: &str, others: &[(&str, bool)]) -> Result<(), String> {
-    match others.iter().find(|(_, typed)| holds && *typed) {
-        Some((other, _)) => Err(format!("{clause}, so {other} has nothing to act on: leave one of them out")),
-        None => Ok(()),
-    }
-}
-
-fn usage_error(sentence: &str) -> Exit {
-    complain(&format!("{} (see {} --help)", sentence.trim_end_matches('.'), program::name()));
-    Exit::Usage
 }
 
 /// Reports on stderr why the program ends. If nobody reads it, the exit code still tells.

@@ -17,8 +17,8 @@ pub(super) fn name() -> &'static str {
     NAME.get().map_or("stagecoach", String::as_str)
 }
 
-/// `stagecoach` with additions, under its own name and version, which its help and errors show. It
-/// has all of stagecoach's flags, verbs and exit codes.
+/// `stagecoach` with additions, under its own name and version. It has all of stagecoach's flags,
+/// verbs and exit codes.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -26,14 +26,13 @@ pub(super) fn name() -> &'static str {
 /// use stagecoach::extend::{Asked, Routing};
 ///
 /// fn main() -> ExitCode {
-///     // Its own flag is removed from the arguments before stagecoach reads them.
+///     // The program removes its own flags before stagecoach reads the arguments.
 ///     let mut args: Vec<_> = std::env::args_os().collect();
 ///     let is_polite = args.iter().position(|arg| arg == "--polite").map(|at| args.remove(at)).is_some();
 ///     let program = Program::new("greeter", env!("CARGO_PKG_VERSION"))
 ///         .about("A TFTP server that greets its clients.")
 ///         .help("FLAGS OF GREETER:\n    --polite    Say please");
 ///     program.main(args, move |builder| {
-///         slog::info!(builder.logger(), "greeting"; "polite" => is_polite);
 ///         builder.route(move |asked: &Asked<'_>| match &*asked.name() {
 ///             "hello" if is_polite => Routing::octets("hello, please\n"),
 ///             "hello" => Routing::octets("hello\n"),
@@ -67,8 +66,7 @@ impl Program {
         Self { about: Some(text.into()), ..self }
     }
 
-    /// Adds text to `--help` after stagecoach's flags, for example on the program's own flags. The
-    /// program must remove its own flags from the arguments before it calls [`main`](Self::main).
+    /// Adds text to `--help` after stagecoach's flags, for example on the program's own flags.
     #[must_use]
     pub fn help(self, text: impl Into<String>) -> Self {
         Self { help: Some(text.into()), ..self }

@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use structopt::StructOpt;
 
 use super::client::ClientFlags;
-use super::exchange::{Local, fill};
+use super::exchange::Local;
 use super::values::{self, Server};
-use super::{Exit, complain, usage_error};
+use super::{Exit, Stop};
 use crate::error::Fault;
 use crate::store::{Slab, io_fault};
 use crate::wire::Direction;
@@ -33,22 +33,12 @@ pub(super) struct Put {
 }
 
 impl Put {
-    pub(super) fn run(&self) -> Exit {
-        let remote = match self.remote() {
-            Ok(remote) => remote,
-            Err(sentence) => return usage_error(&sentence),
-        };
-        let mut source = match Source::open(&self.local) {
-            Ok(source) => source,
-            Err(sentence) => {
-                complain(&sentence);
-                return Exit::Failed;
-            }
-        };
-        match self.client.request(Direction::Write, remote.as_bytes(), source.size) {
-            Ok(request) => self.client.run("put", &self.server, &request, &mut source),
-            Err(sentence) => usage_error(&sentence),
-        }
+    pub(super) fn run(&self) -> Result<Exit, Stop> {
+        let remote = self.remote().map_err(Stop::Wrong)?;
+        let mut source = Source::open(&self.local)
+            .map_err(|error| Stop::Failed(format!("{} can't be read: {error}", self.local.display())))?;
+        let request = self.client.request(Direction::Write, remote.as_bytes(), source.size);
+        self.client.run("put", &self.server, &request.map_err(Stop::Wrong)?, &mut source)
     }
 
     fn remote(&self) -> Result<OsString, String> {
@@ -66,25 +56,25 @@ struct Source {
 }
 
 impl Source {
-    fn open(path: &std::path::Path) -> Result<Self, String> {
+    fn open(path: &Path) -> io::Result<Self> {
         if path.as_os_str() == "-" {
             return Ok(Self { stream: Box::new(io::stdin()), size: None, name: "stdin".into() });
         }
-        let name = path.display().to_string();
-        let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-        let (file, metadata) = opened.map_err(|error| format!("{name} can't be read: {error}"))?;
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
         if metadata.is_dir() {
-            return Err(format!(
-                "{name} can't be read: it is a directory, so write the name of a file in it"
-            ));
+            return Err(io::Error::other("it is a directory, so write the name of a file in it"));
         }
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self { stream: Box::new(file), size, name })
+        Ok(Self { stream: Box::new(file), size, name: path.display().to_string() })
     }
 }
 
 impl Local for Source {
     fn fetch(&mut self, octets: usize) -> Result<Slab, Fault> {
-        fill(&mut *self.stream, octets).map_err(|error| io_fault(&error, &self.name))
+        let mut bytes = Vec::with_capacity(octets);
+        let read = self.stream.by_ref().take(octets as u64).read_to_end(&mut bytes);
+        let read = read.map_err(|error| io_fault(&error, &self.name))?;
+        Ok(Slab::new(bytes, read < octets))
     }
 }

@@ -1,5 +1,7 @@
 //! `stagecoach` without a verb: the server.
 
+#[cfg(feature = "chaos")]
+use std::env::VarError;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -10,8 +12,8 @@ use structopt::StructOpt;
 use structopt::clap::ArgMatches;
 
 use super::log::Log;
-use super::values::{self, Clients, Host};
-use super::{Exit, complain, refuse_pointless, with_default};
+use super::values;
+use super::{Exit, Stop, complain, with_default};
 use crate::daemon::{self, Builder, RunError};
 use crate::net::{Mtu, PortRange};
 use crate::policy::{Access, AccessRule, OnOutage, OverLimit, RefusedOption};
@@ -30,8 +32,8 @@ pub(super) struct Serve {
     /// Address to listen on, IPv4 or IPv6; a link-local one needs its interface (fe80::1%eth0); may
     /// be repeated; a single :: includes IPv4. --host and --port have no effect if systemd passes
     /// the sockets [default: every address]
-    #[structopt(long, value_name = "ADDR", number_of_values = 1)]
-    host: Vec<Host>,
+    #[structopt(long, value_name = "ADDR", number_of_values = 1, parse(try_from_str = values::host))]
+    host: Vec<SocketAddr>,
     /// Start even if no interface has an address of --host yet, and serve once one has (Linux)
     #[structopt(long)]
     wait_for_address: bool,
@@ -58,16 +60,16 @@ pub(super) struct Serve {
     /// Let uploads create the directories in their names
     #[structopt(long)]
     create_dirs: bool,
-    #[structopt(long, value_name = "WHICH", parse(try_from_str = values::symlinks),
+    #[structopt(long, value_name = "WHICH", parse(try_from_str = values::word),
         help = with_default(
             "Symbolic links to follow: inside (those that stay below the root), deny (none), follow (all)",
-            values::show_symlinks(DEFAULT.directory.symlinks),
+            values::show_word(&DEFAULT.directory.symlinks),
         ))]
     symlinks: Option<Symlinks>,
-    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_abort),
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::word),
         help = with_default(
             "What to do with an upload whose client stops in the middle: discard it, or keep the received part as NAME.partial",
-            values::show_on_abort(DEFAULT.on_abort),
+            values::show_word(&DEFAULT.on_abort),
         ))]
     on_abort: Option<OnAbort>,
     #[structopt(long, value_name = "SIZE", parse(try_from_str = values::size_above_zero),
@@ -118,10 +120,10 @@ pub(super) struct Serve {
     #[structopt(long, value_name = "BLOCKS", parse(try_from_str = values::windowsize),
         help = with_default("Largest window granted to a client that asks (RFC 7440)", DEFAULT.offer.windowsize_max))]
     windowsize_max: Option<u16>,
-    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::rollover),
+    #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::word),
         help = with_default(
             "Number of the block after 65535 for clients that don't ask, 0 or 1",
-            values::show_rollover(DEFAULT.offer.rollover),
+            values::show_word(&DEFAULT.offer.rollover),
         ))]
     rollover: Option<Rollover>,
     /// Follow the RFCs to the letter: an option value out of range gets ERROR 8, an unknown mode
@@ -138,11 +140,11 @@ pub(super) struct Serve {
     /// Allow clients of a network, such as 10.0.0.0/8 or 2001:db8::/32:write. The first --allow or
     /// --deny rule that matches decides. A client that no rule matches is allowed, unless there is
     /// an --allow rule for the same kind of request [default: everybody]
-    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
-    allow: Vec<Clients>,
+    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::allowed))]
+    allow: Vec<AccessRule>,
     /// Refuse clients of a network, or only their reads or writes
-    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::clients))]
-    deny: Vec<Clients>,
+    #[structopt(long, value_name = "NETWORK[:read|write]", number_of_values = 1, parse(try_from_str = values::denied))]
+    deny: Vec<AccessRule>,
     /// Never grant an option, to all clients or to those of a network: for firmware that asks for
     /// an option and then fails with it; may be repeated
     #[structopt(long, value_name = "NAME[=NETWORK]", number_of_values = 1, parse(try_from_str = values::refused_option))]
@@ -153,16 +155,16 @@ pub(super) struct Serve {
     /// Transfers of one client at once, by its address [default: no limit of its own]
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::transfers))]
     max_transfers_per_client: Option<usize>,
-    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::over_limit),
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::word),
         help = with_default(
             "Answer to a request beyond those limits: silence (the client repeats it, and may be served then), or an error",
-            values::show_over_limit(DEFAULT.over_limit),
+            values::show_word(&DEFAULT.over_limit),
         ))]
     over_limit: Option<OverLimit>,
-    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::on_outage),
+    #[structopt(long, value_name = "WHAT", parse(try_from_str = values::word),
         help = with_default(
             "Answer to a read when the disk, or another store, can't say whether the file exists: silence (the client repeats it, and is served once the store answers), or an error (which boot loaders treat as a missing file)",
-            values::show_on_outage(DEFAULT.on_outage),
+            values::show_word(&DEFAULT.on_outage),
         ))]
     on_outage: Option<OnOutage>,
     #[structopt(long, value_name = "NUMBER", parse(try_from_str = values::arbiters),
@@ -173,7 +175,7 @@ pub(super) struct Serve {
     arbiters: Option<usize>,
     #[structopt(long, value_name = "MICROSECONDS", parse(try_from_str = values::poll_us),
         help = "Has no effect, and is accepted for compatibility")]
-    poll_us: Option<Duration>,
+    poll_us: Option<u64>,
     #[structopt(long, value_name = "SECONDS", parse(try_from_str = values::seconds_or_zero),
         help = with_default(
             "Seconds that live transfers have to end after SIGTERM or SIGINT; 0 ends them at once",
@@ -189,90 +191,61 @@ pub(super) struct Serve {
     #[structopt(short, long)]
     verbose: bool,
 
-    /// Positions of each `--allow` and each `--deny` on the command line.
+    /// Positions of each `--allow`, then of each `--deny`, on the command line.
     #[structopt(skip)]
-    typed_at: [Vec<usize>; 2],
+    typed_at: Vec<usize>,
 }
-
-pub(super) const SWITCHES: [&str; 11] = [
-    "answer-broadcast",
-    "wait-for-address",
-    "single-port",
-    "read-only",
-    "overwrite",
-    "create-dirs",
-    "no-fsync",
-    "fixed-timeout",
-    "no-options",
-    "strict",
-    "verbose",
-];
 
 impl Serve {
     /// Notes the order of `--allow` and `--deny` rules.
     pub(super) fn note_order(&mut self, matches: &ArgMatches<'_>) {
-        self.typed_at =
-            ["allow", "deny"].map(|name| matches.indices_of(name).into_iter().flatten().collect());
+        let indices = ["allow", "deny"].map(|name| matches.indices_of(name));
+        self.typed_at = indices.into_iter().flatten().flatten().collect();
     }
 
     /// The `--allow` and `--deny` rules, in the order in which they were typed.
     fn access(&self) -> Access {
-        let [allowed_at, denied_at] = &self.typed_at;
-        let allowed = allowed_at.iter().zip(&self.allow).map(|(at, clients)| (at, true, clients));
-        let denied = denied_at.iter().zip(&self.deny).map(|(at, clients)| (at, false, clients));
-        let mut rules: Vec<_> = allowed.chain(denied).collect();
-        rules.sort_by_key(|(at, ..)| **at);
-        let rule = |(_, allow, clients): (_, _, &Clients)| AccessRule {
-            allow,
-            network: clients.network,
-            direction: clients.direction,
-        };
-        Access::new(rules.into_iter().map(rule).collect())
+        let rules = self.allow.iter().chain(&self.deny).copied();
+        let mut rules: Vec<_> = self.typed_at.iter().zip(rules).collect();
+        rules.sort_by_key(|(at, _)| **at);
+        Access::new(rules.into_iter().map(|(_, rule)| rule).collect())
     }
 
-    pub(super) fn run(&self, extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Exit {
-        let settings = match self.settings() {
-            Ok(settings) => settings,
-            Err(sentence) => return super::usage_error(&sentence),
-        };
-        // This must come first: reading the passed sockets must happen before the log's thread
-        // starts.
+    pub(super) fn run(&self, extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Result<Exit, Stop> {
+        let settings = self.settings().map_err(Stop::Wrong)?;
+        // The sockets must be read before the log's thread starts.
         let passed = daemon::passed_sockets();
         let file = self.file_log.as_deref().filter(|file| file.as_os_str() != "-");
-        let log = match Log::open(file, self.verbose) {
-            Ok(log) => log,
-            Err(error) => {
-                complain(&format!("--file-log: {error}"));
-                return Exit::Failed;
-            }
-        };
+        let log =
+            Log::open(file, self.verbose).map_err(|error| Stop::Failed(format!("--file-log: {error}")))?;
         log.take_panics();
+        let logger = log.logger();
         #[cfg(feature = "chaos")]
-        announce(&settings.chaos, log.logger());
+        warn!(logger, "built with chaos, for tests only";
+            "plans" => settings.chaos.planned(), "seed" => settings.chaos.seed());
         if self.poll_us.is_some() {
-            warn!(log.logger(), "--poll-us has no effect: the server no longer polls");
+            warn!(logger, "--poll-us has no effect: the server no longer polls");
         }
         let ended = passed.map_err(RunError::Start).and_then(|sockets| {
             if !sockets.is_empty() && (self.port.is_some() || !self.host.is_empty()) {
-                warn!(
-                    log.logger(),
-                    "--host and --port have no effect: the service manager passed the sockets"
-                );
+                warn!(logger, "--host and --port have no effect: the service manager passed the sockets");
             }
-            daemon::run_extended(settings, sockets, log.logger(), log.reopener(), extend)
+            daemon::run_extended(settings, sockets, logger, log.reopener(), extend)
         });
         if let Err(error) = &ended
             && log.is_file()
         {
-            crit!(log.logger(), "{error}");
+            crit!(logger, "{error}");
         }
-        // The message below is the last on stderr, so the log ends first.
+        // The message on stderr is the last there, so the log ends first.
         log.close();
-        let Err(error) = ended else { return Exit::Done };
-        complain(&error.to_string());
-        match error {
-            RunError::Escalated(_) => Exit::Escalated,
-            RunError::Start(_) => Exit::Failed,
+        match ended {
+            Ok(()) => Ok(Exit::Done),
+            Err(RunError::Start(error)) => Err(Stop::Failed(error.to_string())),
+            Err(error @ RunError::Escalated(_)) => {
+                complain(&error.to_string());
+                Ok(Exit::Escalated)
+            }
         }
     }
 
@@ -327,47 +300,33 @@ impl Serve {
     }
 
     fn hosts(&self, port: u16) -> Result<Vec<SocketAddr>, String> {
-        let mut hosts = Vec::with_capacity(self.host.len());
+        let mut hosts = Vec::new();
         for host in &self.host {
-            let address = host.with_port(port).map_err(|why| format!("--host {host}: {why}"))?;
-            if hosts.contains(&address) {
-                return Err(format!("--host {host} is given twice: write each address once"));
+            let mut host = *host;
+            host.set_port(port);
+            if hosts.contains(&host) {
+                return Err(format!("--host {} is given twice: write each address once", host.ip()));
             }
-            hosts.push(address);
+            hosts.push(host);
         }
         Ok(hosts)
     }
 
     fn check(&self) -> Result<(), String> {
-        let uploads = [
-            ("--overwrite", self.overwrite),
-            ("--create-dirs", self.create_dirs),
-            ("--on-abort", self.on_abort.is_some()),
-            ("--max-upload-size", self.max_upload_size.is_some()),
-            ("--min-free", self.min_free.is_some()),
-            ("--no-fsync", self.no_fsync),
-        ];
-        let options = [
-            ("--blksize-max", self.blksize_max.is_some()),
-            ("--mtu", self.mtu.is_some()),
-            ("--refuse-option", !self.refuse_option.is_empty()),
-            ("--windowsize-max", self.windowsize_max.is_some()),
-        ];
-        let ports = [("--port-range", self.port_range.is_some())];
         if self.wait_for_address && self.host.is_empty() {
             return Err(
                 "--wait-for-address waits for an address of --host: name it, or leave the flag out".into()
             );
         }
-        if self.answer_broadcast && !self.host.is_empty() && !self.host.iter().any(Host::is_unspecified) {
+        if self.answer_broadcast
+            && !self.host.is_empty()
+            && !self.host.iter().any(|host| host.ip().is_unspecified())
+        {
             return Err(
                 "broadcasts reach no single address, so --answer-broadcast has nothing to act on: write --host 0.0.0.0, or leave --host out"
                     .into(),
             );
         }
-        refuse_pointless(self.single_port, "--single-port has no other ports", &ports)?;
-        refuse_pointless(self.read_only, "--read-only takes no uploads", &uploads)?;
-        refuse_pointless(self.no_options, "--no-options negotiates nothing", &options)?;
         match (self.ack_timeout, self.timeout) {
             (Some(ack), Some(timeout)) if ack >= timeout => Err(format!(
                 "--timeout {} ends before --ack-timeout {}, so nothing would ever be repeated: make it longer",
@@ -380,19 +339,12 @@ impl Serve {
 }
 
 #[cfg(feature = "chaos")]
-const CHAOS_VARIABLE: &str = "STAGECOACH_CHAOS";
-
-#[cfg(feature = "chaos")]
 fn chaos() -> Result<crate::chaos::Chaos, String> {
-    let Some(text) = std::env::var_os(CHAOS_VARIABLE) else { return Ok(crate::chaos::Chaos::default()) };
-    let text = text.to_str().ok_or_else(|| format!("{CHAOS_VARIABLE} is not text: write it in UTF-8"))?;
-    text.parse().map_err(|why| format!("{CHAOS_VARIABLE}: {why}"))
-}
-
-/// An operator must notice such a program.
-#[cfg(feature = "chaos")]
-fn announce(chaos: &crate::chaos::Chaos, log: &slog::Logger) {
-    warn!(log, "built with chaos, for tests only"; "plans" => chaos.planned(), "seed" => chaos.seed());
+    match std::env::var("STAGECOACH_CHAOS") {
+        Ok(text) => text.parse().map_err(|why| format!("STAGECOACH_CHAOS: {why}")),
+        Err(VarError::NotPresent) => Ok(crate::chaos::Chaos::default()),
+        Err(error) => Err(format!("STAGECOACH_CHAOS: {error}")),
+    }
 }
 
 /// Replaces a default by the typed value.

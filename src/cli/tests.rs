@@ -1,6 +1,6 @@
 use super::*;
 
-fn refusal(flags: &str) -> Refusal {
+fn refusal(flags: &str) -> Stop {
     let args: Vec<OsString> =
         ["stagecoach"].into_iter().chain(flags.split_whitespace()).map(Into::into).collect();
     parse(&Program::stagecoach(), &args).map(|_| ()).expect_err(flags)
@@ -8,31 +8,31 @@ fn refusal(flags: &str) -> Refusal {
 
 #[test]
 fn a_misspelt_flag_is_answered_with_the_likely_one() {
-    assert_eq!(refusal("--hots ::1"), Refusal::Wrong("there is no --hots: did you mean --host?".into()));
-    assert_eq!(refusal("--bogus"), Refusal::Wrong("there is no --bogus among the flags".into()));
+    assert_eq!(refusal("--hots ::1"), Stop::Wrong("there is no --hots: did you mean --host?".into()));
+    assert_eq!(refusal("--bogus"), Stop::Wrong("there is no --bogus among the flags".into()));
 }
 
 #[test]
 fn a_value_that_a_switch_would_forget_is_refused() {
     let expected = "--read-only takes no value: write it alone, or leave it out";
-    assert_eq!(refusal("--read-only=no"), Refusal::Wrong(expected.into()));
+    assert_eq!(refusal("--read-only=no"), Stop::Wrong(expected.into()));
 }
 
 #[test]
 fn a_missing_value_is_not_the_default() {
     for flag in ["--port", "--root", "--timeout", "--file-log"] {
-        let Refusal::Wrong(sentence) = refusal(flag) else { panic!("{flag}") };
+        let Stop::Wrong(sentence) = refusal(flag) else { panic!("{flag}") };
         assert!(sentence.contains(flag) && sentence.contains("requires a value"), "{sentence}");
         assert!(sentence.contains(&format!(": write {flag} ")), "{sentence}");
     }
-    let Refusal::Wrong(sentence) = refusal("--over-limit") else { panic!() };
+    let Stop::Wrong(sentence) = refusal("--over-limit") else { panic!() };
     assert!(sentence.ends_with(": write --over-limit error"), "{sentence}");
 }
 
 #[test]
 fn every_flag_that_takes_a_value_has_an_example() {
     for verb in ["", "get ", "put ", "bench "] {
-        let Refusal::Shown(help) = refusal(&format!("{verb}--help")) else { panic!() };
+        let Stop::Shown(help) = refusal(&format!("{verb}--help")) else { panic!() };
         let flags = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
         for usage in flags.filter_map(|line| Some(&line[line.find("--")?..])).filter(|it| it.contains(" <")) {
             let flag = usage.split(' ').next().unwrap();
@@ -49,33 +49,43 @@ fn a_stray_word_gets_a_hint() {
         ("fetch x", "get, put and bench"),
         ("server", "get, put and bench"),
     ] {
-        let Refusal::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
+        let Stop::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
         assert!(sentence.contains("one argument too many") && sentence.contains(meant), "{sentence}");
     }
-    let Refusal::Wrong(sentence) = refusal("get 192.0.2.1 one two") else { panic!() };
+    let Stop::Wrong(sentence) = refusal("get 192.0.2.1 one two") else { panic!() };
     assert_eq!(sentence, "\"two\" is one argument too many");
 }
 
 #[test]
+fn asking_for_nothing_and_something_is_refused() {
+    let Stop::Wrong(sentence) = refusal("get ::1 f --no-options --interval 2") else { panic!() };
+    assert!(sentence.contains("--no-options") && sentence.contains("--interval"), "{sentence}");
+}
+
+#[test]
 fn negative_numbers_are_values() {
-    let Refusal::Wrong(sentence) = refusal("--timeout -1") else { panic!() };
+    let Stop::Wrong(sentence) = refusal("--timeout -1") else { panic!() };
     assert!(sentence.contains("--timeout") && sentence.contains("\"-1\" is not a time"), "{sentence}");
 }
 
 #[test]
-fn every_switch_of_the_help_is_known_as_one() {
-    let Refusal::Shown(help) = refusal("--help") else { panic!() };
-    let longs = help.lines().filter_map(|line| {
-        line.trim_start().split("--").nth(1).filter(|_| line.trim_start().starts_with('-'))
-    });
-    let switches: Vec<&str> = longs
-        .filter(|rest| !rest.split("  ").next().is_some_and(|flag| flag.contains('<')))
-        .filter_map(|rest| rest.split_whitespace().next())
-        .filter(|name| !["help", "version"].contains(name))
-        .collect();
-    assert!(switches.len() > 3, "{help}");
-    for name in switches {
-        assert!(serve::SWITCHES.contains(&name), "{name}");
+fn no_switch_of_the_help_takes_a_value() {
+    for (verb, args) in [("", ""), ("get", "::1 f"), ("bench", "get --to ::1")] {
+        let Stop::Shown(help) = refusal(&format!("{verb} --help")) else { panic!() };
+        let longs = help.lines().filter_map(|line| {
+            line.trim_start().split("--").nth(1).filter(|_| line.trim_start().starts_with('-'))
+        });
+        let switches: Vec<&str> = longs
+            .filter(|rest| !rest.split("  ").next().is_some_and(|flag| flag.contains('<')))
+            .filter_map(|rest| rest.split_whitespace().next())
+            .filter(|name| !["help", "version"].contains(name))
+            .collect();
+        assert!(switches.len() > 1, "{help}");
+        for name in switches {
+            let typed = format!("{verb} {args} --{name}=no");
+            let Stop::Wrong(sentence) = refusal(&typed) else { panic!("{typed}") };
+            assert!(sentence.contains(&format!("--{name} takes no value")), "{sentence}");
+        }
     }
 }
 
@@ -105,7 +115,7 @@ fn flags_of_other_servers_are_answered_with_ours() {
         ("--map-file x", "symbolic link"),
         ("-m x", "symbolic link"),
     ] {
-        let Refusal::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
+        let Stop::Wrong(sentence) = refusal(typed) else { panic!("{typed}") };
         let flag = typed.split([' ', '=']).next().unwrap();
         assert!(sentence.starts_with(&format!("there is no {flag}: ")), "{sentence}");
         assert!(sentence.contains(ours) && !sentence.contains("did you mean"), "{sentence}");
@@ -114,9 +124,9 @@ fn flags_of_other_servers_are_answered_with_ours() {
 
 #[test]
 fn a_flag_of_other_servers_is_none_of_ours() {
-    let Refusal::Shown(help) = refusal("--help") else { panic!() };
-    for flag in hints::FLAGS_OF_OTHERS.iter().flat_map(|(flags, _)| *flags) {
-        let is_ours = help.split([' ', ',', '\n']).any(|word| word == *flag);
+    let Stop::Shown(help) = refusal("--help") else { panic!() };
+    for flag in hints::FLAGS_OF_OTHERS.iter().flat_map(|(flags, _)| flags.split(' ')) {
+        let is_ours = help.split([' ', ',', '\n']).any(|word| word == flag);
         assert!(!is_ours, "{flag}");
     }
 }
@@ -136,7 +146,7 @@ fn of_a_flag_that_is_typed_twice_the_last_counts() {
 fn an_extended_program_shows_its_own_name_and_flags() {
     let program =
         Program::new("boards", "7.1").about("Serves boards.").help("OF BOARDS:\n    --polite    Say please");
-    let Err(Refusal::Shown(help)) = parse(&program, &["boards".into(), "--help".into()]).map(drop) else {
+    let Err(Stop::Shown(help)) = parse(&program, &["boards".into(), "--help".into()]).map(drop) else {
         panic!()
     };
     assert!(help.starts_with("boards 7.1\nServes boards.\n"), "{help}");

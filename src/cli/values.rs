@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::net::Mtu;
-use crate::policy::{OnOutage, OverLimit, RefusedOption};
+use crate::policy::{AccessRule, OnOutage, OverLimit, RefusedOption};
 use crate::store::Symlinks;
 use crate::transfer::{self, OnAbort, Rollover};
 use crate::wire::{Direction, Mode};
@@ -23,11 +23,55 @@ pub(super) fn number<T>(text: &str, noun: &str, range: &RangeInclusive<T>) -> Re
 where
     T: FromStr + PartialOrd + fmt::Display,
 {
-    let digits = !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
-    let number = if digits { text.parse().ok() } else { None };
+    // `parse` would accept a plus sign.
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit()).then_some(text);
+    let number = digits.and_then(|digits| digits.parse().ok());
     number.filter(|number| range.contains(number)).ok_or_else(|| {
         format!("{text:?} is not {noun}: write a number from {} to {}", range.start(), range.end())
     })
+}
+
+/// A value that is typed as a word.
+pub(super) trait Words: Clone + PartialEq + Sized + 'static {
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Words for OverLimit {
+    const WORDS: &'static [(&'static str, Self)] = &[("silence", Self::Silence), ("error", Self::Error)];
+}
+
+impl Words for OnOutage {
+    const WORDS: &'static [(&'static str, Self)] = &[("silence", Self::Silence), ("error", Self::Error)];
+}
+
+impl Words for OnAbort {
+    const WORDS: &'static [(&'static str, Self)] = &[("discard", Self::Discard), ("keep", Self::Keep)];
+}
+
+impl Words for Symlinks {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("inside", Self::Inside), ("deny", Self::Deny), ("follow", Self::Follow)];
+}
+
+impl Words for Rollover {
+    const WORDS: &'static [(&'static str, Self)] = &[("0", Self::Zero), ("1", Self::One)];
+}
+
+impl Words for Mode<'static> {
+    const WORDS: &'static [(&'static str, Self)] = &[("octet", Self::Octet), ("netascii", Self::Netascii)];
+}
+
+pub(super) fn word<T: Words>(text: &str) -> Result<T, String> {
+    let found = T::WORDS.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| value.clone()).ok_or_else(|| {
+        let words: Vec<_> = T::WORDS.iter().map(|(word, _)| *word).collect();
+        format!("{text:?} is unknown: write {}", words.join(" or "))
+    })
+}
+
+/// The word that [`word`] reads as `value`.
+pub(super) fn show_word<T: Words>(value: &T) -> &'static str {
+    T::WORDS.iter().find(|(_, other)| other == value).map_or("", |(word, _)| word)
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {
@@ -59,9 +103,17 @@ pub(super) fn load(text: &str) -> Result<usize, String> {
     number(text, "a number of transfers", &(1..=limits::BENCH_TRANSFERS_MAX))
 }
 
+pub(super) fn allowed(text: &str) -> Result<AccessRule, String> {
+    access_rule(true, text)
+}
+
+pub(super) fn denied(text: &str) -> Result<AccessRule, String> {
+    access_rule(false, text)
+}
+
 /// A network, optionally limited to reads or writes: `10.0.0.0/8`, `2001:db8::/32:write`,
 /// `192.0.2.7:read`.
-pub(super) fn clients(text: &str) -> Result<Clients, String> {
+fn access_rule(allow: bool, text: &str) -> Result<AccessRule, String> {
     let (network, direction) = match text.rsplit_once(':') {
         Some((network, "read")) => (network, Some(Direction::Read)),
         Some((network, "write")) => (network, Some(Direction::Write)),
@@ -69,7 +121,7 @@ pub(super) fn clients(text: &str) -> Result<Clients, String> {
     };
     let network = self::network(network)
         .map_err(|why| format!("{why}, followed by :read or :write if the rule is for one of them"))?;
-    Ok(Clients { network, direction })
+    Ok(AccessRule { allow, network, direction })
 }
 
 /// An option, optionally limited to a network: `blksize`, `blksize=10.0.0.0/8`.
@@ -78,8 +130,7 @@ pub(super) fn refused_option(text: &str) -> Result<RefusedOption, String> {
         Some((name, network)) => (name, Some(self::network(network)?)),
         None => (text, None),
     };
-    let is_known = transfer::OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name));
-    if !is_known {
+    if !transfer::OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         return Err(format!(
             "{name:?} is not an option that the server grants: write one of {}",
             transfer::OPTIONS.join(", ")
@@ -89,13 +140,12 @@ pub(super) fn refused_option(text: &str) -> Result<RefusedOption, String> {
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    let wrong = || {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network: IpNet = network.map_err(|_| {
         format!(
             "{text:?} is not a network: write an address and the length of its prefix, such as 10.0.0.0/8 or 2001:db8::/32"
         )
-    };
-    let network: IpNet = network.ok_or_else(wrong)?;
+    })?;
     if network.addr() != network.network() {
         return Err(format!(
             "{text:?} has bits set after its prefix: write {} if you mean the network",
@@ -105,58 +155,20 @@ fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-pub(super) fn over_limit(text: &str) -> Result<OverLimit, String> {
-    match text {
-        "silence" => Ok(OverLimit::Silence),
-        "error" => Ok(OverLimit::Error),
-        _ => Err(format!("{text:?} is neither silence nor error")),
-    }
-}
-
-pub(super) fn show_over_limit(over_limit: OverLimit) -> &'static str {
-    match over_limit {
-        OverLimit::Silence => "silence",
-        OverLimit::Error => "error",
-    }
-}
-
-pub(super) fn on_outage(text: &str) -> Result<OnOutage, String> {
-    match text {
-        "silence" => Ok(OnOutage::Silence),
-        "error" => Ok(OnOutage::Error),
-        _ => Err(format!("{text:?} is neither silence nor error")),
-    }
-}
-
-pub(super) fn show_on_outage(on_outage: OnOutage) -> &'static str {
-    match on_outage {
-        OnOutage::Silence => "silence",
-        OnOutage::Error => "error",
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Clients {
-    pub(super) network: IpNet,
-    /// The direction of their requests; `None` means both.
-    pub(super) direction: Option<Direction>,
-}
-
 pub(super) fn arbiters(text: &str) -> Result<usize, String> {
     number(text, "a number of threads", &(1..=limits::ARBITERS_MAX))
 }
 
-/// Microseconds. The value has no effect.
-pub(super) fn poll_us(text: &str) -> Result<Duration, String> {
-    number(text, "a number of microseconds", &(0..=limits::POLL_US_MAX)).map(Duration::from_micros)
+pub(super) fn poll_us(text: &str) -> Result<u64, String> {
+    number(text, "a number of microseconds", &(0..=limits::POLL_US_MAX))
 }
 
 /// Seconds, optionally with a fraction: `0.5`, `15`.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
-    let decimal = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
-    let number = if decimal { text.parse::<f64>().ok() } else { None };
+    let decimal = text.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.').then_some(text);
     let range = limits::SECONDS_FLAG;
-    number.filter(|number| range.contains(number)).map(Duration::from_secs_f64).ok_or_else(|| {
+    let number = decimal.and_then(|decimal| decimal.parse().ok()).filter(|number| range.contains(number));
+    number.map(Duration::from_secs_f64).ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
         format!("{text:?} is not a time: write seconds from {least} to {most}, such as 0.5")
     })
@@ -176,13 +188,11 @@ const UNITS: [(char, u32); 4] = [('T', 40), ('G', 30), ('M', 20), ('K', 10)];
 /// `4G`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let plain = text.strip_suffix("iB").unwrap_or(text);
-    let unit = UNITS.into_iter().find(|(letter, _)| plain.ends_with([*letter, letter.to_ascii_lowercase()]));
-    let (digits, shift) = match unit {
-        Some((_, shift)) => (&plain[..plain.len() - 1], shift),
-        None => (text, 0),
-    };
-    let well_formed = !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
-    let octets = digits.parse::<u64>().ok().filter(|_| well_formed);
+    let with_unit = UNITS.into_iter().find_map(|(letter, shift)| {
+        Some((plain.strip_suffix([letter, letter.to_ascii_lowercase()])?, shift))
+    });
+    let (digits, shift) = with_unit.unwrap_or((text, 0));
+    let octets = number(digits, "a size", &(0..=u64::MAX)).ok();
     octets.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(|| {
         format!("{text:?} is not a size: write octets, or a number followed by K, M, G or T, such as 256M")
     })
@@ -203,122 +213,37 @@ pub(super) fn show_size(octets: u64) -> String {
     }
 }
 
-pub(super) fn on_abort(text: &str) -> Result<OnAbort, String> {
-    match text {
-        "discard" => Ok(OnAbort::Discard),
-        "keep" => Ok(OnAbort::Keep),
-        _ => Err(format!("{text:?} is neither discard nor keep")),
-    }
-}
-
-pub(super) fn show_on_abort(on_abort: OnAbort) -> &'static str {
-    match on_abort {
-        OnAbort::Discard => "discard",
-        OnAbort::Keep => "keep",
-    }
-}
-
-pub(super) fn symlinks(text: &str) -> Result<Symlinks, String> {
-    match text {
-        "inside" => Ok(Symlinks::Inside),
-        "deny" => Ok(Symlinks::Deny),
-        "follow" => Ok(Symlinks::Follow),
-        _ => Err(format!("{text:?} is none of inside, deny and follow")),
-    }
-}
-
-pub(super) fn show_symlinks(symlinks: Symlinks) -> &'static str {
-    match symlinks {
-        Symlinks::Inside => "inside",
-        Symlinks::Deny => "deny",
-        Symlinks::Follow => "follow",
-    }
-}
-
-pub(super) fn rollover(text: &str) -> Result<Rollover, String> {
-    match text {
-        "0" => Ok(Rollover::Zero),
-        "1" => Ok(Rollover::One),
-        _ => Err(format!("{text:?} is not what follows block 65535: write 0 or 1")),
-    }
-}
-
-pub(super) fn show_rollover(rollover: Rollover) -> &'static str {
-    match rollover {
-        Rollover::Zero => "0",
-        Rollover::One => "1",
-    }
-}
-
 pub(super) fn path(text: &OsStr) -> Result<PathBuf, OsString> {
     if text.is_empty() { Err("the path is empty".into()) } else { Ok(text.into()) }
 }
 
-/// A local address as typed: `192.0.2.1`, `2001:db8::1`, `[::1]`, `fe80::1%eth0`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host {
-    address: IpAddr,
-    /// The interface of a link-local address: name or index.
-    scope: Option<String>,
-}
-
-impl Host {
-    pub(super) fn is_unspecified(&self) -> bool {
-        self.address.is_unspecified()
-    }
-
-    /// The socket address with this `port`. The interface is looked up by this call.
-    ///
-    /// # Errors
-    /// A message, if there is no such interface.
-    pub(super) fn with_port(&self, port: u16) -> Result<SocketAddr, String> {
-        match self.address {
-            IpAddr::V6(address) => {
-                let scope = self.scope.as_deref().map_or(Ok(0), interface_index)?;
-                Ok(SocketAddrV6::new(address, port, 0, scope).into())
-            }
-            IpAddr::V4(_) => Ok(SocketAddr::new(self.address, port)),
+/// A local address, with port 0: `192.0.2.1`, `2001:db8::1`, `[::1]`, `fe80::1%eth0`.
+pub(super) fn host(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let (address, scope) = match bare.split_once('%') {
+        Some((address, scope)) => (address, Some(scope)),
+        None => (bare, None),
+    };
+    let address = address.parse::<IpAddr>().map_err(|_| {
+        format!(
+            "{text:?} is not an address: write an IPv4 or IPv6 address of this machine, such as 192.0.2.1"
+        )
+    })?;
+    match (address, scope) {
+        (IpAddr::V6(address), None) if address.is_unicast_link_local() => Err(format!(
+            "{text:?} is link-local, and may be on any interface: write which one, such as {address}%eth0"
+        )),
+        (IpAddr::V6(address), Some("")) if address.is_unicast_link_local() => {
+            Err(format!("{text:?} names no interface after the %: write {address}%eth0"))
         }
-    }
-}
-
-impl FromStr for Host {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        let (address, scope) = match bare.split_once('%') {
-            Some((address, scope)) => (address, Some(scope)),
-            None => (bare, None),
-        };
-        let address = address.parse::<IpAddr>().map_err(|_| {
-            format!(
-                "{text:?} is not an address: write an IPv4 or IPv6 address of this machine, such as 192.0.2.1"
-            )
-        })?;
-        let link_local = matches!(address, IpAddr::V6(address) if Ipv6Addr::is_unicast_link_local(&address));
-        match scope {
-            None if link_local => Err(format!(
-                "{text:?} is link-local, and may be on any interface: write which one, such as {address}%eth0"
-            )),
-            Some(_) if !link_local => {
-                Err(format!("{text:?} is not link-local and takes no interface: write {address}"))
-            }
-            Some("") => Err(format!("{text:?} names no interface after the %: write {address}%eth0")),
-            _ if address.is_multicast() => {
-                Err(format!("{text:?} is a multicast address: write an address of this machine"))
-            }
-            _ => Ok(Self { address, scope: scope.map(str::to_owned) }),
+        (IpAddr::V6(address), Some(scope)) if address.is_unicast_link_local() => {
+            Ok(SocketAddrV6::new(address, 0, 0, interface_index(scope)?).into())
         }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.scope {
-            Some(scope) => write!(f, "{}%{scope}", self.address),
-            None => self.address.fmt(f),
+        (_, Some(_)) => Err(format!("{text:?} is not link-local and takes no interface: write {address}")),
+        _ if address.is_multicast() => {
+            Err(format!("{text:?} is a multicast address: write an address of this machine"))
         }
+        _ => Ok(SocketAddr::new(address, 0)),
     }
 }
 
@@ -330,18 +255,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Resolves the name. The addresses are in the order of preference.
-    ///
-    /// # Errors
-    /// A message, if the name has no address.
+    /// Resolves the name. There is at least one address. They are in the order of preference.
     pub(super) fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
-        let found = (self.host.as_str(), self.port).to_socket_addrs();
-        let addresses: Vec<SocketAddr> =
-            found.map_err(|error| format!("{:?} can't be resolved: {error}", self.host))?.collect();
-        if addresses.is_empty() {
-            return Err(format!("{:?} has no address", self.host));
-        }
-        Ok(addresses)
+        let host = &self.host;
+        let found = (host.as_str(), self.port).to_socket_addrs();
+        let addresses: Vec<_> =
+            found.map_err(|error| format!("{host:?} can't be resolved: {error}"))?.collect();
+        if addresses.is_empty() { Err(format!("{host:?} has no address")) } else { Ok(addresses) }
     }
 }
 
@@ -372,21 +292,13 @@ impl FromStr for Server {
     }
 }
 
-/// The port of TFTP servers (RFC 1350 §4), which `get` and `put` use unless another is typed, as
-/// all clients do. Our server listens on 9069 by default, which needs no privilege.
-pub(super) const TFTP_PORT: u16 = 69;
+/// The port of TFTP servers (RFC 1350 §4). Our server listens on 9069 by default, which needs no
+/// privilege.
+const TFTP_PORT: u16 = 69;
 
 /// Seconds of the `timeout` option (RFC 2349).
 pub(super) fn interval(text: &str) -> Result<u64, String> {
     number(text, "an interval in seconds", &limits::TIMEOUT_OPTION_S)
-}
-
-pub(super) fn mode(text: &str) -> Result<Mode<'static>, String> {
-    match text {
-        "octet" => Ok(Mode::Octet),
-        "netascii" => Ok(Mode::Netascii),
-        _ => Err(format!("{text:?} is neither octet nor netascii")),
-    }
 }
 
 /// Octets in powers of ten, for people: `1.2 MB`.
@@ -402,7 +314,7 @@ pub(super) fn show_octets(octets: u64) -> String {
 }
 
 /// The index of an interface, from its name or from the index as text.
-pub(super) fn interface_index(scope: &str) -> Result<u32, String> {
+fn interface_index(scope: &str) -> Result<u32, String> {
     if let Ok(index @ 1..) = scope.parse() {
         return Ok(index);
     }

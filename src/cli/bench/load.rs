@@ -1,79 +1,82 @@
 //! Many transfers at once on one thread, each with a state machine and a socket.
 
-use std::cell::{Cell, RefCell};
-use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{self, StreamExt};
 
-use super::super::exchange::{Finished, Local, OnRefusal, Scratch, exchange_with};
+use super::super::exchange::{Finished, Local, OnRefusal, exchange};
 use super::report::{Record, Report};
-use super::work::Work;
+use super::{Bench, Work};
+use crate::daemon::raise_open_files;
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::Slab;
-use crate::transfer::Timeouts;
-use crate::wire::Request;
 
-pub(super) struct Load<'a> {
-    pub(super) server: SocketAddr,
-    pub(super) work: Work,
-    pub(super) timeouts: Timeouts,
-    pub(super) payload: Payload,
-    /// The request of the transfer with this number.
-    pub(super) request: &'a dyn Fn(usize) -> Result<Request<'static>, String>,
-}
-
-impl Load<'_> {
-    /// Runs all transfers, `at_once` of them at the same time.
-    ///
-    /// # Errors
-    /// No runtime can be made. Failures of transfers are in the report.
-    pub(super) fn run(&self, transfers: usize, at_once: usize) -> io::Result<Report> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (next, scratch) = (Cell::new(0), Scratch::default());
-        let record = RefCell::new(Record::default());
+impl Bench {
+    /// Runs all transfers, as many of them at the same time as the user wants. Failures of
+    /// transfers are in the report.
+    pub(super) fn put_load(&self, name: &[u8]) -> Result<Report, String> {
+        let server = self.to.addresses()?[0];
+        let what = match (self.work, &self.check) {
+            (Work::Put, _) => What::generated(self.size()),
+            (_, Some(path)) => {
+                let octets = std::fs::read(path);
+                let octets = octets.map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+                What::Expected(octets.into())
+            }
+            _ => What::Any,
+        };
+        // With fewer open files some transfers fail, and the report says why.
+        let _ = raise_open_files();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("nothing can be sent from here: {error}"))?;
+        let transfers = self.transfers.unwrap_or(1);
+        let at_once = self.concurrency.unwrap_or(1).min(transfers);
         let began = Instant::now();
-        // Unconstrained: all lanes are one task to tokio, whose budget is 128 operations a turn.
-        // With ten thousand lanes, most polls would be wasted.
-        runtime.block_on(tokio::task::unconstrained(async {
-            let lanes: FuturesUnordered<_> = (0..at_once)
-                .map(|_| async {
-                    while next.get() < transfers {
-                        let number = next.replace(next.get() + 1);
-                        let finished = self.transfer(number, &scratch).await;
-                        record.borrow_mut().add(self.work, finished);
-                    }
-                })
-                .collect();
-            lanes.collect::<()>().await;
+        // Unconstrained: all transfers are one task to tokio, whose budget is 128 operations a turn.
+        // With ten thousand transfers at once, most polls would be wasted.
+        let record = runtime.block_on(tokio::task::unconstrained(async {
+            let transfers =
+                stream::iter(0..transfers).map(|number| self.transfer(server, name, number, &what));
+            let mut ended = pin!(transfers.buffer_unordered(at_once));
+            let mut record = Record::default();
+            while let Some(finished) = ended.next().await {
+                record.add(self.work, finished);
+            }
+            record
         }));
-        Ok(Report::new(self.work, self.server, at_once, began.elapsed(), record.into_inner()))
+        Ok(Report::new(self.work, server, at_once, began.elapsed(), record))
     }
 
     /// Runs one transfer. The error is the reason why it could not begin.
-    async fn transfer(&self, number: usize, scratch: &Scratch) -> Result<Finished, String> {
-        let (request, mut payload) = ((self.request)(number)?, self.payload.clone());
+    async fn transfer(
+        &self,
+        server: SocketAddr,
+        name: &[u8],
+        number: usize,
+        what: &What,
+    ) -> Result<Finished, String> {
+        let (request, timeouts) = (self.request(name, number)?, self.client.timeouts());
+        let mut payload = Payload { what: what.clone(), done: 0 };
         // A load is for a server that is running: a refusal counts as a failure.
-        let on_refusal = OnRefusal::End;
-        let finished =
-            exchange_with(self.server, request, self.timeouts, on_refusal, &mut payload, scratch).await;
+        let finished = exchange(server, request, timeouts, OnRefusal::End, &mut payload).await;
         finished.map_err(|error| error.to_string())
     }
 }
 
 /// The local file of one transfer.
-#[derive(Debug, Clone)]
-pub(super) struct Payload {
+struct Payload {
     what: What,
     /// Octets received or sent so far.
     done: u64,
 }
 
-#[derive(Debug, Clone)]
+/// What the file of each transfer is.
+#[derive(Clone)]
 enum What {
     /// Any octets are right.
     Any,
@@ -83,20 +86,12 @@ enum What {
     Generated { size: u64, pattern: Bytes },
 }
 
-impl Payload {
-    pub(super) fn any() -> Self {
-        Self { what: What::Any, done: 0 }
-    }
-
-    pub(super) fn expected(octets: Vec<u8>) -> Self {
-        Self { what: What::Expected(octets.into()), done: 0 }
-    }
-
+impl What {
     /// The same octets in every run, which no disk can compress.
-    pub(super) fn generated(size: u64) -> Self {
+    fn generated(size: u64) -> Self {
         let mut pattern = vec![0; limits::SLAB_OCTETS];
         fastrand::Rng::with_seed(0).fill(&mut pattern);
-        Self { what: What::Generated { size, pattern: pattern.into() }, done: 0 }
+        Self::Generated { size, pattern: pattern.into() }
     }
 }
 

@@ -5,24 +5,32 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use serde::Serialize;
 
 use super::super::exchange::Finished;
 use super::super::{Exit, values};
-use super::work::Work;
+use super::Work;
 use crate::limits;
 use crate::transfer::Outcome;
+use crate::wire::ErrorCode;
 
-#[derive(Debug, Default)]
+/// What is counted of each transfer.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Record {
     ok: u64,
+    failed: u64,
+    failures: BTreeMap<String, u64>,
     octets: u64,
+    /// Packets that this end repeated.
     repeats: u64,
     /// Of the transfers that succeeded.
+    #[serde(skip)]
     latencies: Vec<Duration>,
+    #[serde(skip)]
     first_answers: Vec<Duration>,
-    failures: BTreeMap<String, u64>,
     /// The lowest exit code among the failures.
+    #[serde(skip)]
     exit: Option<Exit>,
 }
 
@@ -34,25 +42,31 @@ impl Record {
         };
         self.octets += finished.tally.octets;
         self.repeats += finished.tally.repeats;
-        if work.is_done_by(&finished.outcome) {
+        let is_done = match (work, &finished.outcome) {
+            (Work::Get | Work::Put, outcome) => *outcome == Outcome::Complete,
+            (Work::Miss, Outcome::PeerAborted { code, .. } | Outcome::Declined { code, .. }) => {
+                *code == ErrorCode::FILE_NOT_FOUND
+            }
+            (Work::Miss, Outcome::Complete) => {
+                return self.failed("the file is there".to_owned(), Exit::Failed);
+            }
+            (Work::Miss, _) => false,
+        };
+        if is_done {
             self.ok += 1;
             self.latencies.push(finished.took);
             self.first_answers.extend(finished.answered_after);
-        } else if finished.outcome == Outcome::Complete {
-            self.failed("the file is there".to_owned(), Exit::Failed);
         } else {
             self.failed(finished.reason(), finished.exit());
         }
     }
 
     fn failed(&mut self, reason: String, exit: Exit) {
+        self.failed += 1;
         self.exit = Some(self.exit.map_or(exit, |least| least.min(exit)));
-        let is_new = !self.failures.contains_key(&reason);
-        let reason = if is_new && self.failures.len() >= limits::BENCH_REASONS_MAX {
-            "any other reason".to_owned()
-        } else {
-            reason
-        };
+        let is_counted =
+            self.failures.contains_key(&reason) || self.failures.len() < limits::BENCH_REASONS_MAX;
+        let reason = if is_counted { reason } else { "any other reason".to_owned() };
         *self.failures.entry(reason).or_default() += 1;
     }
 }
@@ -63,12 +77,8 @@ pub(super) struct Report {
     what: &'static str,
     server: SocketAddr,
     concurrency: usize,
-    ok: u64,
-    failed: u64,
-    failures: BTreeMap<String, u64>,
-    octets: u64,
-    /// Packets that this end repeated.
-    repeats: u64,
+    #[serde(flatten)]
+    record: Record,
     seconds: f64,
     transfers_per_s: f64,
     /// Megabytes of 1000000 octets.
@@ -79,8 +89,6 @@ pub(super) struct Report {
     first_answer_us: Percentiles,
     /// Processor time of this program. If it is close to `seconds`, the client was the limit.
     client_cpu_seconds: f64,
-    #[serde(skip)]
-    exit: Exit,
 }
 
 /// In microseconds; 0 without any value.
@@ -98,31 +106,26 @@ impl Report {
         server: SocketAddr,
         concurrency: usize,
         took: Duration,
-        record: Record,
+        mut record: Record,
     ) -> Self {
         // The clock may not have advanced: avoids a division by zero.
         let seconds = took.as_secs_f64().max(1e-6);
         Self {
-            what: work.as_str(),
+            what: values::show_word(&work),
             server,
             concurrency,
-            ok: record.ok,
-            failed: record.failures.values().sum(),
-            failures: record.failures,
-            octets: record.octets,
-            repeats: record.repeats,
             seconds,
             transfers_per_s: record.ok as f64 / seconds,
             mb_per_s: record.octets as f64 / seconds / 1e6,
-            latency_us: Percentiles::of(record.latencies),
-            first_answer_us: Percentiles::of(record.first_answers),
+            latency_us: Percentiles::of(&mut record.latencies),
+            first_answer_us: Percentiles::of(&mut record.first_answers),
             client_cpu_seconds: cpu_seconds(),
-            exit: record.exit.unwrap_or(Exit::Done),
+            record,
         }
     }
 
     pub(super) fn exit(&self) -> Exit {
-        self.exit
+        self.record.exit.unwrap_or(Exit::Done)
     }
 
     pub(super) fn json(&self) -> String {
@@ -131,13 +134,14 @@ impl Report {
     }
 
     pub(super) fn sentence(&self) -> String {
-        let Self { what, ok, failed, seconds, transfers_per_s, latency_us, .. } = self;
+        let Self { what, seconds, transfers_per_s, latency_us, .. } = self;
+        let Record { ok, failed, failures, .. } = &self.record;
         let rate = values::show_octets((self.mb_per_s * 1e6) as u64);
         let [p50, p99] = [latency_us.p50, latency_us.p99].map(|us| us as f64 / 1e3);
         let mut sentence = format!(
             "{what}: {ok} succeeded in {seconds:.2} s, {transfers_per_s:.1}/s, {rate}/s, p50 {p50:.1} ms, p99 {p99:.1} ms; {failed} failed"
         );
-        if let Some((reason, number)) = self.failures.iter().max_by_key(|(_, number)| **number) {
+        if let Some((reason, number)) = failures.iter().max_by_key(|(_, number)| **number) {
             sentence.push_str(&format!(", {number} of them: {reason}"));
         }
         sentence
@@ -145,11 +149,11 @@ impl Report {
 }
 
 impl Percentiles {
-    fn of(mut times: Vec<Duration>) -> Self {
+    fn of(times: &mut [Duration]) -> Self {
         times.sort_unstable();
         let at = |percent: usize| {
             let rank = (times.len() * percent).div_ceil(100).max(1);
-            times.get(rank - 1).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+            times.get(rank - 1).map_or(0, |time| time.as_micros() as u64)
         };
         Self { p50: at(50), p90: at(90), p99: at(99), max: at(100) }
     }
@@ -158,10 +162,8 @@ impl Percentiles {
 /// Processor time of this process so far; 0 if the kernel doesn't report it.
 fn cpu_seconds() -> f64 {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return 0.0 };
-    [usage.user_time(), usage.system_time()]
-        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
-        .iter()
-        .sum()
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    seconds(usage.user_time()) + seconds(usage.system_time())
 }
 
 #[cfg(test)]

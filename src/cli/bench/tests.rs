@@ -21,8 +21,8 @@ fn a_read_needs_a_name_and_an_upload_doesnt() {
 
 #[test]
 fn flags_of_the_other_direction_are_refused() {
-    let wrong = bench(&["--name", "f", "--size", "1M"]).check_flags().expect_err("nothing is written");
+    let wrong = bench(&["--name", "f", "--size", "1M"]).check().expect_err("nothing is written");
     assert!(wrong.contains("--size"), "{wrong}");
     let put = Bench { work: Work::Put, ..bench(&["--check", "f"]) };
-    assert!(put.check_flags().expect_err("nothing is read").contains("--check"));
+    assert!(put.check().expect_err("nothing is read").contains("--check"));
 }

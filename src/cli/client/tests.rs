@@ -1,4 +1,4 @@
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use super::*;
 use crate::error::Fault;
@@ -30,12 +30,6 @@ fn netascii_says_nothing_of_the_size() {
     assert_eq!(asked.as_deref(), Ok("netascii blksize=1428 windowsize=16"));
 }
 
-#[test]
-fn asking_for_nothing_and_something_is_refused() {
-    let error = request(&["--no-options", "--interval", "2"], None).expect_err("no sense");
-    assert!(error.contains("--no-options") && error.contains("--interval"), "{error}");
-}
-
 /// Keeps the octets of the transfer in memory.
 #[derive(Default)]
 struct Kept(Vec<u8>);
@@ -49,6 +43,12 @@ impl Local for Kept {
     fn publish(&mut self) -> Result<(), Fault> {
         Ok(())
     }
+}
+
+fn exchanged(addresses: &[SocketAddr], flags: &ClientFlags, local: &mut Kept) -> Finished {
+    let request = flags.request(Direction::Read, b"f", None).expect("one");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(flags.exchange_patiently(addresses, &request, local)).expect("sent")
 }
 
 fn flags(typed: &[&str]) -> ClientFlags {
@@ -80,9 +80,8 @@ fn addresses_are_tried_until_a_server_listens() {
             let (_, acknowledged) = server.recv_from(&mut [0; 512]).expect("an ACK");
             assert_eq!(acknowledged, client);
         });
-        let flags = flags(&["--ack-timeout", "0.2"]);
-        let (request, mut kept) = (flags.request(Direction::Read, b"f", None).expect("one"), Kept::default());
-        let finished = flags.exchange_patiently(&addresses, &request, &mut kept).expect("sent");
+        let mut kept = Kept::default();
+        let finished = exchanged(&addresses, &flags(&["--ack-timeout", "0.2"]), &mut kept);
         server.join().expect("served");
         assert_eq!((finished.outcome, &*kept.0), (Outcome::Complete, &b"config"[..]), "{late}");
     }
@@ -93,8 +92,7 @@ fn addresses_are_tried_until_a_server_listens() {
 fn silent_addresses_are_retried_until_the_timeout() {
     let (addresses, began) = (free_addresses(2), Instant::now());
     let flags = flags(&["--ack-timeout", "0.4", "--timeout", "2"]);
-    let request = flags.request(Direction::Read, b"f", None).expect("one");
-    let finished = flags.exchange_patiently(&addresses, &request, &mut Kept::default()).expect("sent");
+    let finished = exchanged(&addresses, &flags, &mut Kept::default());
     // Both addresses after 0, 0.4 and 1.2 s; the next attempt would be later than 2 s.
     assert!(finished.is_refused());
     assert_eq!(finished.refusals, 6);

@@ -1,15 +1,16 @@
 use std::path::Path;
 
+use super::super::{Program, parse};
 use super::*;
 use crate::wire::Direction;
 
 fn settings(flags: &[&str]) -> Result<Settings, String> {
-    let matches = Serve::clap()
-        .get_matches_from_safe([&["stagecoach"], flags].concat())
-        .map_err(|error| error.message)?;
-    let mut serve = Serve::from_clap(&matches);
-    serve.note_order(&matches);
-    serve.settings()
+    let args: Vec<_> = [&["stagecoach"], flags].concat().into_iter().map(Into::into).collect();
+    match parse(&Program::stagecoach(), &args) {
+        Ok(cli) => cli.serve.settings(),
+        Err(Stop::Wrong(sentence)) => Err(sentence),
+        Err(other) => panic!("{other:?}"),
+    }
 }
 
 #[test]
