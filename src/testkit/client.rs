@@ -8,18 +8,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::limits;
 use crate::testkit::{Kit, KitLink};
-use crate::wire::{DecodeError, Direction, Mode, Options, Packet, Request, Text, decimal};
+use crate::wire::{DecodeError, Options, Packet, decimal};
 
 /// Ports of clients begin here.
 pub(super) const FIRST_PORT: u16 = 2000;
 /// How long the server has to handle a client's last packet before a test looks at the result.
 const SETTLE: Duration = Duration::from_millis(1);
-/// How long a client waits for a packet, unless it has another patience.
-const QUIET: Duration = Duration::from_secs(600);
-/// How long after its last packet a client repeats it.
+const PATIENCE: Duration = Duration::from_secs(600);
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 
-/// A client of a [`Kit`]. It needs the feature `testkit`.
+/// A client of a [`Kit`].
 #[derive(Debug)]
 pub struct KitClient<'k> {
     kit: &'k Kit,
@@ -33,11 +31,10 @@ pub struct KitClient<'k> {
     loses: Option<(u8, fastrand::Rng)>,
     /// Blocks of each file that it takes or sends at most.
     blocks_max: Option<u32>,
-    /// How long it waits for a packet.
     patience: Duration,
 }
 
-/// A file that was read. It needs the feature `testkit`.
+/// A file that was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Download {
     /// The file.
@@ -46,16 +43,16 @@ pub struct Download {
     pub options: Vec<(String, String)>,
 }
 
-/// Why a transfer failed. It needs the feature `testkit`.
+/// Why a transfer failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KitError {
-    /// By an ERROR of the server.
+    /// The server sent an ERROR.
     #[error("ERROR {code}: {text}")]
     Refused {
-        /// Its code.
+        /// The code of the ERROR.
         code: u16,
-        /// Its text.
+        /// The text of the ERROR.
         text: String,
     },
     /// The server sent nothing more.
@@ -79,44 +76,43 @@ impl<'k> KitClient<'k> {
             sent: None,
             loses: None,
             blocks_max: None,
-            patience: QUIET,
+            patience: PATIENCE,
         }
     }
 
-    /// Of each hundred packets to and from the client's transfers, `percent` are lost. The seed
-    /// decides which. (Requests are not lost.)
+    /// Of each hundred packets to and from the client's transfers, except requests, `percent` are
+    /// lost. The seed decides which.
     ///
     /// # Panics
-    /// If that is all of them.
+    /// If `percent` is 100 or more.
     #[must_use]
     pub fn losing(self, percent: u8, seed: u64) -> Self {
-        assert!(percent < 100, "of a hundred packets {percent} are lost: let some arrive");
+        assert!(percent < 100, "{percent} % of the packets are lost: let some arrive");
         Self { loses: Some((percent, fastrand::Rng::with_seed(seed))), ..self }
     }
 
-    /// The client takes, or sends, this many blocks of each file, then falls silent as if it had
-    /// been switched off.
+    /// The client takes, or sends, this many blocks of each file, then falls silent.
     #[must_use]
     pub fn leaving_after(self, blocks: u32) -> Self {
         Self { blocks_max: Some(blocks), ..self }
     }
 
-    /// It waits so long for each packet of the server, in place of ten minutes: what it waits for
-    /// longer is [silence](KitError::Silence). It repeats its last packet every second meanwhile.
+    /// How long the client waits for each packet of the server, in place of ten minutes, until it
+    /// reports [silence](KitError::Silence). It repeats its last packet every second meanwhile.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// Its address. The client reads or writes each file from another port, as clients do.
+    /// Its address. The client uses another port for each file.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Sends a datagram to the well-known port. From now on packets are [sent](Self::send) to, and
-    /// [received](Self::next) from, the transfer that the datagram begins. The same request is a
-    /// repeat until the client has answered the server.
+    /// [received](Self::next) from, the transfer that the datagram begins. Until the client has
+    /// answered the server, the same request is a repeat.
     pub fn ask(&mut self, datagram: &[u8]) {
         self.asked = datagram.to_vec();
         if let Some(link) = self.kit.datagram(self.address, datagram) {
@@ -124,9 +120,16 @@ impl<'k> KitClient<'k> {
         }
     }
 
-    fn ask_anew(&mut self, request: &[u8]) {
+    fn ask_anew(&mut self, opcode: u8, name: &str, options: &[(&str, &str)]) {
+        assert!(!name.is_empty(), "a name");
         self.address.set_port(self.address.port().checked_add(1).unwrap_or(FIRST_PORT));
-        self.ask(request);
+        let options = options.iter().flat_map(|(name, value)| [*name, *value]);
+        let mut request = vec![0, opcode];
+        for text in [name, "octet"].into_iter().chain(options) {
+            request.extend_from_slice(text.as_bytes());
+            request.push(0);
+        }
+        self.ask(&request);
     }
 
     /// Sends a packet to the transfer.
@@ -142,8 +145,7 @@ impl<'k> KitClient<'k> {
         }
     }
 
-    /// The next packet of the transfer; `None` if none comes in ten minutes, or as long as
-    /// [`patience`](Self::patience) says.
+    /// The next packet of the transfer; `None` if the client's [`patience`](Self::patience) ends.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         self.next_within(self.patience).await
     }
@@ -171,43 +173,35 @@ impl<'k> KitClient<'k> {
 
     /// The next packet; the client repeats its last one meanwhile.
     async fn reply(&mut self) -> Result<Vec<u8>, KitError> {
-        let mut waited = Duration::ZERO;
-        while waited < self.patience {
-            let wait = REPEAT_AFTER.min(self.patience - waited);
-            if let Some(packet) = self.next_within(wait).await {
-                return Ok(packet);
+        let patience = self.patience;
+        let reply = async {
+            loop {
+                if let Some(packet) = self.next_within(REPEAT_AFTER).await {
+                    return packet;
+                }
+                match self.sent.clone() {
+                    Some(last) => self.send(&last),
+                    None => self.ask(&self.asked.clone()),
+                }
             }
-            waited += wait;
-            match self.sent.clone() {
-                Some(last) => self.send(&last),
-                None => self.ask(&self.asked.clone()),
-            }
-        }
-        Err(KitError::Silence)
+        };
+        timeout(patience, reply).await.map_err(|_| KitError::Silence)
     }
 
-    /// Reads a file in blocks of 512 octets. The client asks again every second, and gives up when
-    /// it has heard nothing for ten minutes, or as long as [`patience`](Self::patience) says:
-    /// virtual ones, which take no time.
+    /// Reads a file in blocks of 512 octets.
     ///
     /// # Errors
-    /// [`KitError`].
+    /// The server refused, sent an unexpected packet, or fell silent; or the client left.
     ///
     /// # Panics
-    /// If it has no name: what is none of a request is [asked](Self::ask) octet by octet.
+    /// If `name` is empty: invalid requests are [asked](Self::ask) octet by octet.
     pub async fn get(&mut self, name: &str) -> Result<Vec<u8>, KitError> {
         Ok(self.get_with(name, &[]).await?.octets)
     }
 
-    /// Reads a file, and asks for options.
-    ///
-    /// # Errors
-    /// [`KitError`].
-    ///
-    /// # Panics
-    /// As [`get`](Self::get).
+    /// Reads a file, and asks for options. Errors and panics are those of [`get`](Self::get).
     pub async fn get_with(&mut self, name: &str, options: &[(&str, &str)]) -> Result<Download, KitError> {
-        self.ask_anew(&request(Direction::Read, name, options));
+        self.ask_anew(1, name, options);
         let mut reading = Reading::default();
         loop {
             let datagram = self.reply().await?;
@@ -222,7 +216,8 @@ impl<'k> KitClient<'k> {
             if self.blocks_max.is_some_and(|most| reading.blocks >= most) {
                 return Err(KitError::Left);
             }
-            self.send(&ack(reading.last()));
+            let [high, low] = (reading.blocks as u16).to_be_bytes();
+            self.send(&[0, 4, high, low]);
             if reading.is_whole {
                 self.dally().await;
                 return Ok(reading.download);
@@ -241,32 +236,21 @@ impl<'k> KitClient<'k> {
         }
     }
 
-    /// Writes a file in blocks of 512 octets.
-    ///
-    /// # Errors
-    /// [`KitError`].
-    ///
-    /// # Panics
-    /// As [`get`](Self::get).
+    /// Writes a file in blocks of 512 octets. Errors and panics are those of [`get`](Self::get).
     pub async fn put(&mut self, name: &str, octets: &[u8]) -> Result<(), KitError> {
         self.put_with(name, octets, &[]).await.map(drop)
     }
 
-    /// Writes a file, and asks for options. Returns those that the server granted. (The client
-    /// waits for an ACK of each block, whatever the window.)
-    ///
-    /// # Errors
-    /// [`KitError`].
-    ///
-    /// # Panics
-    /// As [`get`](Self::get).
+    /// Writes a file, and asks for options. Returns those that the server granted. The client waits
+    /// for an ACK of each block, whatever the window. Errors and panics are those of
+    /// [`get`](Self::get).
     pub async fn put_with(
         &mut self,
         name: &str,
         octets: &[u8],
         options: &[(&str, &str)],
     ) -> Result<Vec<(String, String)>, KitError> {
-        self.ask_anew(&request(Direction::Write, name, options));
+        self.ask_anew(2, name, options);
         let datagram = self.reply().await?;
         let granted = match Packet::decode(&datagram) {
             Ok(Packet::Oack(granted)) => pairs(&granted),
@@ -305,9 +289,9 @@ impl<'k> KitClient<'k> {
 #[derive(Default)]
 struct Reading {
     download: Download,
-    /// Blocks that are here.
+    /// Blocks that arrived.
     blocks: u32,
-    /// Those of them that are not acknowledged.
+    /// Blocks that arrived and are not acknowledged.
     in_window: usize,
     /// A block after a gap was answered already.
     is_gap_answered: bool,
@@ -315,17 +299,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn last(&self) -> u16 {
-        self.blocks as u16
-    }
-
     /// Takes a block. `true` if it is to be answered.
     fn take(&mut self, block: u16, payload: &[u8]) -> bool {
-        if block != self.last().wrapping_add(1) {
+        let last = self.blocks as u16;
+        if block != last.wrapping_add(1) {
             // The last block comes again if its ACK was lost, others follow a lost block: one
             // answer for a window is enough.
             self.in_window = 0;
-            return block == self.last() || !std::mem::replace(&mut self.is_gap_answered, true);
+            return block == last || !std::mem::replace(&mut self.is_gap_answered, true);
         }
         self.download.octets.extend_from_slice(payload);
         (self.blocks, self.in_window, self.is_gap_answered) = (self.blocks + 1, self.in_window + 1, false);
@@ -358,21 +339,6 @@ fn number(options: &[(String, String)], name: &str, otherwise: usize) -> usize {
 
 fn pairs(options: &Options<'_>) -> Vec<(String, String)> {
     options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-}
-
-fn ack(block: u16) -> [u8; 4] {
-    let [high, low] = block.to_be_bytes();
-    [0, 4, high, low]
-}
-
-fn request(direction: Direction, name: &str, asked: &[(&str, &str)]) -> Vec<u8> {
-    let text = |text: &str| Text::until_nul(text.as_bytes()).into_owned();
-    let mut options = Options::new();
-    for (name, value) in asked {
-        options.push(text(name), text(value));
-    }
-    let request = Request::new(direction, text(name), Mode::Octet, options).expect("a name");
-    Packet::Request(request).to_bytes()
 }
 
 fn unexpected(packet: &Result<Packet<'_>, DecodeError>) -> KitError {

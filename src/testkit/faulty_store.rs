@@ -9,8 +9,7 @@ use tokio::time::sleep;
 use crate::error::{Failure, Fault};
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
 
-/// A [`Store`] in front of another, of which single calls go wrong as a test plans. It needs the
-/// feature `testkit`.
+/// A [`Store`] in front of another, of which single calls go wrong as a test plans.
 ///
 /// ```
 /// use stagecoach::Stagecoach;
@@ -39,7 +38,7 @@ struct Inner<S> {
     calls: [AtomicU32; 5],
 }
 
-/// What a store is called for. It needs the feature `testkit`.
+/// What a store is called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// [`Store::open`].
@@ -54,15 +53,14 @@ pub enum Call {
     Publish,
 }
 
-/// What goes wrong. It needs the feature `testkit`.
+/// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreFault {
     /// It fails.
     Fails(Failure),
     /// It panics.
     Panics,
-    /// It takes this much virtual time, then succeeds. Only calls that read can: calls that write
-    /// wait for disks, in real time.
+    /// It takes this much virtual time, then succeeds. Only calls that read can.
     Takes(Duration),
 }
 
@@ -76,8 +74,9 @@ impl<S: Store> FaultyStore<S> {
     /// Plans a fault for one call, by its number among the calls of its kind: from 1, over all
     /// files.
     ///
-    /// # Panics If a call that [isn't for reading](StoreFault::Takes) is to take time, or if the
-    /// store is in use.
+    /// # Panics
+    /// If a call that [isn't for reading](StoreFault::Takes) is to take time, or if the store is in
+    /// use.
     #[must_use]
     pub fn on(mut self, call: Call, number: u32, fault: StoreFault) -> Self {
         let is_reading = matches!(call, Call::Open | Call::Fetch);
@@ -89,15 +88,11 @@ impl<S: Store> FaultyStore<S> {
 }
 
 impl<S> Inner<S> {
-    /// The fault of a call that is made now.
-    fn fault(&self, call: Call) -> Option<StoreFault> {
-        let number = self.calls[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
-        self.faults.iter().find(|it| (it.0, it.1) == (call, number)).map(|it| it.2)
-    }
-
-    /// How long a call that is made now takes.
+    /// Counts a call that is made now, and carries out its fault. Returns how long the call takes.
     fn pass(&self, call: Call) -> Result<Duration, Fault> {
-        match self.fault(call) {
+        let number = self.calls[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        let planned = self.faults.iter().find(|it| (it.0, it.1) == (call, number));
+        match planned.map(|it| it.2) {
             Some(StoreFault::Fails(failure)) => Err(Fault::new(failure, "as planned")),
             Some(StoreFault::Panics) => panic!("the store panics as planned"),
             Some(StoreFault::Takes(time)) => Ok(time),
@@ -118,7 +113,10 @@ impl<S: Store> Store for FaultyStore<S> {
             sleep(inner.pass(Call::Open)?).await;
             let opened = match inner.store.open_later(&name) {
                 Some(later) => later.await?,
-                None => on_another_thread(&inner, move |inner| inner.store.open(&name)).await?,
+                None => {
+                    let inner = Arc::clone(&inner);
+                    on_another_thread(move || inner.store.open(&name)).await?
+                }
             };
             Ok(Arc::new(FaultySource(opened, inner)) as Arc<dyn Source>)
         }))
@@ -157,7 +155,7 @@ impl<S: Store> Source for FaultySource<S> {
             sleep(inner.pass(Call::Fetch)?).await;
             match source.fetch_later(offset, length) {
                 Some(later) => later.await,
-                None => on_another_thread(&inner, move |_| source.fetch(offset, length)).await,
+                None => on_another_thread(move || source.fetch(offset, length)).await,
             }
         }))
     }
@@ -191,12 +189,8 @@ impl<S: Store> Sink for FaultySink<S> {
     }
 }
 
-/// Makes a call that may wait for a disk.
-async fn on_another_thread<S: Store, T: Send + 'static>(
-    inner: &Arc<Inner<S>>,
-    call: impl FnOnce(&Inner<S>) -> Result<T, Fault> + Send + 'static,
+async fn on_another_thread<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, Fault> + Send + 'static,
 ) -> Result<T, Fault> {
-    let inner = Arc::clone(inner);
-    let called = tokio::task::spawn_blocking(move || call(&inner)).await;
-    called.map_err(|error| Fault::new(Failure::Internal, error))?
+    tokio::task::spawn_blocking(call).await.map_err(|error| Fault::new(Failure::Internal, error))?
 }

@@ -2,18 +2,17 @@
 
 mod client;
 mod faulty_store;
-mod link;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{self, Poll};
 
 pub use self::client::{Download, KitClient, KitError};
 pub use self::faulty_store::{Call, FaultyStore, StoreFault};
-pub use self::link::{KitLink, KitPacket};
 use crate::actors::session::Session;
 use crate::engine::admission::peer_table::{PeerTable, Permit};
 use crate::engine::admission::{Admitted, Verdict};
@@ -21,8 +20,6 @@ use crate::engine::extensions::opcodes::Answer;
 use crate::engine::messages::Again;
 use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::Routed;
 use crate::engine::transfers::shared_transfer::SharedTransfer;
 use crate::extend::Datagram;
 use crate::limits;
@@ -32,34 +29,31 @@ use crate::policy::unanswerable;
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Transmit, fault_packet};
 use crate::wire::{Packet, Request};
-use actix::{Actor, AsyncContext, Context, Handler, Recipient, System};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, System};
 
 /// The server's address.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 69);
 
-/// A server for tests: real sessions, with the routes, stores, negotiators, opcodes and observers
-/// of a [`Builder`](crate::daemon::Builder), behind links in memory. No port is opened for clients.
-/// A session that panics ends its transfer, which the server's would resume; observers hear of the
-/// panic. Actors in the tree of the builder are started again, as in the server. They live on when
-/// the kit is dropped, until the test's `System` ends: neither their `stopping` nor their `stopped`
-/// runs. What an actor does at its end is tested with a [`Server`](crate::daemon::Server).
+/// A server for tests: real sessions, with the extensions of a
+/// [`Builder`](crate::daemon::Builder), behind links in memory.
 ///
-/// Time [passes](Self::in_virtual_time) when nobody has anything to do: to wait for three seconds
-/// takes none. It doesn't pass while a store is at work on a thread that may wait, nor during
+/// A session that panics ends its transfer, which the server's would resume. Actors in the tree of
+/// the builder are started again, but not stopped: what an actor does at its end is tested with a
+/// [`Server`](crate::daemon::Server).
+///
+/// Time [passes](Self::in_virtual_time) only while nothing is at work, also on the threads of
 /// `tokio::task::spawn_blocking`. An actor on a thread of its own (`SyncArbiter`) isn't seen to be
-/// at work, and would miss its deadline: use a `ResponseFuture` with `spawn_blocking` instead.
-///
-/// It needs the feature `testkit`, which is off by default.
+/// at work, and would miss its deadline.
 #[derive(Debug)]
 pub struct Kit {
     service: Arc<Service>,
     counters: Arc<Counters>,
     poll_loop: Rc<PollLoop>,
     peers: Arc<PeerTable>,
-    parent: Recipient<ChildExited>,
-    listener: Recipient<Again>,
+    parent: Addr<Parent>,
     clients: Cell<u16>,
-    places: Places,
+    /// Of the live transfers.
+    permits: Rc<RefCell<HashMap<u64, Permit>>>,
 }
 
 thread_local! {
@@ -67,35 +61,25 @@ thread_local! {
     static VIRTUAL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The permits of the live transfers.
-type Places = Rc<RefCell<HashMap<u64, Permit>>>;
-
 /// Hears which sessions have ended.
 struct Parent {
-    places: Places,
+    permits: Rc<RefCell<HashMap<u64, Permit>>>,
     service: Arc<Service>,
 }
 
 impl Kit {
-    /// Runs a test in virtual time, inside of an actix `System`. Actors that a
-    /// [`Builder`](crate::daemon::Builder::start_child) starts there live on the test's thread.
+    /// Runs a test in virtual time, inside of an actix `System` on the test's thread.
     ///
     /// # Panics
-    /// If the test does, or the operating system has nothing to make a runtime of.
+    /// If the test does, or there is no runtime.
     pub fn in_virtual_time<T>(test: impl Future<Output = T>) -> T {
-        let runtime = || {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .start_paused(true)
-                .build()
-                .expect("a runtime")
-        };
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true);
         VIRTUAL.set(true);
         let _real_again = RealAgain;
-        System::with_tokio_rt(runtime).block_on(test)
+        System::with_tokio_rt(move || runtime.build().expect("a runtime")).block_on(test)
     }
 
-    /// Whether this thread's time is virtual.
     pub(crate) fn is_in_virtual_time() -> bool {
         VIRTUAL.get()
     }
@@ -104,15 +88,14 @@ impl Kit {
         let counters = Arc::<Counters>::default();
         service.observers.push(Arc::<Counters>::clone(&counters));
         let service = Arc::new(service);
-        let places = Places::default();
-        let parent = Parent { places: Rc::clone(&places), service: Arc::clone(&service) }.start();
+        let permits = Rc::default();
+        let parent = Parent { permits: Rc::clone(&permits), service: Arc::clone(&service) }.start();
         Self {
             poll_loop: PollLoop::start(&service),
             peers: PeerTable::new(limits::TRANSFERS_MAX_DEFAULT),
-            parent: parent.clone().recipient(),
-            listener: parent.recipient(),
+            parent,
             clients: Cell::new(0),
-            places,
+            permits,
             service,
             counters,
         }
@@ -122,14 +105,13 @@ impl Kit {
         &self.service
     }
 
-    /// The counters, as [`Server::counters`](crate::daemon::Server::counters).
+    /// As [`Server::counters`](crate::daemon::Server::counters).
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Facts that observers did not hear, as
-    /// [`Server::lost_facts`](crate::daemon::Server::lost_facts).
+    /// As [`Server::lost_facts`](crate::daemon::Server::lost_facts).
     #[must_use]
     pub fn lost_facts(&self) -> u64 {
         self.service.lost_facts()
@@ -151,12 +133,11 @@ impl Kit {
         &self.peers
     }
 
-    /// Delivers a datagram to the well-known port, as the network does. The link leads to what
-    /// answers: the transfer that a request begins, a refusal, an opcode, or nothing. `None` if the
-    /// request repeats one whose transfer has a link by now.
+    /// Delivers a datagram to the well-known port. The link leads to what answers, if anything
+    /// does. `None` if the request repeats one whose transfer has a link already.
     pub fn datagram(&self, from: SocketAddr, octets: &[u8]) -> Option<KitLink> {
-        let (near, far) = MemoryLink::pair(SERVER, from);
-        let far = KitLink::new(far, from);
+        let (near, line) = MemoryLink::pair(SERVER, from);
+        let far = KitLink { line, client: from };
         if let Some(why) = unanswerable(from, SERVER) {
             self.service.observe(&Fact::Dropped { peer: from, why });
             return Some(far);
@@ -186,7 +167,7 @@ impl Kit {
     /// `false` if the request repeats one that is served.
     fn take_request(&self, peer: SocketAddr, mut near: MemoryLink, request: &Request<'_>) -> bool {
         let received = Received { octets: 0, from: peer, to: SERVER, to_broadcast: false };
-        match self.service.admit(&self.peers, &received, request, || self.listener.clone()) {
+        match self.service.admit(&self.peers, &received, request, || self.parent.clone().recipient()) {
             Verdict::Serve(admitted) => self.serve(*admitted, near),
             Verdict::Fail(failed) => {
                 if failed.is_answered() {
@@ -209,19 +190,18 @@ impl Kit {
 
     fn serve(&self, admitted: Admitted, near: MemoryLink) {
         let Admitted { assignment, routed, opened, permit, .. } = admitted;
-        let shared = Arc::new(shared(assignment, routed, &permit));
+        // A shared transfer needs a socket, which nothing uses here.
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine");
+        let state = Arc::clone(&permit.state);
+        let shared = Arc::new(SharedTransfer::new(assignment, routed, Arc::new(socket), SERVER, state));
         if let Some(opened) = opened {
             shared.lock().set_opened(opened);
         }
-        self.places.borrow_mut().insert(permit.id.0, permit);
-        self.start(&shared, near);
-    }
-
-    fn start(&self, shared: &Arc<SharedTransfer>, near: MemoryLink) {
-        let (shared, service) = (Arc::clone(shared), Arc::clone(&self.service));
-        let (life, poll_loop) = (shared.next_life(), Rc::clone(&self.poll_loop));
-        let id = shared.assignment.id.0;
-        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone(), move |ctx| {
+        let id = permit.id.0;
+        self.permits.borrow_mut().insert(id, permit);
+        let (service, life, poll_loop) =
+            (Arc::clone(&self.service), shared.next_life(), Rc::clone(&self.poll_loop));
+        start_temporary(id, limits::MAILBOX_SESSION, self.parent.clone().recipient(), move |ctx| {
             Session::new(shared, life, service, Box::new(near), poll_loop, ctx.address())
         });
     }
@@ -236,14 +216,8 @@ impl Drop for RealAgain {
     }
 }
 
-/// (A shared transfer wants a socket, through which nothing goes.)
-fn shared(assignment: Assignment, routed: Routed, permit: &Permit) -> SharedTransfer {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of this machine");
-    SharedTransfer::new(assignment, routed, Arc::new(socket), SERVER, Arc::clone(&permit.state))
-}
-
 fn send(near: &mut MemoryLink, peer: SocketAddr, packet: &[u8]) {
-    // (A link in memory takes everything.)
+    // A link in memory takes everything.
     let _ = near.send(peer, &Transmit::Packet(packet));
 }
 
@@ -259,7 +233,7 @@ impl Handler<ChildExited> for Parent {
             let transfer = Some(TransferId(id));
             self.service.observe(&Fact::Crashed { actor: "session", transfer, panic });
         }
-        self.places.borrow_mut().remove(&id);
+        self.permits.borrow_mut().remove(&id);
     }
 }
 
@@ -270,7 +244,77 @@ impl Handler<Again> for Parent {
     fn handle(&mut self, _: Again, _: &mut Self::Context) {}
 }
 
-/// An [`Observer`] that keeps the facts it hears. It needs the feature `testkit`.
+/// The other end of what [`Kit::datagram`] started. A test sends packets as
+/// the client or as any other host, and receives what the server sends to any of them. The link
+/// loses and repeats no packet. To drop the link closes the client's port, and ends the transfer.
+///
+/// ```
+/// use stagecoach::Stagecoach;
+/// use stagecoach::store::{Memory, Name};
+/// use stagecoach::testkit::Kit;
+///
+/// Kit::in_virtual_time(async {
+///     let files = Memory::default();
+///     files.insert(Name::from_request(b"file").unwrap(), "octets");
+///     let kit = Stagecoach::builder().store(files).kit().unwrap();
+///     let client = "192.0.2.2:2000".parse().unwrap();
+///     let stranger = "192.0.2.3:7".parse().unwrap();
+///     let mut link = kit.datagram(client, b"\0\x01file\0octet\0").unwrap();
+///     let data = link.next().await.unwrap();
+///     assert_eq!((data.to, &*data.octets), (client, &b"\0\x03\0\x01octets"[..]));
+///     link.send_from(stranger, b"\0\x04\0\x01");
+///     let error = link.next().await.unwrap();
+///     assert_eq!((error.to, &error.octets[..4]), (stranger, &b"\0\x05\0\x05"[..]));
+///     link.send(b"\0\x04\0\x01");
+///     assert_eq!(link.next().await, None);
+///     assert!(link.is_closed());
+/// });
+/// ```
+#[derive(Debug)]
+pub struct KitLink {
+    line: MemoryLink,
+    client: SocketAddr,
+}
+
+/// A packet of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KitPacket {
+    /// The address that the packet is sent to.
+    pub to: SocketAddr,
+    /// The packet.
+    pub octets: Vec<u8>,
+}
+
+impl KitLink {
+    /// Sends a packet as the client. A transfer that is over does not receive it.
+    pub fn send(&mut self, packet: &[u8]) {
+        self.line.send_from(self.client, packet);
+    }
+
+    /// Sends a packet as another host.
+    pub fn send_from(&mut self, from: SocketAddr, packet: &[u8]) {
+        self.line.send_from(from, packet);
+    }
+
+    /// The next packet of the server; `None` once the transfer is over.
+    pub async fn next(&mut self) -> Option<KitPacket> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`next`](Self::next), for tests that wait for several links at once.
+    pub fn poll_next(&mut self, cx: &mut task::Context<'_>) -> Poll<Option<KitPacket>> {
+        let packet = self.line.poll_receive(cx);
+        packet.map(|it| it.map(|(to, octets)| KitPacket { to, octets }))
+    }
+
+    /// Whether nobody receives at the server's end: the transfer is over, or none began.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.line.is_closed()
+    }
+}
+
+/// An [`Observer`] that keeps the facts it hears.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Vec<OwnedFact>>);
 
