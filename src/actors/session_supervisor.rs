@@ -94,7 +94,7 @@ impl SessionSupervisor {
         if let Some(socket) = &request.port {
             return Ok((Arc::clone(socket), request.local));
         }
-        self.service.chaos().seam("link").at("open");
+        self.service.chaos().seam("link", "").at("open");
         let socket = UdpLink::open(request.local, request.ports)?;
         if request.has_options {
             UdpLink::widen(&socket);

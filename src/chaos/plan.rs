@@ -4,24 +4,21 @@ use std::time::Duration;
 
 use crate::limits;
 
-/// Actors, by the names in their points.
-const ACTORS: [&str; 7] =
-    ["session", "reader", "writer", "listener", "registry", "session_supervisor", "arbiter_supervisor"];
-const PERMANENT: [&str; 4] = ["listener", "registry", "session_supervisor", "arbiter_supervisor"];
-/// The points that an actor's bare name stands for.
-const LIVING: [&str; 4] = [HANDLE, STARTED, FUTURE, SCHEDULED];
-const SEAMS: [(&str, &[&str]); 3] = [
+/// Actors and seams, with their points.
+const POINTS: [(&str, &[&str]); 10] = [
+    ("session", TEMPORARY),
+    ("reader", TEMPORARY),
+    ("writer", TEMPORARY),
+    ("listener", PERMANENT),
+    ("registry", PERMANENT),
+    ("session_supervisor", PERMANENT),
+    ("arbiter_supervisor", PERMANENT),
     ("store", &["open", "open_cached", "fetch", "fetch_cached", "create", "write", "publish"]),
     ("observer", &["observe"]),
     ("link", &["open", "send", "receive"]),
 ];
-
-const HANDLE: &str = "handle";
-pub(super) const STARTED: &str = "started";
-pub(super) const FUTURE: &str = "future";
-pub(super) const SCHEDULED: &str = "scheduled";
-const RESTARTING: &str = "restarting";
-pub(super) const DROP: &str = "drop";
+const TEMPORARY: &[&str] = &["handle", "started", "future", "scheduled", "drop"];
+const PERMANENT: &[&str] = &["handle", "started", "future", "scheduled", "restarting", "drop"];
 
 /// A fault planned for a point. Needs the feature `chaos`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,14 +35,6 @@ pub struct Plan {
     pub times: u32,
     /// The fault.
     pub fault: Fault,
-}
-
-impl Plan {
-    /// The fault happens once, at the next pass, for any subject.
-    #[must_use]
-    pub fn once(point: &str, fault: Fault) -> Self {
-        Self { point: point.to_owned(), subject: None, skip: 0, times: 1, fault }
-    }
 }
 
 /// What happens at a point. Needs the feature `chaos`.
@@ -96,59 +85,48 @@ pub enum PlanError {
     Syntax(String),
 }
 
-/// One point, or the points of a bare name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) owner: &'static str,
-    step: Option<&'static str>,
-}
+impl Plan {
+    /// The fault happens once, at the next pass, for any subject.
+    #[must_use]
+    pub fn once(point: &str, fault: Fault) -> Self {
+        Self { point: point.to_owned(), subject: None, skip: 0, times: 1, fault }
+    }
 
-impl Target {
-    /// The point of that name, if `fault` can happen there.
-    pub(super) fn new(point: &str, fault: Fault) -> Result<Self, PlanError> {
-        let (owner, step) = point.split_once('.').map_or((point, None), |(owner, step)| (owner, Some(step)));
-        let unknown = || PlanError::UnknownPoint(point.to_owned());
-        let (owner, steps) = steps_of(owner).ok_or_else(unknown)?;
-        let step = match step {
-            None => None,
-            Some(step) => Some(*steps.iter().find(|known| **known == step).ok_or_else(unknown)?),
+    /// Whether passing this point counts for the plan.
+    pub(super) fn covers(&self, owner: &str, step: &str, subject: &str) -> bool {
+        let is_planned = match self.point.split_once('.') {
+            Some(point) => point == (owner, step),
+            None => self.point == owner && !["restarting", "drop"].contains(&step),
         };
-        if fault == Fault::Stop && (is_seam(owner) || step == Some(DROP)) {
-            return Err(PlanError::NothingStops(point.to_owned()));
-        }
-        Ok(Self { owner, step })
+        is_planned && self.is_for(subject)
     }
 
-    /// Whether passing this point counts for the target.
-    pub(super) fn covers(self, owner: &str, step: &str) -> bool {
-        let any = || is_seam(owner) || LIVING.contains(&step);
-        self.owner == owner && self.step.map_or_else(any, |own| own == step)
+    /// Whether the plan is for any point of this owner.
+    pub(super) fn concerns(&self, owner: &str, subject: &str) -> bool {
+        self.point.split('.').next() == Some(owner) && self.is_for(subject)
     }
 
-    pub(super) fn is(self, owner: &str, step: &str) -> bool {
-        self.owner == owner && self.step == Some(step)
-    }
-
-    /// Whether the point is only passed if an actor is woken for it.
-    pub(super) fn needs_waking(self) -> bool {
-        matches!(self.step, Some(FUTURE | SCHEDULED))
+    fn is_for(&self, subject: &str) -> bool {
+        self.subject.as_deref().is_none_or(|own| own == subject)
     }
 }
 
-/// Whether the lists above contain the point.
+/// Checks that `fault` can happen at the point.
+pub(super) fn check(point: &str, fault: Fault) -> Result<(), PlanError> {
+    let (owner, step) = point.split_once('.').map_or((point, None), |(owner, step)| (owner, Some(step)));
+    let steps = steps_of(owner).filter(|steps| step.is_none_or(|step| steps.contains(&step)));
+    let steps = steps.ok_or_else(|| PlanError::UnknownPoint(point.to_owned()))?;
+    // Only actors handle messages; seams can't be stopped.
+    if fault == Fault::Stop && (!steps.contains(&"handle") || step == Some("drop")) {
+        return Err(PlanError::NothingStops(point.to_owned()));
+    }
+    Ok(())
+}
+
 pub(super) fn is_point(owner: &str, step: &str) -> bool {
-    steps_of(owner).is_some_and(|(_, steps)| steps.contains(&step))
+    steps_of(owner).is_some_and(|steps| steps.contains(&step))
 }
 
-fn is_seam(owner: &str) -> bool {
-    SEAMS.iter().any(|(seam, _)| *seam == owner)
-}
-
-fn steps_of(owner: &str) -> Option<(&'static str, Vec<&'static str>)> {
-    if let Some((seam, calls)) = SEAMS.iter().find(|(seam, _)| *seam == owner) {
-        return Some((seam, calls.to_vec()));
-    }
-    let actor = *ACTORS.iter().find(|actor| **actor == owner)?;
-    let restarting = PERMANENT.contains(&actor).then_some(RESTARTING);
-    Some((actor, LIVING.into_iter().chain([DROP]).chain(restarting).collect()))
+fn steps_of(owner: &str) -> Option<&'static [&'static str]> {
+    POINTS.iter().find(|(known, _)| *known == owner).map(|(_, steps)| *steps)
 }

@@ -1,14 +1,12 @@
 //! The plans of one server, and the faults that have happened.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::Restarts;
-use super::plan::{Fault, Plan, PlanError, Storm, Target};
+use super::plan::{Fault, Plan, PlanError, Storm, check};
 use crate::limits;
 
 /// The planned faults of one server. Every actor of the server has a clone of this handle; nothing
@@ -17,57 +15,29 @@ use crate::limits;
 /// Needs the feature `chaos`, which is off by default. The default has no plans. Parsing takes the
 /// syntax of `STAGECOACH_CHAOS` (see CONTRIBUTING.md).
 #[derive(Debug, Clone)]
-pub struct Chaos(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    /// The number of plans and storms. While it is 0, no pass takes the lock.
-    planned: AtomicUsize,
-    state: Mutex<State>,
-    /// Wakes actors that have to pass a point for a plan.
-    news: watch::Sender<()>,
+pub struct Chaos {
+    state: Arc<Mutex<State>>,
+    /// The number of plans and storms.
+    planned: watch::Sender<usize>,
 }
 
-#[derive(Debug)]
-pub(super) struct State {
-    armed: Vec<Armed>,
-    storms: Vec<Blowing>,
+#[derive(Debug, Default)]
+struct State {
+    /// The unfinished plans, each with its storm if it is a strike of one.
+    plans: Vec<(Plan, Option<usize>)>,
+    /// Each with the time of its next strike; `None` for now.
+    storms: Vec<(Storm, Option<Instant>)>,
     hits: BTreeMap<String, u64>,
-    restarts: Option<Restarts>,
-    chance: fastrand::Rng,
+    restarts: Option<(usize, Option<Duration>)>,
+    random: fastrand::Rng,
     seed: u64,
-}
-
-/// A plan that is not finished.
-#[derive(Debug)]
-struct Armed {
-    target: Target,
-    subject: Option<String>,
-    skip: u32,
-    times: u32,
-    fault: Fault,
-    /// The storm of this strike.
-    storm: Option<usize>,
-}
-
-/// A storm in progress.
-#[derive(Debug)]
-struct Blowing {
-    targets: Vec<Target>,
-    fault: Fault,
-    every: Duration,
-    /// When it strikes next; `None` for now.
-    next: Option<Instant>,
 }
 
 impl Default for Chaos {
     fn default() -> Self {
-        let state = State::new(fastrand::u64(..));
-        Self(Arc::new(Inner {
-            planned: AtomicUsize::new(0),
-            state: Mutex::new(state),
-            news: watch::Sender::new(()),
-        }))
+        let chaos = Self { state: Arc::default(), planned: watch::Sender::default() };
+        chaos.set_seed(fastrand::u64(..));
+        chaos
     }
 }
 
@@ -78,21 +48,29 @@ impl Chaos {
     /// [`PlanError`]: there is no such point, the fault can't happen there, or there are
     /// [`limits::CHAOS_PLANS_MAX`] plans already.
     pub fn plan(&self, plan: Plan) -> Result<(), PlanError> {
-        self.change(|state| state.plan(plan))
+        check(&plan.point, plan.fault)?;
+        if plan.times == 0 {
+            return Err(PlanError::Never(plan.point));
+        }
+        self.add(|state| state.plans.push((plan, None)))
     }
 
     /// Plans a repeated fault.
     ///
     /// # Errors
     /// As for [`plan`](Self::plan).
-    pub fn storm(&self, storm: &Storm) -> Result<(), PlanError> {
-        self.change(|state| state.storm(storm))
+    pub fn storm(&self, storm: Storm) -> Result<(), PlanError> {
+        storm.points.iter().try_for_each(|point| check(point, storm.fault))?;
+        if storm.points.is_empty() || storm.every.is_zero() {
+            return Err(PlanError::Never(storm.points.join("|")));
+        }
+        self.add(|state| state.storms.push((storm, None)))
     }
 
     /// Removes all plans and storms; the counts of [`hits`](Self::hits) stay.
     pub fn calm(&self) {
         self.change(|state| {
-            state.armed.clear();
+            state.plans.clear();
             state.storms.clear();
         });
     }
@@ -106,7 +84,7 @@ impl Chaos {
     /// The number of unfinished plans and storms.
     #[must_use]
     pub fn planned(&self) -> usize {
-        self.state().planned()
+        *self.planned.borrow()
     }
 
     /// The seed of [storms](Self::storm): random unless it was [set](Self::set_seed).
@@ -118,111 +96,70 @@ impl Chaos {
     /// Restarts the random numbers from this seed.
     pub fn set_seed(&self, seed: u64) {
         let mut state = self.state();
-        (state.seed, state.chance) = (seed, fastrand::Rng::with_seed(seed));
+        (state.seed, state.random) = (seed, fastrand::Rng::with_seed(seed));
     }
 
     /// Sets how often permanent actors of servers started from now on are restarted before the
     /// server gives up, and optionally the period. A short period also shortens the restart pauses.
     pub fn raise_restarts(&self, max: usize, within: Option<Duration>) {
-        self.state().restarts = Some(Restarts { max, within });
+        self.state().restarts = Some((max, within));
     }
 
-    pub(crate) fn restarts(&self) -> Option<Restarts> {
+    pub(crate) fn restarts(&self) -> Option<(usize, Option<Duration>)> {
         self.state().restarts
     }
 
-    /// Passes a point. Returns the fault that happens now.
-    pub(super) fn pass(&self, owner: &'static str, step: &'static str, subject: &str) -> Option<Fault> {
-        if self.0.planned.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        self.change(|state| state.pass(owner, step, subject, Instant::now()))
-    }
-
-    /// Whether a plan or a storm is for exactly this point.
-    pub(super) fn waits_for(&self, owner: &str, step: &str, subject: &str) -> bool {
-        self.0.planned.load(Ordering::Acquire) != 0 && self.state().waits_for(owner, step, subject)
+    /// Passes a point. Returns the fault that happens now: the first of those that are due.
+    pub(super) fn pass(&self, owner: &str, step: &str, subject: &str, now: Instant) -> Option<Fault> {
+        // Without plans no pass takes the lock of the state.
+        (self.planned() > 0).then(|| self.change(|state| state.pass(owner, step, subject, now)))?
     }
 
     pub(super) fn strikes(&self, owner: &str, subject: &str) -> bool {
-        self.0.planned.load(Ordering::Acquire) != 0 && self.state().strikes(owner, subject)
+        self.planned() > 0 && self.state().plans.iter().any(|(plan, _)| plan.concerns(owner, subject))
     }
 
-    /// Signals new plans that need a wake-up.
-    pub(super) fn news(&self) -> watch::Receiver<()> {
-        self.0.news.subscribe()
+    /// Waits until something is planned.
+    pub(super) async fn wait_for_plan(self) {
+        // There is no error: this handle has a sender.
+        let _ = self.planned.subscribe().wait_for(|planned| *planned > 0).await;
+    }
+
+    fn add(&self, add: impl FnOnce(&mut State)) -> Result<(), PlanError> {
+        self.change(|state| {
+            let has_room = state.planned() < limits::CHAOS_PLANS_MAX;
+            has_room.then(|| add(state)).ok_or(PlanError::TooMany)
+        })
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
-        let before = state.planned();
         let result = change(&mut state);
         let planned = state.planned();
-        self.0.planned.store(planned, Ordering::Release);
-        if planned > before && state.needs_waking() {
-            self.0.news.send_replace(());
-        }
+        self.planned.send_if_modified(|before| std::mem::replace(before, planned) != planned);
         result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    pub(super) fn new(seed: u64) -> Self {
-        Self {
-            armed: Vec::new(),
-            storms: Vec::new(),
-            hits: BTreeMap::new(),
-            restarts: None,
-            chance: fastrand::Rng::with_seed(seed),
-            seed,
-        }
-    }
-
-    pub(super) fn plan(&mut self, plan: Plan) -> Result<(), PlanError> {
-        let Plan { point, subject, skip, times, fault } = plan;
-        let target = Target::new(&point, fault)?;
-        if times == 0 {
-            return Err(PlanError::Never(point));
-        }
-        self.room()?;
-        self.armed.push(Armed { target, subject, skip, times, fault, storm: None });
-        Ok(())
-    }
-
-    pub(super) fn storm(&mut self, storm: &Storm) -> Result<(), PlanError> {
-        let targets: Result<Vec<_>, _> =
-            storm.points.iter().map(|point| Target::new(point, storm.fault)).collect();
-        let (targets, fault, every) = (targets?, storm.fault, storm.every);
-        if targets.is_empty() || every.is_zero() {
-            return Err(PlanError::Never(storm.points.join("|")));
-        }
-        self.room()?;
-        self.storms.push(Blowing { targets, fault, every, next: None });
-        Ok(())
-    }
-
-    /// Counts a pass and returns the fault that happens at it: the first of those that are due.
-    pub(super) fn pass(&mut self, owner: &str, step: &str, subject: &str, now: Instant) -> Option<Fault> {
-        self.blow(now);
+    fn pass(&mut self, owner: &str, step: &str, subject: &str, now: Instant) -> Option<Fault> {
+        self.strike(now);
         let mut happens = None;
-        for armed in self.armed.iter_mut().filter(|armed| armed.is_for(subject)) {
-            if !armed.target.covers(owner, step) {
-                continue;
-            }
-            if armed.skip > 0 {
-                armed.skip -= 1;
+        for (plan, _) in self.plans.iter_mut().filter(|(plan, _)| plan.covers(owner, step, subject)) {
+            if plan.skip > 0 {
+                plan.skip -= 1;
             } else if happens.is_none() {
-                armed.times -= 1;
-                happens = Some(armed.fault);
+                plan.times -= 1;
+                happens = Some(plan.fault);
             }
         }
         if happens.is_some() {
-            self.armed.retain(|armed| armed.times > 0);
+            self.plans.retain(|(plan, _)| plan.times > 0);
             *self.hits.entry(format!("{owner}.{step}")).or_default() += 1;
         }
         happens
@@ -231,53 +168,26 @@ impl State {
     /// Every storm that is due picks one of its points without a pending strike.
     ///
     /// No thread does this: faults only happen at passes, so each pass checks the clock.
-    fn blow(&mut self, now: Instant) {
-        for (number, storm) in self.storms.iter_mut().enumerate() {
-            if storm.next.is_some_and(|next| now < next) {
+    fn strike(&mut self, now: Instant) {
+        for (number, (storm, next)) in self.storms.iter_mut().enumerate() {
+            if next.is_some_and(|next| now < next) {
                 continue;
             }
             // Missed strikes are not made up for.
-            storm.next = Some(now + storm.every);
-            let waits = |target: &Target| {
-                self.armed.iter().any(|armed| armed.storm == Some(number) && armed.target == *target)
+            *next = Some(now + storm.every);
+            let is_pending = |point: &String| {
+                self.plans.iter().any(|(plan, of)| *of == Some(number) && plan.point == *point)
             };
-            let free: Vec<Target> = storm.targets.iter().copied().filter(|target| !waits(target)).collect();
-            if let Some(target) = self.chance.choice(free) {
-                let skip = self.chance.u32(..=limits::CHAOS_SKIP_MAX);
-                let fault = storm.fault;
-                self.armed.push(Armed { target, subject: None, skip, times: 1, fault, storm: Some(number) });
+            let free: Vec<_> = storm.points.iter().filter(|point| !is_pending(point)).collect();
+            if let Some(point) = self.random.choice(free) {
+                let skip = self.random.u32(..=limits::CHAOS_SKIP_MAX);
+                self.plans.push((Plan { skip, ..Plan::once(point, storm.fault) }, Some(number)));
             }
         }
     }
 
-    fn waits_for(&self, owner: &str, step: &str, subject: &str) -> bool {
-        let armed = |armed: &Armed| armed.is_for(subject) && armed.target.is(owner, step);
-        let storm = |storm: &Blowing| storm.targets.iter().any(|target| target.is(owner, step));
-        self.armed.iter().any(armed) || self.storms.iter().any(storm)
-    }
-
-    fn strikes(&self, owner: &str, subject: &str) -> bool {
-        self.armed.iter().any(|armed| armed.is_for(subject) && armed.target.owner == owner)
-    }
-
-    fn needs_waking(&self) -> bool {
-        let mut storms = self.storms.iter().flat_map(|storm| &storm.targets);
-        self.armed.iter().any(|armed| armed.target.needs_waking()) || storms.any(|it| it.needs_waking())
-    }
-
     fn planned(&self) -> usize {
-        self.armed.len() + self.storms.len()
-    }
-
-    fn room(&self) -> Result<(), PlanError> {
         // Strikes of storms don't count: they are bounded by the points of the storms.
-        let planned = self.armed.iter().filter(|armed| armed.storm.is_none()).count() + self.storms.len();
-        if planned < limits::CHAOS_PLANS_MAX { Ok(()) } else { Err(PlanError::TooMany) }
-    }
-}
-
-impl Armed {
-    fn is_for(&self, subject: &str) -> bool {
-        self.subject.as_deref().is_none_or(|own| own == subject)
+        self.plans.iter().filter(|(_, storm)| storm.is_none()).count() + self.storms.len()
     }
 }

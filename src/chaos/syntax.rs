@@ -1,6 +1,6 @@
 //! The text form of plans, for the environment variable of the program.
 
-use std::str::{FromStr, SplitWhitespace};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::plan::{Fault, Plan, PlanError, Storm};
@@ -16,99 +16,63 @@ impl FromStr for Chaos {
     fn from_str(text: &str) -> Result<Self, PlanError> {
         let chaos = Self::default();
         for statement in text.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
-            take(&chaos, statement)?;
+            obey(&chaos, statement).unwrap_or_else(|| Err(PlanError::Syntax(statement.to_owned())))?;
         }
         Ok(chaos)
     }
 }
 
-fn take(chaos: &Chaos, statement: &str) -> Result<(), PlanError> {
-    let wrong = || PlanError::Syntax(statement.to_owned());
-    // A file name may contain `=`.
-    let (subject, what) = statement.rsplit_once('=').ok_or_else(wrong)?;
-    let (subject, mut words) = (subject.trim(), what.split_whitespace());
-    match subject {
-        "seed" => chaos.set_seed(number(&mut words).ok_or_else(wrong)?),
-        "restarts" => {
-            let max = number(&mut words).ok_or_else(wrong)?;
-            chaos.raise_restarts(max, within(&mut words).ok_or_else(wrong)?);
-        }
-        points => {
-            let fault = fault(&mut words).ok_or_else(wrong)?;
-            let when = When::read(&mut words).ok_or_else(wrong)?;
-            return plan(chaos, points, fault, &when).unwrap_or_else(|| Err(wrong()));
-        }
-    }
-    if words.next().is_some() { Err(wrong()) } else { Ok(()) }
-}
-
 /// `None` for a syntax error.
-fn plan(chaos: &Chaos, points: &str, fault: Fault, when: &When) -> Option<Result<(), PlanError>> {
-    if let Some(every) = when.every {
-        if when.skip.or(when.times).is_some() || points.contains('[') {
-            return None;
+fn obey(chaos: &Chaos, statement: &str) -> Option<Result<(), PlanError>> {
+    // A file name may contain `=`.
+    let (subject, what) = statement.rsplit_once('=')?;
+    let words: Vec<&str> = what.split_whitespace().collect();
+    match (subject.trim(), &words[..]) {
+        ("seed", [seed]) => chaos.set_seed(seed.parse().ok()?),
+        ("restarts", [max]) => chaos.raise_restarts(max.parse().ok()?, None),
+        ("restarts", [max, "within", period]) => {
+            chaos.raise_restarts(max.parse().ok()?, Some(time(period)?));
         }
-        let points = points.split('|').map(|point| point.trim().to_owned()).collect();
-        return Some(chaos.storm(&Storm { points, fault, every }));
-    }
-    let (point, subject) = match points.split_once('[') {
-        Some((point, subject)) => (point, Some(subject.strip_suffix(']')?.to_owned())),
-        // Only storms have several points.
-        None if points.contains('|') => return None,
-        None => (points, None),
-    };
-    let (skip, times) = (when.skip.unwrap_or(0), when.times.unwrap_or(1));
-    Some(chaos.plan(Plan { point: point.to_owned(), subject, skip, times, fault }))
-}
-
-#[derive(Debug, Default)]
-struct When {
-    skip: Option<u32>,
-    times: Option<u32>,
-    every: Option<Duration>,
-}
-
-impl When {
-    fn read(words: &mut SplitWhitespace<'_>) -> Option<Self> {
-        let mut when = Self::default();
-        while let Some(word) = words.next() {
-            match word {
-                "skip" if when.skip.is_none() => when.skip = Some(number(words)?),
-                "times" if when.times.is_none() => when.times = Some(number(words)?),
-                "every" if when.every.is_none() => when.every = Some(time(words)?),
+        ("seed" | "restarts", _) => return None,
+        (points, [fault @ .., "every", every]) if !points.contains('[') => {
+            let points = points.split('|').map(|point| point.trim().to_owned()).collect();
+            let (fault, []) = take_fault(fault)? else { return None };
+            return Some(chaos.storm(Storm { points, fault, every: time(every)? }));
+        }
+        (point, words) => {
+            let (fault, when) = take_fault(words)?;
+            let (skip, times) = match when {
+                [] => ("0", "1"),
+                ["skip", skip] => (*skip, "1"),
+                ["times", times] => ("0", *times),
+                ["skip", skip, "times", times] => (*skip, *times),
                 _ => return None,
-            }
+            };
+            let (point, subject) = match point.split_once('[') {
+                Some((point, subject)) => (point.to_owned(), Some(subject.strip_suffix(']')?.to_owned())),
+                // Only storms have several points.
+                None if point.contains('|') => return None,
+                None => (point.to_owned(), None),
+            };
+            let (skip, times) = (skip.parse().ok()?, times.parse().ok()?);
+            return Some(chaos.plan(Plan { point, subject, skip, times, fault }));
         }
-        Some(when)
+    }
+    Some(Ok(()))
+}
+
+/// A fault, and the words after it.
+fn take_fault<'w>(words: &'w [&'w str]) -> Option<(Fault, &'w [&'w str])> {
+    match words {
+        ["panic", rest @ ..] => Some((Fault::Panic, rest)),
+        ["stop", rest @ ..] => Some((Fault::Stop, rest)),
+        ["delay", delay, rest @ ..] => Some((Fault::Delay(time(delay)?), rest)),
+        _ => None,
     }
 }
 
-fn fault(words: &mut SplitWhitespace<'_>) -> Option<Fault> {
-    Some(match words.next()? {
-        "panic" => Fault::Panic,
-        "stop" => Fault::Stop,
-        "delay" => Fault::Delay(time(words)?),
-        _ => return None,
-    })
-}
-
-/// `within TIME`, or nothing.
-fn within(words: &mut SplitWhitespace<'_>) -> Option<Option<Duration>> {
-    match words.next() {
-        None => Some(None),
-        Some("within") => time(words).map(Some),
-        Some(_) => None,
-    }
-}
-
-fn number<T: FromStr>(words: &mut SplitWhitespace<'_>) -> Option<T> {
-    words.next()?.parse().ok()
-}
-
-fn time(words: &mut SplitWhitespace<'_>) -> Option<Duration> {
-    let word = words.next()?;
-    let unit = word.find(|it: char| !it.is_ascii_digit())?;
-    let (number, unit) = word.split_at(unit);
+fn time(word: &str) -> Option<Duration> {
+    let (number, unit) = word.split_at(word.find(|it: char| !it.is_ascii_digit())?);
     let number = number.parse().ok()?;
     match unit {
         "us" => Some(Duration::from_micros(number)),

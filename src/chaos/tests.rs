@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Context, Handler, Message, System};
 
-use super::state::State;
 use super::{Chaos, Fault, Part, Plan, PlanError, Storm};
 use crate::limits;
 
@@ -15,16 +14,22 @@ fn storm(points: &[&str], fault: Fault, every: Duration) -> Storm {
     Storm { points: points.iter().map(|&point| point.to_owned()).collect(), fault, every }
 }
 
-fn passes(state: &mut State, owner: &'static str, subject: &str, count: usize) -> Vec<bool> {
+fn seeded(seed: u64) -> Chaos {
+    let chaos = Chaos::default();
+    chaos.set_seed(seed);
+    chaos
+}
+
+fn passes(chaos: &Chaos, owner: &str, subject: &str, count: usize) -> Vec<bool> {
     let now = Instant::now();
-    (0..count).map(|_| state.pass(owner, "handle", subject, now).is_some()).collect()
+    (0..count).map(|_| chaos.pass(owner, "handle", subject, now).is_some()).collect()
 }
 
 #[test]
 fn a_plan_skips_and_then_repeats_as_asked() {
     let chaos = Chaos::default();
     chaos.plan(Plan { skip: 2, times: 3, ..Plan::once("session.handle", Fault::Stop) }).unwrap();
-    let pass = || chaos.pass("session", "handle", "any");
+    let pass = || chaos.pass("session", "handle", "any", Instant::now());
     let seen: Vec<_> = std::iter::repeat_with(pass).take(7).map(|it| it.is_some()).collect();
     assert_eq!(seen, [false, false, true, true, true, false, false]);
     assert_eq!(chaos.hits(), BTreeMap::from([("session.handle".to_owned(), 3)]));
@@ -33,32 +38,32 @@ fn a_plan_skips_and_then_repeats_as_asked() {
 
 #[test]
 fn a_plan_for_one_subject_spares_the_others() {
-    let mut state = State::new(1);
+    let chaos = Chaos::default();
     let subject = Some("x".to_owned());
-    state.plan(Plan { subject, skip: 1, ..Plan::once("session.handle", Fault::Panic) }).unwrap();
-    assert_eq!(passes(&mut state, "session", "y", 3), [false; 3]);
-    assert_eq!(passes(&mut state, "reader", "x", 3), [false; 3]);
-    assert_eq!(passes(&mut state, "session", "x", 3), [false, true, false]);
+    chaos.plan(Plan { subject, skip: 1, ..Plan::once("session.handle", Fault::Panic) }).unwrap();
+    assert_eq!(passes(&chaos, "session", "y", 3), [false; 3]);
+    assert_eq!(passes(&chaos, "reader", "x", 3), [false; 3]);
+    assert_eq!(passes(&chaos, "session", "x", 3), [false, true, false]);
 }
 
 #[test]
 fn plans_for_the_same_point_take_their_turns() {
-    let mut state = State::new(1);
+    let chaos = Chaos::default();
     let delay = Fault::Delay(Duration::from_secs(1));
     for fault in [Fault::Panic, delay] {
-        state.plan(Plan::once("reader.handle", fault)).unwrap();
+        chaos.plan(Plan::once("reader.handle", fault)).unwrap();
     }
     let now = Instant::now();
-    let seen: Vec<_> = (0..3).map(|_| state.pass("reader", "handle", "", now)).collect();
+    let seen: Vec<_> = (0..3).map(|_| chaos.pass("reader", "handle", "", now)).collect();
     assert_eq!(seen, [Some(Fault::Panic), Some(delay), None]);
 }
 
 #[test]
 fn a_bare_name_covers_a_life_or_every_call() {
     let hit = |name: &str, owner, step| {
-        let mut state = State::new(1);
-        state.plan(Plan::once(name, Fault::Panic)).unwrap();
-        state.pass(owner, step, "", Instant::now()).is_some()
+        let chaos = Chaos::default();
+        chaos.plan(Plan::once(name, Fault::Panic)).unwrap();
+        chaos.pass(owner, step, "", Instant::now()).is_some()
     };
     for step in ["handle", "started", "future", "scheduled"] {
         assert!(hit("listener", "listener", step), "{step}");
@@ -82,25 +87,25 @@ fn what_can_not_happen_is_refused() {
     let chaos = Chaos::default();
     let never = PlanError::Never("reader".to_owned());
     assert_eq!(chaos.plan(Plan { times: 0, ..Plan::once("reader", Fault::Panic) }), Err(never.clone()));
-    assert_eq!(chaos.storm(&storm(&["reader"], Fault::Panic, Duration::ZERO)), Err(never));
-    assert_eq!(chaos.storm(&storm(&[], Fault::Panic, TICK)), Err(PlanError::Never(String::new())));
+    assert_eq!(chaos.storm(storm(&["reader"], Fault::Panic, Duration::ZERO)), Err(never));
+    assert_eq!(chaos.storm(storm(&[], Fault::Panic, TICK)), Err(PlanError::Never(String::new())));
     for _ in 0..limits::CHAOS_PLANS_MAX {
         chaos.plan(Plan::once("reader", Fault::Panic)).unwrap();
     }
     assert_eq!(chaos.plan(Plan::once("reader", Fault::Panic)), Err(PlanError::TooMany));
-    assert_eq!(chaos.storm(&storm(&["reader"], Fault::Panic, TICK)), Err(PlanError::TooMany));
+    assert_eq!(chaos.storm(storm(&["reader"], Fault::Panic, TICK)), Err(PlanError::TooMany));
     chaos.calm();
-    assert_eq!((chaos.planned(), chaos.pass("reader", "handle", "")), (0, None));
+    assert_eq!((chaos.planned(), chaos.pass("reader", "handle", "", Instant::now())), (0, None));
 }
 
 /// The passes at which a storm struck, as (tick, actor).
 fn struck(seed: u64, ticks: u32, passes_a_tick: usize) -> Vec<(u32, &'static str)> {
-    let (mut state, begun, mut struck) = (State::new(seed), Instant::now(), Vec::new());
-    state.storm(&storm(&["session", "reader"], Fault::Panic, TICK)).unwrap();
+    let (chaos, begun, mut struck) = (seeded(seed), Instant::now(), Vec::new());
+    chaos.storm(storm(&["session", "reader"], Fault::Panic, TICK)).unwrap();
     for tick in 0..ticks {
         for _ in 0..passes_a_tick {
             for actor in ["session", "reader"] {
-                if state.pass(actor, "handle", "any", begun + TICK * tick).is_some() {
+                if chaos.pass(actor, "handle", "any", begun + TICK * tick).is_some() {
                     struck.push((tick, actor));
                 }
             }
@@ -122,14 +127,14 @@ fn a_storm_strikes_once_a_tick_as_its_seed_says() {
 
 #[test]
 fn strikes_that_find_nobody_do_not_pile_up() {
-    let mut state = State::new(7);
-    state.storm(&storm(&["session", "reader"], Fault::Panic, TICK)).unwrap();
+    let chaos = seeded(7);
+    chaos.storm(storm(&["session", "reader"], Fault::Panic, TICK)).unwrap();
     let begun = Instant::now();
     for tick in 0..100 {
-        assert_eq!(state.pass("listener", "handle", "", begun + TICK * tick), None);
+        assert_eq!(chaos.pass("listener", "handle", "", begun + TICK * tick), None);
     }
     let now = begun + TICK * 99;
-    let strikes = (0..100).filter(|_| state.pass("session", "handle", "", now).is_some()).count();
+    let strikes = (0..100).filter(|_| chaos.pass("session", "handle", "", now).is_some()).count();
     assert_eq!(strikes, 1);
 }
 
@@ -140,11 +145,13 @@ fn the_text_of_the_environment_is_understood() {
         .parse()
         .unwrap();
     assert_eq!((chaos.seed(), chaos.planned()), (42, 2));
-    let restarts = chaos.restarts().unwrap();
-    assert_eq!((restarts.max, restarts.within), (1000, Some(Duration::from_secs(1))));
-    let seen: Vec<_> = (0..4).map(|_| chaos.pass("session", "handle", "a=b")).collect();
+    assert_eq!(chaos.restarts(), Some((1000, Some(Duration::from_secs(1)))));
+    let seen: Vec<_> = (0..4).map(|_| chaos.pass("session", "handle", "a=b", Instant::now())).collect();
     assert_eq!(seen, [None, Some(Fault::Panic), Some(Fault::Panic), None]);
-    assert_eq!(chaos.pass("store", "open", "any"), Some(Fault::Delay(Duration::from_millis(20))));
+    assert_eq!(
+        chaos.pass("store", "open", "any", Instant::now()),
+        Some(Fault::Delay(Duration::from_millis(20)))
+    );
     let storms: Chaos = "session|reader=panic every 5ms; listener | registry=stop every 1s".parse().unwrap();
     assert_eq!(storms.planned(), 2);
     assert_eq!("".parse::<Chaos>().unwrap().planned(), 0);
@@ -253,7 +260,7 @@ fn an_actor_without_a_plan_for_it_lives() {
     assert!(!ends(Some(delay), None).0);
     let chaos = Chaos::default();
     chaos.plan(others).unwrap();
-    assert_eq!(chaos.pass("reader", "handle", "x"), None);
+    assert_eq!(chaos.pass("reader", "handle", "x", Instant::now()), None);
 }
 
 #[test]
@@ -269,7 +276,6 @@ fn a_panic_in_drop_waits_for_an_end_that_is_no_panic() {
     let part = chaos.part("session", "x");
     let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(part)));
     assert_eq!(dropped.unwrap_err().downcast_ref::<String>().unwrap(), "chaos at session.drop");
-    drop(Part::default());
 }
 
 #[test]
@@ -282,6 +288,6 @@ fn an_actor_and_its_children_share_the_subject() {
     let session = chaos.part("session", "x");
     let seam = session.child("reader").seam("store");
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| seam.at("open"))).is_err());
-    chaos.seam("store").at("open");
+    chaos.seam("store", "").at("open");
     assert_eq!(chaos.planned(), 1);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustix::io::Errno;
 use slog::Logger;
 
-use crate::chaos::{Chaos, Restarts};
+use crate::chaos::Chaos;
 use crate::engine::config::Config;
 use crate::engine::timed_call::timed;
 use crate::engine::transfers::event::{RegistryLink, TransferEvent};
@@ -83,8 +83,8 @@ impl Service {
 
     /// The restart limit of permanent actors: `usual`, unless planned faults set another one.
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
-        let Some(Restarts { max, within }) = self.chaos().restarts() else { return usual };
-        RestartLimit { restarts_max: max, within: within.unwrap_or(usual.within), ..usual }
+        let Some((restarts_max, within)) = self.chaos().restarts() else { return usual };
+        RestartLimit { restarts_max, within: within.unwrap_or(usual.within), ..usual }
     }
 
     /// Reports the end of a transfer to the observers and the registry.
@@ -130,7 +130,7 @@ impl Service {
     fn call_observers(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
             let called = caught(|| {
-                self.chaos().seam("observer").at("observe");
+                self.chaos().seam("observer", "").at("observe");
                 observer.observe(fact);
             });
             if let Err(panic) = called {

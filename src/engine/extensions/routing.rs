@@ -46,7 +46,7 @@ impl Service {
         if assignment.request.direction != Direction::Read {
             return Ok(None);
         }
-        let seam = self.chaos().seam_of("store", assignment.request.filename());
+        let seam = self.chaos().seam("store", assignment.request.filename());
         let caller = StoreCaller::new(self, &destination.store, assignment.id, seam);
         caller.call(|store| {
             caller.seam.at("open_cached");

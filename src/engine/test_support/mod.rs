@@ -9,12 +9,19 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Context, Handler, System};
 
 pub(crate) use self::stepped_store::SteppedStore;
+use crate::chaos::{Chaos, Part};
 use crate::engine::config::Config;
 use crate::engine::service::Service;
 use crate::observe::{Fact, Observer, Report};
 use crate::store::Store;
 use crate::supervision::{ChildExited, Exit};
 use crate::transfer::Timeouts;
+
+/// A writer's part, in which nothing is planned.
+pub(crate) fn no_faults() -> Part {
+    let chaos: Chaos = Default::default();
+    chaos.part("writer", "")
+}
 
 /// Keeps the crashes and the reports that observers receive.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use crate::store::{Memory, MemoryOptions};
 fn caller() -> (StoreCaller, Arc<Crashes>) {
     let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
     (
-        StoreCaller::new(&service, &service.config().store, TransferId(7), service.chaos().seam("store")),
+        StoreCaller::new(&service, &service.config().store, TransferId(7), service.chaos().seam("store", "")),
         crashes,
     )
 }

@@ -14,7 +14,7 @@ use crate::engine::files::upload::{Extent, Upload};
 use crate::engine::files::writer::{Work, Writer};
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::test_support::{
-    Crashes, Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
+    Crashes, Parent, SteppedStore, in_virtual_time, no_faults, pass, service, turn_until, wait_until,
 };
 use crate::error::{Failure, Fault};
 use crate::limits;
@@ -62,7 +62,7 @@ impl Fixture {
         let (stepped, upload) = (Arc::<SteppedStore>::default(), Arc::<Upload>::default());
         let parents_arbiter = Arbiter::new();
         let (service, crashes) = service(Arc::new(Arc::clone(&stepped)));
-        let (store, seam) = (&service.config().store, service.chaos().seam("store"));
+        let (store, seam) = (&service.config().store, service.chaos().seam("store", ""));
         let caller = StoreCaller::new(&service, store, TransferId(7), seam);
         let (sender, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(sender));
@@ -80,7 +80,7 @@ impl Fixture {
         let (caller, upload) = (self.caller.clone(), Arc::clone(&self.upload));
         let (parent, (sender, started)) = (self.parent.clone().recipient(), mpsc::channel());
         arbiter.spawn_fn(move || {
-            let make = move |_: &mut Context<Writer>| Writer::new(caller, upload, Default::default());
+            let make = move |_: &mut Context<Writer>| Writer::new(caller, upload, no_faults());
             sender.send(start_temporary(1, 16, parent, make)).unwrap();
         });
         Place { arbiter, writer: started.recv().unwrap() }
@@ -408,8 +408,7 @@ fn a_hanging_store_ends_the_upload_at_its_limit() {
             fixture.stepped.hold(call);
             let (caller, upload) = (fixture.caller.clone(), Arc::clone(&fixture.upload));
             let parent = fixture.parent.clone().recipient();
-            let writer =
-                start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
+            let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, no_faults()));
             (0..asked).for_each(|asked| fixture.ask(&writer, asked));
             turn_until(|| fixture.stepped.calls(call) == 1).await;
             let margin = Duration::from_secs(1);
@@ -433,7 +432,7 @@ fn a_store_that_is_slow_but_gets_on_is_waited_for() {
         let fixture = Fixture::new();
         let (caller, upload) = (fixture.caller.clone(), Arc::clone(&fixture.upload));
         let parent = fixture.parent.clone().recipient();
-        let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, Default::default()));
+        let writer = start_temporary(1, 16, parent, move |_| Writer::new(caller, upload, no_faults()));
         for (asked, call) in ["create", "write", "write", "publish"].into_iter().enumerate() {
             fixture.stepped.hold(call);
             let calls = fixture.stepped.calls(call);
