@@ -95,7 +95,7 @@ impl PollLoop {
             let asleep = Box::pin(sleep_until(Instant::now()));
             let mut buffers = Buffers { events, sharing: Vec::new(), sleep: asleep };
             while let Err(panic) = poll_fn(|cx| polled.caught_poll(cx, &mut buffers)).await {
-                service.observe(&Fact::Crashed { actor: "poll_loop", transfer: None, panic: &panic });
+                service.observe(&Fact::Crashed { actor: "poll loop", transfer: None, panic: &panic });
                 sleep(limits::POLL_LOOP_PAUSE).await;
             }
         });
