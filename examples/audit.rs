@@ -12,7 +12,7 @@ use std::io::Write;
 use actix::prelude::*;
 use serde_json::json;
 use stagecoach::Stagecoach;
-use stagecoach::extend::{Observed, Tell};
+use stagecoach::extend::{ActorObserver, Observed};
 use stagecoach::observe::OwnedFact;
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut builder = Stagecoach::builder().listen(listen).root(root);
         let audit = ChildSpec::permanent("audit", |_| Audit { lines }).limit(RestartLimit::endless());
         let audit = builder.start_child(audit.mailbox(BEHIND_MAX));
-        let mut server = builder.observer(Tell::new(audit.recipient())).start()?;
+        let mut server = builder.observer(ActorObserver::new(audit.recipient())).start()?;
         println!("listening on {}", server.addresses()[0]);
         server.serve(|| Ok(())).await?;
         Ok(())

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use actix::prelude::*;
 use serde_json::json;
 use stagecoach::cli;
-use stagecoach::extend::{Observed, Tell};
+use stagecoach::extend::{ActorObserver, Observed};
 use stagecoach::observe::OwnedFact;
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 use tokio::net::TcpStream;
@@ -68,6 +68,6 @@ fn main() -> ExitCode {
         let spec = ChildSpec::permanent("inventory", |_| Inventory { address });
         let spec = spec.limit(RestartLimit::endless()).mailbox(BEHIND_MAX).stop_within(STOP_WITHIN);
         let inventory = builder.start_child(spec);
-        builder.observer(Tell::new(inventory.recipient()))
+        builder.observer(ActorObserver::new(inventory.recipient()))
     })
 }

@@ -15,8 +15,8 @@ use common::raw::{Client, Packet, ack, rrq, wrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{RunError, ServerHandle};
 use stagecoach::extend::{
-    Ask, Asked, Datagram, Found, Grant, Negotiator, Observed, Opcode, OpcodeStep, Otherwise, RouteStep,
-    Routing, Tell,
+    ActorObserver, Ask, Asked, Datagram, Found, Grant, Negotiator, Observed, Opcode, OpcodeStep, Otherwise,
+    RouteStep, Routing,
 };
 use stagecoach::internals::limits::{self, RESTARTS_MAX};
 use stagecoach::observe::Counters;
@@ -195,7 +195,7 @@ fn an_actor_that_blocks_its_thread_stalls_no_request_and_not_the_end() {
     let served = Extended::start(move |mut builder| {
         let spec = ChildSpec::permanent("blocks", |_| Blocks { begun, released });
         let actor = builder.start_child(spec.stop_within(Duration::from_millis(100)));
-        builder.observer(Tell::new(actor.recipient()))
+        builder.observer(ActorObserver::new(actor.recipient()))
     });
     // (Dropped first, should the test fail.)
     let release = release;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use common::extended::Extended;
-use stagecoach::extend::{Observed, Tell};
+use stagecoach::extend::{ActorObserver, Observed};
 use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::{Fact, Observer, OwnedFact};
 use stagecoach::supervision::ChildSpec;
@@ -52,7 +52,7 @@ fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
     let heard = audit.clone();
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::permanent("audit", |_| audit));
-        builder.observer(Tell::new(actor.recipient()))
+        builder.observer(ActorObserver::new(actor.recipient()))
     });
     served.still_serves();
     wait_for(&heard, &["file"]);
@@ -74,8 +74,8 @@ fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
     let (tell, told) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
         let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8).leaving_mail();
-        let slow = Arc::new(Tell::new(builder.start_child(spec).recipient()));
-        let gone = Arc::new(Tell::new(Context::<Audit>::new().address().recipient()));
+        let slow = Arc::new(ActorObserver::new(builder.start_child(spec).recipient()));
+        let gone = Arc::new(ActorObserver::new(Context::<Audit>::new().address().recipient()));
         tell.send((Arc::clone(&slow), Arc::clone(&gone))).unwrap();
         builder.observer(slow).observer(gone)
     });
@@ -132,7 +132,7 @@ fn ended_while_it_hears(slow: Slow, stop_within: Duration) -> (usize, usize, u64
     let served = Extended::start(move |mut builder| {
         let spec = ChildSpec::permanent("late", |_| Late { slow, heard: hears });
         let late = builder.start_child(spec.mailbox(1000).stop_within(stop_within));
-        let late = Arc::new(Tell::new(late.recipient()));
+        let late = Arc::new(ActorObserver::new(late.recipient()));
         tell.send(Arc::clone(&late)).unwrap();
         builder.observer(late).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
     });
@@ -198,7 +198,7 @@ fn what_one_has_begun_and_not_finished_when_it_ends_is_counted_if_the_future_own
     let (tell, teller) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
         let hasty = builder.start_child(ChildSpec::permanent("hasty", |_| Hasty).mailbox(1000));
-        let hasty = Arc::new(Tell::new(hasty.recipient()));
+        let hasty = Arc::new(ActorObserver::new(hasty.recipient()));
         tell.send(Arc::clone(&hasty)).unwrap();
         builder.observer(hasty).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
     });

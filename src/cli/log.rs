@@ -24,7 +24,7 @@ use self::line::{Formatter, wants_colours};
 use self::queue::Queue;
 use super::complain;
 use crate::limits;
-use crate::supervision::is_told;
+use crate::supervision::is_reported;
 
 /// RFC 3339, in UTC, to the millisecond.
 const TIMESTAMP: &[BorrowedFormatItem<'_>] =
@@ -84,7 +84,7 @@ impl Log {
     pub(super) fn take_panics(&self) {
         let (log, queue) = (self.logger.clone(), Arc::clone(&self.queue));
         std::panic::set_hook(Box::new(move |info| {
-            if !is_told(info) {
+            if !is_reported(info) {
                 let payload = info.payload();
                 let text = payload.downcast_ref::<&str>().copied();
                 let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));

@@ -196,7 +196,7 @@ impl Builder {
     }
 
     /// Adds an observer: an [`Observer`], an `Arc` of one that the caller keeps, a closure, or an actor
-    /// by a [`Tell`](crate::extend::Tell). An observer is called directly, and must not block; an
+    /// by a [`ActorObserver`](crate::extend::ActorObserver). An observer is called directly, and must not block; an
     /// observer that needs to block is an actor.
     ///
     /// A handler of the actor that awaits something should return

@@ -16,24 +16,26 @@ const AWAITED_NAMED_AFTER: Duration = Duration::from_secs(1);
 
 /// What to do with the extensions' actors when the server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Guests {
+pub(super) enum ExtensionActors {
     /// Each has the time to stop that its specification gives it.
     Awaited,
     Terminated,
 }
 
 impl Server {
-    pub(super) async fn end(&mut self, how: Result<(), String>, guests: Guests) {
+    pub(super) async fn end(&mut self, how: Result<(), String>, extensions: ExtensionActors) {
         info!(self.log, "stopping"; "transfers" => self.peer_table.unfinished());
-        let each_max = match guests {
-            Guests::Awaited => Duration::MAX,
-            Guests::Terminated => Duration::ZERO,
+        let each_max = match extensions {
+            ExtensionActors::Awaited => Duration::MAX,
+            ExtensionActors::Terminated => Duration::ZERO,
         };
-        self.stage.send_replace(Stage::Stopping { guests: self.supervisor.guests_allowed(each_max) });
+        self.stage.send_replace(Stage::Stopping {
+            extensions_within: self.supervisor.extensions_allowed(each_max),
+        });
         self.workers.set_stopping();
-        match guests {
-            Guests::Awaited => self.supervisor.stop(),
-            Guests::Terminated => self.supervisor.stop_now(),
+        match extensions {
+            ExtensionActors::Awaited => self.supervisor.stop(),
+            ExtensionActors::Terminated => self.supervisor.stop_now(),
         }
         self.tree_ended().await;
         // An actor on this thread may still handle the last facts.
@@ -45,7 +47,7 @@ impl Server {
             "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped,
             "crashed" => counts.crashed, "misbehaved" => counts.misbehaved, "limited" => counts.limited,
             "octets" => counts.octets);
-        self.tell_of_lost_facts();
+        self.log_lost_facts();
         self.stage.send_replace(Stage::Ended(how));
     }
 
@@ -80,15 +82,14 @@ impl Server {
 
     /// If the wait for an actor takes long, logs its name, once.
     fn name_awaited(&self, named: &mut Option<Instant>) {
-        let Some(awaited) = self.supervisor.awaited() else { return };
-        let is_named = *named == Some(awaited.since);
-        if !is_named && awaited.since.elapsed() >= AWAITED_NAMED_AFTER {
-            *named = Some(awaited.since);
-            info!(self.log, "waiting for the {} to stop", awaited.name);
+        let Some((name, since)) = self.supervisor.awaited() else { return };
+        if *named != Some(since) && since.elapsed() >= AWAITED_NAMED_AFTER {
+            *named = Some(since);
+            info!(self.log, "waiting for the {name} to stop");
         }
     }
 
-    pub(super) fn tell_of_lost_facts(&self) {
+    pub(super) fn log_lost_facts(&self) {
         let lost = self.lost_facts();
         if lost > 0 {
             warn!(self.log, "observers did not hear all facts: the observing actor needs a larger mailbox, or more time to stop";

@@ -39,11 +39,11 @@ pub(super) enum Stage {
         transfers: usize,
         within: Duration,
         /// How long the actors of extensions may take afterwards.
-        guests: Duration,
+        extensions_within: Duration,
     },
     /// Everything else is being stopped.
     Stopping {
-        guests: Duration,
+        extensions_within: Duration,
     },
     /// The server has ended: as ordered, or for this reason.
     Ended(Result<(), String>),

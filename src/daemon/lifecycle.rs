@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dump::dump;
-use super::ending::Guests;
+use super::ending::ExtensionActors;
 use super::handle::{Order, Stage};
 use super::reload::Reloads;
 use super::server::Server;
@@ -48,12 +48,12 @@ impl Server {
         let log_reloads = Reloads::of_log(reload, &self.log, self.reload_failure.clone());
         let root_reloads = Reloads::of_root(self.current.clone(), &self.log);
         let (mut draining, mut dumping) = (None, None);
-        let (ended, guests) = loop {
+        let (ended, extensions) = loop {
             tokio::select! {
                 failure = next_failure(&self.supervisor, &mut self.failures) => {
-                    break (Err(failure), Guests::Awaited);
+                    break (Err(failure), ExtensionActors::Awaited);
                 }
-                () = drained(&mut draining) => break (Ok(()), Guests::Awaited),
+                () = drained(&mut draining) => break (Ok(()), ExtensionActors::Awaited),
                 // Orders are carried out without awaiting anything: the next order may be to stop
                 // at once.
                 order = self.orders.recv() => match order {
@@ -64,15 +64,15 @@ impl Server {
                     }
                     Some(Order::Dump) => self.dump(&mut dumping),
                     // `None` can't happen: the server holds a sender itself.
-                    Some(Order::Stop) | None => break (Ok(()), Guests::Awaited),
-                    Some(Order::StopNow) => break (Ok(()), Guests::Terminated),
+                    Some(Order::Stop) | None => break (Ok(()), ExtensionActors::Awaited),
+                    Some(Order::StopNow) => break (Ok(()), ExtensionActors::Terminated),
                 },
             }
         };
         if let Err(why) = &ended {
             error!(self.log, "giving up"; "why" => why);
         }
-        self.end(ended.clone(), guests).await;
+        self.end(ended.clone(), extensions).await;
         ended.map_err(RunError::Escalated)
     }
 
@@ -84,7 +84,7 @@ impl Server {
     /// Takes no further requests, ends every live transfer with an ERROR to its peer, then ends
     /// everything else.
     pub async fn stop(&mut self) {
-        self.end(Ok(()), Guests::Awaited).await;
+        self.end(Ok(()), ExtensionActors::Awaited).await;
     }
 
     /// Begins to drain, or shortens a drain that has begun.
@@ -108,8 +108,8 @@ impl Server {
             let transfers = peer_table.unfinished();
             info!(log, "draining: no new requests"; "transfers" => transfers,
                 "seconds" => within.as_secs_f64(), "port" => port);
-            let guests = supervisor.guests_allowed(Duration::MAX);
-            stage.send_replace(Stage::Draining { transfers, within, guests });
+            let extensions_within = supervisor.extensions_allowed(Duration::MAX);
+            stage.send_replace(Stage::Draining { transfers, within, extensions_within });
             while timeout(limits::DRAIN_UNPROVEN_WITHIN, peer_table.all_over()).await.is_err() {
                 peer_table.give_up_unproven();
             }
@@ -122,7 +122,7 @@ impl Server {
         if dumping.as_ref().is_some_and(|dumping| !dumping.is_finished()) {
             return;
         }
-        self.tell_of_lost_facts();
+        self.log_lost_facts();
         let (registry, counters) = (self.registry.clone(), self.counters.tallied());
         let reasons = self.counters.by_reason();
         let log = self.log.clone();

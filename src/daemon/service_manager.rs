@@ -55,11 +55,14 @@ pub(super) async fn keep_informed(
 fn words_for(stage: &Stage) -> Option<String> {
     match stage {
         Stage::Serving => None,
-        Stage::Draining { transfers, within, guests } => {
-            let (allowed, seconds) = (allowed_us(within.saturating_add(*guests)), within.as_secs_f64());
+        Stage::Draining { transfers, within, extensions_within } => {
+            let (allowed, seconds) =
+                (allowed_us(within.saturating_add(*extensions_within)), within.as_secs_f64());
             Some(format!("{allowed}\nSTATUS=draining: {transfers} transfers have {seconds} s to end"))
         }
-        Stage::Stopping { guests } => Some(format!("{}\nSTATUS=stopping", allowed_us(*guests))),
+        Stage::Stopping { extensions_within } => {
+            Some(format!("{}\nSTATUS=stopping", allowed_us(*extensions_within)))
+        }
         Stage::Ended(Ok(())) => Some("STATUS=stopped".into()),
         Stage::Ended(Err(why)) => Some(format!("STATUS=gave up: {}", one_line(why))),
     }

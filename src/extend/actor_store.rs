@@ -1,32 +1,23 @@
 //! A store behind an actor.
 
-mod waiting;
-
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Message, Recipient};
 use bytes::Bytes;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::waiting::{Waiting, runtime};
+use super::step::ask;
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::store::{Later, Name, Sink, Slab, Source, Store};
-use crate::supervision::Pauses;
 
 /// The number of an open file, chosen by the server. No two files of a process share a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u64);
-
-impl FileId {
-    /// Unique in the process, not only in the store: stores may share an actor.
-    fn next() -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        Self(LAST.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-}
 
 /// Opens a file for reading. Unless the actor refuses, a [`CloseFile`] always follows.
 #[derive(Debug, Clone, Message)]
@@ -88,8 +79,7 @@ impl FetchSlab {
 }
 
 /// Prepares an upload, as [`Store::create`] does. Unless the actor refuses, a [`PublishFile`] or a
-/// [`CloseFile`] follows. A [`CloseFile`] also follows a failed [`PublishFile`], but not a
-/// successful one.
+/// [`CloseFile`] follows.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<CreatedFile, Fault>")]
 #[non_exhaustive]
@@ -146,18 +136,17 @@ impl AppendSlab {
 }
 
 /// Publishes the file, as [`Sink::publish`] does. If it fails or is not answered in time, a
-/// [`CloseFile`] follows; after a success none does. The actor keeps no incomplete upload, even
-/// with [`OnAbort::Keep`](crate::transfer::OnAbort::Keep): it gets a [`CloseFile`].
+/// [`CloseFile`] follows. The actor keeps no incomplete upload, even with
+/// [`OnAbort::Keep`](crate::transfer::OnAbort::Keep).
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "Result<(), Fault>")]
 pub struct PublishFile(pub FileId);
 
-/// Closes a file. A file that was being written must leave nothing behind. No [`CloseFile`] follows
-/// a successful [`PublishFile`]; one does follow a failed one.
+/// Closes a file. A file that was being written must leave nothing behind. This message follows a
+/// failed [`PublishFile`], but not a successful one.
 ///
-/// The actor may not know the number yet: a client can give up while the actor opens the file. An
-/// actor that opens files asynchronously should note the number first, and check afterwards whether
-/// the file is still wanted.
+/// A client can give up while the actor opens the file. An actor that opens files asynchronously
+/// should note the number first, and check afterwards whether the file is still wanted.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -178,13 +167,9 @@ impl CloseFile {
 
 /// A [`Store`] whose files an actor provides. Waiting for the actor blocks no thread.
 ///
-/// A client whose question is not answered [in time](Self::within), because the actor is slow,
-/// full, stopped or has panicked, gets no answer, and its next request asks the actor again. An
-/// upload, and a transfer that has begun, get ERROR 0. Other clients are not affected.
-///
-/// After a panic, a permanent actor of a tree
-/// ([`Builder::start_child`](crate::daemon::Builder::start_child)) pauses before it restarts.
-/// Questions do not wait for a pause of 50 ms or more.
+/// If the actor doesn't answer [in time](Self::within), has stopped or panicked, or is in a [restart
+/// pause](crate::extend::Step::asking) of 50 ms or more, a read gets no answer and the client asks
+/// again. An upload, and a transfer that has begun, get ERROR 0. Other clients are not affected.
 ///
 /// An actor has at most 65,536 open files of one store, including those whose [`CloseFile`] it has
 /// not handled. Beyond that the store refuses clients as busy.
@@ -242,15 +227,21 @@ impl CloseFile {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ActorStore {
-    open: Recipient<OpenFile>,
-    fetch: Recipient<FetchSlab>,
-    close: Recipient<CloseFile>,
-    writing: Option<Writing>,
-    waiting: Waiting,
+    reading: Arc<Reading>,
+    /// `None` if the store refuses uploads.
+    writing: Option<Arc<Writing>>,
+    within: Duration,
     places: Arc<Semaphore>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
+struct Reading {
+    open: Recipient<OpenFile>,
+    fetch: Recipient<FetchSlab>,
+    close: Recipient<CloseFile>,
+}
+
+#[derive(Debug)]
 struct Writing {
     create: Recipient<CreateFile>,
     append: Recipient<AppendSlab>,
@@ -264,16 +255,13 @@ impl ActorStore {
     where
         A: Actor<Context = Context<A>> + Handler<OpenFile> + Handler<FetchSlab> + Handler<CloseFile>,
     {
-        let open = actor.clone().recipient();
-        let pauses = Pauses::of(&open);
-        Self {
-            open,
+        let reading = Reading {
+            open: actor.clone().recipient(),
             fetch: actor.clone().recipient(),
             close: actor.clone().recipient(),
-            writing: None,
-            waiting: Waiting { within: limits::READ_WITHIN, pauses },
-            places: Arc::new(Semaphore::new(limits::ACTOR_FILES_MAX)),
-        }
+        };
+        let places = Arc::new(Semaphore::new(limits::ACTOR_FILES_MAX));
+        Self { reading: Arc::new(reading), writing: None, within: limits::READ_WITHIN, places }
     }
 
     /// Creates a store that accepts uploads.
@@ -293,38 +281,40 @@ impl ActorStore {
             append: actor.clone().recipient(),
             publish: actor.clone().recipient(),
         };
-        Self { writing: Some(writing), ..Self::for_reading(actor) }
+        Self { writing: Some(Arc::new(writing)), ..Self::for_reading(actor) }
     }
 
     /// Sets how long the actor may take to answer. The default of 30 seconds is also the maximum.
     /// Publishing a file may always take five minutes.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
-        let waiting = Waiting { within: time.min(limits::READ_WITHIN), ..self.waiting };
-        Self { waiting, ..self }
+        Self { within: time.min(limits::READ_WITHIN), ..self }
     }
 
     async fn ask_to_open(self, name: Name) -> Result<Arc<dyn Source>, Fault> {
         let mut entry = self.enter()?;
         let question = OpenFile { file: entry.file, name };
-        let OpenedFile { size, path } = entry.answer(&self.open, question, self.waiting.clone()).await?;
-        Ok(Arc::new(ActorSource { entry, size, path, fetch: self.fetch, waiting: self.waiting }))
+        let OpenedFile { size, path } = entry.answer(&self.reading.open, question).await?;
+        Ok(Arc::new(ActorSource { entry, size, path }))
     }
 
     /// Reserves a place for a file.
     fn enter(&self) -> Result<Entry, Fault> {
+        // Not a part of the store: stores may share an actor.
+        static LAST_FILE: AtomicU64 = AtomicU64::new(0);
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| {
             let detail = "the store's actor has too many files open";
             Fault::limited(Failure::Busy, Limit::ActorFiles, detail)
         })?;
-        Ok(Entry { file: FileId::next(), close: self.close.clone(), place: Some(place) })
+        let file = FileId(LAST_FILE.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(Entry { file, store: self.clone(), place: Some(place) })
     }
 }
 
 impl Store for ActorStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        runtime()?.block_on(self.clone().ask_to_open(name.clone()))
+        block_on(self.clone().ask_to_open(name.clone()))
     }
 
     fn open_later(&self, name: &Name) -> Option<Later<Arc<dyn Source>>> {
@@ -335,9 +325,8 @@ impl Store for ActorStore {
         let writing = self.writing.clone().ok_or(Failure::ReadOnly)?;
         let mut entry = self.enter()?;
         let question = CreateFile { file: entry.file, name: name.clone(), claimed };
-        let CreatedFile { path } =
-            runtime()?.block_on(entry.answer(&writing.create, question, self.waiting.clone()))?;
-        Ok(Box::new(ActorSink { entry, path, writing, waiting: self.waiting.clone() }))
+        let CreatedFile { path } = block_on(entry.answer(&writing.create, question))?;
+        Ok(Box::new(ActorSink { entry, path, writing }))
     }
 }
 
@@ -345,19 +334,19 @@ impl Store for ActorStore {
 #[derive(Debug)]
 struct Entry {
     file: FileId,
-    close: Recipient<CloseFile>,
+    store: ActorStore,
     /// `None` if there is nothing to close.
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Entry {
     /// The actor's answer to a request for the file.
-    async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M, waiting: Waiting) -> Result<T, Fault>
+    async fn answer<M, T>(&mut self, actor: &Recipient<M>, question: M) -> Result<T, Fault>
     where
         M: Message<Result = Result<T, Fault>> + Send + 'static,
         T: Send + 'static,
     {
-        let answer = waiting.answer(actor.send(question)).await?;
+        let answer = ask(actor, question, self.store.within).await.map_err(no_answer)?;
         if answer.is_err() {
             self.place = None;
         }
@@ -370,7 +359,7 @@ impl Drop for Entry {
         if let Some(place) = self.place.take() {
             // This ignores the mailbox's capacity: without the message, the actor would keep the
             // file forever.
-            self.close.do_send(CloseFile { file: self.file, _place: Some(place) });
+            self.store.reading.close.do_send(CloseFile { file: self.file, _place: Some(place) });
         }
     }
 }
@@ -380,8 +369,14 @@ struct ActorSource {
     entry: Entry,
     size: Option<u64>,
     path: String,
-    fetch: Recipient<FetchSlab>,
-    waiting: Waiting,
+}
+
+impl ActorSource {
+    fn ask(&self, offset: u64, length: usize) -> impl Future<Output = Result<Slab, Fault>> + use<> {
+        let Entry { file, store, .. } = &self.entry;
+        let asking = ask(&store.reading.fetch, FetchSlab { file: *file, offset, length }, store.within);
+        async move { asking.await.map_err(no_answer)? }
+    }
 }
 
 impl Source for ActorSource {
@@ -394,13 +389,11 @@ impl Source for ActorSource {
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
-        self.waiting.clone().wait(&self.fetch, FetchSlab { file: self.entry.file, offset, length })
+        block_on(self.ask(offset, length))
     }
 
     fn fetch_later(&self, offset: u64, length: usize) -> Option<Later<Slab>> {
-        let asking = self.fetch.send(FetchSlab { file: self.entry.file, offset, length });
-        let waiting = self.waiting.clone();
-        Some(Box::pin(async move { waiting.answer(asking).await? }))
+        Some(Box::pin(self.ask(offset, length)))
     }
 
     /// Dropping only sends a message.
@@ -413,8 +406,7 @@ impl Source for ActorSource {
 struct ActorSink {
     entry: Entry,
     path: String,
-    writing: Writing,
-    waiting: Waiting,
+    writing: Arc<Writing>,
 }
 
 impl Sink for ActorSink {
@@ -423,17 +415,27 @@ impl Sink for ActorSink {
     }
 
     fn write(&mut self, octets: &[u8]) -> Result<(), Fault> {
-        let question = AppendSlab { file: self.entry.file, octets: Bytes::copy_from_slice(octets) };
-        self.waiting.clone().wait(&self.writing.append, question)
+        let Entry { file, store, .. } = &self.entry;
+        let question = AppendSlab { file: *file, octets: Bytes::copy_from_slice(octets) };
+        let asking = ask(&self.writing.append, question, store.within);
+        block_on(async { asking.await.map_err(no_answer)? })
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        let waiting = Waiting { within: limits::PUBLISH_WITHIN, ..self.waiting };
-        waiting.wait(&self.writing.publish, PublishFile(self.entry.file))?;
+        let asking = ask(&self.writing.publish, PublishFile(self.entry.file), limits::PUBLISH_WITHIN);
+        block_on(async { asking.await.map_err(no_answer)? })?;
         // A published file must not be closed.
         self.entry.place = None;
         Ok(())
     }
+}
+
+fn block_on<T>(asking: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    Handle::try_current().map_err(no_answer)?.block_on(asking)
+}
+
+fn no_answer(why: impl Display) -> Fault {
+    Fault::new(Failure::Internal, format_args!("the store's actor did not answer: {why}"))
 }
 
 #[cfg(test)]

@@ -20,16 +20,7 @@ pub struct Asked<'a> {
     pub request: Cow<'a, Request<'static>>,
 }
 
-impl<'a> Asked<'a> {
-    pub(crate) fn new(
-        transfer: TransferId,
-        peer: SocketAddr,
-        local: SocketAddr,
-        request: &'a Request<'static>,
-    ) -> Self {
-        Self { transfer, peer, local, request: Cow::Borrowed(request) }
-    }
-
+impl Asked<'_> {
     /// The octets of the name, as received.
     #[must_use]
     pub fn name_bytes(&self) -> &[u8] {

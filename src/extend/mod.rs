@@ -13,12 +13,13 @@
 //! [`Received`] for an opcode, [`Observed`] for an observer, and several messages for a store
 //! ([`ActorStore`]). Code that is called must not block; code that needs to block is an actor.
 //!
-//! The server survives every fault of an extension. A panic costs only the request that the
-//! extension was asked about. [`Otherwise`] says what happens if an actor doesn't answer in time.
-//! Answers that no client may get are left out. All other transfers go on undisturbed. Observers
-//! get a report ([`Fact::Crashed`](crate::observe::Fact::Crashed),
+//! The server survives every fault of an extension: a panic costs only the request that the
+//! extension was asked about, [`Otherwise`] says what happens without an actor's answer, and invalid
+//! answers are left out. Observers get a report
+//! ([`Fact::Crashed`](crate::observe::Fact::Crashed),
 //! [`Fact::Misbehaved`](crate::observe::Fact::Misbehaved)).
 
+mod actor_observer;
 mod actor_store;
 mod asked;
 mod built_in;
@@ -27,8 +28,8 @@ mod negotiator;
 mod opcode;
 mod route;
 mod step;
-mod tell;
 
+pub use self::actor_observer::{ActorObserver, Observed};
 pub use self::actor_store::{
     ActorStore, AppendSlab, CloseFile, CreateFile, CreatedFile, FetchSlab, FileId, OpenFile, OpenedFile,
     PublishFile,
@@ -38,11 +39,9 @@ pub(crate) use self::built_in::InterfaceMtu;
 pub(crate) use self::grants::Grants;
 pub use self::negotiator::{Found, Grant, Negotiate, Negotiator, NegotiatorStep};
 pub use self::opcode::{Datagram, Opcode, OpcodeStep, Received};
-pub(crate) use self::route::name_of;
 pub use self::route::{Ask, Route, RouteStep, Routing, Served};
-pub(crate) use self::step::{Answerer, Asking};
+pub(crate) use self::step::{Answerer, Asking, ask};
 pub use self::step::{Otherwise, Question, Step};
-pub use self::tell::{Observed, Tell};
 
 /// Compiles the code in the manual.
 #[cfg(doctest)]

@@ -14,9 +14,6 @@ use crate::store::{Name, Source, Store};
 /// It is called on the thread that serves the transfer, and only for requests with options. A
 /// negotiator that needs to block, or to read the file, is an actor that handles [`Negotiate`].
 ///
-/// A client never gets an answer to an option that it didn't ask for (RFC 2347). A lower value than
-/// the requested one is allowed where the option's RFC allows it (RFC 2348, RFC 7440 §3).
-///
 /// ```
 /// use stagecoach::Stagecoach;
 /// use stagecoach::extend::{Asked, Found, Grant, Negotiator};
@@ -40,14 +37,14 @@ pub trait Negotiator: Send + Sync + 'static {
     fn negotiate(&self, asked: &Asked<'_>, file: &Found) -> Vec<Grant>;
 }
 
-/// An answer to an option.
+/// An answer to an option (RFC 2347; lower values: RFC 2348, RFC 7440 §3).
 ///
 /// The server discards an invalid answer and reports it to observers: an answer to an option that
 /// the client didn't ask for or that another negotiator has answered; a value that is empty,
 /// contains a NUL or doesn't fit in the OACK (512 octets, `OACK_OCTETS_MAX`). Of the options that
-/// the server knows, `blksize`, `blksize2` and `windowsize` may be answered with a lower value than
-/// the client asked for; the server then grants that value or a lower one. The server itself
-/// answers the other options that it knows. Any option may be [left out](Self::leave_out).
+/// the server knows, only `blksize`, `blksize2` and `windowsize` may be answered, with a lower value
+/// than the client asked for; the server grants that value or a lower one. Any option may be [left
+/// out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {
@@ -125,24 +122,6 @@ impl<N: Negotiator> From<N> for NegotiatorStep {
 }
 
 impl NegotiatorStep {
-    /// Asks the negotiator only if the client asks for this option. The case of `name` doesn't
-    /// matter. Other clients then never wait for an actor that is slow, or that pauses after a
-    /// panic. If this is called several times, the negotiator is asked about each of the options.
-    #[must_use]
-    pub fn for_option(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.concerned_by(move |asked| asked.option(&name).is_some())
-    }
-
-    /// What happens to the transfer if the actor doesn't answer. This has no effect on a negotiator
-    /// that is called.
-    #[must_use]
-    pub fn or(self, what: Otherwise) -> Self {
-        self.but(|asking| asking.otherwise = what)
-    }
-}
-
-impl NegotiatorStep {
     /// A negotiator that is called.
     #[must_use]
     pub fn new(negotiator: impl Negotiator) -> Self {
@@ -153,5 +132,19 @@ impl NegotiatorStep {
     #[must_use]
     pub fn from_fn(negotiator: impl Fn(&Asked<'_>, &Found) -> Vec<Grant> + Send + Sync + 'static) -> Self {
         Self::new(negotiator)
+    }
+
+    /// Asks the negotiator only if the client asks for this option, in any case of its name: other
+    /// clients never wait for its actor. If this is called several times, one match is enough.
+    #[must_use]
+    pub fn for_option(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.concerned_by(move |asked| asked.option(&name).is_some())
+    }
+
+    /// What happens to the transfer if the negotiator is an actor and doesn't answer.
+    #[must_use]
+    pub fn or(self, what: Otherwise) -> Self {
+        self.but(|asking| asking.otherwise = what)
     }
 }

@@ -43,8 +43,7 @@ use crate::wire::ErrorCode;
 /// let builder = Stagecoach::builder().route(ByAddress(Arc::default()));
 /// ```
 pub trait Route: Send + Sync + 'static {
-    /// Decides about a request. After a panic a read gets no answer, and an upload gets ERROR 0,
-    /// "Internal error".
+    /// Decides about a request. After a panic a read gets no answer, and an upload gets ERROR 0.
     fn route(&self, asked: &Asked<'_>) -> Routing;
 }
 
@@ -61,9 +60,8 @@ pub enum Routing {
 }
 
 impl Routing {
-    /// Refuses the request, with an error code and a text for the client. The text is limited to
-    /// printable ASCII and to 128 octets. Note that U-Boot stops on codes 1 and 2, and starts again
-    /// on every other.
+    /// Refuses the request, with an error code and a text for the client: printable ASCII, at most
+    /// 128 octets. U-Boot stops on codes 1 and 2, and starts again on every other.
     #[must_use]
     pub fn refuse(code: ErrorCode, text: &str) -> Self {
         Self::Refuse(Fault::refusal(code, text))
@@ -145,48 +143,6 @@ impl<R: Route> From<R> for RouteStep {
 }
 
 impl RouteStep {
-    /// What happens to the request if the actor doesn't answer. This has no effect on a route that
-    /// is called.
-    #[must_use]
-    pub fn or(self, what: Otherwise) -> Self {
-        self.but(|asking| asking.otherwise = what)
-    }
-
-    /// Asks the route only about requests for which `concerns` returns `true`. Other clients then
-    /// never wait for an actor that is slow, or that pauses after a panic. If [`only`](Self::only),
-    /// [`only_named`](Self::only_named) and [`only_below`](Self::only_below) are called several
-    /// times, one match is enough.
-    ///
-    /// `concerns` is called like a [`Route`]: it must not block.
-    ///
-    /// ```
-    /// use stagecoach::extend::{RouteStep, Routing};
-    ///
-    /// let uploads = RouteStep::from_fn(|_| Routing::Pass).only(|asked| !asked.is_read());
-    /// ```
-    #[must_use]
-    pub fn only(self, concerns: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.concerned_by(concerns)
-    }
-
-    /// Asks the route only about files with these names; see [`only`](Self::only). Names are
-    /// compared as the client sends them.
-    #[must_use]
-    pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
-        let names: Vec<String> = names.into_iter().map(Into::into).collect();
-        self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
-    }
-
-    /// Asks the route only about files whose names begin with `prefix`, such as `config/`; see
-    /// [`only`](Self::only). Names are compared as the client sends them.
-    #[must_use]
-    pub fn only_below(self, prefix: impl Into<String>) -> Self {
-        let prefix = prefix.into();
-        self.concerned_by(move |asked| asked.name_bytes().starts_with(prefix.as_bytes()))
-    }
-}
-
-impl RouteStep {
     /// A route that is called.
     #[must_use]
     pub fn new(route: impl Route) -> Self {
@@ -198,12 +154,35 @@ impl RouteStep {
     pub fn from_fn(route: impl Fn(&Asked<'_>) -> Routing + Send + Sync + 'static) -> Self {
         Self::new(route)
     }
-}
 
-/// The name to look up: the one from the route, or the requested one.
-///
-/// # Errors
-/// If that is not a valid file name.
-pub(crate) fn name_of(served: &Served, asked: &Asked<'_>) -> Result<Name, Fault> {
-    served.name.clone().map_or_else(|| Name::from_request(asked.name_bytes()), Ok)
+    /// What happens to the request if the route is an actor and doesn't answer.
+    #[must_use]
+    pub fn or(self, what: Otherwise) -> Self {
+        self.but(|asking| asking.otherwise = what)
+    }
+
+    /// Asks the route only about requests for which `concerns` returns `true`: other clients never
+    /// wait for its actor. If this, [`only_named`](Self::only_named) and
+    /// [`only_below`](Self::only_below) are called several times, one match is enough. `concerns`
+    /// must not block.
+    #[must_use]
+    pub fn only(self, concerns: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.concerned_by(concerns)
+    }
+
+    /// Asks the route only about files with these names, as clients send them; see
+    /// [`only`](Self::only).
+    #[must_use]
+    pub fn only_named<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
+        let names: Vec<String> = names.into_iter().map(Into::into).collect();
+        self.concerned_by(move |asked| names.iter().any(|name| name.as_bytes() == asked.name_bytes()))
+    }
+
+    /// Asks the route only about files whose names, as clients send them, begin with `prefix`, such
+    /// as `config/`; see [`only`](Self::only).
+    #[must_use]
+    pub fn only_below(self, prefix: impl Into<String>) -> Self {
+        let prefix = prefix.into();
+        self.concerned_by(move |asked| asked.name_bytes().starts_with(prefix.as_bytes()))
+    }
 }

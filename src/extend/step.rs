@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use tokio::time::timeout;
 
 use super::Asked;
 use crate::limits;
-use crate::supervision::Pauses;
+use crate::supervision::pauses_for_long;
 
-/// One step: code that is called, or an actor that must answer within a deadline.
+/// Code that is called, or an actor that must answer within a deadline.
 pub struct Step<Q: Question> {
     pub(crate) answerer: Answerer<Q>,
     /// Conditions, of which one must hold; if empty, the step is asked about everything.
@@ -46,7 +47,6 @@ pub(crate) struct Asking<Q: Question> {
     pub(crate) actor: Recipient<Q>,
     pub(crate) within: Duration,
     pub(crate) otherwise: Otherwise,
-    pub(crate) pauses: Pauses,
 }
 
 /// What happens to a client if an actor doesn't answer: the actor is slow, its mailbox stays full,
@@ -62,19 +62,17 @@ pub enum Otherwise {
 }
 
 impl<Q: Question> Step<Q> {
-    /// Asks an actor, which has three seconds to answer. Without an answer of a route's actor, a
-    /// read gets [no answer](Otherwise::Refuse) and an upload gets ERROR 0. Without an answer of a
-    /// negotiator's actor, the transfer [begins](Otherwise::Pass). Without an answer of an opcode's
-    /// actor, nothing is sent.
+    /// Asks an actor, which has three seconds to answer. Without an answer a route's actor
+    /// [refuses](Otherwise::Refuse), a negotiator's actor [passes](Otherwise::Pass), and an opcode's
+    /// actor sends nothing.
     ///
     /// After a panic, an actor of the server's tree pauses before it restarts: 10 ms, doubled by
     /// each panic within ten seconds, up to one second. A pause of 50 ms or more counts as no
     /// answer at once.
     #[must_use]
     pub fn asking(actor: Recipient<Q>) -> Self {
-        let (within, otherwise) = (limits::EXTENSION_WITHIN, Q::OTHERWISE);
-        let pauses = Pauses::of(&actor);
-        Self::answered_by(Answerer::Actor(Asking { actor, within, otherwise, pauses }))
+        let asking = Asking { actor, within: limits::EXTENSION_WITHIN, otherwise: Q::OTHERWISE };
+        Self { answerer: Answerer::Actor(asking), only: Vec::new() }
     }
 
     /// Sets how long the actor may take to answer, instead of three seconds. Clients repeat a
@@ -87,11 +85,7 @@ impl<Q: Question> Step<Q> {
 
     /// A step that is called.
     pub(super) fn calling(called: Arc<Q::Called>) -> Self {
-        Self::answered_by(Answerer::Called(called))
-    }
-
-    pub(super) fn answered_by(answerer: Answerer<Q>) -> Self {
-        Self { answerer, only: Vec::new() }
+        Self { answerer: Answerer::Called(called), only: Vec::new() }
     }
 
     pub(super) fn concerned_by(
@@ -102,8 +96,7 @@ impl<Q: Question> Step<Q> {
         self
     }
 
-    /// Whether the step is asked about this request. This may call an extension's code, which may
-    /// panic.
+    /// Whether the step is asked about this request. The conditions are code that may panic.
     pub(crate) fn concerns(&self, asked: &Asked<'_>) -> bool {
         self.only.is_empty() || self.only.iter().any(|concern| concern(asked))
     }
@@ -122,6 +115,32 @@ impl<Q: Question> From<Recipient<Q>> for Step<Q> {
     }
 }
 
+/// Asks an actor. A time of `within`, or a long restart pause of the actor, ends the wait.
+///
+/// # Errors
+/// Why there is no answer.
+pub(crate) fn ask<M>(
+    actor: &Recipient<M>,
+    question: M,
+    within: Duration,
+) -> impl Future<Output = Result<M::Result, String>> + use<M>
+where
+    M: Message<Result: Send> + Send + 'static,
+{
+    let (asking, paused) = (actor.send(question), pauses_for_long(actor));
+    async move {
+        tokio::select! {
+            biased;
+            answer = timeout(within, asking) => match answer {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_)) => Err("it panicked, or has stopped".to_owned()),
+                Err(_) => Err(format!("it gave no answer within {within:?}")),
+            },
+            () = paused => Err("it panicked, and has not started again".to_owned()),
+        }
+    }
+}
+
 // A derived implementation would require `Q: Clone`.
 impl<Q: Question> Clone for Step<Q> {
     fn clone(&self) -> Self {
@@ -135,7 +154,7 @@ impl<Q: Question> Clone for Step<Q> {
 
 impl<Q: Question> Clone for Asking<Q> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), pauses: self.pauses.clone(), ..*self }
+        Self { actor: self.actor.clone(), ..*self }
     }
 }
 

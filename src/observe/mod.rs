@@ -154,7 +154,7 @@ impl Fact<'_> {
 
 /// Receives facts on the threads that serve: it must not block. A call of more than 500 ms is
 /// reported to all observers. An observer that needs to block is an actor, behind a
-/// [`Tell`](crate::extend::Tell).
+/// [`ActorObserver`](crate::extend::ActorObserver).
 ///
 /// ```
 /// use stagecoach::Stagecoach;

@@ -6,31 +6,30 @@ use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 
 thread_local! {
     /// Whether code on this thread catches panics and reports them.
-    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
+    static IS_REPORTED: Cell<bool> = const { Cell::new(false) };
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// For a program's panic hook: whether a supervisor catches this panic and reports it, as an
-/// [`Exit`](super::Exit) or a [`Fact::Crashed`](crate::observe::Fact::Crashed). That report says
-/// where the panic happened, so the hook has nothing to add.
+/// [`Exit`](super::Exit) or a [`Fact::Crashed`](crate::observe::Fact::Crashed), with its place.
 ///
 /// ```
 /// let others = std::panic::take_hook();
 /// std::panic::set_hook(Box::new(move |panic| {
-///     if !stagecoach::supervision::is_told(panic) {
+///     if !stagecoach::supervision::is_reported(panic) {
 ///         others(panic);
 ///     }
 /// }));
 /// ```
 #[must_use]
-pub fn is_told(panic: &PanicHookInfo<'_>) -> bool {
+pub fn is_reported(panic: &PanicHookInfo<'_>) -> bool {
     // A thread that is ending has no thread-local storage any more.
-    let is_told = IS_TOLD.try_with(Cell::get).unwrap_or(false);
-    if is_told {
+    let is_reported = IS_REPORTED.try_with(Cell::get).unwrap_or(false);
+    if is_reported {
         let place = panic.location().map(ToString::to_string);
         let _ = PLACE.try_with(|noted| noted.replace(place));
     }
-    is_told
+    is_reported
 }
 
 /// Runs `step`, and returns a panic as its message, which the caller must report.
@@ -49,10 +48,10 @@ pub(crate) fn contained(step: impl FnOnce()) {
     let _ = run(false, step);
 }
 
-fn run<T>(is_told: bool, step: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
-    let outside = IS_TOLD.replace(is_told);
+fn run<T>(is_reported: bool, step: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    let outside = IS_REPORTED.replace(is_reported);
     let done = catch_unwind(AssertUnwindSafe(step));
-    IS_TOLD.set(outside);
+    IS_REPORTED.set(outside);
     done
 }
 

@@ -8,7 +8,6 @@ use actix_rt::ArbiterHandle;
 
 use super::RestartLimit;
 use super::lives::Factory;
-use super::mail::Mail;
 use super::net::Restart;
 use crate::limits;
 
@@ -23,12 +22,12 @@ pub struct ChildSpec<A: Actor<Context = Context<A>>> {
     pub(super) stop_within: Duration,
     /// `None` if the supervisor decides.
     pub(super) place: Option<Place>,
-    pub(super) mail: Mail,
+    /// Whether an order to stop drops the waiting messages.
+    pub(super) leaves_mail: bool,
 }
 
 pub(super) enum Place {
     WithSupervisor,
-    /// An arbiter that is started for the child, and ends with it.
     Own,
     On(ArbiterHandle),
 }
@@ -37,9 +36,8 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     /// A child that is restarted whenever it ends, unless its supervisor stops it. `name` is for
     /// people: reports use it after "the", as in "the listener panicked".
     ///
-    /// A restart calls [`restarting`](Supervised::restarting) and keeps the address and the waiting
-    /// messages; [`start_permanent`](super::start_permanent) says what that requires of the actor.
-    /// The factory runs only once.
+    /// The factory runs only once; [`start_permanent`](super::start_permanent) says what a restart
+    /// requires of the actor.
     #[must_use]
     pub fn permanent(name: &'static str, factory: impl FnOnce(&mut Context<A>) -> A + Send + 'static) -> Self
     where
@@ -63,13 +61,12 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             mailbox: limits::MAILBOX_CHILD_DEFAULT,
             stop_within: limits::CHILD_STOP_WITHIN_DEFAULT,
             place: None,
-            mail: Mail::Finished,
+            leaves_mail: false,
         }
     }
 
-    /// Sets the restart limit of a permanent child. If the child exceeds it, the supervisor gives
-    /// up (OTP's restart intensity, here for each child). The default is five restarts in ten
-    /// seconds.
+    /// Sets the restart limit of a permanent child, by default five restarts in ten seconds. If the
+    /// child exceeds it, the supervisor gives up.
     #[must_use]
     pub fn limit(self, limit: RestartLimit) -> Self {
         Self { limit, ..self }
@@ -81,18 +78,15 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { mailbox: messages, ..self }
     }
 
-    /// Sets how long the child may take to stop before it is terminated (OTP's shutdown). The
-    /// default is 5 seconds, the maximum is a day.
-    ///
-    /// Children stop one after the other, so a supervisor takes at most the sum of their times.
+    /// Sets how long the child may take to stop before it is terminated (OTP's shutdown): 5 seconds
+    /// by default, a day at most. A supervisor takes at most the sum of its children's times.
     ///
     /// During this time the child handles its waiting messages and those that still arrive. Then
     /// its [`stopping`](Actor::stopping) runs. The child finishes an
     /// [`AtomicResponse`](actix::AtomicResponse), but drops other futures of messages (`ctx.spawn`,
     /// `ResponseFuture`, `ResponseActFuture`). To finish these too, return
     /// [`Running::Continue`](actix::Running::Continue) from `stopping`, and call `ctx.stop()` once
-    /// they are done. An order to stop ends a restart pause. A panic after the order is not
-    /// followed by a restart.
+    /// they are done. An order to stop ends a restart pause; no restart follows it.
     #[must_use]
     pub fn stop_within(self, time: Duration) -> Self {
         Self { stop_within: time.min(limits::STOP_WITHIN_MAX), ..self }
@@ -101,7 +95,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
     /// Stops the child at once when it is told to stop; its waiting messages are dropped.
     #[must_use]
     pub fn leaving_mail(self) -> Self {
-        Self { mail: Mail::Left, ..self }
+        Self { leaves_mail: true, ..self }
     }
 
     /// Starts the child on this arbiter. By default a child runs [with its
@@ -112,9 +106,9 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         Self { place: Some(Place::On(arbiter.clone())), ..self }
     }
 
-    /// Starts the child on its own arbiter (a thread), which ends when the child has ended for
-    /// good. The child may block this thread without delaying anything else. If the operating
-    /// system has no thread to give, this counts as a panic of the child at its start.
+    /// Starts the child on its own arbiter (a thread), which ends with the child, and which the
+    /// child may block. If the operating system has no thread to give, this counts as a panic of
+    /// the child at its start.
     #[must_use]
     pub fn on_own_arbiter(self) -> Self {
         Self { place: Some(Place::Own), ..self }

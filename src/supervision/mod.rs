@@ -6,28 +6,22 @@
 //! every actor of this crate runs inside a net that catches panics, and so should those that you
 //! add. This module doesn't depend on TFTP. Its terms are OTP's:
 //!
-//! * A **supervisor** ([`Supervisor`]) starts children, watches them, and stops them. A child may
-//!   itself be a supervisor, which makes a tree.
-//! * A **child specification** ([`ChildSpec`]) says how a child is created and on which arbiter it
-//!   runs. It also has the settings below.
+//! * A **supervisor** ([`Supervisor`]) starts children by their **specifications** ([`ChildSpec`]),
+//!   watches them, and stops them. A child may itself be a supervisor, which makes a tree.
 //! * A **permanent** child runs until its supervisor stops it. After a panic, or a stop without an
-//!   order, it is restarted at the same address, with its waiting messages. Before that it pauses;
-//!   the pause doubles each time and has some jitter.
-//! * A **temporary** child is never restarted: its exit is only reported.
-//! * **One for one**: the end of one child does not affect the others. OTP's other strategies are
-//!   missing: put children that need each other below a supervisor of their own with a limit of no
-//!   restarts, which gives up at the first failure.
+//!   order, it pauses, and is restarted at the same address, with its waiting messages. A
+//!   **temporary** child is never restarted.
+//! * **One for one**: the end of one child does not affect the others. Put children that need each
+//!   other below a supervisor of their own with a limit of no restarts.
 //! * The **restart intensity** ([`RestartLimit`]) is how often a child may be restarted within a
 //!   time. It is counted for each child.
 //! * **Shutdown** ([`ChildSpec::stop_within`]): a supervisor stops its children one after the
-//!   other, in reverse order of their start. Each child has its time to finish its work; then it is
-//!   terminated.
+//!   other, in reverse order of their start, and terminates a child whose time is over.
 //! * **Escalation**: if a permanent child exceeds its limit, or is killed with its arbiter, its
 //!   supervisor stops the other children and ends with [`Exit::GaveUp`]. So does the supervisor
 //!   above, up to the root. The owner of the root [gets the reason](Supervisor::ended) and decides;
 //!   most programs exit and are started again.
-//! * Each **exit** ([`Exit`]) of each child is reported exactly once ([`ChildReport`]), with what
-//!   follows.
+//! * Each **exit** ([`Exit`]) of each child is reported exactly once ([`ChildReport`]).
 //!
 //! ```
 //! use std::time::Duration;
@@ -84,49 +78,39 @@
 //! });
 //! ```
 //!
-//! [`start_permanent`] and [`start_temporary`] provide the same nets without a supervisor, for a
-//! parent that manages its children itself.
+//! [`start_permanent`] and [`start_temporary`] provide the same nets without a supervisor.
 //!
 //! # What an actor must do
 //!
 //! * Clean up in the `Drop` of what the actor owns. After a panic, and at the end of its arbiter,
 //!   nothing else of the actor runs: neither `stopping` nor `stopped`, nor any message.
 //! * `restarting` must restore the state that the factory made: the struct is the same, and a panic
-//!   may have left it in any state.
-//! * A permanent actor must not call [`cancel_future`](actix::AsyncContext::cancel_future) (see
-//!   [`start_permanent`]).
-//! * An actor that blocks its arbiter is not detected here, and all actors there wait for it. Give
-//!   an actor that has to block [an arbiter of its own](ChildSpec::on_own_arbiter).
+//!   may have left it in any state. [`start_permanent`] says what else a restart requires.
+//! * All actors of an arbiter wait for one that blocks it. Give an actor that has to block [an
+//!   arbiter of its own](ChildSpec::on_own_arbiter).
 //! * Panics must unwind: do not set `panic = "abort"`.
 
-mod apart;
 mod caught;
 mod child_spec;
-mod ends;
 mod exit;
 mod lives;
-mod mail;
 mod net;
-mod permanent;
-mod report;
 mod restart;
 mod restart_pauses;
 mod stopper;
 mod supervisor;
-mod temporary;
 mod tree;
+mod unsupervised;
 
-pub use self::caught::is_told;
+pub use self::caught::is_reported;
 pub(crate) use self::caught::{caught, contained};
 pub use self::child_spec::ChildSpec;
-pub use self::exit::{ChildExited, Exit};
-pub use self::permanent::{Permanent, start_permanent};
-pub use self::report::{ChildReport, Follows};
+pub use self::exit::{ChildExited, ChildReport, Exit, Follows};
 pub use self::restart::RestartLimit;
-pub(crate) use self::restart_pauses::Pauses;
+pub(crate) use self::restart_pauses::{name_of, pauses_for_long};
 pub use self::stopper::Stopper;
 pub use self::supervisor::Supervisor;
-pub use self::temporary::start_temporary;
+pub use self::unsupervised::{Permanent, start_permanent, start_temporary};
 
 #[cfg(test)]
 mod tests;

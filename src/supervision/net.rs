@@ -6,11 +6,11 @@ use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::ContextFut;
 use actix::dev::channel::AddressReceiver;
+use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context};
 
 use super::Exit;
 use super::caught::{caught, contained};
-use super::mail::StopWhenRead;
 
 type Life<A> = ContextFut<A, Context<A>>;
 
@@ -20,7 +20,7 @@ pub(super) type Restart<A> = fn(&mut Life<A>) -> bool;
 /// An actor, its context and its mailbox. As a future it is one life of the actor, and resolves to
 /// its exit.
 pub(super) struct Net<A: Actor<Context = Context<A>>> {
-    /// `None` after [`bury`](Self::bury). This must be dropped outside of unwinding: a second panic
+    /// `None` after [`drop_actor`](Self::drop_actor). This must be dropped outside of unwinding: a second panic
     /// in what the actor owns would abort the process.
     life: Option<Box<Life<A>>>,
 }
@@ -38,31 +38,25 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
         made.map(|life| Self { life: Some(Box::new(life)) })
     }
 
-    pub(super) fn stop(&mut self) {
-        if let Some(life) = &mut self.life {
+    /// Stops the actor: at once if it leaves its mail, else when it has handled its messages.
+    pub(super) fn stop(&mut self, leaves_mail: bool) {
+        let Some(life) = &mut self.life else { return };
+        if leaves_mail {
             life.ctx().stop();
-        }
-    }
-
-    /// The same, after the actor has handled its waiting messages.
-    pub(super) fn stop_when_read(&mut self) {
-        if let Some(life) = &mut self.life {
+        } else {
             life.ctx().spawn(StopWhenRead);
         }
     }
 
     /// Begins another life, at the same address and with the same messages.
     pub(super) fn restart(&mut self, restart: Restart<A>) -> Result<(), Exit> {
-        match self.in_life(restart) {
-            Some(Err(panic)) => Err(panic),
-            // actix refuses only if nobody has the address, and the restarting code has it.
-            Some(Ok(_)) | None => Ok(()),
-        }
+        // actix refuses only if nobody has the address, and the restarting code has it.
+        self.in_life(restart).map(drop)
     }
 
     /// Drops the actor after its last `exit`. Returns the exit to report: dropping the actor may
     /// panic too.
-    pub(super) fn bury(&mut self, exit: Exit) -> Exit {
+    pub(super) fn drop_actor(&mut self, exit: Exit) -> Exit {
         let Some(life) = self.ended_life() else { return exit };
         if exit == Exit::Normal {
             return in_net(|| drop(life)).err().unwrap_or(exit);
@@ -81,13 +75,13 @@ impl<A: Actor<Context = Context<A>>> Net<A> {
 
     /// Runs a step of the life, if there is one. After a panic the actor's state is unknown, and
     /// actix would still ask it whether to stop. Only a restart or the drop may follow.
-    fn in_life<T>(&mut self, step: impl FnOnce(&mut Life<A>) -> T) -> Option<Result<T, Exit>> {
-        let life = self.life.as_mut()?;
+    fn in_life<T>(&mut self, step: impl FnOnce(&mut Life<A>) -> T) -> Result<Option<T>, Exit> {
+        let Some(life) = &mut self.life else { return Ok(None) };
         let done = in_net(|| step(life));
         if done.is_err() {
             life.ctx().terminate();
         }
-        Some(done)
+        done.map(Some)
     }
 }
 
@@ -96,9 +90,9 @@ impl<A: Actor<Context = Context<A>>> Future for Net<A> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Exit> {
         match self.in_life(|life| Pin::new(life).poll(task)) {
-            Some(Ok(Poll::Pending)) => Poll::Pending,
-            Some(Ok(Poll::Ready(()))) | None => Poll::Ready(Exit::Normal),
-            Some(Err(exit)) => Poll::Ready(exit),
+            Ok(Some(Poll::Pending)) => Poll::Pending,
+            Ok(_) => Poll::Ready(Exit::Normal),
+            Err(panic) => Poll::Ready(panic),
         }
     }
 }
@@ -114,4 +108,20 @@ impl<A: Actor<Context = Context<A>>> Drop for Net<A> {
 
 fn in_net<T>(step: impl FnOnce() -> T) -> Result<T, Exit> {
     caught(step).map_err(Exit::Panicked)
+}
+
+/// Stops its actor once no message waits and none is being handled. actix polls an actor's futures
+/// when its mailbox is empty, or when a message that is being handled makes the others wait.
+struct StopWhenRead;
+
+impl<A: Actor<Context = Context<A>>> ActorFuture<A> for StopWhenRead {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut A, ctx: &mut Context<A>, _: &mut TaskContext<'_>) -> Poll<()> {
+        if ctx.waiting() {
+            return Poll::Pending;
+        }
+        ctx.stop();
+        Poll::Ready(())
+    }
 }

@@ -16,12 +16,11 @@ pub struct RestartLimit {
     pub restarts_max: usize,
     /// ...within this time (10 seconds by default).
     pub within: Duration,
-    /// The pause before the first restart (10 ms by default). It doubles
-    /// with each further restart within that time.
+    /// The pause before the first restart (10 ms by default). It doubles with each further restart
+    /// within that time.
     pub pause: Duration,
-    /// The longest pause (one second by default). Each pause is made
-    /// shorter or longer by up to half of it, so that actors that failed together don't restart
-    /// together.
+    /// The longest pause (one second by default). Each pause is made shorter or longer by up to
+    /// half of it, so that actors that failed together don't restart together.
     pub pause_max: Duration,
 }
 
@@ -78,12 +77,9 @@ impl Restarts {
         let restarts = self.exits.len();
         (restarts <= self.limit.restarts_max).then(|| {
             let doublings = u32::try_from(restarts - 1).unwrap_or(u32::MAX).min(16);
-            jittered(self.limit.pause.saturating_mul(1 << doublings).min(self.limit.pause_max))
+            let pause = self.limit.pause.saturating_mul(1 << doublings).min(self.limit.pause_max);
+            // The jitter: from half to one and a half times as long.
+            (pause / 2).saturating_add(pause.mul_f64(fastrand::f64()))
         })
     }
-}
-
-/// A random pause from half to one and a half times `pause`.
-fn jittered(pause: Duration) -> Duration {
-    (pause / 2).saturating_add(pause.mul_f64(fastrand::f64()))
 }

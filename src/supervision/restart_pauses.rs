@@ -1,120 +1,79 @@
-//! Tracks which actors are in a restart pause.
+//! The permanent children of all supervisors, and which of them are in a restart pause.
 
 use std::collections::HashMap;
-use std::future::pending;
-use std::hash::{Hash, Hasher};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::LazyLock;
 
-use actix::{Message, Recipient};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::limits;
 
-/// When an actor's pause ends; `None` while it runs.
-type NextLife = Option<Instant>;
+/// By address. This is global: a store or a step has nothing but an actor's address. No two running
+/// actors share an address.
+static ACTORS: LazyLock<watch::Sender<HashMap<u64, Entry>>> = LazyLock::new(watch::Sender::default);
 
-/// The permanent actors of all trees, by address, with their restart pauses. This is global: a
-/// store or a step has nothing but an actor's address. No two running actors share an address.
-static ENTRIES: LazyLock<Mutex<HashMap<usize, Known>>> = LazyLock::new(Mutex::default);
-
-#[derive(Debug, Clone)]
-struct Known {
-    name: &'static str,
-    next_life: watch::Receiver<NextLife>,
-}
-
-/// One actor's entry, removed when dropped.
 #[derive(Debug)]
-pub(super) struct RestartPause {
-    address: usize,
-    next_life: watch::Sender<NextLife>,
+struct Entry {
+    name: &'static str,
+    /// When its restart pause ends; `None` while it runs.
+    pause_end: Option<Instant>,
 }
 
-/// The restart pauses of an actor; empty if it is not a permanent actor of a tree.
-#[derive(Debug, Clone)]
-pub(crate) struct Pauses(Option<Known>);
+/// An actor's entry, removed when dropped. The default is none.
+#[derive(Debug, Default)]
+pub(super) struct RestartPause(Option<u64>);
 
 impl RestartPause {
     pub(super) fn enter(name: &'static str, address: &impl Hash) -> Self {
-        let next_life = watch::Sender::new(None);
-        let address = channel_of(address);
-        entries().insert(address, Known { name, next_life: next_life.subscribe() });
-        Self { address, next_life }
+        let key = key_of(address);
+        ACTORS.send_modify(|actors| {
+            actors.insert(key, Entry { name, pause_end: None });
+        });
+        Self(Some(key))
     }
 
-    /// Sets when the pause ends, or that the actor runs again.
-    pub(super) fn set(&self, next_life: NextLife) {
-        self.next_life.send_replace(next_life);
+    /// Sets when the pause ends; `None` if the actor runs again.
+    pub(super) fn set(&self, pause_end: Option<Instant>) {
+        let Some(key) = self.0 else { return };
+        ACTORS.send_modify(|actors| {
+            actors.entry(key).and_modify(|actor| actor.pause_end = pause_end);
+        });
     }
 }
 
 impl Drop for RestartPause {
     fn drop(&mut self) {
-        entries().remove(&self.address);
-    }
-}
-
-impl Pauses {
-    /// The pauses of the actor behind `recipient`, now and later.
-    pub(crate) fn of<M>(recipient: &Recipient<M>) -> Self
-    where
-        M: Message<Result: Send> + Send,
-    {
-        Self(entries().get(&channel_of(recipient)).cloned())
-    }
-
-    /// The actor's name, if it is a permanent actor of a tree.
-    pub(crate) fn name(&self) -> Option<&'static str> {
-        self.0.as_ref().map(|known| known.name)
-    }
-
-    /// Waits until the actor is in a restart pause too long to wait for
-    /// ([`limits::EXTENSION_RESTART_WITHIN`]). If the actor is unknown, it waits forever.
-    pub(crate) async fn one_is_long(self) {
-        let Some(Known { next_life: mut pausing, .. }) = self.0 else { return pending().await };
-        // If the actor has ended for good, sending the question fails by itself.
-        while let Ok(next_life) = pausing.wait_for(Option::is_some).await.map(|next_life| *next_life) {
-            let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
-            let is_long = next_life.is_some_and(|next_life| next_life > by);
-            if is_long || timeout_at(by, pausing.wait_for(Option::is_none)).await.is_err() {
-                return;
-            }
-        }
-        pending::<()>().await;
-    }
-}
-
-fn entries() -> MutexGuard<'static, HashMap<usize, Known>> {
-    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The channel of an address or a recipient, which is the same for all those of one actor. actix
-/// offers it only through its `Hash`.
-fn channel_of(address: &impl Hash) -> usize {
-    let mut pointer = Pointer::default();
-    address.hash(&mut pointer);
-    pointer.0
-}
-
-/// Takes the one pointer that is hashed.
-#[derive(Default)]
-struct Pointer(usize);
-
-impl Hasher for Pointer {
-    fn finish(&self) -> u64 {
-        self.0 as u64
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        for octet in octets {
-            self.0 = self.0.rotate_left(8) ^ usize::from(*octet);
+        if let Some(key) = self.0 {
+            ACTORS.send_modify(|actors| {
+                actors.remove(&key);
+            });
         }
     }
+}
 
-    fn write_usize(&mut self, pointer: usize) {
-        self.0 = pointer;
+/// The name of a permanent child. `actor` is its address, or the recipient of a message.
+pub(crate) fn name_of(actor: &impl Hash) -> Option<&'static str> {
+    ACTORS.borrow().get(&key_of(actor)).map(|actor| actor.name)
+}
+
+/// Waits until the actor is in a restart pause too long to wait for
+/// ([`limits::EXTENSION_RESTART_WITHIN`]); forever if it is no permanent child.
+pub(crate) fn pauses_for_long<A: Hash>(actor: &A) -> impl Future<Output = ()> + use<A> {
+    let key = key_of(actor);
+    let is_long = move |actors: &HashMap<u64, Entry>| {
+        let by = Instant::now() + limits::EXTENSION_RESTART_WITHIN;
+        actors.get(&key).and_then(|actor| actor.pause_end).is_some_and(|end| end > by)
+    };
+    async move {
+        // The sender is static, so there is no error.
+        let _ = ACTORS.subscribe().wait_for(is_long).await;
     }
+}
+
+/// actix offers an identity that all addresses and recipients of an actor share only as a hash.
+fn key_of(address: &impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(address)
 }
 
 #[cfg(test)]

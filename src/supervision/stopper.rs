@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::limits;
 
@@ -20,12 +20,10 @@ impl Stopper {
     }
 
     /// Orders the stop, and returns at once. The actor's [`stopping`](actix::Actor::stopping) runs
-    /// before any waiting message (a supervisor's child [handles those
-    /// first](super::ChildSpec::stop_within)). To finish its work, the actor may return
+    /// before any waiting message. To finish its work, the actor may return
     /// [`Running::Continue`](actix::Running::Continue), and call `ctx.stop()` later. After `within`
-    /// (a day at most) it is terminated: nothing of it runs any more except its drop.
-    ///
-    /// An order can't be withdrawn. A further order can only make the time shorter.
+    /// (a day at most) it is terminated: nothing of it runs any more except its drop. A further
+    /// order can only make the time shorter.
     pub fn stop(&self, within: Duration) {
         let by = Instant::now() + within.min(limits::STOP_WITHIN_MAX);
         self.0.send_if_modified(|order| {
@@ -35,6 +33,10 @@ impl Stopper {
             }
             nearer
         });
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.0.borrow().is_some()
     }
 }
 
@@ -47,23 +49,21 @@ impl Orders {
         self.0.borrow().is_some()
     }
 
-    pub(super) async fn ordered(&mut self) {
-        if self.0.wait_for(Option::is_some).await.is_err() {
+    /// Waits for an order. Returns the time by which the actor must have stopped.
+    pub(super) async fn ordered(&mut self) -> Instant {
+        match self.0.wait_for(Option::is_some).await.map(|order| *order) {
+            Ok(Some(by)) => by,
             // No order can come any more.
-            pending::<()>().await;
+            _ => pending().await,
         }
     }
 
     /// Waits until there is an order and its time is over.
     pub(super) async fn overdue(&mut self) {
-        self.ordered().await;
         loop {
-            let order = *self.0.borrow_and_update();
-            let Some(by) = order else { return };
-            tokio::select! {
-                () = sleep_until(by) => return,
-                Ok(()) = self.0.changed() => {}
-            }
+            let by = self.ordered().await;
+            // A further order makes the time shorter.
+            let Ok(Ok(())) = timeout_at(by, self.0.changed()).await else { return sleep_until(by).await };
         }
     }
 }

@@ -4,20 +4,18 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::dev::channel::{self, AddressReceiver, AddressSender};
+use actix::dev::channel;
 use actix::{Actor, Addr, Context};
 use actix_rt::Arbiter;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::apart::start_apart;
 use super::child_spec::Place;
-use super::ends::{Awaited, Ends};
 use super::lives::Lives;
-use super::mail::Mail;
 use super::restart_pauses::RestartPause;
 use super::stopper::Orders;
-use super::tree::{Child, Kind, OnExit, Reporter, StartChild, Stop, StopNow, Tree, TreeEnd};
-use super::{ChildReport, ChildSpec, Exit, Stopper};
+use super::tree::{Child, Children, OnExit, Reporter, StartChild, Stop, Tree};
+use super::{ChildReport, ChildSpec, Exit, Follows, Stopper};
 use crate::limits;
 
 /// A supervisor: it starts children, stops them in order, and gives up if a permanent child fails
@@ -28,10 +26,10 @@ pub struct Supervisor {
     name: &'static str,
     tree: Addr<Tree>,
     ended: watch::Receiver<Option<Exit>>,
-    ends: Ends,
-    /// Whether children that this handle starts are guests: they have arbiters of their own by
-    /// default, and the end waits for each as long as its specification says.
-    starts_apart: bool,
+    children: Children,
+    /// Whether children that this handle starts belong to extensions: they have arbiters of their
+    /// own by default, and the end waits for each as long as its specification says.
+    for_extensions: bool,
 }
 
 impl Supervisor {
@@ -45,9 +43,9 @@ impl Supervisor {
     /// If called outside of an actix [`System`](actix::System).
     #[must_use]
     pub fn start(name: &'static str, on_exit: impl Fn(&ChildReport) + Send + Sync + 'static) -> Self {
-        let (supervisor, seed) = Self::sow(name);
+        let (supervisor, start) = Self::new(name);
         let (_, no_orders) = Stopper::new();
-        seed.start(Arc::new(on_exit), no_orders, None);
+        start(Arc::new(on_exit), no_orders, None);
         supervisor
     }
 
@@ -55,12 +53,12 @@ impl Supervisor {
     /// own](ChildSpec::on_own_arbiter), unless their specification says otherwise.
     #[must_use]
     pub fn starting_apart(&self) -> Self {
-        Self { starts_apart: true, ..self.clone() }
+        Self { for_extensions: true, ..self.clone() }
     }
 
-    /// A handle to the same supervisor, for its owner: children that it starts are not guests.
+    /// A handle to the same supervisor, for its owner: children that it starts are its own.
     pub(crate) fn for_owner(&self) -> Self {
-        Self { starts_apart: false, ..self.clone() }
+        Self { for_extensions: false, ..self.clone() }
     }
 
     /// Starts a child. Messages can be sent to its address at once. Children of one arbiter start
@@ -69,25 +67,41 @@ impl Supervisor {
     /// If the supervisor is stopping or has ended, nothing starts, and the address is closed.
     pub fn start_child<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Addr<A> {
         let (stopper, orders) = Stopper::new();
-        let kind = if spec.restart.is_some() { Kind::Permanent } else { Kind::Temporary };
         let mailbox = channel::channel(spec.mailbox);
         let address = Addr::new(mailbox.0.clone());
-        let restart = spec.restart.map(|restart| (spec.limit, restart));
-        let restart_pause = restart.is_some().then(|| RestartPause::enter(spec.name, &address));
-        let (orders_heard, mail) = (orders.clone(), spec.mail);
-        let lives =
-            Lives { mailbox, factory: spec.factory, restart, orders: orders_heard, mail, restart_pause };
-        let usual = if self.starts_apart { Place::Own } else { Place::WithSupervisor };
-        let place = spec.place.unwrap_or(usual);
-        let start = move |reporter| match place {
-            Place::WithSupervisor => drop(lives.start(&Arbiter::current(), reporter)),
-            Place::Own => start_apart(lives, reporter),
-            Place::On(arbiter) => drop(lives.start(&arbiter, reporter)),
+        let child = Child {
+            name: spec.name,
+            is_permanent: spec.restart.is_some(),
+            stopper,
+            stop_within: spec.stop_within,
+            is_extension: self.for_extensions,
+            below: None,
         };
-        let is_guest = self.starts_apart;
-        let child =
-            Child { name: spec.name, kind, stopper, stop_within: spec.stop_within, is_guest, below: None };
-        self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
+        let lives = Lives {
+            restart_pause: spec.restart.map(|_| RestartPause::enter(spec.name, &address)).unwrap_or_default(),
+            mailbox,
+            factory: spec.factory,
+            restart: spec.restart.map(|restart| (spec.limit, restart)),
+            orders,
+            leaves_mail: spec.leaves_mail,
+        };
+        let usual = if self.for_extensions { Place::Own } else { Place::WithSupervisor };
+        let place = spec.place.unwrap_or(usual);
+        let start = move |mut reporter: Reporter| {
+            let arbiter = match place {
+                Place::WithSupervisor => Arbiter::current(),
+                Place::On(arbiter) => arbiter,
+                Place::Own => match Arbiter::try_new() {
+                    Ok(arbiter) => reporter.own_arbiter.insert(arbiter.handle()).clone(),
+                    Err(error) => {
+                        let why = format!("there is no thread for it: {error}");
+                        return reporter.exited(Exit::Panicked(why), Follows::End);
+                    }
+                },
+            };
+            lives.start(&arbiter, move |exit, follows| reporter.exited(exit, follows));
+        };
+        self.tree.do_send(StartChild { child, start: Box::new(start) });
         address
     }
 
@@ -95,42 +109,41 @@ impl Supervisor {
     /// take as long as its own children. If it gives up, so does its parent.
     #[must_use]
     pub fn start_supervisor(&self, name: &'static str) -> Self {
-        let (mut supervisor, seed) = Self::sow(name);
-        supervisor.starts_apart = self.starts_apart;
+        let (supervisor, start) = Self::new(name);
         let (stopper, orders) = Stopper::new();
-        let heard = orders.clone();
-        let start = |reporter: Reporter| seed.start(Arc::clone(reporter.on_exit()), heard, Some(reporter));
+        let start = |reporter: Reporter| start(Arc::clone(&reporter.on_exit), orders, Some(reporter));
         let child = Child {
             name,
-            kind: Kind::Supervisor,
+            is_permanent: true,
             stopper,
             stop_within: limits::STOP_WITHIN_MAX,
-            is_guest: self.starts_apart,
-            below: Some((supervisor.tree.downgrade(), supervisor.ends.clone())),
+            is_extension: self.for_extensions,
+            below: Some((supervisor.tree.downgrade(), supervisor.children.clone())),
         };
-        self.tree.do_send(StartChild { child, orders, start: Box::new(start) });
-        supervisor
+        self.tree.do_send(StartChild { child, start: Box::new(start) });
+        Self { for_extensions: self.for_extensions, ..supervisor }
     }
 
     /// Orders the supervisor to stop, and returns at once. Its children end one after the other, in
-    /// reverse order of their start. Each has the time of its specification, after which it is
-    /// terminated. Then the supervisor ends.
+    /// reverse order of their start; then the supervisor ends.
     pub fn stop(&self) {
-        self.tree.do_send(Stop);
+        self.tree.do_send(Stop { at_once: false });
     }
 
-    /// The same, but guests are terminated at once, including the one that is waited for.
+    /// The same, but actors of extensions are terminated at once, including the one that is waited
+    /// for.
     pub(crate) fn stop_now(&self) {
-        self.tree.do_send(StopNow);
+        self.tree.do_send(Stop { at_once: true });
     }
 
-    /// How long the guests may take to end, one after the other, with at most `each_max` for each.
-    pub(crate) fn guests_allowed(&self, each_max: Duration) -> Duration {
-        self.ends.allowed(each_max)
+    /// How long the actors of extensions may take to end, with at most `each_max` for each.
+    pub(crate) fn extensions_allowed(&self, each_max: Duration) -> Duration {
+        self.children.extensions_allowed(each_max)
     }
 
-    pub(crate) fn awaited(&self) -> Option<Awaited> {
-        self.ends.awaited()
+    /// The name of the child that a stop waits for, and since when.
+    pub(crate) fn awaited(&self) -> Option<(&'static str, Instant)> {
+        self.children.awaited()
     }
 
     /// Waits until the supervisor and its children have ended. The result is [`Exit::Normal`] after
@@ -140,10 +153,8 @@ impl Supervisor {
     pub fn ended(&self) -> impl Future<Output = Exit> + Send + use<> {
         let mut ended = self.ended.clone();
         async move {
-            match ended.wait_for(Option::is_some).await {
-                Ok(exit) => exit.clone().unwrap_or(Exit::Killed),
-                Err(_) => Exit::Killed,
-            }
+            let exit = ended.wait_for(Option::is_some).await;
+            exit.ok().and_then(|exit| exit.clone()).unwrap_or(Exit::Killed)
         }
     }
 
@@ -153,36 +164,37 @@ impl Supervisor {
         self.name
     }
 
-    fn sow(name: &'static str) -> (Self, Seed) {
-        let (sender, receiver) = channel::channel(limits::MAILBOX_BUSY);
-        let tree = Addr::new(sender.clone());
+    /// The handle of a supervisor, and what starts it.
+    fn new(name: &'static str) -> (Self, impl FnOnce(OnExit, Orders, Option<Reporter>) + Send) {
+        let mailbox = channel::channel(limits::MAILBOX_BUSY);
+        let (tree, children) = (Addr::new(mailbox.0.clone()), Children::default());
         let (end, ended) = watch::channel(None);
-        let ends = Ends::default();
-        let seed = Seed { mailbox: (sender, receiver), end, ends: ends.clone() };
-        (Self { name, tree, ended, ends, starts_apart: false }, seed)
-    }
-}
-
-/// A supervisor that has a handle, but is not started yet.
-struct Seed {
-    mailbox: (AddressSender<Tree>, AddressReceiver<Tree>),
-    end: watch::Sender<Option<Exit>>,
-    ends: Ends,
-}
-
-impl Seed {
-    fn start(self, on_exit: OnExit, orders: Orders, parent: Option<Reporter>) {
-        let gave_up = Arc::new(OnceLock::new());
-        let tree = Tree::new(on_exit, self.ends, Arc::clone(&gave_up));
-        let lives = Lives {
-            mailbox: self.mailbox,
-            factory: Box::new(|_| tree),
-            // Only the supervisor knows its children, so a restart would lose them.
-            restart: None,
-            orders,
-            mail: Mail::Left,
-            restart_pause: None,
+        let supervisor = Self { name, tree, ended, children: children.clone(), for_extensions: false };
+        let start = move |on_exit, orders, mut parent: Option<Reporter>| {
+            let gave_up = Arc::new(OnceLock::new());
+            let tree = Tree::new(on_exit, children, Arc::clone(&gave_up));
+            let lives = Lives {
+                restart_pause: RestartPause::default(),
+                mailbox,
+                factory: Box::new(|_| tree),
+                // Only the supervisor knows its children, so a restart would lose them.
+                restart: None,
+                orders,
+                leaves_mail: true,
+            };
+            lives.start(&Arbiter::current(), move |exit, _| {
+                let exit = match (exit, gave_up.get()) {
+                    (Exit::Normal, Some(why)) => Exit::GaveUp(why.clone()),
+                    (exit, _) => exit,
+                };
+                if let Some(parent) = &mut parent {
+                    // The supervisor's own handle may have stopped it.
+                    parent.is_permanent = exit != Exit::Normal;
+                    parent.exited(exit.clone(), Follows::End);
+                }
+                end.send_replace(Some(exit));
+            });
         };
-        lives.start(&Arbiter::current(), TreeEnd { gave_up, parent, end: self.end });
+        (supervisor, start)
     }
 }

@@ -1,16 +1,14 @@
 //! The actor behind a supervisor's handle.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, Running, WeakAddr};
-use tokio::sync::watch;
+use actix_rt::ArbiterHandle;
+use tokio::time::Instant;
 
 use super::caught::contained;
-use super::ends::{Ending, Ends, Takes};
-use super::lives::Witness;
-use super::stopper::Orders;
 use super::{ChildReport, Exit, Follows, Stopper};
 use crate::limits;
 
@@ -19,51 +17,29 @@ pub(super) type OnExit = Arc<dyn Fn(&ChildReport) + Send + Sync>;
 /// Keeps the children, and stops them one after the other.
 pub(super) struct Tree {
     on_exit: OnExit,
-    children: BTreeMap<u64, Child>,
+    children: Children,
     last_id: u64,
     stopping: bool,
     at_once: bool,
-    ends: Ends,
-    awaited: Option<u64>,
     gave_up: Arc<OnceLock<String>>,
-}
-
-pub(super) struct Child {
-    pub(super) name: &'static str,
-    pub(super) kind: Kind,
-    pub(super) stopper: Stopper,
-    pub(super) stop_within: Duration,
-    /// Whether the child belongs to an extension, not to the owner of the supervisor, such as a
-    /// server.
-    pub(super) is_guest: bool,
-    /// For a supervisor: its tree. Weak, so that an unused supervisor ends.
-    pub(super) below: Option<(WeakAddr<Tree>, Ends)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Permanent,
-    Temporary,
-    Supervisor,
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StartChild {
     pub(super) child: Child,
-    pub(super) orders: Orders,
     pub(super) start: Box<dyn FnOnce(Reporter) + Send>,
 }
 
+/// Stops the children, then the supervisor.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Stop;
+pub(super) struct Stop {
+    /// Whether actors of extensions get no time for it.
+    pub(super) at_once: bool,
+}
 
-/// Stops the children, then the supervisor; guests get no time for it.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct StopNow;
-
+/// A child has ended, or was terminated and should have reported its end by now.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Ended {
@@ -72,54 +48,37 @@ struct Ended {
     gives_up: Option<String>,
 }
 
-/// A child was terminated, and its net should have reported that by now.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Overdue(u64);
-
 impl Tree {
-    pub(super) fn new(on_exit: OnExit, ends: Ends, gave_up: Arc<OnceLock<String>>) -> Self {
-        let children = BTreeMap::new();
-        Self { on_exit, children, last_id: 0, stopping: false, at_once: false, ends, awaited: None, gave_up }
+    pub(super) fn new(on_exit: OnExit, children: Children, gave_up: Arc<OnceLock<String>>) -> Self {
+        Self { on_exit, children, last_id: 0, stopping: false, at_once: false, gave_up }
     }
 
     /// Stops the child that was started last, or the supervisor itself if there is none.
-    fn stop_next(&mut self, ctx: &mut Context<Self>) {
-        let Some((&id, child)) = self.children.last_key_value() else { return ctx.stop() };
-        if self.awaited == Some(id) {
-            return;
+    fn stop_next(&self, ctx: &mut Context<Self>) {
+        let table = &mut *self.children.table();
+        let Some((&id, child)) = table.children.last_key_value() else { return ctx.stop() };
+        if table.awaited.is_none_or(|(awaited, _)| awaited != id) {
+            table.awaited = Some((id, Instant::now()));
+            self.order(id, child, ctx);
         }
-        self.awaited = Some(id);
-        self.ends.wait_for(id);
-        self.order(id, child, ctx);
     }
 
     /// Orders a child to stop. A second order can only shorten its time.
     fn order(&self, id: u64, child: &Child, ctx: &mut Context<Self>) {
-        let ends_now = self.at_once && child.is_guest && child.kind != Kind::Supervisor;
+        if let Some((tree, _)) = &child.below {
+            child.stopper.stop(child.stop_within);
+            if self.at_once
+                && let Some(tree) = tree.upgrade()
+            {
+                tree.do_send(Stop { at_once: true });
+            }
+            return;
+        }
+        let ends_now = self.at_once && child.is_extension;
         let within = if ends_now { Duration::ZERO } else { child.stop_within };
-        match &child.below {
-            Some((tree, _)) => {
-                child.stopper.stop(within);
-                if self.at_once
-                    && let Some(tree) = tree.upgrade()
-                {
-                    tree.do_send(StopNow);
-                }
-            }
-            None => {
-                child.stopper.stop(within);
-                ctx.notify_later(Overdue(id), within + limits::TERMINATED_WITHIN);
-            }
-        }
-    }
-
-    fn forget(&mut self, id: u64, ctx: &mut Context<Self>) {
-        self.children.remove(&id);
-        self.ends.leave(id);
-        if self.stopping {
-            self.stop_next(ctx);
-        }
+        child.stopper.stop(within);
+        // If its arbiter is blocked, it may never end, and the other children must not wait for it.
+        ctx.notify_later(Ended { id, gives_up: None }, within + limits::TERMINATED_WITHIN);
     }
 }
 
@@ -129,14 +88,14 @@ impl Actor for Tree {
     fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
         self.stopping = true;
         self.stop_next(ctx);
-        if self.children.is_empty() { Running::Stop } else { Running::Continue }
+        if self.children.table().children.is_empty() { Running::Stop } else { Running::Continue }
     }
 }
 
 impl Drop for Tree {
     /// The arbiter ended: children on other arbiters must not go on alone.
     fn drop(&mut self) {
-        for child in self.children.values().rev() {
+        for child in self.children.table().children.values().rev() {
             child.stopper.stop(child.stop_within);
         }
     }
@@ -145,40 +104,34 @@ impl Drop for Tree {
 impl Handler<StartChild> for Tree {
     type Result = ();
 
-    fn handle(&mut self, StartChild { child, orders, start }: StartChild, ctx: &mut Self::Context) {
+    fn handle(&mut self, StartChild { child, start }: StartChild, ctx: &mut Self::Context) {
         if self.stopping {
             return;
         }
         self.last_id += 1;
-        let (id, name, kind) = (self.last_id, child.name, child.kind);
-        let takes = match &child.below {
-            Some((_, ends)) => Takes::Supervisor(ends.clone()),
-            None if child.is_guest => Takes::Guest(child.stop_within),
-            None => Takes::Own,
+        let reporter = Reporter {
+            id: self.last_id,
+            name: child.name,
+            is_permanent: child.is_permanent,
+            stopper: child.stopper.clone(),
+            on_exit: Arc::clone(&self.on_exit),
+            tree: ctx.address(),
+            own_arbiter: None,
         };
-        self.ends.enter(id, Ending { name, takes });
-        self.children.insert(id, child);
-        let (on_exit, tree) = (Arc::clone(&self.on_exit), ctx.address());
-        start(Reporter { id, name, kind, orders, on_exit, tree });
+        self.children.table().children.insert(self.last_id, child);
+        start(reporter);
     }
 }
 
 impl Handler<Stop> for Tree {
     type Result = ();
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
-
-impl Handler<StopNow> for Tree {
-    type Result = ();
-
-    fn handle(&mut self, _: StopNow, ctx: &mut Self::Context) {
-        self.at_once = true;
-        match self.awaited.and_then(|id| Some((id, self.children.get(&id)?))) {
-            Some((id, child)) => self.order(id, child, ctx),
-            None => ctx.stop(),
+    fn handle(&mut self, Stop { at_once }: Stop, ctx: &mut Self::Context) {
+        self.at_once |= at_once;
+        let table = self.children.table();
+        match table.awaited.and_then(|(id, _)| Some((id, table.children.get(&id)?))) {
+            Some((id, child)) if at_once => self.order(id, child, ctx),
+            _ => ctx.stop(),
         }
     }
 }
@@ -187,10 +140,10 @@ impl Handler<Ended> for Tree {
     type Result = ();
 
     fn handle(&mut self, Ended { id, gives_up }: Ended, ctx: &mut Self::Context) {
-        self.forget(id, ctx);
-        if let Some(why) = gives_up
-            && !self.stopping
-        {
+        self.children.table().children.remove(&id);
+        if self.stopping {
+            self.stop_next(ctx);
+        } else if let Some(why) = gives_up {
             // The cell is empty: a supervisor gives up once.
             let _ = self.gave_up.set(why);
             ctx.stop();
@@ -198,80 +151,90 @@ impl Handler<Ended> for Tree {
     }
 }
 
-impl Handler<Overdue> for Tree {
-    type Result = ();
-
-    /// The child's arbiter is blocked. It may never end, and the other children must not wait for
-    /// it.
-    fn handle(&mut self, Overdue(id): Overdue, ctx: &mut Self::Context) {
-        self.forget(id, ctx);
-    }
-}
-
+/// Reports the exits of one child.
 pub(super) struct Reporter {
     id: u64,
     name: &'static str,
-    kind: Kind,
-    orders: Orders,
-    on_exit: OnExit,
+    pub(super) is_permanent: bool,
+    stopper: Stopper,
+    pub(super) on_exit: OnExit,
     tree: Addr<Tree>,
+    /// An arbiter that ends with the child.
+    pub(super) own_arbiter: Option<ArbiterHandle>,
 }
 
 impl Reporter {
-    pub(super) fn on_exit(&self) -> &OnExit {
-        &self.on_exit
-    }
-
-    fn report(&self, exit: Exit, follows: Follows) {
+    pub(super) fn exited(&mut self, exit: Exit, follows: Follows) {
+        let is_end = follows == Follows::End;
+        let fails = is_end && self.is_permanent && !self.stopper.is_used();
+        let gives_up = fails.then(|| format!("the {} {exit}", self.name));
+        let follows = if fails { Follows::GiveUp } else { follows };
         let report = ChildReport { child: self.name, exit, follows };
         // The hook is the program's code; a panic in it must not change what follows.
         contained(|| (self.on_exit)(&report));
-    }
-
-    fn gives_up(&self, exit: &Exit) -> bool {
-        let failed = match self.kind {
-            Kind::Permanent => true,
-            Kind::Temporary => false,
-            // The supervisor's own handle may have stopped it.
-            Kind::Supervisor => *exit != Exit::Normal,
-        };
-        failed && !self.orders.given()
-    }
-}
-
-impl Witness for Reporter {
-    fn restarts(&mut self, exit: Exit, after: Duration) {
-        self.report(exit, Follows::Restart { after });
-    }
-
-    fn ended(self, exit: Exit) {
-        let gives_up = self.gives_up(&exit).then(|| format!("the {} {exit}", self.name));
-        self.report(exit, if gives_up.is_some() { Follows::GiveUp } else { Follows::End });
-        // Not `try_send`: no end may be lost, and there are no more of these messages than
-        // children.
-        self.tree.do_send(Ended { id: self.id, gives_up });
-    }
-}
-
-/// Reports a supervisor's own end, to its parent and to callers that wait for it.
-pub(super) struct TreeEnd {
-    pub(super) gave_up: Arc<OnceLock<String>>,
-    pub(super) parent: Option<Reporter>,
-    pub(super) end: watch::Sender<Option<Exit>>,
-}
-
-impl Witness for TreeEnd {
-    /// A supervisor is temporary.
-    fn restarts(&mut self, _: Exit, _: Duration) {}
-
-    fn ended(self, exit: Exit) {
-        let exit = match (exit, self.gave_up.get()) {
-            (Exit::Normal, Some(why)) => Exit::GaveUp(why.clone()),
-            (exit, _) => exit,
-        };
-        if let Some(parent) = self.parent {
-            parent.ended(exit.clone());
+        if is_end {
+            // Not `try_send`: no end may be lost, and there are no more of these messages than
+            // children.
+            self.tree.do_send(Ended { id: self.id, gives_up });
+            // This has no effect if the arbiter has already ended.
+            if let Some(arbiter) = &self.own_arbiter {
+                arbiter.stop();
+            }
         }
-        self.end.send_replace(Some(exit));
+    }
+}
+
+/// The children of a supervisor. The tree changes them; handles read them, even if the tree's arbiter is blocked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Children(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// In the order of their start.
+    pub(super) children: BTreeMap<u64, Child>,
+    /// The child that the supervisor waits for, and since when.
+    pub(super) awaited: Option<(u64, Instant)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) name: &'static str,
+    /// Whether the supervisor can't go on without it.
+    pub(super) is_permanent: bool,
+    pub(super) stopper: Stopper,
+    pub(super) stop_within: Duration,
+    /// Whether the child belongs to an extension, not to the supervisor's owner, such as a server.
+    /// The owner limits the time of its own children together.
+    pub(super) is_extension: bool,
+    /// For a supervisor: its tree. Weak, so that an unused supervisor ends.
+    pub(super) below: Option<(WeakAddr<Tree>, Children)>,
+}
+
+impl Children {
+    // A supervisor is never its own child, so no table is locked twice by one thread.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the actors of extensions may take to end, with at most `each_max` for each. They
+    /// end one after the other, and one with a blocked arbiter takes a little longer.
+    pub(super) fn extensions_allowed(&self, each_max: Duration) -> Duration {
+        let allowed = |child: &Child| match &child.below {
+            Some((_, children)) => children.extensions_allowed(each_max),
+            None if child.is_extension => {
+                each_max.min(child.stop_within).saturating_add(limits::TERMINATED_WITHIN)
+            }
+            None => Duration::ZERO,
+        };
+        self.table().children.values().map(allowed).fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    /// The name of the child that is waited for, and since when. If that is a supervisor, the child
+    /// that it waits for.
+    pub(super) fn awaited(&self) -> Option<(&'static str, Instant)> {
+        let table = self.table();
+        let (id, since) = table.awaited?;
+        let child = table.children.get(&id)?;
+        child.below.as_ref().map_or(Some((child.name, since)), |(_, children)| children.awaited())
     }
 }

@@ -8,7 +8,7 @@ use slog::{Logger, o};
 use super::*;
 use crate::actors::Workers;
 use crate::daemon::Stagecoach;
-use crate::extend::{Observed, Tell};
+use crate::extend::{ActorObserver, Observed};
 use crate::settings::Settings;
 use crate::store::{Memory, Name};
 use crate::supervision::ChildSpec;
@@ -253,7 +253,7 @@ impl actix::Supervised for Useless {}
 #[test]
 fn only_a_permanent_added_actor_ends_the_server() {
     with_server(async |mut server| {
-        server.supervisor().start_child(ChildSpec::temporary("guest", |_| Useless));
+        server.supervisor().start_child(ChildSpec::temporary("temporary", |_| Useless));
         server.supervisor().start_child(ChildSpec::permanent("resident", |_| Useless));
         let error = server.serve(|| Ok(())).await.unwrap_err();
         let why = "gave up after repeated failures: the resident panicked: of no use";
@@ -303,7 +303,8 @@ fn facts_that_an_observer_lost_are_logged() {
             let builder =
                 Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
             let log = Logger::root(lines.clone(), o!());
-            let mut server = builder.observer(Tell::new(actor().recipient())).log(log).start().unwrap();
+            let mut server =
+                builder.observer(ActorObserver::new(actor().recipient())).log(log).start().unwrap();
             server.stop().await;
         });
         let lines = lines.0.lock().unwrap();
@@ -345,7 +346,7 @@ fn a_slow_actor_is_named_and_stop_now_ends_the_wait() {
         let builder = Stagecoach::builder().store(Memory::default()).listen("127.0.0.1:0".parse().unwrap());
         let mut builder = builder.log(Logger::root(lines.clone(), o!()));
         let audit = builder.start_child(ChildSpec::permanent("audit", |_| Stuck).stop_within(LONG));
-        let mut server = builder.observer(Tell::new(audit.recipient())).start().unwrap();
+        let mut server = builder.observer(ActorObserver::new(audit.recipient())).start().unwrap();
         let group = server.supervisor().start_supervisor("group");
         group.start_child(ChildSpec::permanent("inventory", |_| Stuck).stop_within(LONG));
         let (handle, mut stages) = (server.handle(), server.stage.subscribe());
@@ -353,13 +354,13 @@ fn a_slow_actor_is_named_and_stop_now_ends_the_wait() {
         let steering = actix::spawn(async move {
             handle.stop();
             let stopping = stages.wait_for(|stage| matches!(stage, Stage::Stopping { .. })).await.unwrap();
-            let Stage::Stopping { guests } = stopping.clone() else { unreachable!() };
+            let Stage::Stopping { extensions_within } = stopping.clone() else { unreachable!() };
             drop(stopping);
             while !seen.have("waiting for the audit to stop") {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             handle.stop_now();
-            guests
+            extensions_within
         });
         timeout(LONG / 2, server.serve(|| Ok(()))).await.expect("nobody is waited for").unwrap();
         // The registry and the listeners use the server's own time.
@@ -377,7 +378,8 @@ fn stop_now_terminates_added_actors() {
         let mut builder = Stagecoach::builder().store(Memory::default());
         let spec = ChildSpec::permanent("audit", |_| Stuck).stop_within(limits::STOP_WITHIN_MAX);
         let audit = builder.start_child(spec);
-        let builder = builder.listen("127.0.0.1:0".parse().unwrap()).observer(Tell::new(audit.recipient()));
+        let builder =
+            builder.listen("127.0.0.1:0".parse().unwrap()).observer(ActorObserver::new(audit.recipient()));
         let mut server = builder.start().unwrap();
         server.handle().stop_now();
         let ended = timeout(Duration::from_secs(60), server.serve(|| Ok(()))).await;

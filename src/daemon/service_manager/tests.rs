@@ -55,7 +55,7 @@ fn a_long_drain_asks_the_manager_for_time() {
     let words = words_for(&Stage::Draining {
         transfers: 2,
         within: Duration::from_secs(600),
-        guests: Duration::ZERO,
+        extensions_within: Duration::ZERO,
     })
     .unwrap();
     let allowed = words.strip_prefix("EXTEND_TIMEOUT_USEC=").and_then(|rest| rest.split_once('\n'));
@@ -73,7 +73,10 @@ fn the_manager_is_asked_for_the_time_of_the_whole_end() {
     };
     let own_actors = limits::STOP_WITHIN + limits::STOP_WITHIN;
     let end = own_actors + limits::NOTIFY_WITHIN + limits::DROP_WITHIN + limits::LOG_CLOSE_MAX;
-    let (within, guests) = (Duration::from_secs(7), Duration::from_secs(31));
-    assert!(allowed(Stage::Draining { transfers: 2, within, guests }) >= within + guests + end);
-    assert!(allowed(Stage::Stopping { guests }) >= guests + end);
+    let (within, extensions_within) = (Duration::from_secs(7), Duration::from_secs(31));
+    assert!(
+        allowed(Stage::Draining { transfers: 2, within, extensions_within })
+            >= within + extensions_within + end
+    );
+    assert!(allowed(Stage::Stopping { extensions_within }) >= extensions_within + end);
 }

@@ -5,11 +5,9 @@ pub(crate) mod negotiating;
 pub(crate) mod opcodes;
 pub(crate) mod routing;
 
-use tokio::time::timeout;
-
 use crate::engine::service::Service;
 use crate::engine::timed_call::timed;
-use crate::extend::{Asking, Question};
+use crate::extend::{Asking, Question, ask};
 use crate::observe::{Fact, TransferId};
 use crate::supervision::caught;
 
@@ -41,17 +39,9 @@ impl Service {
         asking: &Asking<Q>,
         question: Q,
     ) -> Result<Q::Result, String> {
-        let Asking { actor, within, pauses, .. } = asking;
-        let why = tokio::select! {
-            biased;
-            answer = timeout(*within, actor.send(question)) => match answer {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(_)) => "it panicked, or has stopped".to_owned(),
-                Err(_) => format!("it gave no answer within {within:?}"),
-            },
-            () = pauses.clone().one_is_long() => "it panicked, and has not started again".to_owned(),
-        };
-        self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
-        Err(format!("{extension}: {why}"))
+        ask(&asking.actor, question, asking.within).await.map_err(|why| {
+            self.observe(&Fact::Misbehaved { extension, transfer, why: &why });
+            format!("{extension}: {why}")
+        })
     }
 }

@@ -11,8 +11,8 @@ use crate::engine::service::Service;
 use crate::engine::transfers::assignment::Assignment;
 use crate::engine::transfers::destination::{Destination, Routed};
 use crate::error::{Failure, Fault};
-use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served, name_of};
-use crate::store::Store;
+use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served};
+use crate::store::{Name, Store};
 use crate::wire::Direction;
 
 impl Service {
@@ -118,7 +118,7 @@ fn settle(routing: Routing, asked: &Asked<'_>) -> Option<Result<Destination, Fau
 }
 
 fn lookup(served: Served, asked: &Asked<'_>) -> Result<Destination, Fault> {
-    let name = name_of(&served, asked)?;
-    let Served { store, label, .. } = served;
+    let Served { store, name, label } = served;
+    let name = name.map_or_else(|| Name::from_request(asked.name_bytes()), Ok)?;
     Ok(Destination { store, name, label })
 }

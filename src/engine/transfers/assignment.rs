@@ -1,5 +1,6 @@
 //! A request that was admitted.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ pub(crate) struct Assignment {
 impl Assignment {
     /// The request as extensions see it.
     pub(crate) fn asked(&self, local: SocketAddr) -> Asked<'_> {
-        Asked::new(self.id, self.peer, local, &self.request)
+        let request = Cow::Borrowed(&self.request);
+        Asked { transfer: self.id, peer: self.peer, local, request }
     }
 
     /// The size that the client announced for an upload (RFC 2349).

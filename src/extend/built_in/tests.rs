@@ -1,17 +1,18 @@
 //! Negotiators from the server's settings.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::*;
 use crate::observe::TransferId;
 use crate::store::{Fixed, Name};
-use crate::wire::{Packet, Request};
+use crate::wire::Packet;
 
 fn granted(negotiator: &dyn Negotiator, peer: &str, options: &str) -> Vec<Grant> {
     let octets = format!("\0\x01f\0octet\0{options}");
     let Ok(Packet::Request(request)) = Packet::decode(octets.as_bytes()) else { panic!("no request") };
-    let request: Request<'static> = request.into_owned();
+    let request = Cow::Owned(request.into_owned());
     let (peer, local) = (SocketAddr::new(peer.parse().unwrap(), 2000), "192.0.2.1:69".parse().unwrap());
     let file = Found {
         store: Arc::new(Fixed::new("")),
@@ -19,7 +20,7 @@ fn granted(negotiator: &dyn Negotiator, peer: &str, options: &str) -> Vec<Grant>
         size: None,
         source: None,
     };
-    negotiator.negotiate(&Asked::new(TransferId(1), peer, local, &request), &file)
+    negotiator.negotiate(&Asked { transfer: TransferId(1), peer, local, request }, &file)
 }
 
 #[test]

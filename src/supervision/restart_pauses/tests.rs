@@ -1,4 +1,5 @@
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context, Handler, Message};
+use tokio::time::{Duration, timeout};
 
 use super::*;
 
@@ -20,20 +21,27 @@ impl Handler<Nothing> for Quiet {
 
 #[actix::test]
 async fn any_recipient_finds_the_entry_of_its_actor() {
+    tokio::time::pause();
     let (known, other) = (Quiet.start(), Quiet.start());
-    let entry = RestartPause::enter("actor", &known);
-    let _others = RestartPause::enter("actor", &other);
-    let recipient = known.clone().recipient::<Nothing>();
-    let next_life_of =
-        |recipient: &Recipient<Nothing>| Pauses::of(recipient).0.map(|found| *found.next_life.borrow());
-    let before = Pauses::of(&recipient).0.expect("it was entered");
-    assert_eq!(*before.next_life.borrow(), None);
-    let next_life = Some(Instant::now());
-    entry.set(next_life);
-    assert_eq!(*before.next_life.borrow(), next_life);
-    assert_eq!(next_life_of(&recipient.clone()), Some(next_life));
-    assert_eq!(next_life_of(&other.recipient()), Some(None));
-    assert_eq!(next_life_of(&Quiet.start().recipient()), None);
+    let entry = RestartPause::enter("known", &known);
+    let _others = RestartPause::enter("other", &other);
+    let (recipient, other) = (known.clone().recipient::<Nothing>(), other.recipient::<Nothing>());
+    let is_pausing =
+        async || timeout(Duration::from_millis(1), pauses_for_long(&recipient.clone())).await.is_ok();
+    assert_eq!(
+        (name_of(&known), name_of(&recipient), name_of(&other)),
+        (Some("known"), Some("known"), Some("other"))
+    );
+    assert_eq!(name_of(&Quiet.start().recipient::<Nothing>()), None);
+    assert!(!is_pausing().await);
+    let now = Instant::now();
+    entry.set(Some(now + limits::EXTENSION_RESTART_WITHIN));
+    assert!(!is_pausing().await, "not for long");
+    entry.set(Some(now + 2 * limits::EXTENSION_RESTART_WITHIN));
+    assert!(is_pausing().await);
+    assert!(timeout(Duration::from_millis(1), pauses_for_long(&other)).await.is_err());
+    entry.set(None);
+    assert!(!is_pausing().await);
     drop(entry);
-    assert_eq!(next_life_of(&recipient), None);
+    assert_eq!(name_of(&recipient), None);
 }

@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use actix::{Message, Recipient, WeakRecipient};
 
 use crate::observe::{Fact, Observer, OwnedFact};
-use crate::supervision::Pauses;
+use crate::supervision::name_of;
 
-/// A fact for an actor. It counts as handled when it is dropped, and as lost if the actor has ended
-/// by then. A handler that returns a future should move this value into the future.
+/// A fact for an actor. It counts as lost if it is dropped after the actor has ended. A handler that
+/// returns a future should move this value into the future.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct Observed {
-    /// It.
+    /// The fact.
     pub fact: Arc<OwnedFact>,
     waiting: Waiting,
 }
@@ -27,35 +27,19 @@ impl Observed {
     }
 }
 
-/// A fact in an actor's mailbox. It counts as lost if it is dropped with the mailbox.
-#[derive(Debug)]
-struct Waiting(Option<Arc<Mailbox>>);
-
-/// The state of an actor's mailbox.
-#[derive(Debug)]
-struct Mailbox {
-    /// Weak, so that a waiting message doesn't keep its own mailbox alive.
-    actor: WeakRecipient<Observed>,
-    waiting: AtomicU64,
-    lost: AtomicU64,
-    /// The server has ended: waiting facts are lost.
-    ended: AtomicBool,
-}
-
 /// An [`Observer`] that sends facts to an actor. It never blocks: a fact that doesn't fit in the
-/// actor's mailbox is lost and counted. So is a fact that still waits when the actor ends; a child
-/// of the server's tree handles its messages [before it
+/// actor's mailbox, or that still waits when the actor ends, is lost and counted. A child of the
+/// server's tree handles its messages [before it
 /// stops](crate::supervision::ChildSpec::stop_within).
 ///
 /// A handler that awaits something should return [`AtomicResponse`](actix::AtomicResponse): the
-/// actor then handles one message at a time, and the server waits for all of them at its end.
-/// Futures of `ResponseFuture`, `ResponseActFuture` or `ctx.spawn` are dropped at the end, and
-/// their facts are not counted as lost unless the future owns the [`Observed`].
+/// server waits for it at its end. Futures of `ResponseFuture`, `ResponseActFuture` or `ctx.spawn`
+/// are dropped at the end, and their facts count as lost only if the future owns the [`Observed`].
 ///
 /// ```
 /// use actix::prelude::*;
 /// use stagecoach::Stagecoach;
-/// use stagecoach::extend::{Observed, Tell};
+/// use stagecoach::extend::{ActorObserver, Observed};
 /// use stagecoach::observe::OwnedFact;
 /// use stagecoach::supervision::ChildSpec;
 ///
@@ -81,39 +65,36 @@ struct Mailbox {
 /// let mut builder = Stagecoach::builder();
 /// // Up to 1000 facts may wait.
 /// let inventory = builder.start_child(ChildSpec::permanent("inventory", |_| Inventory).mailbox(1000));
-/// let builder = builder.observer(Tell::new(inventory.recipient()));
+/// let builder = builder.observer(ActorObserver::new(inventory.recipient()));
 /// # });
 /// ```
 #[derive(Debug)]
-pub struct Tell {
+pub struct ActorObserver {
     actor: Recipient<Observed>,
     name: &'static str,
     mailbox: Arc<Mailbox>,
 }
 
-impl Tell {
+impl ActorObserver {
     /// Sends facts to `actor`. Its mailbox limits how many may wait (16, unless the actor [sets
     /// another capacity](actix::dev::ContextParts::set_mailbox_capacity)).
     #[must_use]
     pub fn new(actor: Recipient<Observed>) -> Self {
-        let mailbox = Mailbox {
-            actor: actor.downgrade(),
-            waiting: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            ended: AtomicBool::new(false),
-        };
-        let name = Pauses::of(&actor).name().unwrap_or("an actor");
+        let mailbox =
+            Mailbox { actor: actor.downgrade(), lost: AtomicU64::new(0), ended: AtomicBool::new(false) };
+        let name = name_of(&actor).unwrap_or("an actor");
         Self { actor, name, mailbox: Arc::new(mailbox) }
     }
 }
 
-impl Observer for Tell {
+impl Observer for ActorObserver {
     fn observe(&self, fact: &Fact<'_>) {
-        self.mailbox.waiting.fetch_add(1, Ordering::Relaxed);
         let waiting = Waiting(Some(Arc::clone(&self.mailbox)));
-        let told = Observed { fact: Arc::new(fact.to_owned()), waiting };
-        if let Err(refused) = self.actor.try_send(told) {
-            refused.into_inner().waiting.end(true);
+        let observed = Observed { fact: Arc::new(fact.to_owned()), waiting };
+        if let Err(refused) = self.actor.try_send(observed) {
+            self.mailbox.lost.fetch_add(1, Ordering::Relaxed);
+            // It must not be counted again when it is dropped.
+            refused.into_inner().waiting.0 = None;
         }
     }
 
@@ -130,30 +111,33 @@ impl Observer for Tell {
 
     /// Facts that did not fit in the mailbox, or that the actor did not handle before it ended.
     fn lost(&self) -> u64 {
-        let Mailbox { waiting, lost, ended, .. } = &*self.mailbox;
-        let waiting = if ended.load(Ordering::Relaxed) { waiting.load(Ordering::Relaxed) } else { 0 };
-        lost.load(Ordering::Relaxed) + waiting
+        let Mailbox { lost, ended, .. } = &*self.mailbox;
+        let waiting = if ended.load(Ordering::Relaxed) { Arc::strong_count(&self.mailbox) - 1 } else { 0 };
+        lost.load(Ordering::Relaxed) + waiting as u64
     }
 }
 
-impl Waiting {
-    /// The fact no longer waits: the actor handled it, or it is lost.
-    fn end(&mut self, is_lost: bool) {
-        if let Some(mailbox) = self.0.take() {
-            mailbox.waiting.fetch_sub(1, Ordering::Relaxed);
-            mailbox.lost.fetch_add(is_lost.into(), Ordering::Relaxed);
-        }
-    }
+/// A fact in an actor's mailbox. It counts as lost if it is dropped with the mailbox.
+#[derive(Debug)]
+struct Waiting(Option<Arc<Mailbox>>);
+
+/// The state of an actor's mailbox. Its observer and each waiting fact have a reference.
+#[derive(Debug)]
+struct Mailbox {
+    /// Weak, so that a waiting message doesn't keep its own mailbox alive.
+    actor: WeakRecipient<Observed>,
+    lost: AtomicU64,
+    /// The server has ended: waiting facts are lost.
+    ended: AtomicBool,
 }
 
 impl Drop for Waiting {
     /// A mailbox is closed before its messages are dropped. While it is open, a dropped fact was
     /// handled.
     fn drop(&mut self) {
-        let is_closed =
-            |mailbox: &Arc<Mailbox>| !mailbox.actor.upgrade().is_some_and(|actor| actor.connected());
-        let is_lost = self.0.as_ref().is_some_and(is_closed);
-        self.end(is_lost);
+        let Some(mailbox) = &self.0 else { return };
+        let is_open = mailbox.actor.upgrade().is_some_and(|actor| actor.connected());
+        mailbox.lost.fetch_add((!is_open).into(), Ordering::Relaxed);
     }
 }
 
