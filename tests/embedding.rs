@@ -11,8 +11,8 @@ use std::process::Command;
 use library::{Library, is_rigid, name};
 
 /// What only the program needs.
-const OF_THE_PROGRAM: [&str; 7] =
-    ["listenfd", "mimalloc", "sd-notify", "serde", "serde_json", "structopt", "time"];
+const OF_THE_PROGRAM: [&str; 8] =
+    ["listenfd", "mimalloc", "sd-notify", "serde", "serde_json", "slog-term", "structopt", "time"];
 
 /// Crates that it may cost. One more should be decided for, not slip in.
 const CRATES_MAX: usize = 52;

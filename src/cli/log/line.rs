@@ -2,21 +2,23 @@
 //! the call.
 
 use std::cell::Cell;
-use std::fmt::{self, Write};
+use std::fmt;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 
-use slog::{Drain, KV, Key, Never, OwnedKVList, Record, Serializer};
+use slog::{Drain, KV, Key, Level, Never, OwnedKVList, Record, Serializer};
+use slog_term::{RecordDecorator, TermDecorator, print_msg_header};
 
 use super::queue::Queue;
 use super::quoting::quote;
 use super::timestamp;
 use crate::limits;
 
-/// ANSI colours of the levels, from critical to trace.
-const COLOURS: [u8; 6] = [35, 31, 33, 32, 36, 34];
-const BOLD: u8 = 1;
-const RESET: u8 = 0;
+/// SGR codes of terminals (ECMA-48 §8.3.117).
+const RESET: u16 = 0;
+const BOLD: u16 = 1;
+const FOREGROUND: u16 = 30;
 
 const SEPARATOR: &str = ", ";
 
@@ -66,26 +68,21 @@ struct Line {
     fields: Vec<Range<usize>>,
     /// Scratch memory: the fields in order, or a quoted value.
     scratch: Vec<u8>,
-    colours: bool,
+    message_at: usize,
+    /// The record's level, if the line gets colours.
+    colours: Option<Level>,
+    is_styled: bool,
 }
 
 impl Line {
     fn write_record(&mut self, record: &Record<'_>, values: &OwnedKVList, colours: bool) -> slog::Result {
         self.text.clear();
         self.fields.clear();
-        self.colours = colours;
-        timestamp(&mut self.text)?;
-        self.write_char(' ')?;
-        self.style(COLOURS[record.level().as_usize() - 1])?;
-        self.write_str(record.level().as_short_str())?;
-        self.style(RESET)?;
-        self.write_char(' ')?;
-        self.style(BOLD)?;
-        let message_at = self.text.len();
-        self.write_fmt(*record.msg())?;
-        let is_empty = self.text.len() == message_at;
+        self.colours = colours.then(|| record.level());
+        let has_message = print_msg_header(&timestamp, self, record, false)?;
+        let message_at = self.message_at;
         escape_controls(&mut self.text, message_at);
-        self.style(RESET)?;
+        self.reset()?;
 
         let fields_at = self.text.len();
         record.kv().serialize(record, self)?;
@@ -96,31 +93,57 @@ impl Line {
         }
         self.text.truncate(fields_at);
         // Without a message, no comma separates it from the fields.
-        let begin = if is_empty { SEPARATOR.len().min(self.scratch.len()) } else { 0 };
+        let begin = if has_message { 0 } else { SEPARATOR.len().min(self.scratch.len()) };
         self.text.extend_from_slice(&self.scratch[begin..]);
-        Ok(self.write_char('\n')?)
+        self.text.push(b'\n');
+        Ok(())
     }
 
-    fn style(&mut self, code: u8) -> fmt::Result {
-        if self.colours { write!(self, "\x1b[{code}m") } else { Ok(()) }
+    fn style(&mut self, code: u16) -> io::Result<()> {
+        self.is_styled = self.colours.is_some() && code != RESET;
+        if self.colours.is_some() { write!(self.text, "\x1b[{code}m") } else { Ok(()) }
     }
 }
 
 impl Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.text.extend_from_slice(text.as_bytes());
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.text.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl RecordDecorator for Line {
+    fn reset(&mut self) -> io::Result<()> {
+        if self.is_styled { self.style(RESET) } else { Ok(()) }
+    }
+
+    fn start_level(&mut self) -> io::Result<()> {
+        let colour = self.colours.map_or(0, TermDecorator::level_to_color);
+        self.style(FOREGROUND + colour)
+    }
+
+    fn start_msg(&mut self) -> io::Result<()> {
+        self.start_key()?;
+        self.message_at = self.text.len();
+        Ok(())
+    }
+
+    fn start_key(&mut self) -> io::Result<()> {
+        self.style(BOLD)
     }
 }
 
 impl Serializer for Line {
     fn emit_arguments(&mut self, key: Key, value: &fmt::Arguments<'_>) -> slog::Result {
         let field_at = self.text.len();
-        self.write_str(SEPARATOR)?;
-        self.style(BOLD)?;
-        self.write_str(key)?;
-        self.style(RESET)?;
-        self.write_str(": ")?;
+        self.text.extend_from_slice(SEPARATOR.as_bytes());
+        self.start_key()?;
+        self.text.extend_from_slice(key.as_bytes());
+        self.reset()?;
+        self.text.extend_from_slice(b": ");
         let value_at = self.text.len();
         self.write_fmt(*value)?;
         quote(&mut self.text, key, value_at, &mut self.scratch);
