@@ -4,27 +4,23 @@ mod opcodes;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
-use actix::fut::ActorFuture;
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 use slog::trace;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::actors::PollFn;
 use crate::actors::arbiters::Workers;
 use crate::chaos::Part;
-use crate::engine::admission::error_rate::ErrorRateLimiter;
-use crate::engine::admission::peer_table::PeerTable;
-use crate::engine::admission::{Failed, Verdict};
+use crate::engine::admission::{ErrorRateLimiter, Failed, PeerTable, Verdict};
 use crate::engine::config::Config;
 use crate::engine::messages::Again;
 use crate::engine::packet_summary::RequestSummary;
 use crate::engine::service::{Service, limit_met};
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::session_table::PendingRequest;
+use crate::engine::transfers::{Assignment, PendingRequest};
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, Refusals, RequestSocket, send_from_port};
@@ -33,13 +29,12 @@ use crate::policy::{OverLimit, unanswerable};
 use crate::transfer::fault_packet;
 use crate::wire::{DecodeError, Packet, Request};
 
-/// Receives the requests that arrive at one address: drops packets that are no requests, refuses
-/// requests that policy refuses, recognises repeated requests, and assigns the others to the least
-/// busy arbiter. The listener waits for no file. A file that the store can open at once lets the
-/// session begin at once, and a file that the store knows to be missing needs no session.
+/// Receives the requests that arrive at one address, and assigns those that are to be served to the
+/// least busy arbiter. The listener waits for no file: a file that the store can open at once lets
+/// the session begin at once, and a file that the store knows to be missing needs no session.
 #[derive(Debug)]
 pub struct Listener {
-    /// Kept across restarts, so that the port is not lost. `None` once it is closed.
+    /// Kept across restarts. `None` once it is closed.
     socket: Option<Arc<UdpSocket>>,
     /// The process bound the socket itself, and nobody else receives from it.
     is_own: bool,
@@ -48,8 +43,7 @@ pub struct Listener {
     config: Arc<Config>,
     peer_table: Arc<PeerTable>,
     workers: Arc<Workers>,
-    /// `None` until started, and once paused, except in single-port mode, where packets of
-    /// transfers still arrive.
+    /// `None` until started, and once paused, except in single-port mode.
     requests: Option<RequestSocket>,
     refusals: Refusals,
     errors: ErrorRateLimiter,
@@ -62,20 +56,16 @@ pub struct Listener {
     chaos: Part,
 }
 
-/// Accepts no further request. A socket that the server bound itself is closed, unless transfers
-/// need the socket too (single-port mode). Requests that have arrived by then are still served, and
-/// another server can bind the address as soon as this is answered. A socket that was passed to the
-/// server stays open and unread: the requests in it are for the next server.
+/// Accepts no further request. A socket that the server bound itself is closed once the requests in
+/// it are served, unless transfers need the socket too (single-port mode): another server can bind
+/// the address as soon as this is answered. A socket that was passed to the server stays open and
+/// unread: the requests in it are for the next server.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Pause;
 
-/// Wakes the listener when requests arrive.
-struct Pump;
-
 impl Listener {
-    /// A listener on a bound socket that others hold too, and that is not closed before the
-    /// listener ends.
+    /// A listener on a bound socket that others hold too, and that stays open.
     #[must_use]
     pub fn new(
         socket: Arc<UdpSocket>,
@@ -84,7 +74,7 @@ impl Listener {
         workers: Arc<Workers>,
     ) -> Self {
         let buffer = vec![0; Self::buffer_octets(&service)];
-        let (chaos, config) = (service.chaos().part("listener", ""), service.config());
+        let (chaos, config) = (service.chaos.part("listener", ""), service.config());
         Self {
             socket: Some(socket),
             is_own: false,
@@ -116,7 +106,8 @@ impl Listener {
 
     /// # Panics
     /// When the socket can't be polled any more: the listener would never receive again.
-    fn turn(&mut self, ctx: &Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+    fn turn(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        self.chaos.at("future", ctx);
         loop {
             let Some(requests) = &mut self.requests else { return Poll::Ready(()) };
             if !self.backlog {
@@ -145,7 +136,7 @@ impl Listener {
         }
     }
 
-    /// Receives up to a turn's worth of datagrams. `true` if there may be more.
+    /// Takes up to a turn's worth of datagrams. `true` if there may be more.
     fn take_datagrams(&mut self, ctx: &Context<Self>) -> bool {
         self.update_config();
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -168,16 +159,6 @@ impl Listener {
             self.refusals = Refusals::new(config.ports);
         }
         self.config = config;
-    }
-
-    /// Serves the requests that have arrived, because nobody else can. Clients repeat requests that
-    /// arrive later.
-    fn take_backlog(&mut self, ctx: &Context<Self>) {
-        for _ in 0..limits::BACKLOG_TURNS_MAX {
-            if !self.take_datagrams(ctx) {
-                return;
-            }
-        }
     }
 
     fn on_datagram(&mut self, received: &Received, octets: &[u8], ctx: &Context<Self>) {
@@ -217,17 +198,18 @@ impl Listener {
         }
     }
 
-    /// Whether a datagram that was sent to many hosts may be answered: only a read, and only if one
-    /// of our own addresses on that network is known. Reports a refusal.
+    /// Whether a datagram that was sent to many hosts may be answered: only a read, and only if an
+    /// address of ours on that network is known. Reports a refusal.
     fn may_answer_broadcast(&self, received: &Received, octets: &[u8]) -> bool {
         let (peer, own) = (received.from, received.to.ip());
-        let is_answerable = matches!(octets, [0, 1, ..]) && !own.is_multicast() && own != Ipv4Addr::BROADCAST;
-        if is_answerable && !self.config.rules.answer_broadcast {
-            self.service.observe(&Fact::BroadcastUnanswered { peer });
-        } else if !is_answerable {
+        if !matches!(octets, [0, 1, ..]) || own.is_multicast() || own == Ipv4Addr::BROADCAST {
             self.dropped(peer, "it was sent to a broadcast or multicast address");
+            return false;
         }
-        is_answerable && self.config.rules.answer_broadcast
+        if !self.config.rules.answer_broadcast {
+            self.service.observe(&Fact::BroadcastUnanswered { peer });
+        }
+        self.config.rules.answer_broadcast
     }
 
     fn dropped(&self, peer: SocketAddr, why: &'static str) {
@@ -247,8 +229,9 @@ impl Listener {
         let again = || ctx.address().recipient();
         match self.service.admit(&self.peer_table, received, request, again) {
             Verdict::Serve(admitted) => {
-                let port = self.socket.clone().filter(|_| self.service.single_port);
-                let pending = PendingRequest::new(*admitted, port, self.last_resort());
+                let well_known = self.socket.clone();
+                let is_needed = self.service.single_port || self.config.over_limit == OverLimit::Error;
+                let pending = PendingRequest::new(*admitted, well_known.filter(|_| is_needed));
                 if !self.workers.assign(&pending) {
                     self.beyond(Limit::RequestsWaiting, peer);
                 }
@@ -260,32 +243,19 @@ impl Listener {
         }
     }
 
-    /// The socket that refuses a transfer for which there is no port, if limits are answered at
-    /// all.
-    fn last_resort(&self) -> Option<Arc<UdpSocket>> {
-        self.socket.clone().filter(|_| self.config.over_limit == OverLimit::Error)
-    }
-
-    /// Reports a transfer that never began, and answers its request as a session would. From then
-    /// on the same request is a new one.
+    /// Reports a transfer that never began, and answers its request as a session would.
     fn fail(&mut self, mut failed: Failed) {
         let to = failed.local;
         if !failed.is_answered() {
             return self.service.finish(failed.into_report(to));
         }
         let Assignment { id, peer, received_at, .. } = failed.assignment;
-        if !self.may_refuse(peer, received_at) {
-            return;
-        }
-        failed.permit.supersede();
         let fault = &failed.fault;
+        let Some(sent) = self.send_refusal(peer, to, &fault_packet(fault), received_at) else { return };
+        failed.permit.supersede();
         if let Some(log) = &self.service.packet_log {
-            let packet = format!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
-            trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => packet);
-        }
-        let sent = self.send_refusal(peer, to, &fault_packet(fault));
-        if let Some(limit) = self.limit_met_by(&sent) {
-            return self.dropped(peer, limit.meaning());
+            let packet = format_args!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
+            trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => %packet);
         }
         if let Err(error) = &sent {
             failed.fault.detail.get_or_insert_with(|| error.to_string().into());
@@ -293,54 +263,56 @@ impl Listener {
         self.service.finish(failed.into_report(sent.unwrap_or(to)));
     }
 
-    /// Sends an ERROR from a new port, as every answer is sent (RFC 1350 §4), except in single-port
-    /// mode.
-    fn send_refusal(&mut self, peer: SocketAddr, to: SocketAddr, packet: &[u8]) -> io::Result<SocketAddr> {
-        if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
-            return send_from_port(socket, to, peer, packet).map(|()| to);
-        }
-        let sent = self.refusals.send(peer, to, packet);
-        let Some(limit) = self.limit_met_by(&sent) else { return sent };
-        self.service.observe(&Fact::LimitReached { limit, peer });
-        // The well-known port is the only one left to answer from.
-        match self.last_resort().filter(|_| limit == Limit::PortRange) {
-            Some(socket) => send_from_port(&socket, to, peer, packet).map(|()| to),
-            None => sent,
-        }
-    }
-
-    /// The limit that kept an ERROR from being sent, if there was one.
-    fn limit_met_by(&self, sent: &io::Result<SocketAddr>) -> Option<Limit> {
-        sent.as_ref().err().and_then(|error| limit_met(error, self.config.ports))
-    }
-
-    /// Whether one more ERROR may be sent to the network of `peer`.
-    fn may_refuse(&mut self, peer: SocketAddr, now: Instant) -> bool {
-        let may = self.errors.spend(peer.ip(), now);
-        if !may {
-            self.beyond(Limit::RefusalsPerPrefix, peer);
-        }
-        may
-    }
-
     fn refuse(&mut self, received: &Received, request: Option<&Request<'_>>, fault: &Fault) {
         let peer = received.from;
         if received.to_broadcast {
             return self.dropped(peer, "it was sent to a broadcast address and is not to be served");
         }
-        if !self.may_refuse(peer, Instant::now()) {
-            return;
-        }
         if let Some(limit) = fault.limit() {
             self.service.observe(&Fact::LimitReached { limit, peer });
         }
-        let packet = fault_packet(fault);
         // An ERROR that can't be sent counts as lost on the way: the client repeats its request.
-        let sent = self.send_refusal(peer, received.to, &packet);
-        if let Some(limit) = self.limit_met_by(&sent) {
-            return self.dropped(peer, limit.meaning());
+        if self.send_refusal(peer, received.to, &fault_packet(fault), Instant::now()).is_some() {
+            self.service.observe(&Fact::Refused { peer, request, fault });
         }
-        self.service.observe(&Fact::Refused { peer, request, fault });
+    }
+
+    /// Sends an ERROR from a new port, as every answer is sent (RFC 1350 §4), except in single-port
+    /// mode. Returns the address it was sent from; `None` if a limit keeps it from being sent,
+    /// which is reported.
+    fn send_refusal(
+        &mut self,
+        peer: SocketAddr,
+        to: SocketAddr,
+        packet: &[u8],
+        now: Instant,
+    ) -> Option<io::Result<SocketAddr>> {
+        if !self.errors.spend(peer.ip(), now) {
+            self.beyond(Limit::RefusalsPerPrefix, peer);
+            return None;
+        }
+        let from_well_known = |socket: &UdpSocket| send_from_port(socket, to, peer, packet).map(|()| to);
+        if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
+            return Some(from_well_known(socket));
+        }
+        let ports = self.config.ports;
+        let limit_of = |sent: &io::Result<_>| sent.as_ref().err().and_then(|error| limit_met(error, ports));
+        let mut sent = self.refusals.send(peer, to, packet);
+        if let Some(limit) = limit_of(&sent) {
+            self.service.observe(&Fact::LimitReached { limit, peer });
+            // The well-known port is the only one left to answer from.
+            if limit == Limit::PortRange
+                && self.config.over_limit == OverLimit::Error
+                && let Some(socket) = &self.socket
+            {
+                sent = from_well_known(socket);
+            }
+        }
+        if let Some(limit) = limit_of(&sent) {
+            self.dropped(peer, limit.meaning());
+            return None;
+        }
+        Some(sent)
     }
 }
 
@@ -348,8 +320,7 @@ impl Actor for Listener {
     type Context = Context<Self>;
 
     /// # Panics
-    /// When the socket can't be polled: the supervisor restarts the listener, and gives up in the
-    /// end.
+    /// When the socket can't be polled: the supervisor restarts the listener.
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         if self.paused && !self.service.single_port {
@@ -357,25 +328,22 @@ impl Actor for Listener {
         }
         // A socket that was closed by `Pause` stays closed.
         let Some(socket) = self.socket.clone() else { return };
-        match RequestSocket::from_socket(socket) {
-            Ok(requests) => {
-                if self.service.single_port
-                    && let Err(error) = requests.share()
-                {
-                    panic!("can't serve transfers from the port of requests: {error}");
-                }
-                self.requests = Some(requests);
-            }
-            Err(error) => panic!("can't wait for requests: {error}"),
+        let requests = RequestSocket::from_socket(socket)
+            .unwrap_or_else(|error| panic!("can't wait for requests: {error}"));
+        if self.service.single_port
+            && let Err(error) = requests.share()
+        {
+            panic!("can't serve transfers from the port of requests: {error}");
         }
-        ctx.spawn(Pump);
+        self.requests = Some(requests);
+        ctx.spawn(PollFn(Self::turn));
     }
 }
 
 impl Supervised for Listener {
     fn restarting(&mut self, ctx: &mut Self::Context) {
         self.chaos.at("restarting", ctx);
-        // The old registration must be dropped before the socket can be registered again.
+        // Dropped before the socket is registered again.
         self.requests = None;
         self.refusals = Refusals::new(self.config.ports);
         self.backlog = false;
@@ -389,7 +357,9 @@ impl Handler<Pause> for Listener {
     fn handle(&mut self, _: Pause, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
         if self.is_own && !self.service.single_port {
-            self.take_backlog(ctx);
+            // Serves the requests that have arrived, because nobody else can. Clients repeat
+            // requests that arrive later.
+            let _ = (0..limits::BACKLOG_TURNS_MAX).all(|_| self.take_datagrams(ctx));
         }
         self.paused = true;
         if !self.service.single_port {
@@ -408,20 +378,6 @@ impl Handler<Again> for Listener {
             self.update_config();
             self.on_request(&received, &request, ctx);
         }
-    }
-}
-
-impl ActorFuture<Listener> for Pump {
-    type Output = ();
-
-    fn poll(
-        self: Pin<&mut Self>,
-        listener: &mut Listener,
-        ctx: &mut Context<Listener>,
-        task: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        listener.chaos.at("future", ctx);
-        listener.turn(ctx, task)
     }
 }
 

@@ -7,19 +7,15 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Super
 
 use crate::chaos::Part;
 use crate::engine::messages::{SessionAddr, SessionMessage};
-use crate::engine::service::Service;
-use crate::engine::transfers::event::TransferEvent;
-use crate::engine::transfers::shared_transfer::SharedTransfer;
+use crate::engine::service::{Service, TransferEvent};
+use crate::engine::transfers::SharedTransfer;
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
 
-/// Lists the live transfers and the last that ended, describes a transfer, and cancels one. No
-/// packet of a transfer passes through the registry.
-///
-/// The supervisors of sessions report each transfer that begins, and whatever ends a transfer
-/// reports its end. The registry reads the progress of a live transfer on request. The lists
-/// survive a panic.
+/// Lists the live transfers and the last that ended, describes a transfer, and cancels one. The
+/// supervisors of sessions report each transfer that begins, and whatever ends a transfer reports
+/// its end. The lists survive a panic.
 #[derive(Debug)]
 pub struct Registry {
     service: Arc<Service>,
@@ -41,8 +37,7 @@ struct Live {
 pub struct LiveTransfer {
     /// The report so far. The outcome and the final fields mean nothing yet.
     pub report: Report,
-    /// The octets that have arrived, as the session published them last: at most
-    /// 250 ms ago, or when the transfer was last active.
+    /// The octets that have arrived, as of 250 ms ago at most if the transfer is active.
     pub octets: u64,
 }
 
@@ -75,21 +70,16 @@ impl Registry {
     /// The registry of a server's transfers.
     #[must_use]
     pub(crate) fn new(service: &Arc<Service>) -> Self {
-        let chaos = service.chaos().part("registry", "");
+        let chaos = service.chaos.part("registry", "");
         Self { service: Arc::clone(service), live: BTreeMap::new(), history: VecDeque::new(), chaos }
-    }
-
-    /// The live transfers, the oldest first.
-    fn live(&self) -> impl Iterator<Item = LiveTransfer> {
-        self.live.values().filter_map(Live::describe)
     }
 
     fn record(&mut self, event: TransferEvent) {
         match event {
             TransferEvent::Began { shared, session } => {
                 // The session of a transfer that is over still answers repeated packets.
-                if let Some(id) = shared.upgrade().filter(|shared| !shared.is_reported()).map(|it| it.id()) {
-                    self.live.insert(id, Live { shared, session });
+                if let Some(begun) = shared.upgrade().filter(|shared| !shared.is_reported()) {
+                    self.live.insert(begun.assignment.id, Live { shared, session });
                 }
             }
             TransferEvent::Ended(report) => {
@@ -117,7 +107,7 @@ impl Actor for Registry {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.chaos.started(ctx);
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
-        self.service.registry.set(ctx.address().recipient());
+        self.service.set_registry(ctx.address().recipient());
     }
 }
 
@@ -142,7 +132,8 @@ impl Handler<List> for Registry {
 
     fn handle(&mut self, _: List, ctx: &mut Self::Context) -> Self::Result {
         self.chaos.at("handle", ctx);
-        let (live, history) = (self.live().collect(), self.history.iter().cloned().collect());
+        let (live, history) =
+            (self.live.values().filter_map(Live::describe).collect(), self.history.iter().cloned().collect());
         MessageResult(Snapshot { live, history })
     }
 }
@@ -162,6 +153,6 @@ impl Handler<Cancel> for Registry {
     fn handle(&mut self, Cancel(id): Cancel, ctx: &mut Self::Context) -> bool {
         self.chaos.at("handle", ctx);
         let session = self.live.get(&id).map(|live| &live.session);
-        session.is_some_and(|it| it.try_send(SessionMessage::End(Failure::Cancelled)).is_ok())
+        session.is_some_and(|it| it.messages.try_send(SessionMessage::End(Failure::Cancelled)).is_ok())
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Running, Supervised};
@@ -11,34 +12,26 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Runnin
 use crate::actors::session::Session;
 use crate::chaos::Part;
 use crate::engine::admission::Admitted;
-use crate::engine::heartbeat::Heartbeat;
-use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::messages::{SessionAddr, SessionMessage, session_addr};
 use crate::engine::poll_loop::PollLoop;
-use crate::engine::service::{Service, limit_met};
-use crate::engine::transfers::bury::bury;
-use crate::engine::transfers::event::TransferEvent;
-use crate::engine::transfers::session_table::{Child, PendingRequest, SessionTable, SocketRequest};
-use crate::engine::transfers::shared_transfer::SharedTransfer;
+use crate::engine::service::{Service, TransferEvent, limit_met};
+use crate::engine::transfers::{Child, PendingRequest, SessionTable, SharedTransfer};
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{UdpLink, send_from_port};
-use crate::observe::{Fact, TransferId};
+use crate::observe::{Fact, Report, TransferId};
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Outcome, error_packet};
 
 /// Starts a session for each request that is assigned to its arbiter, replaces a session that
-/// fails, and ends the transfers of sessions that fail too often. The state that outlives a session
-/// is in its shared transfer. The state that outlives this supervisor and its arbiter is in the
-/// session table.
-#[derive(Debug)]
+/// fails, and ends the transfers of sessions that fail too often. The session table outlives this
+/// supervisor and its arbiter.
 pub struct SessionSupervisor {
     service: Arc<Service>,
     sessions: Arc<SessionTable>,
     heartbeat: Arc<Heartbeat>,
-    /// Kept across restarts, as the sessions are.
     poll_loop: Rc<PollLoop>,
     is_ending: bool,
-    /// Requests so far.
     served: usize,
     chaos: Part,
 }
@@ -48,14 +41,22 @@ pub struct SessionSupervisor {
 #[rtype(result = "()")]
 pub(super) struct Serve(pub(super) Arc<PendingRequest>);
 
-/// Checks that the arbiter handles messages. The answer proves it.
+/// Checks that the arbiter handles messages.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Ping;
 
+/// The liveness of an arbiter, whose [`SessionSupervisor`] answers pings.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeat {
+    /// Pings without an answer.
+    pub(super) missed: AtomicU32,
+    pub(super) ended: AtomicBool,
+}
+
 impl SessionSupervisor {
     pub(super) fn new(service: Arc<Service>, sessions: Arc<SessionTable>, heartbeat: Arc<Heartbeat>) -> Self {
-        let chaos = service.chaos().part("session_supervisor", "");
+        let chaos = service.chaos.part("session_supervisor", "");
         let poll_loop = PollLoop::start(&service);
         Self { service, sessions, heartbeat, poll_loop, is_ending: false, served: 0, chaos }
     }
@@ -66,16 +67,15 @@ impl SessionSupervisor {
             return drop(self.sessions.take(request));
         }
         request.set_begun();
-        let socket = self.socket_for(&request.socket);
+        let socket = self.socket_for(request);
         let Some(admitted) = self.sessions.take(request) else { return };
         match socket {
             Ok((socket, local)) => self.serve(admitted, socket, local, ctx),
-            Err(error) => self.refuse(admitted, request.last_resort.clone(), &error),
+            Err(error) => self.refuse(admitted, request.well_known.clone(), &error),
         }
     }
 
-    /// Starts a session for the request. Nothing here may block, because the request is in no table
-    /// until the child is inserted.
+    /// Nothing here may block, because the request is in no table until the child is inserted.
     fn serve(&self, admitted: Admitted, socket: Arc<UdpSocket>, local: SocketAddr, ctx: &Context<Self>) {
         let Admitted { assignment, routed, opened, mut permit, .. } = admitted;
         let shared =
@@ -88,13 +88,12 @@ impl SessionSupervisor {
         self.keep(Child { session: Some(session), shared, resumptions: 0, _permit: permit });
     }
 
-    /// A socket for a transfer, and its address. In single-port mode this is the socket that the
-    /// request came to.
-    fn socket_for(&self, request: &SocketRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
-        if let Some(socket) = &request.port {
+    /// A socket for a transfer, and its address.
+    fn socket_for(&self, request: &PendingRequest) -> io::Result<(Arc<UdpSocket>, SocketAddr)> {
+        if let Some(socket) = request.well_known.as_ref().filter(|_| self.service.single_port) {
             return Ok((Arc::clone(socket), request.local));
         }
-        self.service.chaos().seam("link", "").at("open");
+        self.service.chaos.seam("link", "").at("open");
         let socket = UdpLink::open(request.local, request.ports)?;
         if request.has_options {
             UdpLink::widen(&socket);
@@ -103,23 +102,20 @@ impl SessionSupervisor {
         Ok((socket, local))
     }
 
-    /// Handles a request without a socket. The client gets no answer and repeats its request, and
-    /// there may be a socket by then. If limits are answered, the ERROR is sent from the well-known
-    /// port, and the client gives up or asks another server. A request that meets a limit is
-    /// counted as a request beyond it, not as an outage.
-    fn refuse(&self, admitted: Admitted, last_resort: Option<Arc<UdpSocket>>, error: &io::Error) {
+    /// Handles a request without a socket. The client gets no answer, and repeats its request. If
+    /// limits are answered, the ERROR is sent from the well-known port. A request that meets a limit
+    /// is counted as a request beyond it, not as an outage.
+    fn refuse(&self, admitted: Admitted, well_known: Option<Arc<UdpSocket>>, error: &io::Error) {
         let Admitted { assignment, local, permit, .. } = admitted;
-        // A repeated request is a new one from now on, even while slow observers handle the facts
-        // below.
+        // A repeated request is a new one from now on.
         permit.state.set_answered();
         let Some(limit) = limit_met(error, assignment.config.ports) else {
-            let mut report = assignment.report(local, Outcome::Outage(Failure::Busy));
-            report.detail = Some(error.to_string().into());
-            return self.service.finish(report);
+            let report = assignment.report(local, Outcome::Outage(Failure::Busy));
+            return self.service.finish(Report { detail: Some(error.to_string().into()), ..report });
         };
         let peer = assignment.peer;
         self.service.observe(&Fact::LimitReached { limit, peer });
-        let port = last_resort.filter(|_| limit == Limit::PortRange && !assignment.to_broadcast);
+        let port = well_known.filter(|_| limit == Limit::PortRange && !assignment.to_broadcast);
         if port.is_some_and(|port| send_from_port(&port, local, peer, &error_packet(Failure::Busy)).is_ok()) {
             let fault = Fault::limited(Failure::Busy, limit, limit.meaning());
             let request = Some(&assignment.request);
@@ -129,20 +125,17 @@ impl SessionSupervisor {
         }
     }
 
-    /// Starts a session for a transfer: the first one, or one that replaces another. Older sessions
-    /// can't send from now on.
+    /// Starts a session for a transfer. Older sessions can't send from now on.
     fn start_session(&self, shared: &Arc<SharedTransfer>, ctx: &Context<Self>) -> SessionAddr {
-        let link = shared.link();
-        let (driven, life) = (Arc::clone(shared), shared.next_life());
-        let service = Arc::clone(&self.service);
-        let (id, parent) = (shared.assignment.id.0, ctx.address().recipient());
-        let poll_loop = Rc::clone(&self.poll_loop);
+        let (driven, life, link) = (Arc::clone(shared), shared.next_life(), shared.link());
+        let (service, poll_loop) = (Arc::clone(&self.service), Rc::clone(&self.poll_loop));
         let make = move |ctx: &mut Context<Session>| {
             Session::new(driven, life, service, link, poll_loop, ctx.address())
         };
-        let session = SessionAddr::new(start_temporary(id, limits::MAILBOX_SESSION, parent, make));
+        let (id, parent) = (shared.assignment.id.0, ctx.address().recipient());
+        let session = session_addr(start_temporary(id, limits::MAILBOX_SESSION, parent, make));
         let began = TransferEvent::Began { shared: Arc::downgrade(shared), session: session.clone() };
-        self.service.registry.send(began);
+        self.service.tell_registry(began);
         session
     }
 
@@ -153,8 +146,7 @@ impl SessionSupervisor {
         }
     }
 
-    /// Takes over from a supervisor that panicked or whose arbiter ended, and handles the exits
-    /// that it missed.
+    /// Takes over from a supervisor that panicked or whose arbiter ended.
     fn resume(&self, ctx: &Context<Self>) {
         for mut child in self.sessions.remove_without_session() {
             if child.shared.is_over() {
@@ -168,7 +160,7 @@ impl SessionSupervisor {
         }
     }
 
-    /// Replaces a session that failed, at once and on the same socket.
+    /// Replaces a session that failed, on the same socket.
     fn on_failed(&self, mut child: Child, why: &str, ctx: &Context<Self>) {
         if self.sessions.is_stopping() || child.resumptions == limits::RESUMPTIONS_MAX {
             return self.bury(&child, why);
@@ -184,27 +176,22 @@ impl SessionSupervisor {
         self.keep(child);
     }
 
-    /// Ends the transfer on behalf of its failed session.
     fn bury(&self, child: &Child, why: &str) {
         let failure = if self.sessions.is_stopping() { Failure::ShuttingDown } else { Failure::Internal };
-        bury(&child.shared, &self.service, failure, why);
+        self.service.bury(&child.shared, failure, why);
     }
 
     fn on_session_exited(&self, id: TransferId, exit: &Exit, ctx: &Context<Self>) {
         if let Exit::Panicked(panic) = exit {
-            self.service.observe(&Fact::Crashed { actor: "session", transfer: Some(id), panic });
+            self.service.crashed("session", Some(id), panic);
         }
         let Some(child) = self.sessions.remove(id) else { return };
-        if child.session.as_ref().is_some_and(SessionAddr::connected) {
-            // The exit belongs to an earlier session, which was replaced before its exit was
-            // reported.
+        if child.has_session() {
+            // The exit belongs to an earlier session.
             self.keep(child);
         } else if !child.shared.is_over() {
-            let why = if matches!(exit, Exit::Panicked(_)) {
-                "the session panicked"
-            } else {
-                "the session stopped"
-            };
+            let has_panicked = matches!(exit, Exit::Panicked(_));
+            let why = if has_panicked { "the session panicked" } else { "the session stopped" };
             self.on_failed(child, why, ctx);
         }
     }
@@ -224,8 +211,7 @@ impl Actor for SessionSupervisor {
         ctx.set_mailbox_capacity(limits::MAILBOX_BUSY);
         self.sessions.drop_begun();
         self.resume(ctx);
-        // The messages of these requests may have been lost with an arbiter or in a panic. A second
-        // message has no effect.
+        // The messages of these requests may have been lost. A second message has no effect.
         self.sessions.waiting().into_iter().for_each(|request| ctx.notify(Serve(request)));
     }
 
@@ -237,7 +223,7 @@ impl Actor for SessionSupervisor {
         if !std::mem::replace(&mut self.is_ending, true) {
             for session in self.sessions.sessions() {
                 // A session whose mailbox is full or closed is ended with its arbiter.
-                let _ = session.try_send(SessionMessage::End(Failure::ShuttingDown));
+                let _ = session.messages.try_send(SessionMessage::End(Failure::ShuttingDown));
             }
         }
         if self.sessions.is_empty() { Running::Stop } else { Running::Continue }
@@ -280,7 +266,7 @@ impl Handler<Ping> for SessionSupervisor {
 
     fn handle(&mut self, _: Ping, ctx: &mut Self::Context) {
         self.chaos.at("handle", ctx);
-        self.heartbeat.beat();
+        self.heartbeat.missed.store(0, Ordering::Relaxed);
     }
 }
 

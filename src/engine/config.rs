@@ -3,24 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::error::Failure;
 use crate::extend::{NegotiatorStep, OpcodeStep, RouteStep};
 use crate::net::PortRange;
 use crate::policy::{Access, OnOutage, OverLimit, Rules};
 use crate::store::Store;
-use crate::transfer::{Offer, OnAbort, Outcome, Timeouts};
-use crate::wire::Direction;
+use crate::transfer::{Offer, OnAbort, Timeouts};
 
-/// What a server does with requests. A service exchanges its configuration as a whole. A request
-/// gets the configuration that is current when it arrives, and its transfer keeps that one.
+/// What a server does with requests. It is exchanged as a whole: a transfer keeps the configuration
+/// that was current when its request arrived.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The store for requests that no route answers.
     pub store: Arc<dyn Store>,
     /// The routes, which are asked first which file answers a request.
     pub routes: Vec<RouteStep>,
-    /// The negotiators, which are asked about options besides the rules of the RFCs. The
-    /// negotiators of the settings come first.
+    /// The negotiators, which are asked about options; those of the settings come first.
     pub negotiators: Vec<NegotiatorStep>,
     /// The extensions that answer opcodes other than TFTP's.
     pub opcodes: BTreeMap<u16, OpcodeStep>,
@@ -59,16 +56,6 @@ impl Config {
             timeouts: Timeouts::default(),
             on_abort: OnAbort::default(),
             ports: None,
-        }
-    }
-
-    /// The outcome of a request that fails before it was answered. The client is sent an ERROR only
-    /// for [`Outcome::Failed`].
-    pub(crate) fn refusal(&self, direction: Direction, failure: Failure) -> Outcome {
-        if self.on_outage.is_silent(direction, failure) {
-            Outcome::Outage(failure)
-        } else {
-            Outcome::Failed(failure)
         }
     }
 }

@@ -1,13 +1,11 @@
-//! The messages of a session, and the address that lets others send them without depending on the
-//! actor.
+//! The messages of a session, and its address.
 
 use std::sync::Arc;
 
 use actix::dev::ToEnvelope;
-use actix::prelude::SendError;
 use actix::{Actor, Addr, Handler, Message, Recipient};
 
-use crate::engine::files::source_handle::SourceHandle;
+use crate::engine::files::SourceHandle;
 use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::store::Slab;
@@ -33,8 +31,7 @@ pub(crate) enum SessionMessage {
     DeadlinePassed,
     /// An answer of the reader.
     Read(Read),
-    /// The upload has advanced or failed. The state of the [`Upload`](super::files::upload::Upload)
-    /// tells how far.
+    /// The [`Upload`](super::files::Upload) has advanced or failed.
     Written,
 }
 
@@ -48,9 +45,8 @@ pub(crate) enum Read {
     Failed(Fault),
 }
 
-/// A repeated request. The session may find that the client was answered before it sent this
-/// request, which makes the request a new one. When this is dropped with the request in it, the
-/// request goes back to its listener.
+/// A repeated request, or a new one, if the client was answered before it sent the request. When
+/// this is dropped with the request in it, the request goes back to its listener.
 #[derive(Debug)]
 pub(crate) struct Repeated(pub(crate) Option<Box<Returned>>);
 
@@ -69,46 +65,22 @@ pub(crate) struct Again {
     pub(crate) request: Request<'static>,
 }
 
-/// The address of a session.
-#[derive(Debug, Clone)]
-pub(crate) struct SessionAddr(Arc<Recipients>);
+/// The address of a session, through which others send messages without depending on the actor.
+pub(crate) type SessionAddr = Arc<SessionRecipients>;
 
 #[derive(Debug)]
-struct Recipients {
-    messages: Recipient<SessionMessage>,
-    exits: Recipient<ChildExited>,
+pub(crate) struct SessionRecipients {
+    pub(crate) messages: Recipient<SessionMessage>,
+    /// For the exits of the actors that the session starts.
+    pub(crate) exits: Recipient<ChildExited>,
 }
 
-impl SessionAddr {
-    pub(crate) fn new<A>(addr: Addr<A>) -> Self
-    where
-        A: Actor + Handler<SessionMessage> + Handler<ChildExited>,
-        A::Context: ToEnvelope<A, SessionMessage> + ToEnvelope<A, ChildExited>,
-    {
-        Self(Arc::new(Recipients { messages: addr.clone().recipient(), exits: addr.recipient() }))
-    }
-
-    /// Sends a message if the mailbox has room for it.
-    ///
-    /// # Errors
-    /// The message, if there is no room, or no session.
-    pub(crate) fn try_send(&self, message: SessionMessage) -> Result<(), SendError<SessionMessage>> {
-        self.0.messages.try_send(message)
-    }
-
-    /// Sends a message whether or not the mailbox has room for it. The caller bounds their number.
-    pub(crate) fn do_send(&self, message: SessionMessage) {
-        self.0.messages.do_send(message);
-    }
-
-    pub(crate) fn connected(&self) -> bool {
-        self.0.messages.connected()
-    }
-
-    /// The recipient for the exits of the actors that the session starts.
-    pub(crate) fn exits(&self) -> Recipient<ChildExited> {
-        self.0.exits.clone()
-    }
+pub(crate) fn session_addr<A>(addr: Addr<A>) -> SessionAddr
+where
+    A: Actor + Handler<SessionMessage> + Handler<ChildExited>,
+    A::Context: ToEnvelope<A, SessionMessage> + ToEnvelope<A, ChildExited>,
+{
+    Arc::new(SessionRecipients { messages: addr.clone().recipient(), exits: addr.recipient() })
 }
 
 impl Drop for Repeated {

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::wire::{Direction, Packet, Request};
 
-/// A packet as the log shows it.
 pub(crate) struct PacketSummary<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for PacketSummary<'_> {

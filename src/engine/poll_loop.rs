@@ -15,29 +15,27 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use crate::engine::driver::Driver;
-use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::messages::SessionMessage;
 use crate::engine::service::Service;
 use crate::limits;
 use crate::net::{SocketEvent, SocketSet};
-use crate::observe::Fact;
 use crate::supervision::caught;
 
 /// Runs the driver of a session when its socket is ready, and sends the session a message when its
-/// deadline has passed. A packet of a transfer touches the driver, the shared transfer and the
-/// machine, but no task, mailbox or timer of an actor: with a thousand sessions, none of these is
-/// in the processor's cache when a packet arrives.
+/// deadline has passed. A packet touches no task, mailbox or timer of an actor: with a thousand
+/// sessions, none of these is in the processor's cache when a packet arrives.
 ///
-/// A panic in a driver is passed to its session, which panics with the same text. No other session
-/// is affected.
+/// A panic in a driver is passed to its session, which panics with the same text.
 pub(crate) struct PollLoop {
-    /// `None` where sockets can't be waited for together: each session waits for its own socket
-    /// then.
+    /// `None` where sockets can't be waited for together: each session waits for its own then.
     set: Option<SocketSet>,
     /// The tokens of links that share a socket and were filled by its receiver. `None` until there
     /// is such a link, so that other transfers don't pay for polling it.
     sharing: RefCell<Option<(UnboundedSender<u64>, UnboundedReceiver<u64>)>>,
     entries: RefCell<Entries>,
-    schedule: RefCell<Schedule>,
+    /// The sessions whose turn ended before their socket was empty, each once.
+    again: RefCell<Vec<DefaultKey>>,
+    waker: Cell<Option<Waker>>,
     /// When to check the deadlines next. A deadline that moves later doesn't change this, so a
     /// transfer that advances costs nothing here.
     next_check: Cell<Option<Instant>>,
@@ -47,22 +45,13 @@ type Entries = SlotMap<DefaultKey, Entry>;
 
 struct Entry {
     driver: Rc<RefCell<Driver>>,
-    session: SessionAddr,
     /// The driver's deadline after its last step.
     deadline: Cell<Option<Instant>>,
     /// The session was sent [`SessionMessage::DeadlinePassed`], and has not handled it yet.
     is_notified: Cell<bool>,
 }
 
-/// The work of the poll loop's task besides the sockets.
-#[derive(Default)]
-struct Schedule {
-    /// The sessions whose turn ended before their socket was empty, each once.
-    again: Vec<DefaultKey>,
-    waker: Option<Waker>,
-}
-
-/// The registration of a session, removed when dropped.
+/// Removes the session from the poll loop when dropped.
 pub(crate) struct Registration {
     poll_loop: Rc<PollLoop>,
     key: DefaultKey,
@@ -78,15 +67,16 @@ struct Buffers {
 }
 
 impl PollLoop {
-    /// Starts a poll loop for the sessions of this arbiter, which runs until the arbiter ends. No
-    /// session can make the loop itself panic. If it does, it continues after a pause, and the
-    /// events that it was handling count as lost packets.
+    /// Starts a poll loop for the sessions of this arbiter, which runs until the arbiter ends. If
+    /// the loop itself panics, it continues after a pause, and the events that it was handling
+    /// count as lost packets.
     pub(crate) fn start(service: &Arc<Service>) -> Rc<Self> {
         let poll_loop = Rc::new(Self {
             set: SocketSet::new().ok(),
             sharing: RefCell::default(),
             entries: RefCell::default(),
-            schedule: RefCell::default(),
+            again: RefCell::default(),
+            waker: Cell::default(),
             next_check: Cell::default(),
         });
         let (polled, service) = (Rc::clone(&poll_loop), Arc::clone(service));
@@ -94,8 +84,12 @@ impl PollLoop {
             let events = Vec::with_capacity(limits::SOCKETS_PER_TURN);
             let asleep = Box::pin(sleep_until(Instant::now()));
             let mut buffers = Buffers { events, sharing: Vec::new(), sleep: asleep };
-            while let Err(panic) = poll_fn(|cx| polled.caught_poll(cx, &mut buffers)).await {
-                service.observe(&Fact::Crashed { actor: "poll loop", transfer: None, panic: &panic });
+            let mut caught_poll = |cx: &mut Context<'_>| match caught(|| polled.poll(cx, &mut buffers)) {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            };
+            while let Err(panic) = poll_fn(&mut caught_poll).await {
+                service.crashed("poll loop", None, &panic);
                 sleep(limits::POLL_LOOP_PAUSE).await;
             }
         });
@@ -105,17 +99,12 @@ impl PollLoop {
     /// Registers a driver: the poll loop runs it when its link has datagrams, and sends its
     /// deferred work to its session.
     pub(crate) fn register(self: &Rc<Self>, driver: &Rc<RefCell<Driver>>) -> Registration {
-        let session = driver.borrow().session.clone();
-        let key = self.entries.borrow_mut().insert(Entry {
-            driver: Rc::clone(driver),
-            session,
-            deadline: Cell::default(),
-            is_notified: Cell::default(),
-        });
+        let entry =
+            Entry { driver: Rc::clone(driver), deadline: Cell::default(), is_notified: Cell::default() };
+        let key = self.entries.borrow_mut().insert(entry);
         let mut driver = driver.borrow_mut();
-        let added =
-            self.set.as_ref().zip(driver.link.socket()).map(|(set, socket)| set.add(socket, token(key)));
-        let has_socket = added.is_some_and(|added| added.is_ok());
+        let pollable = self.set.as_ref().zip(driver.link.socket());
+        let has_socket = pollable.is_some_and(|(set, socket)| set.add(socket, token(key)).is_ok());
         let is_polled = has_socket || self.share(&mut driver, key);
         Registration { poll_loop: Rc::clone(self), key, has_socket, is_polled }
     }
@@ -128,20 +117,13 @@ impl PollLoop {
         let has_joined = driver.link.join(ready, token(key));
         if has_joined && is_first {
             // The poll loop has not polled it yet.
-            self.schedule.borrow_mut().wake();
+            self.wake();
         }
         has_joined
     }
 
-    fn caught_poll(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<Result<(), String>> {
-        match caught(|| self.poll(cx, buffers)) {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
-
     fn poll(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> Poll<()> {
-        let again = std::mem::take(&mut self.schedule.borrow_mut().again);
+        let again = self.again.take();
         for key in again {
             if let Some(driver) = self.driver(key) {
                 let mut driver = driver.borrow_mut();
@@ -149,17 +131,13 @@ impl PollLoop {
                 self.serve(key, &mut driver, Driver::turn);
             }
         }
-        let more = match &self.set {
-            Some(set) => match self.serve_ready(set, cx, buffers) {
-                Ok(more) => more,
-                // The reactor has ended, and the arbiter with it.
-                Err(_) => return Poll::Ready(()),
-            },
-            None => false,
+        let Ok(more) = self.serve_ready(cx, buffers) else {
+            // The reactor has ended, and the arbiter with it.
+            return Poll::Ready(());
         };
         let more = self.serve_sharing(cx, buffers) || more;
         self.check_deadlines(cx, &mut buffers.sleep);
-        if more || !self.schedule.borrow().again.is_empty() {
+        if more || !self.again.borrow().is_empty() {
             // Timers and messages run first. A task that wakes itself directly would be polled many
             // times before the runtime checks for those.
             let _ = pin!(yield_now()).poll(cx);
@@ -168,7 +146,8 @@ impl PollLoop {
     }
 
     /// Serves the ready sockets, up to a turn's worth. `true` if there may be more.
-    fn serve_ready(&self, set: &SocketSet, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<bool> {
+    fn serve_ready(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<bool> {
+        let Some(set) = &self.set else { return Ok(false) };
         loop {
             let Poll::Ready(polled) = set.poll_events(cx, &mut buffers.events) else { return Ok(false) };
             let more = polled?;
@@ -179,8 +158,7 @@ impl PollLoop {
         }
     }
 
-    /// Serves the ready links that share a socket, up to a turn's worth. `true` if there may be
-    /// more.
+    /// As [`serve_ready`](Self::serve_ready), for the links that share a socket.
     fn serve_sharing(&self, cx: &mut Context<'_>, buffers: &mut Buffers) -> bool {
         buffers.sharing.clear();
         let is_ready = self.sharing.borrow_mut().as_mut().is_some_and(|(_, ready)| {
@@ -204,22 +182,22 @@ impl PollLoop {
         });
     }
 
-    /// Runs one step of a driver. A panic is passed to its session.
     fn serve(&self, key: DefaultKey, driver: &mut Driver, step: impl FnOnce(&mut Driver)) {
         if let Err(panic) = caught(|| step(driver)) {
-            driver.set_panicked(panic);
+            driver.deferred.panic = Some(panic.into());
         }
         self.follow_up(key, driver);
     }
 
-    /// Schedules what a driver needs after a step.
     fn follow_up(&self, key: DefaultKey, driver: &mut Driver) {
         self.schedule_check(key, driver.deadline);
         if driver.backlog && !std::mem::replace(&mut driver.is_queued, true) {
-            self.schedule.borrow_mut().add_again(key);
+            self.again.borrow_mut().push(key);
+            self.wake();
         }
         if driver.needs_session() {
-            self.send(key, SessionMessage::Attend);
+            // Not `try_send`: there is at most one such message.
+            driver.session.messages.do_send(SessionMessage::Attend);
         }
     }
 
@@ -230,21 +208,27 @@ impl PollLoop {
             if self.next_check.get().is_some_and(|at| at <= now) {
                 self.check_all_deadlines(now);
             }
-            let mut schedule = self.schedule.borrow_mut();
-            let Some(next) = self.next_check.get() else { return schedule.note(cx) };
+            let Some(next) = self.next_check.get() else { break };
             if sleep.deadline() != next {
                 sleep.as_mut().reset(next);
             }
             if sleep.as_mut().poll(cx).is_pending() {
-                return schedule.note(cx);
+                break;
             }
+        }
+        let waker = self.waker.take().unwrap_or_else(|| cx.waker().clone());
+        self.waker.set(Some(waker));
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
         }
     }
 
     /// Notifies the sessions whose deadline has passed. Checking all deadlines, which are adjacent
-    /// in memory, is cheaper than keeping them sorted: with a thousand sessions in lock-step, every
-    /// third packet would move one. The pause until the next check grows with the number of
-    /// sessions.
+    /// in memory, is cheaper than keeping them sorted, because packets move them often. The pause
+    /// until the next check grows with the number of sessions.
     fn check_all_deadlines(&self, now: Instant) {
         let entries = self.entries.borrow();
         let mut next = None;
@@ -252,7 +236,8 @@ impl PollLoop {
             match entry.deadline.get() {
                 Some(deadline) if deadline <= now => {
                     entry.is_notified.set(true);
-                    entry.session.do_send(SessionMessage::DeadlinePassed);
+                    // Not `try_send`: there is at most one such message.
+                    entry.driver.borrow().session.messages.do_send(SessionMessage::DeadlinePassed);
                 }
                 Some(deadline) => next = Some(next.map_or(deadline, |next: Instant| next.min(deadline))),
                 None => {}
@@ -274,7 +259,7 @@ impl PollLoop {
         let is_late = |deadline: &Instant| self.next_check.get().is_none_or(|at| at > *deadline);
         if let Some(deadline) = deadline.filter(is_late) {
             self.next_check.set(Some(deadline));
-            self.schedule.borrow_mut().wake();
+            self.wake();
         }
     }
 
@@ -282,43 +267,14 @@ impl PollLoop {
         // An event or message may arrive after its session has ended.
         self.entries.borrow().get(key).map(|entry| Rc::clone(&entry.driver))
     }
-
-    /// Not `try_send`: the callers ensure that there is at most one such message.
-    fn send(&self, key: DefaultKey, message: SessionMessage) {
-        if let Some(entry) = self.entries.borrow().get(key) {
-            entry.session.do_send(message);
-        }
-    }
-}
-
-impl Schedule {
-    fn add_again(&mut self, key: DefaultKey) {
-        self.again.push(key);
-        self.wake();
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Stores the waker, so that an earlier check can wake this task.
-    fn note(&mut self, cx: &Context<'_>) {
-        if self.waker.is_none() {
-            self.waker = Some(cx.waker().clone());
-        }
-    }
 }
 
 impl Registration {
-    /// Schedules what the session's driver needs after a step.
     pub(crate) fn follow_up(&self, driver: &mut Driver) {
         self.poll_loop.follow_up(self.key, driver);
     }
 
-    /// The session has handled [`SessionMessage::DeadlinePassed`]: its next deadline is checked
-    /// again.
+    /// The session handles [`SessionMessage::DeadlinePassed`]: its next deadline is checked again.
     pub(crate) fn on_deadline_handled(&self) {
         if let Some(entry) = self.poll_loop.entries.borrow().get(self.key) {
             entry.is_notified.set(false);
@@ -338,25 +294,18 @@ impl Drop for Registration {
     }
 }
 
-/// The token of a key in the socket set.
-fn token(key: DefaultKey) -> u64 {
-    key.data().as_ffi()
-}
-
-fn key_of(token: u64) -> DefaultKey {
-    KeyData::from_ffi(token).into()
-}
-
 impl fmt::Debug for PollLoop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PollLoop").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Registration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registration").field("key", &self.key).finish_non_exhaustive()
-    }
+fn token(key: DefaultKey) -> u64 {
+    key.data().as_ffi()
+}
+
+fn key_of(token: u64) -> DefaultKey {
+    KeyData::from_ffi(token).into()
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -2,20 +2,24 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::time::Instant;
 
+use actix::{Message, Recipient};
 use rustix::io::Errno;
 use slog::Logger;
 
 use crate::chaos::Chaos;
 use crate::engine::config::Config;
-use crate::engine::timed_call::timed;
-use crate::engine::transfers::event::{RegistryLink, TransferEvent};
+use crate::engine::messages::SessionAddr;
+use crate::engine::transfers::{SharedTransfer, TransferState};
 use crate::engine::window_memory::WindowMemory;
-use crate::error::Limit;
+use crate::error::{Failure, Fault, Limit};
+use crate::limits;
 use crate::net::PortRange;
 use crate::observe::{Fact, Observer, Report, TransferId};
 use crate::supervision::{RestartLimit, caught, contained};
+use crate::transfer::{Outcome, Transmit, error_packet};
 
 /// What all sessions of a server share. Only the configuration changes while the server runs.
 #[derive(Debug)]
@@ -29,12 +33,20 @@ pub struct Service {
     pub single_port: bool,
     /// The log of every packet, if there is one.
     pub packet_log: Option<Logger>,
-    /// The number of the last transfer.
     last_transfer: AtomicU64,
-    /// The address of the registry, to which transfers are reported.
-    pub registry: RegistryLink,
+    registry: OnceLock<Recipient<TransferEvent>>,
     /// Faults that tests plan: none without the feature `chaos`.
     pub(crate) chaos: Chaos,
+}
+
+/// An event of a transfer, for the registry.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum TransferEvent {
+    /// A session serves the transfer, the first one or another.
+    Began { shared: Weak<SharedTransfer>, session: SessionAddr },
+    /// The outcome is known. A request that needed no session ends without `Began`.
+    Ended(Box<Report>),
 }
 
 impl Service {
@@ -48,7 +60,7 @@ impl Service {
             single_port: false,
             packet_log: None,
             last_transfer: 0.into(),
-            registry: RegistryLink::default(),
+            registry: OnceLock::new(),
             chaos: Default::default(),
         }
     }
@@ -60,19 +72,13 @@ impl Service {
 
     /// Replaces the configuration. Transfers keep the one that they began with.
     pub fn set_config(&self, config: Config) {
-        let fresh = Arc::new(config);
+        let mut config = Arc::new(config);
         // The old one is dropped after the lock, because a store's `Drop` may take long.
-        let _old =
-            std::mem::replace(&mut *self.config.write().unwrap_or_else(PoisonError::into_inner), fresh);
+        std::mem::swap(&mut config, &mut *self.config.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(crate) fn next_transfer(&self) -> TransferId {
         TransferId(self.last_transfer.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// The faults that are planned for its actors.
-    pub(crate) fn chaos(&self) -> &Chaos {
-        &self.chaos
     }
 
     /// Has these faults happen.
@@ -83,8 +89,21 @@ impl Service {
 
     /// The restart limit of permanent actors: `usual`, unless planned faults set another one.
     pub(crate) fn restart_limit(&self, usual: RestartLimit) -> RestartLimit {
-        let Some((restarts_max, within)) = self.chaos().restarts() else { return usual };
+        let Some((restarts_max, within)) = self.chaos.restarts() else { return usual };
         RestartLimit { restarts_max, within: within.unwrap_or(usual.within), ..usual }
+    }
+
+    /// Transfers are reported to `registry`, which keeps its address when it starts again.
+    pub(crate) fn set_registry(&self, registry: Recipient<TransferEvent>) {
+        let _ = self.registry.set(registry);
+    }
+
+    pub(crate) fn tell_registry(&self, event: TransferEvent) {
+        if let Some(registry) = self.registry.get() {
+            // Not `try_send`: an end that is lost would leave a transfer live. The registry shares
+            // the thread of the listeners, so the limit of transfers bounds these messages.
+            registry.do_send(event);
+        }
     }
 
     /// Reports the end of a transfer to the observers and the registry.
@@ -93,7 +112,34 @@ impl Service {
             self.observe(&Fact::LimitReached { limit, peer: report.peer });
         }
         self.observe(&Fact::Finished(&report));
-        self.registry.send(TransferEvent::Ended(Box::new(report)));
+        self.tell_registry(TransferEvent::Ended(Box::new(report)));
+    }
+
+    /// Ends a transfer on behalf of its session, which died or hangs. The session can't send any
+    /// more, and an unfinished upload is removed. A transfer that was reported already keeps its
+    /// outcome.
+    pub(crate) fn bury(&self, shared: &SharedTransfer, failure: Failure, why: &str) {
+        shared.next_life();
+        shared.upload.close(Fault::new(failure, why));
+        shared.set_over();
+        // A session that hangs would otherwise count in the peer table for as long as it hangs.
+        shared.peer_state.release();
+        let outcome = shared.failed(failure);
+        let report = match shared.try_lock() {
+            Some(mut state) => shared.report(&mut state, outcome),
+            // A session that hangs may hold the lock.
+            None => shared.report(&mut TransferState::default(), outcome),
+        };
+        let Some(mut report) = report else { return };
+        report.detail = Some(why.into());
+        // A request that was sent to many hosts gets no ERROR before the first block.
+        let is_answered = shared.has_replied() || !shared.assignment.to_broadcast;
+        if is_answered && matches!(report.outcome, Outcome::Failed(_)) {
+            // If the packet can't be sent, there is nothing left to try.
+            let _ = shared.link().send(report.peer, &Transmit::Packet(&error_packet(failure)));
+        }
+        self.finish(report);
+        shared.peer_state.set_over();
     }
 
     /// Reports a fact to the observers. If they block the thread for long, that is reported too.
@@ -104,6 +150,29 @@ impl Service {
         }
     }
 
+    pub(crate) fn misbehaved(&self, extension: &'static str, transfer: Option<TransferId>, why: &str) {
+        self.observe(&Fact::Misbehaved { extension, transfer, why });
+    }
+
+    pub(crate) fn crashed(&self, actor: &'static str, transfer: Option<TransferId>, panic: &str) {
+        self.observe(&Fact::Crashed { actor, transfer, panic });
+    }
+
+    /// Calls an extension. `None` if it panics, which is reported, as are calls that block the
+    /// thread for long.
+    pub(crate) fn call<T>(
+        &self,
+        extension: &'static str,
+        transfer: Option<TransferId>,
+        call: impl FnOnce() -> T,
+    ) -> Option<T> {
+        let (answer, slow) = timed(|| caught(call));
+        if let Some(why) = slow {
+            self.misbehaved(extension, transfer, &why);
+        }
+        answer.inspect_err(|panic| self.crashed(extension, transfer, panic)).ok()
+    }
+
     /// Has the observers write out what they have buffered.
     pub(crate) fn flush(&self) {
         for observer in &self.observers {
@@ -111,38 +180,50 @@ impl Service {
         }
     }
 
-    /// The number of facts that observers lost.
     pub(crate) fn lost_facts(&self) -> u64 {
-        // An observer that panics here has lost an unknown number, and is skipped.
-        self.observers.iter().filter_map(|observer| caught(|| observer.lost()).ok()).sum()
+        self.losses().map(|(_, lost)| lost).sum()
     }
 
-    /// The observers that lost facts, with the number of lost facts, as text.
+    /// The observers that lost facts, and how many each.
     pub(crate) fn losers(&self) -> String {
-        let lost = |observer: &Arc<dyn Observer>| (observer.name().to_owned(), observer.lost());
-        let losers = self.observers.iter().filter_map(|observer| caught(|| lost(observer)).ok());
-        let losers = losers.filter(|(_, lost)| *lost > 0).map(|(name, lost)| format!("{name}: {lost}"));
-        losers.collect::<Vec<_>>().join(", ")
+        let losers = self.losses().filter(|(_, lost)| *lost > 0);
+        losers.map(|(name, lost)| format!("{name}: {lost}")).collect::<Vec<_>>().join(", ")
     }
 
-    /// Calls each observer. An observer that panics loses this fact, and the panic is reported to
-    /// the others.
+    /// An observer that panics here has lost an unknown number, and is skipped.
+    fn losses(&self) -> impl Iterator<Item = (String, u64)> {
+        let lost = |observer: &Arc<dyn Observer>| (observer.name().to_owned(), observer.lost());
+        self.observers.iter().filter_map(move |observer| caught(|| lost(observer)).ok())
+    }
+
+    /// An observer that panics loses this fact, and the panic is reported to the others.
     fn call_observers(&self, fact: &Fact<'_>) {
         for (index, observer) in self.observers.iter().enumerate() {
             let called = caught(|| {
-                self.chaos().seam("observer", "").at("observe");
+                self.chaos.seam("observer", "").at("observe");
                 observer.observe(fact);
             });
-            if let Err(panic) = called {
-                let panic = &*panic;
-                let crashed = Fact::Crashed { actor: "observer", transfer: None, panic };
-                for (_, other) in self.observers.iter().enumerate().filter(|(other, _)| *other != index) {
-                    // A second panic is contained and not reported.
-                    contained(|| other.observe(&crashed));
-                }
+            let Err(panic) = called else { continue };
+            let crashed = Fact::Crashed { actor: "observer", transfer: None, panic: &panic };
+            for (_, other) in self.observers.iter().enumerate().filter(|(other, _)| *other != index) {
+                // A second panic is not reported.
+                contained(|| other.observe(&crashed));
             }
         }
     }
+}
+
+/// A message for the operator comes with the answer if the call blocked its thread for longer than
+/// [`limits::EXTENSION_CALL_WITHIN`].
+fn timed<T>(call: impl FnOnce() -> T) -> (T, Option<String>) {
+    // The system clock, because virtual time stands still during a call.
+    let began = Instant::now();
+    let answer = call();
+    let took = began.elapsed();
+    let slow = (took > limits::EXTENSION_CALL_WITHIN).then(|| {
+        format!("it kept a thread that serves for {} ms: who has to wait is an actor", took.as_millis())
+    });
+    (answer, slow)
 }
 
 /// The limit that kept a socket from being opened, if there is one.

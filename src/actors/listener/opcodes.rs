@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::actors::listener::Listener;
-use crate::engine::extensions::opcodes::Answer;
+use crate::engine::extensions::Answer;
 use crate::error::Limit;
 use crate::extend::Datagram;
 use crate::net::Received;
@@ -28,9 +28,8 @@ impl Listener {
         let (peer, to) = (received.from, received.to);
         match self.service.ask_opcode(&self.config, &Datagram::new(peer, to, octets)) {
             None => return false,
-            Some(Ok(Answer::Now(answer))) => {
-                answer.into_iter().for_each(|answer| self.answer(&Answered { peer, to, answer }));
-            }
+            Some(Ok(Answer::Now(None))) => {}
+            Some(Ok(Answer::Now(Some(answer)))) => self.answer(&Answered { peer, to, answer }),
             Some(Ok(Answer::Later(answer))) => {
                 let Ok(place) = Arc::clone(&self.opcodes_asked).try_acquire_owned() else {
                     self.beyond(Limit::OpcodesAsked, peer);
@@ -51,10 +50,8 @@ impl Listener {
     }
 
     fn answer(&mut self, Answered { peer, to, answer }: &Answered) {
-        if self.may_refuse(*peer, Instant::now()) {
-            // An answer that can't be sent counts as lost on the way.
-            let _ = self.send_refusal(*peer, *to, answer);
-        }
+        // An answer that can't be sent counts as lost on the way.
+        let _ = self.send_refusal(*peer, *to, answer, Instant::now());
     }
 }
 

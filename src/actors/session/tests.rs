@@ -11,16 +11,14 @@ use actix::{Actor, Arbiter, AsyncContext, Context, System};
 use tokio::time::Instant;
 
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
-use crate::engine::files::opened::Opened;
-use crate::engine::files::source_handle::SourceHandle;
+use crate::engine::admission::{Claim, PeerTable, Permit};
+use crate::engine::files::SourceHandle;
 use crate::engine::poll_loop::PollLoop;
 use crate::engine::service::Service;
 use crate::engine::test_support::{
     Crashes, Parent, SteppedStore, in_virtual_time, pass, service, turn_until, wait_until,
 };
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::shared_transfer::SharedTransfer;
+use crate::engine::transfers::{Assignment, SharedTransfer};
 use crate::error::{Failure, Fault, Limit};
 use crate::limits;
 use crate::net::{Received, UdpLink};
@@ -134,7 +132,7 @@ fn an_upload_continues_on_another_arbiter() {
     fixture.client.send(&data(131, b"the end")).unwrap();
     fixture.expect(&ack(131));
     let file =
-        store.open(&fixture.shared.destination().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
+        store.open(&fixture.shared.destination.get().unwrap().name).unwrap().fetch(0, 1 << 20).unwrap().bytes;
     let wanted: Vec<u8> = (1..=130).flat_map(|block| [block; 512]).chain(*b"the end").collect();
     assert!(file == wanted, "{} octets", file.len());
     end(second);
@@ -306,7 +304,7 @@ fn a_file_is_never_dropped_on_the_arbiter() {
                 let store = Arc::new(DropStore { dropped: sender, is_cached });
                 let fixture = Fixture::new(b"\0\x01file\0octet\0", Arc::<DropStore>::clone(&store));
                 if is_opened_before {
-                    fixture.shared.lock().set_opened(Opened::new(SourceHandle::new(store.source())));
+                    fixture.shared.lock().set_opened(SourceHandle::new(store.source()));
                 }
                 let arbiter = fixture.arbiter();
                 let (ask, answer) = mpsc::channel();

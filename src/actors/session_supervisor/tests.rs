@@ -6,10 +6,10 @@ use actix::{Arbiter, System};
 use tokio::time::Instant;
 
 use super::*;
-use crate::engine::admission::peer_table::{Claim, PeerTable};
+use crate::engine::admission::{Claim, PeerTable};
 use crate::engine::config::Config;
 use crate::engine::test_support::{service, wait_until};
-use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::Assignment;
 use crate::net::{PortRange, Received};
 use crate::observe::Observer;
 use crate::store::{Memory, MemoryOptions};
@@ -65,7 +65,7 @@ fn a_request_without_a_socket_can_be_repeated() {
         Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
     let routed = service.route(&assignment.config, &assignment.asked(LOCAL), 0).unwrap();
     let admitted = Admitted { assignment, routed, local: LOCAL, opened: None, permit };
-    let pending = PendingRequest::new(admitted, None, None);
+    let pending = PendingRequest::new(admitted, None);
     assert!(sessions.push_waiting(&pending));
     let (served, table) = (Arc::clone(&service), Arc::clone(&sessions));
     let make =

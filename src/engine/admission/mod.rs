@@ -1,10 +1,8 @@
-//! Decides what becomes of a request, for the listener, the kit for tests and the simulator.
+//! Decides what becomes of a request.
 
-pub(crate) mod error_rate;
-pub(crate) mod peer_state;
-pub(crate) mod peer_table;
+mod peer_state;
+mod peer_table;
 mod prefixes;
-mod unproven;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,13 +10,15 @@ use std::sync::Arc;
 use actix::Recipient;
 use tokio::time::Instant;
 
-use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+pub(crate) use self::peer_state::PeerState;
+pub use self::peer_table::PeerTable;
+pub(crate) use self::peer_table::{Claim, Permit};
+pub(crate) use self::prefixes::ErrorRateLimiter;
 use crate::engine::config::Config;
-use crate::engine::files::opened::Opened;
+use crate::engine::files::SourceHandle;
 use crate::engine::messages::Again;
 use crate::engine::service::Service;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::Routed;
+use crate::engine::transfers::{Assignment, Routed};
 use crate::error::{Failure, Fault, Limit};
 use crate::net::Received;
 use crate::observe::Report;
@@ -27,9 +27,7 @@ use crate::store::Name;
 use crate::transfer::Outcome;
 use crate::wire::Request;
 
-/// What becomes of a request.
 pub(crate) enum Verdict {
-    /// A session is to serve it.
     Serve(Box<Admitted>),
     /// The file can't be served. The transfer is over before a session was needed.
     Fail(Box<Failed>),
@@ -41,7 +39,6 @@ pub(crate) enum Verdict {
     Repeat,
 }
 
-/// A request that is to be served.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) assignment: Assignment,
@@ -49,14 +46,13 @@ pub(crate) struct Admitted {
     /// The address that the request was sent to: answers are sent from there.
     pub(crate) local: SocketAddr,
     /// The file, if it could be opened without waiting.
-    pub(crate) opened: Option<Opened>,
+    pub(crate) opened: Option<Arc<SourceHandle>>,
     pub(crate) permit: Permit,
 }
 
 /// A request whose file can't be served.
 pub(crate) struct Failed {
     pub(crate) assignment: Assignment,
-    /// The address that the request was sent to.
     pub(crate) local: SocketAddr,
     pub(crate) fault: Fault,
     /// The client is sent an ERROR if this is [`Outcome::Failed`].
@@ -65,11 +61,8 @@ pub(crate) struct Failed {
 }
 
 impl Service {
-    /// Decides what becomes of a request. The checks are ordered by their cost: access, rules,
-    /// name, the peer table, routes, and whether the file can be opened.
-    ///
-    /// A repeated request goes to its session. If the session finds that the request is a new one,
-    /// the request is sent to the recipient that `again` returns.
+    /// Decides what becomes of a request. The checks are ordered by their cost. A request that its
+    /// session finds to be no repeat is sent to the recipient that `again` returns.
     pub(crate) fn admit(
         self: &Arc<Self>,
         peers: &Arc<PeerTable>,
@@ -106,7 +99,7 @@ impl Service {
                 Verdict::Serve(Box::new(Admitted { assignment, routed, local, opened, permit }))
             }
             Err(fault) => {
-                let outcome = assignment.config.refusal(assignment.request.direction, fault.failure);
+                let outcome = assignment.refusal(fault.failure);
                 Verdict::Fail(Box::new(Failed { assignment, local, fault, outcome, permit }))
             }
         }
@@ -117,11 +110,10 @@ impl Config {
     /// The checks that apply to every request. A name that no file can have is refused here, unless
     /// routes may interpret it.
     fn check(&self, received: &Received, request: &Request<'_>) -> Result<(), Fault> {
-        if let Err(decides) = self.access.check(received.from.ip(), request.direction) {
+        self.access.check(received.from.ip(), request.direction).map_err(|decides| {
             let rule = decides.map_or_else(|| "no --allow rule matches".to_owned(), ToString::to_string);
-            let why = format_args!("not for clients at this address ({rule})");
-            return Err(Fault::new(Failure::Forbidden, why));
-        }
+            Fault::new(Failure::Forbidden, format_args!("not for clients at this address ({rule})"))
+        })?;
         self.rules.admit(request)?;
         if self.routes.is_empty() {
             Name::from_request(request.filename().as_bytes())?;

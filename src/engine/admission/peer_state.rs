@@ -1,15 +1,18 @@
 //! The state that the peer table shares with a session.
 
-use std::net::{IpAddr, SocketAddr};
+mod unproven;
+
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::Recipient;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::engine::admission::unproven::{Provable, Unproven};
+use self::unproven::Unproven;
+use crate::engine::lock;
 use crate::engine::messages::{Again, Repeated, Returned, SessionAddr, SessionMessage};
 use crate::error::Limit;
 use crate::limits;
@@ -23,7 +26,7 @@ pub(crate) struct AllPeers {
     began: Instant,
     /// The number of transfers whose outcome isn't known.
     pub(super) unfinished: watch::Sender<usize>,
-    pub(super) unproven: Unproven<PeerState>,
+    pub(super) unproven: Unproven,
 }
 
 impl AllPeers {
@@ -36,66 +39,58 @@ impl AllPeers {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Wakes the waiting tasks only when the count reaches zero.
     fn change_unfinished(&self, change: impl FnOnce(usize) -> usize) {
         self.unfinished.send_if_modified(|count| {
             *count = change(*count);
+            // Others need not wake.
             *count == 0
         });
     }
 }
 
-/// The state that the peer table shares with a session.
+/// What the peer table and a session know of each other.
 #[derive(Debug)]
 pub(crate) struct PeerState {
-    /// The peer has answered: another request of the peer is a new one.
+    /// The peer has answered: another request of it is a new one.
     answered: AtomicBool,
-    /// The outcome is known. The session may live on to answer repeated packets.
+    /// The outcome is known.
     over: AtomicBool,
     /// The peer has answered, or the outcome is known.
     dismissed: AtomicBool,
     /// The peer began a new transfer from the same port.
     superseded: AtomicBool,
-    /// The transfer no longer counts as unproven.
     released: AtomicBool,
     all: Arc<AllPeers>,
     peer: SocketAddr,
+    /// Among the transfers that wait for an answer. Set and cleared by [`Unproven`] alone.
     is_unproven: AtomicBool,
     session: Mutex<Option<SessionAddr>>,
-    /// In single-port mode, the datagrams that arrived for the transfer, and the time of the last
-    /// one in milliseconds since the table was created.
-    inbox: Option<Arc<Inbox>>,
+    /// In single-port mode, the datagrams that arrived for the transfer.
+    pub(crate) inbox: Option<Arc<Inbox>>,
+    /// When the last one arrived, since [`AllPeers::began`].
     heard_at_ms: AtomicU64,
 }
 
 impl PeerState {
-    /// The state of a transfer that begins.
     pub(crate) fn new(all: &Arc<AllPeers>, peer: SocketAddr) -> Self {
         all.change_unfinished(|count| count + 1);
         all.unproven.admit(peer.ip());
         Self {
-            answered: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-            dismissed: AtomicBool::new(false),
-            superseded: AtomicBool::new(false),
-            released: AtomicBool::new(false),
+            answered: AtomicBool::default(),
+            over: AtomicBool::default(),
+            dismissed: AtomicBool::default(),
+            superseded: AtomicBool::default(),
+            released: AtomicBool::default(),
             all: Arc::clone(all),
             peer,
-            is_unproven: AtomicBool::new(false),
+            is_unproven: AtomicBool::default(),
             session: Mutex::default(),
             inbox: all.single_port.then(Arc::default),
-            // Only single-port mode needs the clock, and reading it for every failed request would
-            // be expensive.
+            // Only single-port mode needs the clock.
             heard_at_ms: AtomicU64::new(if all.single_port { all.now_ms() } else { 0 }),
         }
     }
 
-    /// The datagrams that arrived for the transfer at the well-known port, in single-port mode.
-    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox>> {
-        self.inbox.as_ref()
-    }
-
-    /// Delivers a datagram. `false` if there is no inbox, or no room in it.
     pub(super) fn deliver(&self, datagram: &[u8]) -> bool {
         self.heard_at_ms.store(self.all.now_ms(), Ordering::Relaxed);
         self.inbox.as_ref().is_some_and(|inbox| inbox.push(datagram))
@@ -106,8 +101,7 @@ impl PeerState {
         self.all.unproven.are_many()
     }
 
-    /// The outcome is known. Nobody waits for this transfer any more, though its session may live
-    /// on to answer repeated packets.
+    /// The outcome is known, though the session may live on to answer repeated packets.
     pub(crate) fn set_over(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {
             self.all.change_unfinished(|count| count - 1);
@@ -130,7 +124,6 @@ impl PeerState {
         }
     }
 
-    /// Removes the transfer from those whose peers haven't answered.
     fn dismiss(&self) {
         if !self.dismissed.swap(true, Ordering::Relaxed) {
             self.all.unproven.dismiss(self);
@@ -153,15 +146,14 @@ impl PeerState {
     /// meanwhile, so that the request is a new one.
     pub(super) fn notify_repeated(&self, again: Again, listener: impl FnOnce() -> Recipient<Again>) -> bool {
         let Some(session) = &*lock(&self.session) else { return true };
-        let returned = Returned { listener: listener(), again };
-        let message = SessionMessage::Repeated(Repeated(Some(Box::new(returned))));
-        let Err(unsent) = session.try_send(message) else { return true };
+        let returned = Repeated(Some(Box::new(Returned { listener: listener(), again })));
+        let sent = session.messages.try_send(SessionMessage::Repeated(returned));
+        let Err(unsent) = sent else { return true };
         if let SessionMessage::Repeated(mut repeated) = unsent.into_inner() {
             repeated.0 = None;
         }
         // A session with a full mailbox is busy, and a closed mailbox means that another session
-        // takes over: the request is answered either way. The exception is a session that ended
-        // because the transfer was answered in this moment.
+        // takes over, unless the transfer was answered in this moment.
         !self.is_settled()
     }
 
@@ -176,30 +168,28 @@ impl PeerState {
         // A session that starts later is notified by `set_session`.
         self.superseded.store(true, Ordering::Relaxed);
         if let Some(session) = &*session {
-            // A session whose mailbox is full, or that is just being replaced, receives nothing
-            // more in its inbox, and times out.
-            let _ = session.try_send(SessionMessage::Superseded);
+            // A session that can't take the message receives nothing more, and times out.
+            let _ = session.messages.try_send(SessionMessage::Superseded);
         }
     }
 
-    /// Asks the session to give up if its peer hasn't answered, because of `limit` if there is one.
+    /// Asks the session to give up if its peer hasn't answered, because of this limit.
     pub(crate) fn give_up(&self, limit: Option<Limit>) {
         if let Some(session) = &*lock(&self.session) {
             // A session whose mailbox is full is receiving from its peer, or is about to end.
-            let _ = session.try_send(SessionMessage::GiveUp(limit));
+            let _ = session.messages.try_send(SessionMessage::GiveUp(limit));
         }
     }
 
-    /// Sends repeated requests to `session`, which has sent a packet or is about to. From now on
-    /// the transfer may have to give way to others until its peer answers.
+    /// Sends repeated requests to `session`. The transfer may have to give way to others until its
+    /// peer answers.
     pub(crate) fn set_session(self: &Arc<Self>, session: SessionAddr) {
-        let is_first = {
-            let mut current = lock(&self.session);
-            if self.superseded.load(Ordering::Relaxed) {
-                let _ = session.try_send(SessionMessage::Superseded);
-            }
-            current.replace(session).is_none()
-        };
+        let mut current = lock(&self.session);
+        if self.superseded.load(Ordering::Relaxed) {
+            let _ = session.messages.try_send(SessionMessage::Superseded);
+        }
+        let is_first = current.replace(session).is_none();
+        drop(current);
         if is_first
             && !self.is_settled()
             && let Some((oldest, limit)) = self.all.unproven.add(self)
@@ -213,24 +203,9 @@ impl PeerState {
     }
 }
 
-impl Provable for PeerState {
-    fn address(&self) -> IpAddr {
-        self.peer.ip()
-    }
-
-    fn is_unproven(&self) -> &AtomicBool {
-        &self.is_unproven
-    }
-}
-
-/// Everything that belongs to the transfer holds this state, so nothing of the transfer is left.
 impl Drop for PeerState {
+    /// Everything that belongs to the transfer held this state: nothing of it is left.
     fn drop(&mut self) {
         self.release();
     }
-}
-
-/// A panic in another thread leaves the address consistent: it is replaced in a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,13 +1,13 @@
-//! The table of clients with live transfers. Accessed by requests, and never by the packets of a
-//! transfer, except in single-port mode.
+//! The table of clients with live transfers.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use actix::Recipient;
 
 use crate::engine::admission::peer_state::{AllPeers, PeerState};
+use crate::engine::lock;
 use crate::engine::messages::Again;
 use crate::error::Limit;
 use crate::net::Received;
@@ -19,7 +19,8 @@ type Key = (SocketAddr, SocketAddr);
 
 const LEAST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The table of live peers of a server, shared by its listeners.
+/// The table of live peers of a server, shared by its listeners. Packets of transfers touch it in
+/// single-port mode only.
 #[derive(Debug)]
 pub struct PeerTable {
     table: Mutex<Table>,
@@ -30,7 +31,7 @@ pub struct PeerTable {
 struct Table {
     /// The newest transfer of each peer, ordered so that the transfers of one client are adjacent.
     peers: BTreeMap<Key, Entry>,
-    /// All live transfers: a peer may have more than one.
+    /// A peer may have more than one live transfer.
     live: usize,
     /// The number of live transfers of each client.
     clients: HashMap<IpAddr, usize>,
@@ -46,7 +47,6 @@ struct Entry {
 }
 
 pub(crate) enum Claim {
-    /// A new request, with the permit for its transfer.
     New(Permit),
     /// A repeated request. Its session was notified.
     Repeat,
@@ -63,8 +63,7 @@ pub(crate) struct Permit {
     pub(crate) state: Arc<PeerState>,
     key: Key,
     table: Arc<PeerTable>,
-    /// In single-port mode, an earlier transfer of the same peer, which ends once this one has a
-    /// session.
+    /// In single-port mode, the peer's earlier transfer, which ends once this one has a session.
     earlier: Option<Entry>,
 }
 
@@ -75,16 +74,15 @@ impl PeerTable {
         Self::bounded(transfers_max, None, false)
     }
 
-    /// An empty table for at most `transfers_max` transfers, and at most `per_client_max` for each
-    /// client address. With `single_port`, a peer has one transfer at a time, which receives what
-    /// the peer sends to the well-known port.
+    /// An empty table, with a limit for each client address too. With `single_port`, a peer has one
+    /// transfer at a time, which receives what the peer sends to the well-known port.
     #[must_use]
     pub fn bounded(transfers_max: usize, per_client_max: Option<usize>, single_port: bool) -> Arc<Self> {
         let table = Mutex::new(Table { transfers_max, per_client_max, ..Table::default() });
         Arc::new(Self { table, all: AllPeers::new(single_port) })
     }
 
-    /// Sets other limits for new transfers. Live transfers stay, even if they are more.
+    /// Sets other limits for new transfers.
     pub(crate) fn set_limits(&self, transfers_max: usize, per_client_max: Option<usize>) {
         let mut table = lock(&self.table);
         (table.transfers_max, table.per_client_max) = (transfers_max, per_client_max);
@@ -96,8 +94,7 @@ impl PeerTable {
         lock(&self.table).live
     }
 
-    /// How many transfers have no outcome yet. Sessions that only answer repeated packets don't
-    /// count.
+    /// How many transfers have no outcome yet.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         *self.all.unfinished.borrow()
@@ -105,22 +102,20 @@ impl PeerTable {
 
     /// Waits until every transfer has an outcome.
     pub async fn all_over(&self) {
-        // The table holds the sender, so the wait can't fail.
+        // The table holds the sender.
         let _ = self.all.unfinished.subscribe().wait_for(|count| *count == 0).await;
     }
 
-    /// Gives up all transfers whose peers have not answered. The peers are sent nothing.
+    /// Gives up all transfers whose peers have not answered.
     pub(crate) fn give_up_unproven(&self) {
         self.all.unproven.take_all().iter().for_each(|state| state.give_up(None));
     }
 
-    /// Classifies `request`, which was received as `received` describes.
-    ///
-    /// The same request again, before the peer has answered anything, was sent before our first
-    /// packet arrived: its session answers it. Any other request begins a transfer beside those of
-    /// the same peer. The transfer that the peer answers lives on, and the peer's ERROR 5 ends only
-    /// the other one (RFC 1350 §4). A repeated request that turns out to be a new one goes back to
-    /// `listener`.
+    /// Classifies a request. The same request again, before the peer has answered anything, was
+    /// sent before our first packet arrived: its session answers it, or hands it back to `listener`
+    /// if it turns out to be a new one. Any other request begins a transfer beside those of the
+    /// same peer. The transfer that the peer answers lives on, and the peer's ERROR 5 ends only the
+    /// other one (RFC 1350 §4).
     pub(crate) fn claim(
         self: &Arc<Self>,
         received: &Received,
@@ -132,26 +127,20 @@ impl PeerTable {
         let mut table = lock(&self.table);
         // The client began a new transfer from the same port.
         let mut begins_anew = false;
-        if self.all.single_port
-            && let Some(Entry { request: earlier, session, .. }) = table.peers.get(&key)
-            && !session.is_over()
-        {
-            let (is_same, has_answered) = (earlier == request, session.has_answered());
-            if is_same && has_answered && !session.is_quiet() {
-                // The request is a late copy: its transfer is under way.
+        if let Some(Entry { request: earlier, session, .. }) = table.peers.get(&key) {
+            let is_same = earlier == request;
+            if self.all.single_port && !session.is_over() {
+                let has_answered = session.has_answered();
+                if is_same && has_answered && !session.is_quiet() {
+                    // The request is a late copy: its transfer is under way.
+                    return Claim::Repeat;
+                }
+                begins_anew = !is_same || has_answered;
+            }
+            let again = || Again { received: *received, request: request.clone().into_owned() };
+            if is_same && !session.is_settled() && session.notify_repeated(again(), listener) {
                 return Claim::Repeat;
             }
-            begins_anew = !is_same || has_answered;
-        }
-        if let Some(entry) = table.peers.get(&key)
-            && entry.request == *request
-            && !entry.session.is_settled()
-            && entry.session.notify_repeated(
-                Again { received: *received, request: request.clone().into_owned() },
-                listener,
-            )
-        {
-            return Claim::Repeat;
         }
         if self.all.unproven.are_too_many() {
             return Claim::Flood(Limit::Unproven);
@@ -172,9 +161,9 @@ impl PeerTable {
 }
 
 impl Table {
-    /// Checks the limits for one more transfer. A transfer that replaces an earlier one of the same
-    /// peer uses the earlier place, if the peer has answered. Without an answer the source may be
-    /// forged, and such places would have no bound.
+    /// Checks the limits for one more transfer. A transfer that replaces an earlier one uses its
+    /// place, if the peer has answered. Otherwise the source may be forged, and such places would
+    /// have no bound.
     fn check_limits(&self, key: &Key, begins_anew: bool) -> Result<(), Limit> {
         let has_place = begins_anew && self.peers.get(key).is_some_and(|entry| entry.session.has_answered());
         if self.live >= self.transfers_max + usize::from(has_place) {
@@ -190,20 +179,17 @@ impl Table {
 
 impl PeerTable {
     /// Delivers a datagram to the transfer of `peer` at `local`, the well-known port. `false` if
-    /// there is no such transfer, or no room in its inbox.
+    /// there is no such transfer, or no room.
     pub(crate) fn deliver(&self, peer: SocketAddr, local: SocketAddr, datagram: &[u8]) -> bool {
-        self.state(peer, local).is_some_and(|state| state.deliver(datagram))
+        let state = lock(&self.table).peers.get(&(peer, local)).map(|entry| Arc::clone(&entry.session));
+        state.is_some_and(|state| state.deliver(datagram))
     }
 
     /// The network reported that nobody listens at this address.
     pub(crate) fn set_gone(&self, peer: SocketAddr) {
         let table = lock(&self.table);
         let of_peer = table.peers.range((peer, LEAST)..).take_while(|((it, _), _)| *it == peer);
-        of_peer.filter_map(|(_, entry)| entry.session.inbox()).for_each(|inbox| inbox.set_gone());
-    }
-
-    fn state(&self, peer: SocketAddr, local: SocketAddr) -> Option<Arc<PeerState>> {
-        lock(&self.table).peers.get(&(peer, local)).map(|entry| Arc::clone(&entry.session))
+        of_peer.filter_map(|(_, entry)| entry.session.inbox.as_ref()).for_each(|inbox| inbox.set_gone());
     }
 }
 
@@ -229,18 +215,12 @@ impl Drop for Permit {
         }
         if table.peers.get(&self.key).is_some_and(|entry| entry.id == self.id) {
             table.peers.remove(&self.key);
-            // The new transfer was not served, so the earlier one continues, if it hasn't ended
-            // meanwhile.
+            // The new transfer was not served, so the earlier one continues.
             if let Some(earlier) = self.earlier.take().filter(|earlier| !earlier.session.is_over()) {
                 table.peers.insert(self.key, earlier);
             }
         }
     }
-}
-
-/// A panic in another thread leaves these tables consistent: each change is a single step.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

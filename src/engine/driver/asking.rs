@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use crate::engine::driver::Driver;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::Destination;
+use crate::engine::transfers::{Assignment, Destination};
 use crate::error::Fault;
 use crate::extend::{Found, Grant, Grants};
-use crate::observe::Fact;
 
-/// A question to extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Which file answers the request.
@@ -26,11 +23,6 @@ impl Driver {
         }
     }
 
-    /// The question that the session has to ask, if there is one.
-    pub(crate) fn take_question(&mut self) -> Option<Question> {
-        self.deferred.question.take()
-    }
-
     /// The routes answered which file to serve.
     pub(crate) fn on_routed(&mut self, routed: Result<Destination, Fault>) {
         self.deferred.asking = false;
@@ -39,12 +31,11 @@ impl Driver {
         }
         let opened = routed.and_then(|destination| {
             let opened = self.service.open_cached(&self.shared.assignment, &destination);
-            self.shared.set_destination(destination);
+            let _ = self.shared.destination.set(destination);
             opened
         });
         match opened {
-            Ok(Some(opened)) => self.shared.lock().set_opened(opened),
-            Ok(None) => {}
+            Ok(opened) => opened.into_iter().for_each(|opened| self.shared.lock().set_opened(opened)),
             Err(fault) => return self.fail(fault),
         }
         self.open();
@@ -57,20 +48,17 @@ impl Driver {
         if request.options.is_empty() || config.negotiators.is_empty() || !config.offer.options {
             return self.agree(&Grants::default());
         }
-        let granted = {
-            let asked = self.shared.assignment.asked(self.shared.local);
-            if config.waits_for_negotiators(&asked) {
-                return self.question(Question::Negotiators);
-            }
-            self.service.call_negotiators(config, &asked, &self.found())
-        };
+        let asked = self.shared.assignment.asked(self.shared.local);
+        if config.waits_for_negotiators(&asked) {
+            return self.question(Question::Negotiators);
+        }
+        let granted = self.service.call_negotiators(config, &asked, &self.found());
         self.agree_to(granted);
     }
 
     pub(crate) fn found(&self) -> Found {
         // A file is opened only after its destination is known.
-        let destination = self.shared.destination().expect("an open file has a destination");
-        let Destination { store, name, .. } = destination;
+        let Destination { store, name, .. } = self.shared.destination.get().expect("the file is open");
         let state = self.shared.lock();
         let source = state.source.clone().map(|source| source as _);
         Found { store: Arc::clone(store), name: name.clone(), size: state.summary.size, source }
@@ -92,13 +80,8 @@ impl Driver {
     fn agree_to(&mut self, granted: Vec<Grant>) {
         let grants = Grants::new(&self.shared.assignment.request, granted);
         for why in &grants.wrong {
-            self.misbehaved("negotiator", why);
+            self.service.misbehaved("negotiator", Some(self.shared.assignment.id), why);
         }
         self.agree(&grants);
-    }
-
-    pub(crate) fn misbehaved(&self, extension: &'static str, why: &str) {
-        let transfer = Some(self.shared.assignment.id);
-        self.service.observe(&Fact::Misbehaved { extension, transfer, why });
     }
 }

@@ -1,6 +1,7 @@
 //! The datagrams of a session: received without actor messages, and sent as the machine asks.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::fmt;
 use std::net::SocketAddr;
 use std::task::{Context as TaskContext, Poll};
 
@@ -15,28 +16,9 @@ use crate::transfer::{Input, Transmit, stranger_answer};
 use crate::wire::{DecodeError, Packet};
 
 thread_local! {
-    /// Two buffers of the largest datagram size, shared by all sessions of an arbiter: each session
-    /// empties them before the next one runs.
-    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-}
-
-/// The current datagram and the one after it.
-struct Scratch {
-    current: Vec<u8>,
-    next: Vec<u8>,
-}
-
-impl Scratch {
-    fn take() -> Box<Self> {
-        SCRATCH.take().unwrap_or_else(|| {
-            let buffer = || vec![0; limits::DATAGRAM_OCTETS_MAX];
-            Box::new(Self { current: buffer(), next: buffer() })
-        })
-    }
-
-    fn give_back(self: Box<Self>) {
-        SCRATCH.set(Some(self));
-    }
+    /// Buffers for the current datagram and the one after it, shared by all sessions of an arbiter:
+    /// each session empties them before the next one runs.
+    static BUFFERS: RefCell<[Vec<u8>; 2]> = RefCell::new([(); 2].map(|()| vec![0; limits::DATAGRAM_OCTETS_MAX]));
 }
 
 impl Driver {
@@ -68,13 +50,12 @@ impl Driver {
     /// Receives up to a turn's worth of datagrams. `backlog` is set if the socket may hold more: no
     /// event will announce them again.
     pub(crate) fn turn(&mut self) {
-        if self.deferred.has_panicked() {
-            self.backlog = false;
+        self.backlog = false;
+        if self.deferred.panic.is_some() {
             return;
         }
         self.chaos.at("future", &mut self.deferred);
         if self.deferred.stop {
-            self.backlog = false;
             return;
         }
         self.take_errors();
@@ -86,9 +67,7 @@ impl Driver {
     fn take_errors(&mut self) {
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             match self.link.take_error() {
-                Some(gone) if gone == self.peer => {
-                    self.feed(Input::PeerGone);
-                }
+                Some(gone) if gone == self.peer => _ = self.feed(Input::PeerGone),
                 Some(_) => {}
                 None => break,
             }
@@ -96,22 +75,17 @@ impl Driver {
     }
 
     pub(crate) fn take_datagrams(&mut self) {
-        self.read_stored();
-        let mut scratch = Scratch::take();
-        self.backlog = if self.is_lock_step || self.is_receiver {
-            self.take_answer(&mut scratch)
-        } else {
-            self.take_window(&mut scratch)
-        };
-        scratch.give_back();
-    }
-
-    /// Takes in the progress of the writer before a window ends, because the ACK of the window
-    /// waits for the writer.
-    fn read_stored(&mut self) {
         if self.is_receiver && self.shared.upload.has_stored() {
+            // Before a window ends, because the ACK of the window waits for the writer.
             self.read_upload();
         }
+        self.backlog = BUFFERS.with_borrow_mut(|buffers| {
+            if self.is_lock_step || self.is_receiver {
+                self.take_answer(&mut buffers[0])
+            } else {
+                self.take_window(buffers)
+            }
+        });
     }
 
     /// Lets the kernel deliver several blocks at once, if the window is larger than one block.
@@ -123,15 +97,14 @@ impl Driver {
 
     /// Receives up to the datagram that is answered: the one that advances the transfer, or that
     /// completes a window. The peer sends nothing more before it sees the answer, so a further
-    /// `recv` would cost a system call per answer for nothing. A duplicate or a stranger's packet
-    /// that is in the socket nevertheless is received with the next datagram, or before the
-    /// transfer repeats its last packet. `true` if there may be more to receive.
-    fn take_answer(&mut self, scratch: &mut Scratch) -> bool {
+    /// `recv` would be a system call for nothing. Other packets in the socket are received with the
+    /// next datagram, or before the transfer repeats its last packet. `true` if there may be more.
+    fn take_answer(&mut self, buffer: &mut [u8]) -> bool {
         let mut taken = 0;
         while taken < limits::DATAGRAMS_PER_TURN {
-            let Some(arrived) = self.receive(&mut scratch.current) else { return false };
+            let Some(arrived) = self.receive(buffer) else { return false };
             let mut is_answered = false;
-            for octets in arrived.datagrams(&scratch.current) {
+            for octets in arrived.datagrams(buffer) {
                 taken += 1;
                 let has_advanced = self.on_datagram(arrived.from, octets, false);
                 is_answered |= has_advanced && (self.is_lock_step || self.awaits_answer);
@@ -145,24 +118,23 @@ impl Driver {
 
     /// Receives until the socket is empty, and passes each datagram on with the information whether
     /// another one follows. Stops at the ACK of all blocks that were sent, after which the peer has
-    /// nothing to add, as in [`take_answer`](Self::take_answer). `true` if there may be more to
-    /// receive.
-    fn take_window(&mut self, scratch: &mut Scratch) -> bool {
-        let mut arrived = self.receive(&mut scratch.current);
+    /// nothing to add. `true` if there may be more.
+    fn take_window(&mut self, [current, next]: &mut [Vec<u8>; 2]) -> bool {
+        let mut arrived = self.receive(current);
         for _ in 0..limits::DATAGRAMS_PER_TURN {
             let Some(Arrived { octets, from, .. }) = arrived else { return false };
-            if from == self.peer && scratch.current[..octets] == self.ack {
-                self.on_datagram(from, &scratch.current[..octets], false);
+            if from == self.peer && current[..octets] == self.ack {
+                self.on_datagram(from, &current[..octets], false);
                 return false;
             }
-            let following = self.receive(&mut scratch.next);
+            let following = self.receive(next);
             let more = following.as_ref().is_some_and(|following| following.from == from);
-            self.on_datagram(from, &scratch.current[..octets], more);
-            std::mem::swap(&mut scratch.current, &mut scratch.next);
+            self.on_datagram(from, &current[..octets], more);
+            std::mem::swap(current, next);
             arrived = following;
         }
         let Some(Arrived { octets, from, .. }) = arrived else { return false };
-        self.on_datagram(from, &scratch.current[..octets], false);
+        self.on_datagram(from, &current[..octets], false);
         true
     }
 
@@ -207,12 +179,11 @@ impl Driver {
     /// Answers a stranger with ERROR 5. The transfer is not disturbed (RFC 1350 §4).
     fn answer_stranger(&mut self, from: SocketAddr, octets: &[u8]) {
         let Some(answer) = stranger_answer(octets) else { return };
-        let answered = {
-            let mut state = self.shared.lock();
-            state.strangers_answered = state.strangers_answered.saturating_add(1);
-            state.strangers_answered
-        };
-        if answered <= limits::STRANGERS_ANSWERED_MAX && self.shared.may_send(self.life) {
+        let mut state = self.shared.lock();
+        state.strangers_answered = state.strangers_answered.saturating_add(1);
+        let may_answer = state.strangers_answered <= limits::STRANGERS_ANSWERED_MAX;
+        drop(state);
+        if may_answer && self.shared.may_send(self.life) {
             self.log_sent(from, &Transmit::Packet(&answer));
             // A stranger that can't be reached needs no answer.
             let _ = self.link.send(from, &Transmit::Packet(&answer));
@@ -222,26 +193,23 @@ impl Driver {
     fn log_received(&self, from: SocketAddr, octets: &[u8]) {
         if let Some(log) = &self.service.packet_log {
             let id = self.shared.assignment.id.0;
-            trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => PacketSummary(octets).to_string());
+            trace!(log, "received"; "transfer" => id, "from" => %from, "packet" => %PacketSummary(octets));
         }
     }
 
     fn log_sent(&self, to: SocketAddr, transmit: &Transmit<'_>) {
         let Some(log) = &self.service.packet_log else { return };
         let id = self.shared.assignment.id.0;
+        let log_packet = |packet: fmt::Arguments<'_>| {
+            trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => %packet);
+        };
         match transmit {
-            Transmit::Packet(packet) => {
-                trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => PacketSummary(packet).to_string());
-            }
+            Transmit::Packet(packet) => log_packet(format_args!("{}", PacketSummary(packet))),
             Transmit::Blocks(blocks) => {
                 for block in *blocks {
                     let [_, _, high, low] = block.header;
-                    let packet = format!(
-                        "DATA {} ({} octets)",
-                        u16::from_be_bytes([high, low]),
-                        block.payload_octets()
-                    );
-                    trace!(log, "sent"; "transfer" => id, "to" => %to, "packet" => packet);
+                    let (number, octets) = (u16::from_be_bytes([high, low]), block.payload_octets());
+                    log_packet(format_args!("DATA {number} ({octets} octets)"));
                 }
             }
         }

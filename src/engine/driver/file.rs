@@ -3,27 +3,17 @@
 use std::sync::Arc;
 
 use actix::{Addr, Context};
-use bytes::Bytes;
 
 use crate::engine::driver::Driver;
 use crate::engine::driver::asking::Question;
-use crate::engine::files::opened::Opened;
-use crate::engine::files::reader::{Fetch, Open, Reader};
-use crate::engine::files::source_handle::SourceHandle;
-use crate::engine::files::store_caller::StoreCaller;
-use crate::engine::files::upload::{Extent, Upload};
-use crate::engine::files::writer::{Dismissed, Work, Writer};
+use crate::engine::files::{Fetch, Open, Reader, SourceHandle, StoreCaller, Writer, WriterOrder};
 use crate::engine::messages::Read;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::Destination;
-use crate::engine::transfers::shared_transfer::TransferMachine;
+use crate::engine::transfers::{Assignment, Destination, TransferMachine};
 use crate::error::{Failure, Fault};
 use crate::limits;
-use crate::observe::Fact;
 use crate::store::{Slab, Source};
 use crate::supervision::{Exit, caught, start_temporary};
 use crate::transfer::Input;
-use crate::wire::{Direction, decimal};
 
 /// What the session reads or writes its file with.
 #[derive(Debug, Default)]
@@ -34,11 +24,7 @@ pub(crate) enum File {
     /// The session reads the file itself, as long as no read has to wait.
     Open(Arc<SourceHandle>),
     Reading(Addr<Reader>),
-    /// The writer of the file, and the upload that it writes.
-    Writing {
-        writer: Addr<Writer>,
-        upload: Arc<Upload>,
-    },
+    Writing(Addr<Writer>),
 }
 
 impl File {
@@ -51,29 +37,20 @@ impl File {
         }
     }
 
-    pub(crate) fn append(&self, slab: Bytes) {
-        if let Self::Writing { writer, upload } = self
-            && upload.append(slab)
-        {
-            let _ = writer.try_send(Work);
-        }
-    }
-
-    pub(crate) fn publish(&self, extent: Extent) {
-        if let Self::Writing { writer, upload } = self
-            && upload.publish(extent)
-        {
-            let _ = writer.try_send(Work);
+    /// The upload has work for the writer.
+    pub(crate) fn write(&self) {
+        if let Self::Writing(writer) = self {
+            let _ = writer.try_send(WriterOrder::Work);
         }
     }
 }
 
 impl Drop for File {
-    /// Stops the writer. A writer with a pending [`Watch`](crate::engine::files::writer) would
-    /// otherwise live until its timer fires, and a thousand uploads would leave a thousand writers.
+    /// Stops the writer. A writer that watches a job would otherwise live until its timer fires,
+    /// and a thousand uploads would leave a thousand writers.
     fn drop(&mut self) {
-        if let Self::Writing { writer, .. } = self {
-            writer.do_send(Dismissed);
+        if let Self::Writing(writer) = self {
+            writer.do_send(WriterOrder::Stop);
         }
     }
 }
@@ -83,7 +60,7 @@ impl Driver {
     /// file is open: an ERROR after an OACK leaves PXELINUX waiting.
     pub(crate) fn start(&mut self) {
         self.shared.peer_state.set_session(self.session.clone());
-        if self.shared.destination().is_some() {
+        if self.shared.destination.get().is_some() {
             self.open();
         } else {
             self.question(Question::Routes);
@@ -96,18 +73,17 @@ impl Driver {
             let state = self.shared.lock();
             (state.source.clone(), state.machine.is_some())
         };
-        match self.shared.assignment.request.direction {
-            Direction::Read => {
-                let is_open = source.is_some();
-                match source {
-                    Some(source) if !self.chaos.strikes("reader") => self.file = File::Open(source),
-                    _ => self.start_reader(source),
-                }
-                if is_open && !has_begun {
-                    self.begin();
-                }
+        if self.is_receiver {
+            self.start_writer();
+        } else {
+            let is_open = source.is_some();
+            match source {
+                Some(source) if !self.chaos.strikes("reader") => self.file = File::Open(source),
+                _ => self.start_reader(source),
             }
-            Direction::Write => self.start_writer(),
+            if is_open && !has_begun {
+                self.begin();
+            }
         }
         if has_begun {
             self.feed(Input::Resumed);
@@ -118,38 +94,34 @@ impl Driver {
 
     /// Starts a reader of the open file. Without an open file, the reader opens the destination.
     fn start_reader(&mut self, source: Option<Arc<SourceHandle>>) {
-        let Some(destination) = self.shared.destination() else { return };
-        let (store, transfer) = (&destination.store, self.shared.assignment.id);
-        let caller = StoreCaller::new(&self.service, store, transfer, self.chaos.seam("store"));
-        let (parent, session) = (self.session.exits(), self.session.clone());
-        let is_open = source.is_some();
-        let chaos = self.chaos.child("reader");
-        let make = move |_: &mut Context<Reader>| Reader::new(caller, session, source, chaos);
-        let id = self.shared.assignment.id.0;
-        let reader = start_temporary(id, limits::MAILBOX_SESSION, parent, make);
-        if !is_open {
-            let _ = reader.try_send(Open(destination.name.clone()));
+        let Some(Destination { store, name, .. }) = self.shared.destination.get() else { return };
+        let id = self.shared.assignment.id;
+        let caller = StoreCaller::new(&self.service, store, id, self.chaos.seam("store"));
+        let to_open = source.is_none().then(|| Open(name.clone()));
+        let (session, chaos) = (self.session.clone(), self.chaos.child("reader"));
+        let make = move |_: &mut Context<Reader>| Reader { caller, session, source, chaos };
+        let reader = start_temporary(id.0, limits::MAILBOX_SESSION, self.session.exits.clone(), make);
+        if let Some(open) = to_open {
+            let _ = reader.try_send(open);
         }
         self.file = File::Reading(reader);
     }
 
-    /// Starts a writer. The writer continues the upload, whichever session and arbiter began it.
+    /// Starts a writer, which continues the upload, whichever session began it.
     fn start_writer(&mut self) {
-        let Assignment { id, request, config, .. } = &self.shared.assignment;
-        let Some(Destination { store, name, .. }) = self.shared.destination() else { return };
+        let Some(Destination { store, name, .. }) = self.shared.destination.get() else { return };
+        let assignment @ Assignment { id, config, .. } = &self.shared.assignment;
         let upload = Arc::clone(&self.shared.upload);
-        let announced = request.options.get("tsize").filter(|_| config.offer.options);
-        upload.create(name, announced.and_then(|value| decimal(value.as_bytes())));
+        upload.create(name, assignment.announced().filter(|_| config.offer.options));
         upload.set_session(self.session.clone());
         let caller = StoreCaller::new(&self.service, store, *id, self.chaos.seam("store"));
-        let (shared, chaos) = (Arc::clone(&upload), self.chaos.child("writer"));
-        let make = move |_: &mut Context<Writer>| Writer::new(caller, shared, chaos);
-        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, self.session.exits(), make);
-        self.file = File::Writing { writer, upload };
+        let chaos = self.chaos.child("writer");
+        let make = move |_: &mut Context<Writer>| Writer::new(caller, upload, chaos);
+        let writer = start_temporary(id.0, limits::MAILBOX_SESSION, self.session.exits.clone(), make);
+        self.file = File::Writing(writer);
     }
 
-    /// Feeds the progress of the upload to the machine. Each piece of progress is fed once, however
-    /// often this is called.
+    /// Feeds the progress of the upload to the machine, once each, however often this is called.
     pub(crate) fn read_upload(&mut self) {
         if self.shared.is_over() {
             return;
@@ -176,8 +148,7 @@ impl Driver {
     }
 
     /// Reads from the page cache, if the machine wants octets. A read that may block goes to a
-    /// reader, which serves all later reads too. A store that panics here is handled as a reader
-    /// that panicked.
+    /// reader, as do all later ones. A store that panics here counts as a reader that panicked.
     pub(crate) fn read_cached(&mut self) {
         if !std::mem::take(&mut self.deferred.read) {
             return;
@@ -205,18 +176,17 @@ impl Driver {
         if let Some(wanted) = self.wanted.take()
             && let Err(fault) = check(wanted, &slab, size)
         {
-            self.misbehaved("store", fault.detail.as_deref().unwrap_or_default());
+            let why = fault.detail.as_deref().unwrap_or_default();
+            self.service.misbehaved("store", Some(self.shared.assignment.id), why);
             return self.fail(fault);
         }
-        let Slab { bytes, end } = slab;
-        self.feed(Input::Slab { bytes, end });
+        self.feed(Input::Slab { bytes: slab.bytes, end: slab.end });
     }
 
     pub(crate) fn on_read(&mut self, answer: Read) {
         match answer {
             Read::Opened(source) => {
-                let opened = Opened::new(source);
-                self.shared.lock().set_opened(opened);
+                self.shared.lock().set_opened(source);
                 self.begin();
             }
             Read::Fetched(slab) => self.on_slab(slab),
@@ -230,9 +200,9 @@ impl Driver {
             // The arbiter ended, and this session with it. A session on another arbiter continues.
             (_, Exit::Killed) | (File::None | File::Open(_), _) => {}
             (File::Reading(_), _) => self.on_reader_exited(exit),
-            (File::Writing { upload, .. }, _) => {
+            (File::Writing(_), _) => {
                 self.report_crash("writer", exit);
-                upload.close(Fault::new(Failure::Internal, "the writer died"));
+                self.shared.upload.close(Fault::new(Failure::Internal, "the writer died"));
             }
         }
     }
@@ -256,28 +226,25 @@ impl Driver {
 
     fn report_crash(&self, actor: &'static str, exit: &Exit) {
         if let Exit::Panicked(panic) = exit {
-            let transfer = Some(self.shared.assignment.id);
-            self.service.observe(&Fact::Crashed { actor, transfer, panic });
+            self.service.crashed(actor, Some(self.shared.assignment.id), panic);
         }
     }
 }
 
-/// Checks that a slab is no longer than requested, and agrees with the announced `size` of the
-/// file: a client that knows the size would take a shorter file for the complete one.
+/// Checks that a slab is no longer than requested, and agrees with the announced `size`: a client
+/// that knows the size would take a shorter file for the complete one.
 fn check((offset, octets): (u64, usize), slab: &Slab, size: Option<u64>) -> Result<(), Fault> {
     let until = offset + slab.bytes.len() as u64;
-    let wrong = |failure, why| Err(Fault::new(failure, why));
-    match size {
-        _ if slab.bytes.len() > octets => {
-            wrong(Failure::Internal, "it gave more octets than it was asked for")
-        }
-        _ if slab.bytes.is_empty() && !slab.end => {
-            wrong(Failure::Internal, "it gave no octets before the end")
-        }
-        Some(size) if until > size => wrong(Failure::Changed, "it gave more octets than it had said"),
-        Some(size) if slab.end && until < size => {
-            wrong(Failure::Changed, "it gave fewer octets than it had said")
-        }
-        _ => Ok(()),
-    }
+    let (failure, why) = if slab.bytes.len() > octets {
+        (Failure::Internal, "it gave more octets than it was asked for")
+    } else if slab.bytes.is_empty() && !slab.end {
+        (Failure::Internal, "it gave no octets before the end")
+    } else if size.is_some_and(|size| until > size) {
+        (Failure::Changed, "it gave more octets than it had said")
+    } else if slab.end && size.is_some_and(|size| until < size) {
+        (Failure::Changed, "it gave fewer octets than it had said")
+    } else {
+        return Ok(());
+    };
+    Err(Fault::new(failure, why))
 }

@@ -14,11 +14,10 @@ use tokio::time::Instant;
 use crate::chaos::Part;
 use crate::engine::driver::asking::Question;
 use crate::engine::driver::file::File;
-use crate::engine::files::upload::Extent;
+use crate::engine::files::Extent;
 use crate::engine::messages::{Repeated, SessionAddr, SessionMessage};
 use crate::engine::service::Service;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::shared_transfer::{SharedTransfer, Summary, TransferMachine, TransferState};
+use crate::engine::transfers::{Assignment, SharedTransfer, Summary, TransferMachine, TransferState};
 use crate::error::{Fault, Limit};
 use crate::extend::Grants;
 use crate::limits;
@@ -30,9 +29,8 @@ use crate::transfer::{
 };
 use crate::wire::{Direction, Request, decimal};
 
-/// A session without its mailbox. The session registers it with the
-/// [`PollLoop`](crate::engine::poll_loop::PollLoop), so that a packet touches nothing else. Work
-/// that needs an actor is deferred to the session.
+/// A session without its mailbox, so that a packet touches nothing else. Work that needs an actor is
+/// deferred to the session.
 ///
 /// The fields that every packet touches come first, and values that would need the assignment are
 /// copied here. As in [`SharedTransfer`], each cache line that is loaded costs time.
@@ -43,7 +41,7 @@ pub(crate) struct Driver {
     pub(crate) link: Box<dyn Link>,
     pub(crate) service: Arc<Service>,
     pub(crate) peer: SocketAddr,
-    /// Number of this session among the sessions of the transfer.
+    /// Number of this session among those of the transfer.
     pub(crate) life: u32,
     /// The peer has answered, and the peer table knows.
     pub(crate) is_proven: bool,
@@ -53,7 +51,6 @@ pub(crate) struct Driver {
     pub(crate) is_queued: bool,
     /// The peer sends windows, and this end sends one ACK for each.
     pub(crate) is_receiver: bool,
-    /// Each block waits for the ACK of the block before it.
     pub(crate) is_lock_step: bool,
     /// A packet that is illegal within a transfer ends it.
     is_strict: bool,
@@ -68,7 +65,6 @@ pub(crate) struct Driver {
     /// Offset and length of the read that is under way.
     pub(crate) wanted: Option<(u64, usize)>,
     pub(crate) session: SessionAddr,
-    /// The open file, its reader or its writer.
     pub(crate) file: File,
     pub(crate) chaos: Part,
 }
@@ -79,23 +75,15 @@ pub(crate) struct Deferred {
     pub(crate) stop: bool,
     /// The machine wants octets of the open file.
     pub(crate) read: bool,
-    /// The question to ask extensions, if there is one.
     pub(crate) question: Option<Question>,
     /// A question has not been answered yet.
     pub(crate) asking: bool,
-    /// The driver panicked in the poll loop. The session repeats the panic as its own.
-    panic: Option<Box<str>>,
+    /// The driver panicked in the poll loop. The session repeats the panic as its own. Nothing of
+    /// this session may run until then: the machine may have stopped in the middle of an input, and
+    /// the next input would complete the first one as if it had been handled.
+    pub(crate) panic: Option<Box<str>>,
     /// The session was sent [`SessionMessage::Attend`], and has not handled it yet.
-    is_notified: bool,
-}
-
-impl Deferred {
-    /// Whether the driver panicked, and its session has not been notified yet. Nothing of this
-    /// session may run until then: the machine may have stopped in the middle of an input, and the
-    /// next input would complete the first one as if it had been handled.
-    pub(crate) fn has_panicked(&self) -> bool {
-        self.panic.is_some()
-    }
+    pub(crate) is_notified: bool,
 }
 
 /// Faults that tests plan for the packet path may stop a session.
@@ -121,7 +109,7 @@ impl Driver {
         link: Box<dyn Link>,
         session: SessionAddr,
     ) -> Self {
-        let chaos = service.chaos().part("session", shared.assignment.request.filename());
+        let chaos = service.chaos.part("session", shared.assignment.request.filename());
         let Assignment { peer, received_at, request, config, .. } = &shared.assignment;
         Self {
             peer: *peer,
@@ -156,26 +144,11 @@ impl Driver {
         self.feed(Input::Deadline);
     }
 
-    pub(crate) fn take_panic(&mut self) -> Option<Box<str>> {
-        self.deferred.panic.take()
-    }
-
-    /// The session has handled [`SessionMessage::Attend`]: further deferred work is announced
-    /// again.
-    pub(crate) fn on_attended(&mut self) {
-        self.deferred.is_notified = false;
-    }
-
-    /// Whether there is deferred work that the session has not been notified of. Counts as a
-    /// notification.
+    /// Whether there is work that the session must be notified of. Counts as a notification.
     pub(crate) fn needs_session(&mut self) -> bool {
         let Deferred { stop, read, question, panic, .. } = &self.deferred;
-        let any = *stop || *read || question.is_some() || panic.is_some();
-        any && !std::mem::replace(&mut self.deferred.is_notified, true)
-    }
-
-    pub(crate) fn set_panicked(&mut self, panic: String) {
-        self.deferred.panic = Some(panic.into());
+        let has_work = *stop || *read || question.is_some() || panic.is_some();
+        has_work && !std::mem::replace(&mut self.deferred.is_notified, true)
     }
 
     pub(crate) fn on_message(&mut self, message: SessionMessage) {
@@ -185,10 +158,7 @@ impl Driver {
             SessionMessage::Written => self.read_upload(),
             SessionMessage::DeadlinePassed => self.on_deadline(),
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
-            SessionMessage::GiveUp(limit) => {
-                self.take_datagrams();
-                self.give_up(limit);
-            }
+            SessionMessage::GiveUp(limit) => self.give_up(limit),
             SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
             SessionMessage::End(failure) => self.fail(failure.into()),
         }
@@ -203,11 +173,6 @@ impl Driver {
         }
     }
 
-    /// Time since the request arrived, which is the machine's clock.
-    fn moment(&self, now: Instant) -> Moment {
-        Moment::new(now.saturating_duration_since(self.epoch))
-    }
-
     /// Negotiates the options and starts the machine.
     pub(crate) fn agree(&mut self, grants: &Grants) {
         let left = self.service.windows.left();
@@ -217,21 +182,21 @@ impl Driver {
         let request = grants.heed(&self.shared.assignment.request);
         let mut agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
-            Err(failure) => return self.refuse(failure.into()),
+            Err(failure) => return self.fail(failure.into()),
         };
         if !grants.answer(&mut agreement.accepted) {
-            self.misbehaved("negotiator", "its answers found no room in the OACK");
+            let transfer = Some(self.shared.assignment.id);
+            self.service.misbehaved("negotiator", transfer, "its answers found no room in the OACK");
         }
         if left < limits::WINDOW_OCTETS_MAX && asked_for_more(&request, &agreement.terms, left) {
             self.service.observe(&Fact::LimitReached { limit: Limit::Windows, peer: self.peer });
         }
         let machine = self.machine_for(&agreement);
-        {
-            let mut state = self.shared.lock();
-            state.window = Some(self.service.windows.take(&agreement.terms));
-            state.summary.options = agreement.accepted.to_string();
-            state.machine = Some(machine);
-        }
+        let mut state = self.shared.lock();
+        state.window = Some(self.service.windows.take(&agreement.terms));
+        state.summary.options = agreement.accepted.to_string();
+        state.machine = Some(machine);
+        drop(state);
         self.feed(Input::Start);
         self.expect_runs();
     }
@@ -253,76 +218,50 @@ impl Driver {
         }
     }
 
-    /// Refuses the transfer: exactly one ERROR, then the session ends (RFC 1350 §2). A request that
-    /// was sent to many hosts gets none.
-    fn refuse(&mut self, fault: Fault) {
-        let sent = if self.shared.assignment.to_broadcast {
-            Ok(())
-        } else {
-            self.send(&Transmit::Packet(&fault_packet(&fault)))
-        };
-        {
-            let mut state = self.shared.lock();
-            state.summary.limit = fault.limit();
-            state.summary.detail = fault.detail.or(sent.err());
-            self.report(&mut state, Outcome::Failed(fault.failure));
-        }
-        self.end();
-    }
-
-    /// The store can't tell whether the file exists, so the client gets no answer. A request that
-    /// the client repeats begins a new transfer.
-    fn fall_silent(&mut self, fault: Fault, outcome: Outcome) {
-        {
-            let mut state = self.shared.lock();
-            state.summary.limit = fault.limit();
-            state.summary.detail = fault.detail;
-            self.report(&mut state, outcome);
-        }
-        self.end();
-    }
-
-    /// Ends the transfer because of a fault at this end.
+    /// Ends the transfer because of a fault at this end. Without a machine yet, exactly one ERROR is
+    /// sent (RFC 1350 §2), and none if the request was sent to many hosts.
     pub(crate) fn fail(&mut self, fault: Fault) {
         if self.shared.is_over() {
             return;
         }
-        let Assignment { request, config, .. } = &self.shared.assignment;
-        if !self.shared.has_replied()
-            && let outcome @ Outcome::Outage(_) = config.refusal(request.direction, fault.failure)
-        {
-            return self.fall_silent(fault, outcome);
+        let outcome = self.shared.failed(fault.failure);
+        let is_answered = matches!(outcome, Outcome::Failed(_));
+        let mut state = self.shared.lock();
+        if !self.shared.is_reported() {
+            state.summary.limit = fault.limit();
+            state.summary.detail.clone_from(&fault.detail);
         }
-        let has_begun = {
-            let mut state = self.shared.lock();
-            if state.machine.is_some() && !self.shared.is_reported() {
-                state.summary.limit = fault.limit();
-                state.summary.detail.clone_from(&fault.detail);
-            }
-            state.machine.is_some()
-        };
-        if has_begun {
+        let has_begun = state.machine.is_some();
+        drop(state);
+        if is_answered && has_begun {
             self.feed(Input::Failed(&fault));
-        } else {
-            self.refuse(fault);
+            return;
         }
+        if is_answered
+            && !self.shared.assignment.to_broadcast
+            && let Err(detail) = self.send(&Transmit::Packet(&fault_packet(&fault)))
+        {
+            self.shared.lock().summary.detail.get_or_insert(detail);
+        }
+        self.end_with(outcome);
     }
 
     /// Gives up a transfer whose peer hasn't answered, because other transfers need its place.
-    pub(crate) fn give_up(&mut self, limit: Option<Limit>) {
-        if !self.is_proven {
-            {
-                let mut state = self.shared.lock();
-                state.summary.limit = limit;
-                state.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
-            }
-            self.leave(Input::GivenUp, Outcome::Unanswered);
+    fn give_up(&mut self, limit: Option<Limit>) {
+        self.take_datagrams();
+        if self.is_proven {
+            return;
         }
+        let mut state = self.shared.lock();
+        state.summary.limit = limit;
+        state.summary.detail = limit.map(|limit| format!("it gave way: {}", limit.name()).into());
+        drop(state);
+        self.leave(Input::GivenUp, Outcome::Unanswered);
     }
 
     /// Ends the transfer by an input to its machine or, without a machine yet, with `outcome`. The
     /// peer is sent nothing.
-    pub(crate) fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
+    fn leave(&mut self, input: Input<'_>, outcome: Outcome) {
         if self.shared.is_over() {
             return;
         }
@@ -330,18 +269,20 @@ impl Driver {
         if has_begun {
             self.feed(input);
         } else {
-            self.report(&mut self.shared.lock(), outcome);
-            self.end();
+            self.end_with(outcome);
         }
     }
 
-    /// Ends the transfer: neither this session nor another one is needed.
+    fn end_with(&mut self, outcome: Outcome) {
+        self.report(&mut self.shared.lock(), outcome);
+        self.end();
+    }
+
+    /// Neither this session nor another one is needed.
     fn end(&mut self) {
         self.shared.set_over();
-        // The session or a reader holds the file too. Whichever drops it last, the file closes on a
-        // thread that may block.
-        let source = self.shared.lock().source.take();
-        drop(source);
+        // Dropped after the lock. The session or a reader holds the file too.
+        let _source = self.shared.lock().source.take();
         self.deferred.stop = true;
     }
 
@@ -354,11 +295,10 @@ impl Driver {
         let now = Instant::now();
         let blocks = machine.tally().blocks;
         let (mut outcome, mut is_over) = (None, false);
-        let mut drain = machine.handle(self.moment(now), input);
+        let mut drain = machine.handle(Moment::new(now.saturating_duration_since(self.epoch)), input);
         if !self.is_proven && drain.is_proven() {
             self.is_proven = true;
-            // This precedes any answer: the peer's next request may arrive before this handler
-            // returns.
+            // Before any answer, because the peer's next request may arrive at once.
             shared.peer_state.set_answered();
         }
         while let Some(action) = drain.next() {
@@ -371,9 +311,7 @@ impl Driver {
         self.is_lock_step = machine.is_lock_step();
         let tally = machine.tally();
         match outcome {
-            Some(outcome) => {
-                self.report(&mut state, outcome);
-            }
+            Some(outcome) => self.report(&mut state, outcome),
             None => self.publish_progress(summary, tally, now),
         }
         drop(state);
@@ -399,13 +337,15 @@ impl Driver {
             }
             Action::Store(slab) => {
                 *summary.size.get_or_insert(0) += slab.len() as u64;
-                self.file.append(slab);
+                if self.shared.upload.append(slab) {
+                    self.file.write();
+                }
             }
             Action::Publish => {
                 summary.size.get_or_insert(0);
-                self.file.publish(Extent::Whole);
+                self.publish(Extent::Whole);
             }
-            Action::PublishPartial => self.file.publish(Extent::Partial),
+            Action::PublishPartial => self.publish(Extent::Partial),
             Action::Arm(deadline) => {
                 self.deadline = deadline.map(|moment| self.epoch + moment.since_epoch());
             }
@@ -413,7 +353,12 @@ impl Driver {
         }
     }
 
-    /// Publishes the progress of the transfer, at most once in [`limits::PROGRESS_EVERY`].
+    fn publish(&self, extent: Extent) {
+        if self.shared.upload.publish(extent) {
+            self.file.write();
+        }
+    }
+
     fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
         if summary.progress_at.is_none_or(|due| now >= due) {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
@@ -428,8 +373,7 @@ impl Driver {
     }
 }
 
-/// Whether the client asked for a larger window, and only memory was missing: `octets_left` were
-/// left.
+/// Whether the client asked for a larger window, and only memory was missing.
 fn asked_for_more(request: &Request<'_>, terms: &Terms, octets_left: usize) -> bool {
     let wanted = request.options.get("windowsize").and_then(|value| decimal(value.as_bytes()));
     let next = usize::from(terms.blksize) * (usize::from(terms.windowsize) + 1);

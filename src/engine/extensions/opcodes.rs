@@ -9,7 +9,6 @@ use crate::engine::config::Config;
 use crate::engine::service::Service;
 use crate::extend::{Answerer, Datagram, Received};
 use crate::limits;
-use crate::observe::Fact;
 use crate::wire::Direction;
 
 /// The answer of an extension; `None` inside if there is none.
@@ -20,10 +19,8 @@ pub(crate) enum Answer {
 }
 
 impl Service {
-    /// Has the extension of this opcode answer a datagram. `None` if no extension has the opcode.
-    ///
-    /// # Errors
-    /// Why the datagram gets no answer.
+    /// Has the extension of this opcode answer a datagram. `None` if no extension has the opcode; an
+    /// error says why the datagram gets no answer.
     pub(crate) fn ask_opcode(
         self: &Arc<Self>,
         config: &Config,
@@ -44,8 +41,8 @@ impl Service {
                 Answer::Now(self.fitting(answer, asked))
             }
             Answerer::Actor(asking) => {
-                let (service, asking, question) =
-                    (Arc::clone(self), asking.clone(), Received(datagram.clone().into_owned()));
+                let (service, asking) = (Arc::clone(self), asking.clone());
+                let question = Received(datagram.clone().into_owned());
                 Answer::Later(Box::pin(async move {
                     let answer = service.ask("opcode", None, &asking, question).await.ok().flatten();
                     service.fitting(answer, asked)
@@ -60,7 +57,7 @@ impl Service {
         let fits = answer.len() <= asked * limits::UNPROVEN_OCTETS_RATIO;
         if !fits {
             let why = "its answer is so long that forged datagrams could flood somebody with it";
-            self.observe(&Fact::Misbehaved { extension: "opcode", transfer: None, why });
+            self.misbehaved("opcode", None, why);
         }
         fits.then_some(answer)
     }

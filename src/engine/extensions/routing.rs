@@ -4,12 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::engine::config::Config;
-use crate::engine::files::opened::Opened;
-use crate::engine::files::source_handle::SourceHandle;
-use crate::engine::files::store_caller::StoreCaller;
+use crate::engine::files::{SourceHandle, StoreCaller};
 use crate::engine::service::Service;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::{Destination, Routed};
+use crate::engine::transfers::{Assignment, Destination, Routed};
 use crate::error::{Failure, Fault};
 use crate::extend::{Answerer, Ask, Asked, Otherwise, Routing, Served};
 use crate::store::{Name, Store};
@@ -17,15 +14,12 @@ use crate::wire::Direction;
 
 impl Service {
     /// The destination of a request, and its file if the request reads and the store can open the
-    /// file without waiting.
-    ///
-    /// # Errors
-    /// Why the transfer is refused.
+    /// file without waiting. An error says why the transfer is refused.
     pub(crate) fn find(
         self: &Arc<Self>,
         assignment: &Assignment,
         local: SocketAddr,
-    ) -> Result<(Routed, Option<Opened>), Fault> {
+    ) -> Result<(Routed, Option<Arc<SourceHandle>>), Fault> {
         let routed = self.route(&assignment.config, &assignment.asked(local), 0)?;
         let opened = match &routed {
             Routed::To(destination) => self.open_cached(assignment, destination)?,
@@ -35,31 +29,25 @@ impl Service {
     }
 
     /// Opens the file of a read, if its store can do that without waiting.
-    ///
-    /// # Errors
-    /// Why the file can't be opened.
     pub(crate) fn open_cached(
         self: &Arc<Self>,
         assignment: &Assignment,
         destination: &Destination,
-    ) -> Result<Option<Opened>, Fault> {
+    ) -> Result<Option<Arc<SourceHandle>>, Fault> {
         if assignment.request.direction != Direction::Read {
             return Ok(None);
         }
-        let seam = self.chaos().seam("store", assignment.request.filename());
+        let seam = self.chaos.seam("store", assignment.request.filename());
         let caller = StoreCaller::new(self, &destination.store, assignment.id, seam);
         caller.call(|store| {
             caller.seam.at("open_cached");
             let opened = store.open_cached(&destination.name);
-            opened.map(|opened| opened.map(SourceHandle::new).map(Opened::new)).transpose()
+            opened.map(|opened| opened.map(SourceHandle::new)).transpose()
         })
     }
 
     /// Asks the routes in turn from step `from` on, until one answers or is an actor, which answers
     /// later. A request that all routes pass on leads to the server's own store.
-    ///
-    /// # Errors
-    /// Why the transfer is refused.
     pub(crate) fn route(&self, config: &Config, asked: &Asked<'_>, from: usize) -> Result<Routed, Fault> {
         for (index, step) in config.routes.iter().enumerate().skip(from) {
             let routing = self.call("route", Some(asked.transfer), || match &step.answerer {
@@ -67,9 +55,10 @@ impl Service {
                 Answerer::Called(route) => Some(route.route(asked)),
                 Answerer::Actor(_) => None,
             });
-            let panicked = || Routing::Refuse(Fault::new(Failure::Internal, "a route panicked"));
-            let Some(routing) = routing.unwrap_or_else(|| Some(panicked())) else {
-                return Ok(Routed::Ask(index));
+            let routing = match routing {
+                Some(Some(routing)) => routing,
+                Some(None) => return Ok(Routed::Ask(index)),
+                None => return Err(Fault::new(Failure::Internal, "a route panicked")),
             };
             if let Some(settled) = settle(routing, asked) {
                 return settled.map(Routed::To);
@@ -78,10 +67,8 @@ impl Service {
         lookup(Served::from_store(Arc::clone(&config.store)), asked).map(Routed::To)
     }
 
-    /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors.
-    ///
-    /// # Errors
-    /// As [`route`](Self::route), or if an actor whose answer is required doesn't answer.
+    /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors. Fails if
+    /// an actor doesn't answer whose answer is required.
     pub(crate) async fn ask_routes(
         self: Arc<Self>,
         config: Arc<Config>,

@@ -1,9 +1,13 @@
 //! The files of transfers: the actors that read and write them, and calls to stores that may wait.
 
-mod job;
-pub(crate) mod opened;
-pub(crate) mod reader;
-pub(crate) mod source_handle;
-pub(crate) mod store_caller;
-pub(crate) mod upload;
-pub(crate) mod writer;
+mod reader;
+mod source_handle;
+mod store_caller;
+mod upload;
+mod writer;
+
+pub(crate) use self::reader::{Fetch, Open, Reader};
+pub(crate) use self::source_handle::SourceHandle;
+pub(crate) use self::store_caller::StoreCaller;
+pub(crate) use self::upload::{Extent, Upload};
+pub(crate) use self::writer::{Writer, WriterOrder};

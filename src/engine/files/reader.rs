@@ -6,30 +6,28 @@ use actix::fut::ready;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 
 use crate::chaos::Part;
-use crate::engine::files::source_handle::SourceHandle;
-use crate::engine::files::store_caller::StoreCaller;
+use crate::engine::files::{SourceHandle, StoreCaller};
 use crate::engine::messages::{Read, SessionAddr, SessionMessage};
 use crate::error::Fault;
 use crate::limits;
 use crate::store::{Name, Source, Store};
 
 /// Reads a file for one session. Reads that may block run in the arbiter's thread pool; cached
-/// octets are returned at once.
+/// octets are returned at once. A failure is answered by [`Read::Failed`].
 #[derive(Debug)]
 pub(crate) struct Reader {
-    caller: StoreCaller,
-    session: SessionAddr,
-    source: Option<Arc<SourceHandle>>,
-    chaos: Part,
+    pub(crate) caller: StoreCaller,
+    pub(crate) session: SessionAddr,
+    pub(crate) source: Option<Arc<SourceHandle>>,
+    pub(crate) chaos: Part,
 }
 
-/// Opens the file. Answered by [`Read::Opened`] or [`Read::Failed`].
+/// Opens the file. Answered by [`Read::Opened`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Open(pub(crate) Name);
 
-/// Reads up to `octets` of the open file from `offset` on. Answered by [`Read::Fetched`] or
-/// [`Read::Failed`].
+/// Reads up to `octets` of the open file from `offset` on. Answered by [`Read::Fetched`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Fetch {
@@ -38,20 +36,10 @@ pub(crate) struct Fetch {
 }
 
 impl Reader {
-    /// A reader of `source`, or of the file that an [`Open`] names.
-    pub(crate) fn new(
-        caller: StoreCaller,
-        session: SessionAddr,
-        source: Option<Arc<SourceHandle>>,
-        chaos: Part,
-    ) -> Self {
-        Self { caller, session, source, chaos }
-    }
-
     fn answer(&self, answer: Result<Read, Fault>) {
         // The session has one request under way, so its mailbox has room. If the session has ended,
         // nobody waits.
-        let _ = self.session.try_send(SessionMessage::Read(answer.unwrap_or_else(Read::Failed)));
+        let _ = self.session.messages.try_send(SessionMessage::Read(answer.unwrap_or_else(Read::Failed)));
     }
 }
 

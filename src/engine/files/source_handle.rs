@@ -8,31 +8,32 @@ use tokio::runtime::Handle;
 use crate::error::Fault;
 use crate::store::{Later, Slab, Source};
 
-/// A store's file. Dropping it may block, which must not happen on an arbiter's thread: the last
-/// handle drops the file on a thread that may block.
+/// A store's file, with its size and path. Dropping the file may block, which must not happen on an
+/// arbiter's thread: the last handle drops it on a thread that may block.
 #[derive(Debug)]
 pub(crate) struct SourceHandle {
     /// `None` only while the handle is dropped.
     source: Option<Arc<dyn Source>>,
     drops_at_once: bool,
+    size: Option<u64>,
+    path: String,
 }
 
 impl SourceHandle {
     /// Takes over the file; nobody else may hold it. This calls the store's code, which may panic.
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
-        let drops_at_once = source.drops_at_once();
-        Arc::new(Self { source: Some(source), drops_at_once })
+        let (drops_at_once, size, path) = (source.drops_at_once(), source.size(), source.path().to_owned());
+        Arc::new(Self { source: Some(source), drops_at_once, size, path })
     }
 
     fn source(&self) -> &dyn Source {
-        // Only `drop` takes the source out.
         self.source.as_deref().expect("only drop takes the source")
     }
 }
 
 impl Source for SourceHandle {
     fn size(&self) -> Option<u64> {
-        self.source().size()
+        self.size
     }
 
     fn modified(&self) -> Option<SystemTime> {
@@ -40,7 +41,7 @@ impl Source for SourceHandle {
     }
 
     fn path(&self) -> &str {
-        self.source().path()
+        &self.path
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
@@ -62,11 +63,15 @@ impl Source for SourceHandle {
 
 impl Drop for SourceHandle {
     fn drop(&mut self) {
-        if !self.drops_at_once
-            && let Ok(runtime) = Handle::try_current()
-        {
-            let source = self.source.take();
-            runtime.spawn_blocking(move || drop(source));
+        if !self.drops_at_once {
+            drop_in_pool(self.source.take());
         }
+    }
+}
+
+/// Drops a value on a thread that may block; at once, where no runtime is left.
+pub(super) fn drop_in_pool<T: Send + 'static>(value: T) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn_blocking(move || drop(value));
     }
 }

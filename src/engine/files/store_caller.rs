@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::chaos::Seam;
 use crate::engine::service::Service;
 use crate::error::{Failure, Fault};
-use crate::observe::{Fact, TransferId};
+use crate::observe::TransferId;
 use crate::store::{Later, Store};
 use crate::supervision::caught;
 
@@ -36,19 +36,16 @@ impl StoreCaller {
         Self { service: Arc::clone(service), store: Arc::clone(store), transfer, seam }
     }
 
-    /// Makes a call on this thread. A panic ends only the call, and its text is reported to the
-    /// observers.
+    /// Makes a call on this thread. A panic ends only the call, and is reported to the observers.
     pub(crate) fn call<T>(&self, call: impl FnOnce(&Arc<dyn Store>) -> Result<T, Fault>) -> Result<T, Fault> {
         caught(|| call(&self.store)).unwrap_or_else(|panic| {
-            let (transfer, panic) = (Some(self.transfer), &*panic);
-            self.service.observe(&Fact::Crashed { actor: "store", transfer, panic });
+            self.service.crashed("store", Some(self.transfer), &panic);
             Err(Fault::new(Failure::Internal, "the store panicked"))
         })
     }
 
-    /// Makes a call in the arbiter's bounded thread pool
-    /// ([`limits::BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS)), and waits for at most
-    /// `limit`. A thread whose call hangs is lost to the pool until the call returns.
+    /// Makes a call in the arbiter's pool of [`BLOCKING_THREADS`](crate::limits::BLOCKING_THREADS),
+    /// and waits for at most `limit`. A thread whose call hangs is lost until the call returns.
     pub(crate) async fn call_within<T: Send + 'static>(
         &self,
         limit: Duration,
@@ -74,13 +71,9 @@ impl StoreCaller {
     }
 
     fn on_timeout(&self, limit: Duration) -> Fault {
-        let why = format!("it gave no answer within {limit:?}");
-        self.service.observe(&Fact::Misbehaved {
-            extension: "store",
-            transfer: Some(self.transfer),
-            why: &why,
-        });
-        Fault::new(Failure::Io, format_args!("no answer within {limit:?}"))
+        let why = format!("no answer within {limit:?}");
+        self.service.misbehaved("store", Some(self.transfer), &format!("it gave {why}"));
+        Fault::new(Failure::Io, why)
     }
 }
 

@@ -1,45 +1,44 @@
 //! The state of an upload, held outside of any actor.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::source_handle::drop_in_pool;
+use crate::engine::lock;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::error::{Failure, Fault};
 use crate::limits;
 use crate::store::{Name, Sink};
 
-/// An upload: the requests of its sessions, the progress of its jobs, and the file. The state
-/// outlives every session and writer: one that replaces another misses no progress, sees no
-/// progress twice, and finds all slabs that are not written yet.
+/// An upload: the requests of its sessions, the progress of its jobs, and the file. It outlives
+/// every session and writer: one that replaces another misses no progress, sees none twice, and
+/// finds all slabs that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Upload(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The name, and the size that the client announced.
+    /// The name, and the announced size.
     wanted: Option<(Name, Option<u64>)>,
     /// Slabs that no job has taken.
     slabs: VecDeque<Bytes>,
-    /// Number of slabs that were appended.
     appended: u64,
     publication: Publication,
     /// The path of the file, once the upload may begin.
     created: Option<String>,
     /// The path of a kept partial upload.
     kept: Option<String>,
-    /// Number of slabs that are written.
     stored: u64,
-    /// Number of written slabs that the session knows of.
+    /// The written slabs that the session knows of.
     known_stored: u64,
     /// Why the upload failed. Nothing of the file is left.
     fault: Option<Fault>,
     /// The file, while no job runs.
-    sink: SinkHandle,
+    sink: Option<Box<dyn Sink>>,
     job: Option<CurrentJob>,
     jobs: u64,
     /// Number of writers so far. Only the last one starts jobs.
@@ -50,7 +49,6 @@ struct State {
 /// How much of a file is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All of it.
     Whole,
     /// The part that arrived before the sender stopped.
     Partial,
@@ -68,8 +66,7 @@ enum Publication {
 #[derive(Debug, Clone, Copy)]
 struct CurrentJob {
     number: u64,
-    /// A thread runs the job. A job without a thread may wait for ever, in the pool of an arbiter
-    /// that ended.
+    /// A job without a thread may wait for ever, in the pool of an arbiter that ended.
     runs: bool,
     /// When the next progress is due.
     due: Instant,
@@ -84,26 +81,18 @@ pub(crate) enum Step {
     Publish(Extent),
 }
 
-/// The file that is written. Dropping it may delete a file, which must not block an arbiter's
-/// thread.
-#[derive(Debug, Default)]
-struct SinkHandle(Option<Box<dyn Sink>>);
-
 /// The part for sessions.
 impl Upload {
-    /// Notifies `session` of progress from now on.
     pub(crate) fn set_session(&self, session: SessionAddr) {
         self.state().session = Some(session);
     }
 
     /// Requests the file, once. `claimed` is the size that the client announced.
-    /// [`created`](Self::created) returns the path once the file exists.
     pub(crate) fn create(&self, name: &Name, claimed: Option<u64>) {
         self.state().wanted.get_or_insert_with(|| (name.clone(), claimed));
     }
 
-    /// Appends a slab. [`done`](Self::done) counts it once it is written. `true` if the writer must
-    /// be notified.
+    /// Appends a slab. `true` if the writer must be notified.
     pub(crate) fn append(&self, slab: Bytes) -> bool {
         let mut state = self.state();
         if state.fault.is_some() {
@@ -120,7 +109,7 @@ impl Upload {
     }
 
     /// Requests that the file is published once all slabs are written. Only the first request
-    /// counts. [`done`](Self::done) reports the publication. `true` if the writer must be notified.
+    /// counts. `true` if the writer must be notified.
     pub(crate) fn publish(&self, extent: Extent) -> bool {
         let mut state = self.state();
         if state.publication == Publication::NotAsked {
@@ -129,12 +118,10 @@ impl Upload {
         state.job.is_none() && state.has_work()
     }
 
-    /// The path of the file, once the upload may begin.
     pub(crate) fn created(&self) -> Option<String> {
         self.state().created.clone()
     }
 
-    /// The path of the kept file, if the upload is partial.
     pub(crate) fn kept(&self) -> Option<String> {
         self.state().kept.clone()
     }
@@ -156,9 +143,9 @@ impl Upload {
         self.state().fault.clone()
     }
 
-    /// Ends the upload with `fault`, unless it is published or has failed already. Any thread may
-    /// call this. No further step begins, and the file is removed: at once, or when the running job
-    /// looks at the state next. A publication that the store has begun may still complete.
+    /// Ends the upload with `fault`, unless it is published or has failed already. No further step
+    /// begins, and the file is removed: at once, or when the running job looks at the state next. A
+    /// publication that the store has begun may still complete.
     pub(crate) fn close(&self, fault: Fault) {
         let mut state = self.state();
         if state.publication == Publication::Done || state.fault.is_some() {
@@ -166,17 +153,20 @@ impl Upload {
         }
         state.fault = Some(fault);
         state.slabs.clear();
-        let sink = std::mem::take(&mut state.sink);
+        let sink = state.sink.take();
         state.notify_session();
         drop(state);
-        drop(sink);
+        if let Some(sink) = sink {
+            // Dropping the sink may delete a file.
+            drop_in_pool(sink);
+        }
     }
 }
 
 /// The part for writers.
 impl Upload {
-    /// A number for a writer, which starts the jobs from now on. A running job continues; a job
-    /// that still waits for a thread never runs.
+    /// A number for a writer, which starts the jobs from now on. A running job continues; one that
+    /// waits for a thread never runs.
     pub(crate) fn next_writer(&self) -> u64 {
         let mut state = self.state();
         state.job = state.job.filter(|job| job.runs);
@@ -197,13 +187,11 @@ impl Upload {
         Some(number)
     }
 
-    /// When the next progress of the current job is due.
     pub(crate) fn due(&self) -> Option<Instant> {
         let state = self.state();
         state.job.filter(|_| state.fault.is_none()).map(|job| job.due)
     }
 
-    /// Ends the upload if the store exceeded its time limit.
     pub(crate) fn close_if_overdue(&self) {
         let job = self.state().job;
         if let Some(CurrentJob { within, .. }) = job.filter(|job| job.due <= Instant::now()) {
@@ -215,33 +203,30 @@ impl Upload {
 /// The part for jobs.
 impl Upload {
     /// The next step of `job`, with the file in `sink`. `None` ends the job: the upload takes the
-    /// file back, unless the upload is over and the job must drop what is in `sink`.
+    /// file back, or, if it is closed, leaves it in `sink` to be dropped.
     pub(crate) fn next_step(&self, job: u64, sink: &mut Option<Box<dyn Sink>>) -> Option<Step> {
         let mut state = self.state();
         state.job.take_if(|current| current.number == job)?;
         if state.fault.is_some() {
             return None;
         }
-        if sink.is_none() {
-            *sink = state.sink.0.take();
-        }
-        let step = state.take_step();
-        match &step {
-            Some(Step::Publish(_)) => state.job = Some(CurrentJob::within(job, limits::PUBLISH_WITHIN)),
-            Some(_) => state.job = Some(CurrentJob::within(job, limits::WRITE_WITHIN)),
-            None => state.sink.0 = sink.take(),
-        }
-        step
+        *sink = sink.take().or_else(|| state.sink.take());
+        let Some(step) = state.take_step() else {
+            state.sink = sink.take();
+            return None;
+        };
+        let is_last = matches!(step, Step::Publish(_));
+        let within = if is_last { limits::PUBLISH_WITHIN } else { limits::WRITE_WITHIN };
+        state.job = Some(CurrentJob::within(job, within));
+        Some(step)
     }
 
-    /// The file was created at this path.
     pub(crate) fn note_created(&self, path: String) {
         self.note(|state| state.created = Some(path));
     }
 
     /// Counts written slabs. The session checks the count itself whenever it receives blocks, so it
-    /// is notified only if it may be holding back an ACK: when `SLABS_UNSTORED_MAX` slabs are
-    /// unwritten as far as the session knows.
+    /// is notified only if it may be holding back an ACK for [`limits::SLABS_UNSTORED_MAX`] slabs.
     pub(crate) fn note_stored(&self, slabs: u64) {
         let mut state = self.state();
         if state.fault.is_none() {
@@ -252,7 +237,6 @@ impl Upload {
         }
     }
 
-    /// The file is published. A partial file was kept at the path `kept`.
     pub(crate) fn note_published(&self, kept: Option<String>) {
         self.note(|state| (state.publication, state.kept) = (Publication::Done, kept));
     }
@@ -266,7 +250,7 @@ impl Upload {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -291,9 +275,9 @@ impl State {
 
     fn notify_session(&self) {
         if let Some(session) = &self.session {
-            // Not `try_send`, because the session may wait for nothing else. These messages are
-            // few: one for each message of the session.
-            session.do_send(SessionMessage::Written);
+            // Not `try_send`, because the session may wait for nothing else. There is one for each
+            // message of the session.
+            session.messages.do_send(SessionMessage::Written);
         }
     }
 }
@@ -301,15 +285,5 @@ impl State {
 impl CurrentJob {
     fn within(number: u64, within: Duration) -> Self {
         Self { number, runs: true, due: Instant::now() + within, within }
-    }
-}
-
-impl Drop for SinkHandle {
-    fn drop(&mut self) {
-        if let Some(sink) = self.0.take()
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn_blocking(move || drop(sink));
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! A request that was admitted.
+//! A request that was admitted, and the file that it leads to.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -7,8 +7,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::engine::config::Config;
+use crate::error::Failure;
 use crate::extend::Asked;
-use crate::observe::{Report, TransferId};
+use crate::observe::{Label, Report, TransferId};
+use crate::store::{Name, Store};
 use crate::transfer::{Outcome, Tally};
 use crate::wire::{Direction, Request, decimal};
 
@@ -26,6 +28,22 @@ pub(crate) struct Assignment {
     pub(crate) to_broadcast: bool,
 }
 
+/// The file that answers a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) name: Name,
+    pub(crate) label: Option<Label>,
+}
+
+/// The routing result, as far as it is known without waiting.
+#[derive(Debug)]
+pub(crate) enum Routed {
+    To(Destination),
+    /// The route of this step is an actor, which answers later.
+    Ask(usize),
+}
+
 impl Assignment {
     /// The request as extensions see it.
     pub(crate) fn asked(&self, local: SocketAddr) -> Asked<'_> {
@@ -34,10 +52,20 @@ impl Assignment {
     }
 
     /// The size that the client announced for an upload (RFC 2349).
-    fn announced(&self) -> Option<u64> {
+    pub(crate) fn announced(&self) -> Option<u64> {
         let Request { direction, options, .. } = &self.request;
         let tsize = options.get("tsize").filter(|_| *direction == Direction::Write)?;
         decimal(tsize.as_bytes())
+    }
+
+    /// The outcome if the request fails before it was answered. The client is sent an ERROR only
+    /// for [`Outcome::Failed`].
+    pub(crate) fn refusal(&self, failure: Failure) -> Outcome {
+        if self.config.on_outage.is_silent(self.request.direction, failure) {
+            Outcome::Outage(failure)
+        } else {
+            Outcome::Failed(failure)
+        }
     }
 
     /// A report with the fields that the request determines.

@@ -1,9 +1,9 @@
 //! What a transfer needs to outlive its session, and the tables of transfers.
 
-pub(crate) mod assignment;
-pub(crate) mod bury;
-pub(crate) mod destination;
-pub(crate) mod event;
-pub(crate) mod progress;
-pub(crate) mod session_table;
-pub(crate) mod shared_transfer;
+mod assignment;
+mod session_table;
+mod shared_transfer;
+
+pub(crate) use self::assignment::{Assignment, Destination, Routed};
+pub(crate) use self::session_table::{Child, PendingRequest, SessionTable};
+pub(crate) use self::shared_transfer::{SharedTransfer, Summary, TransferMachine, TransferState};

@@ -1,21 +1,21 @@
-//! The sessions of an arbiter, and its waiting requests. The table is held outside of any actor, so
-//! that neither the end of an actor nor the end of a thread loses an entry.
+//! The sessions of an arbiter, and its waiting requests.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use crate::engine::admission::Admitted;
-use crate::engine::admission::peer_table::Permit;
+use crate::engine::admission::{Admitted, Permit};
+use crate::engine::lock;
 use crate::engine::messages::SessionAddr;
-use crate::engine::transfers::shared_transfer::SharedTransfer;
+use crate::engine::transfers::SharedTransfer;
 use crate::limits;
 use crate::net::PortRange;
 use crate::observe::TransferId;
+use crate::store::Source;
 
-/// The sessions and waiting requests of an arbiter. Accessed when a transfer begins and ends, never
-/// by its packets.
+/// The sessions and waiting requests of an arbiter, held outside of any actor, so that neither the
+/// end of an actor nor the end of a thread loses an entry. Packets of transfers don't touch it.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
     entries: Mutex<Entries>,
@@ -32,16 +32,18 @@ struct Entries {
     closed: bool,
 }
 
-/// An admitted request that waits for a session. The message to its supervisor and the session
-/// table share it: if the arbiter hangs with the message in a mailbox, or while it opens a socket,
-/// the table passes the request to another arbiter.
+/// An admitted request that waits for a session, shared by the message to the supervisor and the
+/// table: if the arbiter hangs with the message in a mailbox, or while it opens a socket, the table
+/// passes the request to another arbiter.
 #[derive(Debug)]
 pub(crate) struct PendingRequest {
     id: TransferId,
-    pub(crate) socket: SocketRequest,
-    /// The socket that the request came to. If no other socket can be opened, the request is
-    /// refused from this one.
-    pub(crate) last_resort: Option<Arc<UdpSocket>>,
+    pub(crate) local: SocketAddr,
+    pub(crate) ports: Option<PortRange>,
+    pub(crate) has_options: bool,
+    /// The socket that the request came to, if its transfer uses this socket in single-port mode,
+    /// or is refused from it when no other socket can be opened.
+    pub(crate) well_known: Option<Arc<UdpSocket>>,
     /// The transfer takes a few packets, and waits for nothing on the way.
     pub(crate) is_short: bool,
     /// `None` once a supervisor has taken it.
@@ -49,46 +51,24 @@ pub(crate) struct PendingRequest {
     has_begun: AtomicBool,
 }
 
-/// The properties of the socket that a request needs.
-#[derive(Debug)]
-pub(crate) struct SocketRequest {
-    pub(crate) local: SocketAddr,
-    /// In single-port mode, the socket that the request came to.
-    pub(crate) port: Option<Arc<UdpSocket>>,
-    pub(crate) ports: Option<PortRange>,
-    pub(crate) has_options: bool,
-}
-
 impl PendingRequest {
-    pub(crate) fn new(
-        admitted: Admitted,
-        port: Option<Arc<UdpSocket>>,
-        last_resort: Option<Arc<UdpSocket>>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(admitted: Admitted, well_known: Option<Arc<UdpSocket>>) -> Arc<Self> {
         let Admitted { assignment, local, opened, .. } = &admitted;
-        let size = opened.as_ref().and_then(|opened| opened.size);
+        let size = opened.as_ref().and_then(|opened| opened.size());
         Arc::new(Self {
             id: assignment.id,
-            socket: SocketRequest {
-                local: *local,
-                port,
-                ports: assignment.config.ports,
-                has_options: !assignment.request.options.is_empty(),
-            },
-            last_resort,
+            local: *local,
+            ports: assignment.config.ports,
+            has_options: !assignment.request.options.is_empty(),
+            well_known,
             is_short: size.is_some_and(|octets| octets <= limits::SHORT_TRANSFER_OCTETS_MAX),
             admitted: Mutex::new(Some(admitted)),
             has_begun: AtomicBool::new(false),
         })
     }
 
-    /// A supervisor begins to serve the request.
     pub(crate) fn set_begun(&self) {
         self.has_begun.store(true, Ordering::Relaxed);
-    }
-
-    fn take(&self) -> Option<Admitted> {
-        self.admitted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -96,11 +76,9 @@ impl PendingRequest {
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) shared: Arc<SharedTransfer>,
-    /// `None` until a session is started.
     pub(crate) session: Option<SessionAddr>,
     /// How often a failed session was replaced.
     pub(crate) resumptions: u32,
-    /// Held until the transfer is over.
     pub(crate) _permit: Permit,
 }
 
@@ -108,11 +86,14 @@ impl Child {
     pub(crate) fn id(&self) -> TransferId {
         self.shared.assignment.id
     }
+
+    pub(crate) fn has_session(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.messages.connected())
+    }
 }
 
 impl SessionTable {
-    /// A session table that takes over from another one. The children have no session until one is
-    /// started.
+    /// Takes over from another table. The children have no session until one is started.
     pub(crate) fn adopting(children: Vec<Child>, waiting: Vec<Arc<PendingRequest>>) -> Self {
         let children = children.into_iter().map(|child| (child.id(), Child { session: None, ..child }));
         waiting.iter().for_each(|request| request.has_begun.store(false, Ordering::Relaxed));
@@ -122,7 +103,6 @@ impl SessionTable {
         Self { entries: Mutex::new(entries), load, stopping: AtomicBool::new(false) }
     }
 
-    /// How many sessions and waiting requests there are.
     pub(crate) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
     }
@@ -148,31 +128,27 @@ impl SessionTable {
 
     /// All waiting requests, in the order of their admission.
     pub(crate) fn waiting(&self) -> Vec<Arc<PendingRequest>> {
-        let mut waiting: Vec<_> = self.lock().waiting.values().cloned().collect();
+        let mut waiting: Vec<_> = lock(&self.entries).waiting.values().cloned().collect();
         waiting.sort_unstable_by_key(|request| request.id);
         waiting
     }
 
-    /// Removes a waiting request, to serve it. Until then the request stays in the table, because
-    /// opening a socket may take so long that the arbiter is replaced meanwhile. `None` if another
-    /// arbiter serves the request by now.
+    /// Removes a waiting request, to serve it once it has a socket: opening one may take so long
+    /// that the arbiter is replaced meanwhile. `None` if another arbiter serves the request by now.
     pub(crate) fn take(&self, request: &PendingRequest) -> Option<Admitted> {
-        self.change(|entries| entries.waiting.remove(&request.id))?.take()
+        let request = self.change(|entries| entries.waiting.remove(&request.id))?;
+        lock(&request.admitted).take()
     }
 
     /// Drops the request that the supervisor was serving when it panicked.
     pub(crate) fn drop_begun(&self) {
-        for request in self.waiting() {
-            if request.has_begun.load(Ordering::Relaxed) {
-                drop(self.take(&request));
-            }
+        let has_begun = |request: &Arc<PendingRequest>| request.has_begun.load(Ordering::Relaxed);
+        for request in self.waiting().into_iter().filter(has_begun) {
+            drop(self.take(&request));
         }
     }
 
-    /// Inserts a child.
-    ///
-    /// # Errors
-    /// The child, if the table is closed.
+    /// Inserts a child, or returns it if the table is closed.
     pub(crate) fn insert(&self, child: Child) -> Result<(), Box<Child>> {
         self.change(|entries| {
             if entries.closed {
@@ -190,19 +166,16 @@ impl SessionTable {
     /// Removes the children whose session has ended or was never started.
     pub(crate) fn remove_without_session(&self) -> Vec<Child> {
         self.change(|entries| {
-            let is_without = |_: &TransferId, child: &mut Child| {
-                child.session.as_ref().is_none_or(|session| !session.connected())
-            };
-            entries.children.extract_if(is_without).map(|(_, child)| child).collect()
+            entries.children.extract_if(|_, child| !child.has_session()).map(|(_, child)| child).collect()
         })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().children.is_empty()
+        lock(&self.entries).children.is_empty()
     }
 
     pub(crate) fn sessions(&self) -> Vec<SessionAddr> {
-        self.lock().children.values().filter_map(|child| child.session.clone()).collect()
+        lock(&self.entries).children.values().filter_map(|child| child.session.clone()).collect()
     }
 
     /// Closes the table and returns its content.
@@ -215,15 +188,10 @@ impl SessionTable {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> T {
-        let mut entries = self.lock();
+        let mut entries = lock(&self.entries);
         let changed = change(&mut entries);
         self.load.store(entries.load(), Ordering::Relaxed);
         changed
-    }
-
-    /// A panic in another thread leaves the entries consistent: each change is a single step.
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,29 +1,25 @@
-//! The state of a transfer that outlives its sessions, shared by the session and its supervisor.
+//! The state of a transfer that outlives its sessions.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use tokio::time::Instant;
 
-use crate::engine::admission::peer_state::PeerState;
-use crate::engine::files::opened::Opened;
-use crate::engine::files::source_handle::SourceHandle;
-use crate::engine::files::upload::Upload;
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::destination::{Destination, Routed};
-use crate::engine::transfers::progress::Progress;
+use crate::engine::admission::PeerState;
+use crate::engine::files::{SourceHandle, Upload};
+use crate::engine::lock;
+use crate::engine::transfers::{Assignment, Destination, Routed};
 use crate::engine::window_memory::Share;
 use crate::error::{Failure, Limit};
 use crate::net::{Link, SharedLink, UdpLink};
-use crate::observe::{Label, Report, TransferId};
+use crate::observe::{Label, Report};
+use crate::store::Source;
 use crate::transfer::{Action, Input, Machine, Moment, Outcome, Receiver, Sender, Tally};
 use crate::wire::Direction;
 
-/// A transfer, independent of the session that drives it. It can move to another thread.
-///
-/// Sharing copies no payload and sends no message: the session locks the state while it handles one
-/// input, and nothing else contends for the lock.
+/// A transfer, independent of the session that drives it. The session locks the state while it
+/// handles one input, and nothing else contends for the lock.
 ///
 /// The fields that every packet touches come first, together with those of [`TransferState`]: with
 /// a thousand transfers none of them is in the processor's cache, and each line of 64 octets costs
@@ -41,14 +37,14 @@ pub(crate) struct SharedTransfer {
     replied: AtomicBool,
     state: Mutex<TransferState>,
     pub(crate) assignment: Assignment,
-    destination: OnceLock<Destination>,
+    /// If two sessions got an answer from the routes, the first one counts.
+    pub(crate) destination: OnceLock<Destination>,
     /// The routing step to continue from, while there is no destination.
-    ask_from: usize,
+    pub(crate) ask_from: usize,
     /// The TID; in single-port mode the well-known port.
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) local: SocketAddr,
     pub(crate) peer_state: Arc<PeerState>,
-    /// The upload, if the peer writes.
     pub(crate) upload: Arc<Upload>,
     pub(crate) progress: Progress,
 }
@@ -61,7 +57,6 @@ pub(crate) struct TransferState {
     /// [`Input::Resumed`] repairs it.
     pub(crate) machine: Option<TransferMachine>,
     pub(crate) summary: Summary,
-    /// Memory reserved for the window.
     pub(crate) window: Option<Share>,
     pub(crate) strangers_answered: u32,
     /// The file that is read. A reader that replaces another one continues with the same open file.
@@ -99,10 +94,10 @@ impl SharedTransfer {
             Routed::Ask(step) => (OnceLock::new(), step),
         };
         Self {
-            life: AtomicU32::new(0),
-            over: AtomicBool::new(false),
-            reported: AtomicBool::new(false),
-            replied: AtomicBool::new(false),
+            life: AtomicU32::default(),
+            over: AtomicBool::default(),
+            reported: AtomicBool::default(),
+            replied: AtomicBool::default(),
             state: Mutex::default(),
             assignment,
             destination,
@@ -115,30 +110,10 @@ impl SharedTransfer {
         }
     }
 
-    pub(crate) fn id(&self) -> TransferId {
-        self.assignment.id
-    }
-
-    pub(crate) fn destination(&self) -> Option<&Destination> {
-        self.destination.get()
-    }
-
-    pub(crate) fn ask_from(&self) -> usize {
-        self.ask_from
-    }
-
-    /// Sets the destination. If two sessions got an answer, the first one counts.
-    pub(crate) fn set_destination(&self, destination: Destination) {
-        let _ = self.destination.set(destination);
-    }
-
-    /// A link to the peer, from the transfer's port.
     pub(crate) fn link(&self) -> Box<dyn Link> {
-        let socket = Arc::clone(&self.socket);
-        match self.peer_state.inbox() {
-            Some(inbox) => {
-                Box::new(SharedLink::new(socket, Arc::clone(inbox), self.assignment.peer, self.local))
-            }
+        let (socket, peer) = (Arc::clone(&self.socket), self.assignment.peer);
+        match &self.peer_state.inbox {
+            Some(inbox) => Box::new(SharedLink::new(socket, Arc::clone(inbox), peer, self.local)),
             None => Box::new(UdpLink::new(socket, self.local)),
         }
     }
@@ -148,7 +123,6 @@ impl SharedTransfer {
         self.life.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Whether the session of this number may send.
     pub(crate) fn may_send(&self, life: u32) -> bool {
         self.life.load(Ordering::Acquire) == life
     }
@@ -157,18 +131,16 @@ impl SharedTransfer {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Marks the transfer as over. An upload that is not published by now never will be.
+    /// The transfer is over. An upload that is not published by now never will be.
     pub(crate) fn set_over(&self) {
         self.over.store(true, Ordering::Relaxed);
         self.upload.close(Failure::Cancelled.into());
     }
 
-    /// Whether the outcome is known.
     pub(crate) fn is_reported(&self) -> bool {
         self.reported.load(Ordering::Acquire)
     }
 
-    /// Notes that something is sent to the peer.
     pub(crate) fn set_replied(&self) {
         // The cache line is written once, not for each packet.
         if !self.replied.load(Ordering::Relaxed) {
@@ -176,15 +148,19 @@ impl SharedTransfer {
         }
     }
 
-    /// Whether the request has had an answer.
     pub(crate) fn has_replied(&self) -> bool {
         self.replied.load(Ordering::Relaxed)
     }
 
-    /// Locks the state. A panic leaves the state consistent, except for the machine, which
+    /// The outcome if the transfer fails now.
+    pub(crate) fn failed(&self, failure: Failure) -> Outcome {
+        if self.has_replied() { Outcome::Failed(failure) } else { self.assignment.refusal(failure) }
+    }
+
+    /// Locks the state. A panic leaves it consistent, except for the machine, which
     /// [`Input::Resumed`] repairs.
     pub(crate) fn lock(&self) -> MutexGuard<'_, TransferState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Locks the state unless a session that hangs holds the lock.
@@ -197,13 +173,13 @@ impl SharedTransfer {
     }
 
     fn label(&self) -> Option<Label> {
-        self.destination()?.label.clone()
+        self.destination.get()?.label.clone()
     }
 
     /// The report of a live transfer, whose outcome and final fields mean nothing yet.
     pub(crate) fn under_way(&self) -> Report {
         let report = self.assignment.report(self.local, Outcome::Complete);
-        let (tally, size) = (self.progress.tally(), self.progress.size());
+        let (tally, size) = self.progress.read();
         Report { label: self.label(), size, tally, ..report }
     }
 
@@ -212,30 +188,25 @@ impl SharedTransfer {
         if self.reported.swap(true, Ordering::AcqRel) {
             return None;
         }
-        let mut report = self.assignment.report(self.local, outcome);
-        let summary = &mut state.summary;
-        report.label = self.label();
-        report.path = summary.path.take();
-        report.size = summary.size;
-        report.options = std::mem::take(&mut summary.options);
-        // A successful transfer needs no detail: a packet that couldn't be sent was repeated.
-        report.detail = summary.detail.take().filter(|_| !report.outcome.is_success());
-        report.limit = summary.limit.take().filter(|_| !report.outcome.is_success());
-        let is_upload = self.assignment.request.direction == Direction::Write;
-        if is_upload && !report.outcome.is_success() && self.upload.kept().is_none() {
+        let Summary { path, size, options, detail, limit, .. } = std::mem::take(&mut state.summary);
+        let report = self.assignment.report(self.local, outcome);
+        let mut report = Report { label: self.label(), path, size, options, detail, limit, ..report };
+        if report.outcome.is_success() {
+            // A packet that couldn't be sent was repeated.
+            (report.detail, report.limit) = (None, None);
+        } else if report.direction == Direction::Write && self.upload.kept().is_none() {
             // There is no file that the path and the size could describe.
             (report.path, report.size) = (None, None);
         }
-        report.tally = state.machine.as_ref().map(Machine::tally).unwrap_or_default();
-        let is_proven = state.machine.as_ref().is_some_and(Machine::is_proven);
-        if report.detail.is_none() && !is_proven {
-            report.detail = hint(&report.outcome, self.peer_state.inbox().is_some()).map(Into::into);
+        let machine = state.machine.as_ref();
+        report.tally = machine.map(Machine::tally).unwrap_or_default();
+        if report.detail.is_none() && !machine.is_some_and(Machine::is_proven) {
+            report.detail = hint(&report.outcome, self.peer_state.inbox.is_some()).map(Into::into);
         }
         Some(report)
     }
 }
 
-/// A hint for the operator, if a client that asked was never heard again.
 fn hint(outcome: &Outcome, is_single_port: bool) -> Option<&'static str> {
     match outcome {
         Outcome::Unanswered if is_single_port => Some("no packet came back: a firewall or a forged request"),
@@ -255,15 +226,15 @@ impl Drop for SharedTransfer {
 }
 
 impl TransferState {
-    pub(crate) fn set_opened(&mut self, opened: Opened) {
-        self.summary.size = opened.size;
-        self.summary.path = Some(opened.path);
-        self.source = Some(opened.source);
+    pub(crate) fn set_opened(&mut self, source: Arc<SourceHandle>) {
+        self.summary.size = source.size();
+        self.summary.path = Some(source.path().to_owned());
+        self.source = Some(source);
     }
 }
 
 impl TransferMachine {
-    /// How many slabs the machine knows to be stored.
+    /// The slabs that the machine knows to be stored.
     pub(crate) fn stored(&self) -> u64 {
         match self {
             Self::Sending(_) => 0,
@@ -271,7 +242,6 @@ impl TransferMachine {
         }
     }
 
-    /// Whether each block waits for the ACK of the block before it.
     pub(crate) fn is_lock_step(&self) -> bool {
         let terms = match self {
             Self::Sending(sender) => sender.terms(),
@@ -308,5 +278,28 @@ impl Machine for TransferMachine {
             Self::Sending(sender) => sender.is_proven(),
             Self::Receiving(receiver) => receiver.is_proven(),
         }
+    }
+}
+
+/// The progress of a transfer, as its session published it last: at most once in
+/// [`PROGRESS_EVERY`](crate::limits::PROGRESS_EVERY). It takes one cache line, and other threads
+/// read it without a lock, value by value: they may stem from two publications.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Progress([AtomicU64; 5]);
+
+impl Progress {
+    pub(crate) fn publish(&self, tally: Tally, size: Option<u64>) {
+        let Tally { octets, blocks, repeats, ignored } = tally;
+        let size_and_one = size.map_or(0, |size| size.saturating_add(1));
+        for (place, value) in self.0.iter().zip([octets, blocks, repeats, ignored, size_and_one]) {
+            place.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn read(&self) -> (Tally, Option<u64>) {
+        let values = self.0.each_ref().map(|value| value.load(Ordering::Relaxed));
+        let [octets, blocks, repeats, ignored, size_and_one] = values;
+        (Tally { octets, blocks, repeats, ignored }, size_and_one.checked_sub(1))
     }
 }

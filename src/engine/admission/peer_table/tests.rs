@@ -27,7 +27,7 @@ fn admitted(table: &Arc<PeerTable>, from: SocketAddr, to: SocketAddr, file: &str
 
 fn link(permit: &Permit) -> SharedLink {
     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    SharedLink::new(socket, Arc::clone(permit.state.inbox().unwrap()), permit.key.0, LOCAL)
+    SharedLink::new(socket, Arc::clone(permit.state.inbox.as_ref().unwrap()), permit.key.0, LOCAL)
 }
 
 /// How many datagrams arrived for a transfer since the last call.

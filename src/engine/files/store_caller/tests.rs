@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::engine::files::store_caller::StoreCaller;
+use crate::engine::files::StoreCaller;
 use crate::engine::test_support::{Crashes, service};
 use crate::error::{Failure, Fault};
 use crate::observe::TransferId;
@@ -12,7 +12,7 @@ use crate::store::{Memory, MemoryOptions};
 fn caller() -> (StoreCaller, Arc<Crashes>) {
     let (service, crashes) = service(Arc::new(Memory::new(MemoryOptions::default())));
     (
-        StoreCaller::new(&service, &service.config().store, TransferId(7), service.chaos().seam("store", "")),
+        StoreCaller::new(&service, &service.config().store, TransferId(7), service.chaos.seam("store", "")),
         crashes,
     )
 }

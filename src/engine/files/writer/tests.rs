@@ -9,10 +9,8 @@ use std::time::Duration;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message, System};
 use bytes::Bytes;
 
-use crate::engine::files::store_caller::StoreCaller;
-use crate::engine::files::upload::{Extent, Upload};
-use crate::engine::files::writer::{Work, Writer};
-use crate::engine::messages::{SessionAddr, SessionMessage};
+use crate::engine::files::{Extent, StoreCaller, Upload, Writer, WriterOrder};
+use crate::engine::messages::{SessionMessage, session_addr};
 use crate::engine::test_support::{
     Crashes, Parent, SteppedStore, in_virtual_time, no_faults, pass, service, turn_until, wait_until,
 };
@@ -62,7 +60,7 @@ impl Fixture {
         let (stepped, upload) = (Arc::<SteppedStore>::default(), Arc::<Upload>::default());
         let parents_arbiter = Arbiter::new();
         let (service, crashes) = service(Arc::new(Arc::clone(&stepped)));
-        let (store, seam) = (&service.config().store, service.chaos().seam("store", ""));
+        let (store, seam) = (&service.config().store, service.chaos.seam("store", ""));
         let caller = StoreCaller::new(&service, store, TransferId(7), seam);
         let (sender, exits) = mpsc::channel();
         let parent = Parent::start_in_arbiter(&parents_arbiter.handle(), |_| Parent(sender));
@@ -98,7 +96,7 @@ impl Fixture {
             _ => self.upload.publish(Extent::Whole),
         };
         if must_notify {
-            writer.do_send(Work);
+            writer.do_send(WriterOrder::Work);
         }
     }
 
@@ -299,7 +297,7 @@ fn a_session_is_woken_only_if_it_may_hold_an_ack() {
     let (sender, woken) = mpsc::channel();
     let upload = Upload::default();
     let session = system.block_on(async { Woken(sender).start() });
-    upload.set_session(SessionAddr::new(session.clone()));
+    upload.set_session(session_addr(session.clone()));
     let wakes = |upload: &Upload| {
         upload.note_stored(1);
         // Messages that are already in the mailbox are handled first.

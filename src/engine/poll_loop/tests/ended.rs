@@ -39,7 +39,7 @@ fn a_panicked_driver_sends_nothing() {
         let transfer = fixture.started(READ);
         transfer.expect(&data(1)).await;
         let (_, driver) = fixture.only();
-        driver.borrow_mut().set_panicked("as planned".to_owned());
+        driver.borrow_mut().deferred.panic = Some("as planned".into());
         transfer.send(&ack(1));
         driver.borrow_mut().turn();
         assert!(!driver.borrow().backlog);

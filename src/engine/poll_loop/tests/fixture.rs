@@ -13,18 +13,16 @@ use slotmap::DefaultKey;
 use tokio::time::Instant;
 
 use crate::actors::session::Session;
-use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+use crate::engine::admission::{Claim, PeerTable, Permit};
 use crate::engine::config::Config;
 use crate::engine::driver::Driver;
-use crate::engine::files::opened::Opened;
-use crate::engine::files::source_handle::SourceHandle;
+use crate::engine::files::SourceHandle;
 use crate::engine::messages::SessionMessage;
 use crate::engine::poll_loop::PollLoop;
 use crate::engine::poll_loop::tests::{BLOCKS, Entry, MILLISECOND};
 use crate::engine::service::Service;
 use crate::engine::test_support::{Parent, pass, service, turn_until};
-use crate::engine::transfers::assignment::Assignment;
-use crate::engine::transfers::shared_transfer::SharedTransfer;
+use crate::engine::transfers::{Assignment, SharedTransfer};
 use crate::limits;
 use crate::net::{Link, Received, UdpLink};
 use crate::store::{Memory, MemoryOptions, Name, Store};
@@ -94,7 +92,7 @@ impl Fixture {
         client.connect(local).unwrap();
         client.set_nonblocking(true).unwrap();
         let source = (request.direction == Direction::Read)
-            .then(|| Opened::new(SourceHandle::new(self.store.open(&name).unwrap())));
+            .then(|| SourceHandle::new(self.store.open(&name).unwrap()));
         let config = self.service.config();
         let assignment = Assignment {
             id: permit.id,
@@ -145,7 +143,7 @@ impl Fixture {
     }
 
     pub(crate) fn attend_only(&self) {
-        self.poll_loop.send(self.only().0, SessionMessage::Attend);
+        self.only().1.borrow().session.messages.do_send(SessionMessage::Attend);
     }
 
     pub(crate) fn waits_for(&self, socket: &UdpSocket) -> bool {

@@ -3,9 +3,9 @@ use std::net::Ipv4Addr;
 use tokio::time::Instant;
 
 use super::*;
-use crate::engine::admission::peer_table::{Claim, PeerTable};
+use crate::engine::admission::{Claim, PeerTable};
 use crate::engine::test_support::service;
-use crate::engine::transfers::assignment::Assignment;
+use crate::engine::transfers::Assignment;
 use crate::net::Received;
 use crate::store::{Memory, MemoryOptions};
 use crate::wire::Packet;
@@ -30,7 +30,7 @@ fn waiting(count: u16) -> (SessionTable, Arc<PeerTable>) {
             Assignment { id, peer, request, received_at: Instant::now(), to_broadcast: false, config };
         let routed = service.route(&assignment.config, &assignment.asked(local), 0).unwrap();
         let admitted = Admitted { assignment, routed, local, opened: None, permit };
-        assert!(sessions.push_waiting(&PendingRequest::new(admitted, None, None)));
+        assert!(sessions.push_waiting(&PendingRequest::new(admitted, None)));
     }
     (sessions, peers)
 }

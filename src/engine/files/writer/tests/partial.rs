@@ -13,7 +13,7 @@ fn a_partial_upload_is_not_published_as_whole() {
     assert!(fixture.upload.publish(Extent::Partial));
     // The first request counts.
     fixture.upload.publish(Extent::Whole);
-    place.writer.do_send(Work);
+    place.writer.do_send(WriterOrder::Work);
     wait_until("dropped", || fixture.stepped.dropped() == 1);
     place.end();
     let fault = fixture.upload.fault().and_then(|fault| fault.detail);

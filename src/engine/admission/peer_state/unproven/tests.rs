@@ -1,8 +1,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::engine::admission::peer_state::PeerState;
-use crate::engine::admission::peer_table::{Claim, PeerTable, Permit};
+use crate::engine::admission::{Claim, PeerState, PeerTable, Permit};
 use crate::net::Received;
 use crate::observe::TransferId;
 use crate::wire::Packet;
@@ -10,7 +9,7 @@ use crate::wire::Packet;
 /// The peer table of a server, and its unproven transfers.
 struct Crowd {
     table: Arc<PeerTable>,
-    unproven: Unproven<PeerState>,
+    unproven: Unproven,
     states: Vec<Arc<PeerState>>,
     /// The limits because of which transfers gave way.
     limits: Vec<Limit>,
@@ -29,17 +28,17 @@ impl Crowd {
     /// Adds a transfer from this address. Returns the address of the one that gave way.
     fn add(&mut self, ip: impl Into<IpAddr>) -> Option<IpAddr> {
         let state = Arc::new(PeerState::new(&self.table.all, (ip, 1000).into()));
-        self.unproven.admit(state.address());
+        self.unproven.admit(state.peer.ip());
         let gone = self.unproven.add(&state);
         self.states.push(state);
         gone.map(|(state, limit)| {
             self.limits.push(limit);
-            state.address()
+            state.peer.ip()
         })
     }
 
     fn count(&self) -> usize {
-        let listed: usize = self.unproven.lock().iter().map(VecDeque::len).sum();
+        let listed: usize = self.unproven.waiting.lock().unwrap().iter().map(VecDeque::len).sum();
         assert_eq!(listed, self.unproven.count.load(Ordering::Relaxed));
         listed
     }
