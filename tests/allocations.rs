@@ -135,7 +135,7 @@ fn a_packet_that_is_sent_allocates_nothing() {
 }
 
 #[test]
-fn a_packet_that_is_received_allocates_nothing_but_its_slab() {
+fn a_received_packet_allocates_only_its_slab() {
     let _alone = alone();
     for windowsize in [1, 16, 64] {
         let mut receiver =
@@ -183,7 +183,7 @@ const PER_SLAB_SERVED: u64 = 12;
 
 /// The whole server, all of its threads; the client of this test allocates nothing between two packets.
 #[test]
-fn a_packet_that_the_server_sends_allocates_nothing_but_what_its_slab_takes() {
+fn a_sent_packet_allocates_only_its_slab() {
     let _alone = alone();
     let root = tempfile::tempdir().expect("a directory");
     std::fs::write(root.path().join("f"), vec![7; 24 << 20]).expect("a file");

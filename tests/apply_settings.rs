@@ -134,7 +134,7 @@ fn a_live_upload_goes_on_in_a_server_that_became_read_only() {
 }
 
 #[test]
-fn what_changes_for_new_requests() {
+fn applied_settings_change_new_requests() {
     let server = Server::start(|builder| builder);
     let blksize = |value: &str| {
         let mut client = server.client();
@@ -167,7 +167,7 @@ fn what_changes_for_new_requests() {
 }
 
 #[test]
-fn limits_of_transfers_hold_from_the_next_request_on() {
+fn transfer_limits_hold_from_the_next_request() {
     let server = Server::start(|builder| builder);
     let mut first = server.client();
     first.send(&rrq("file", "octet", &[("blksize", "8")]));
@@ -208,7 +208,7 @@ fn a_root_that_can_not_be_served_changes_nothing() {
 }
 
 #[test]
-fn settings_that_need_a_restart_are_named_and_the_others_applied() {
+fn settings_that_need_a_restart_are_named() {
     let server = Server::start(|builder| builder);
     let applied = server.apply(|settings| {
         settings.listen.port = 9;
@@ -226,7 +226,7 @@ fn settings_that_need_a_restart_are_named_and_the_others_applied() {
 }
 
 #[test]
-fn extensions_stay() {
+fn extensions_stay_when_settings_are_applied() {
     let server = Server::start(|builder| {
         let route = |asked: &Asked<'_>| match &*asked.name() {
             "hello" => Routing::octets("hello"),
@@ -243,7 +243,7 @@ fn extensions_stay() {
 }
 
 #[test]
-fn after_the_end_nothing_is_applied() {
+fn settings_are_not_applied_after_the_end() {
     let mut server = Server::start(|builder| builder);
     server.handle.stop();
     server.thread.take().unwrap().join().unwrap();
@@ -252,7 +252,7 @@ fn after_the_end_nothing_is_applied() {
 
 /// Each request meets one of the two roots, whatever is exchanged around it.
 #[test]
-fn exchanges_under_load_lose_nothing() {
+fn applying_settings_under_load_loses_no_transfer() {
     let server = Server::start(|builder| builder);
     let contents = [vec![1; 20_000], vec![2; 30_000]];
     let roots = [0, 1].map(|root| directory(&[("boot", &contents[root])]));

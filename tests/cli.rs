@@ -200,7 +200,7 @@ fn a_log_that_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn what_kept_it_from_starting_is_in_the_log_file_too() {
+fn a_start_error_is_in_the_log_file_too() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = directory.path().join("log");
     let args = ["-l", log.to_str().expect("text"), "--root", "/nonexistent"];
@@ -298,7 +298,7 @@ impl Logging {
 }
 
 #[test]
-fn a_log_that_cannot_be_reopened_is_reported_where_the_operator_looks() {
+fn a_log_that_cannot_be_reopened_is_reported() {
     let server = Logging::to("logs/log");
     let serving = server.status();
     fs::rename(server.path("logs"), server.path("old")).expect("renamed");
@@ -317,7 +317,7 @@ fn a_log_that_cannot_be_reopened_is_reported_where_the_operator_looks() {
 }
 
 #[test]
-fn a_dash_is_stderr_and_sighup_has_nothing_to_reopen_there() {
+fn sighup_reopens_nothing_if_the_log_is_stderr() {
     let mut server = Logging::to("-");
     assert!(server.status().starts_with("listening on "));
     server.signal(Signal::SIGHUP);
@@ -341,7 +341,7 @@ fn serving(before: &[&str], root: &Path) -> Command {
 }
 
 #[test]
-fn as_root_and_only_then_the_log_says_what_clients_may_read() {
+fn the_log_says_what_clients_may_read_only_as_root() {
     let root = tempfile::tempdir().expect("a directory");
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("readable by all");
     // (The user namespace makes it work without root as well.)

@@ -87,7 +87,7 @@ fn uploads_have_names_and_the_size_that_was_asked_for() {
 }
 
 #[test]
-fn what_the_server_refuses_is_counted_by_its_words() {
+fn bench_counts_refusals_by_their_text() {
     let (served, _) = served(&[]);
     let port = served.daemon.port();
     let refused = report(&bench("put", port, &["--name", "f", "-n", "5"]), 4);
@@ -98,7 +98,7 @@ fn what_the_server_refuses_is_counted_by_its_words() {
 }
 
 #[test]
-fn a_missing_file_is_what_miss_wants_and_a_present_one_is_not() {
+fn bench_miss_counts_a_present_file_as_failed() {
     let (served, _) = served(&[]);
     let missing = report(&bench("miss", served.daemon.port(), &["-n", "200", "-c", "16"]), 0);
     assert_eq!((&missing["ok"], &missing["octets"]), (&200.into(), &0.into()), "{missing}");

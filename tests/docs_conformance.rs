@@ -62,7 +62,7 @@ fn every_test_that_the_table_names_exists() {
 
 /// The other way round: a clause that a test of the running server is named for is in the table.
 #[test]
-fn every_clause_that_a_wire_test_is_named_for_is_in_the_table() {
+fn every_clause_in_a_test_name_is_in_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("docs/conformance.md")).expect("docs/conformance.md");
     let clauses: HashSet<String> =

@@ -113,7 +113,7 @@ fn rust_code_of_a_page_is_compiled_with_the_doc_tests() {
 }
 
 #[test]
-fn these_tests_see_what_they_look_for() {
+fn the_checks_find_known_violations() {
     assert_eq!(tests_named("as `tests/a.rs::b` and `c` say"), [("tests/a.rs", "b")]);
     assert!(has_test("#[test]\nfn b() {}", "b") && has_test("#[tokio::test]\nasync fn b() {}", "b"));
     assert!(!has_test("#[test]\nfn bc() {}", "b") && !has_test("fn b() {}", "b"));

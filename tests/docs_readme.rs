@@ -40,7 +40,7 @@ fn sh(line: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_directory_is_served_read_and_written_as_the_readme_says() {
+fn the_commands_of_the_readme_work() {
     let place = tempfile::tempdir().expect("a directory");
     let here = format!("{}/", place.path().display());
     let mut daemon = None;
@@ -104,7 +104,7 @@ fn explained(page: &str, heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn one_page_explains_each_outcome_and_counter_and_the_readme_leads_there() {
+fn every_outcome_and_counter_is_explained() {
     let (readme, log) = (readme(), page("docs/log.md"));
     let client = || (ErrorCode::NOT_DEFINED, String::new());
     let ((code, message), (aborted, why)) = (client(), client());

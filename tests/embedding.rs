@@ -31,7 +31,7 @@ fn run(cargo: &mut Command) -> (String, String) {
 }
 
 #[test]
-fn the_library_alone_depends_on_nothing_that_only_the_program_needs() {
+fn the_library_needs_no_crate_of_the_program() {
     let (tree, _) =
         cargo(&["tree", "--locked", "--edges", "normal", "--no-default-features", "--prefix", "none"]);
     let names: BTreeSet<&str> =
@@ -94,7 +94,7 @@ const EXHAUSTIVE: [&str; 3] = ["Direction", "Opcode", "Packet"];
 
 /// A field or a variant more must break nobody's program: docs/stability.md.
 #[test]
-fn what_may_grow_is_non_exhaustive() {
+fn growing_enums_and_structs_are_non_exhaustive() {
     let library = Library::documented();
     let rigid: BTreeSet<&str> = library.public().filter(|item| is_rigid(item)).filter_map(name).collect();
     assert_eq!(rigid, BTreeSet::from(EXHAUSTIVE));

@@ -88,7 +88,7 @@ fn no_example_is_longer_than_80_lines() {
 }
 
 #[test]
-fn grub_by_address_renders_a_configuration_for_who_asks() {
+fn grub_by_address_renders_a_file_for_each_client() {
     let root = directory(&[("vmlinuz", b"kernel")]);
     let example = Example::start("grub_by_address", root.path(), &[]);
     let config = String::from_utf8(example.get("grub/grub.cfg").unwrap()).unwrap();
@@ -97,7 +97,7 @@ fn grub_by_address_renders_a_configuration_for_who_asks() {
 }
 
 #[test]
-fn http_origin_asks_the_server_behind_it_once_for_each_file_however_many_want_it() {
+fn http_origin_fetches_each_file_once() {
     let origin = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/boot/", origin.local_addr().unwrap());
     let (told, asked) = std::sync::mpsc::channel();
@@ -147,7 +147,7 @@ fn router_keeps_firmware_and_configurations_apart() {
 }
 
 #[test]
-fn sha256_option_tells_the_digest_before_the_first_block() {
+fn sha256_option_sends_the_digest_in_the_oack() {
     let root = directory(&[("abc", b"abc")]);
     let example = Example::start("sha256_option", root.path(), &["."]);
     let mut client = Client::to(example.address);
@@ -276,7 +276,7 @@ impl Drop for Whole {
 }
 
 #[test]
-fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_more() {
+fn quota_refuses_uploads_when_it_is_used_up() {
     let root = directory(&[("image", b"kernel")]);
     let mut whole = Whole::start("quota", root.path(), &[], &[("QUOTA_OCTETS", "1500")]);
     let mut client = Client::to(whole.address);
@@ -302,7 +302,7 @@ fn quota_is_the_whole_program_and_its_clients_are_told_when_they_may_write_no_mo
 }
 
 #[test]
-fn versions_keeps_each_of_four_files_that_uploads_replace_one_after_the_other() {
+fn versions_keeps_each_replaced_file() {
     let root = directory(&[("config", b"0")]);
     let inode = std::fs::metadata(root.path().join("config")).unwrap().ino();
     let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
@@ -322,7 +322,7 @@ fn versions_keeps_each_of_four_files_that_uploads_replace_one_after_the_other() 
 }
 
 #[test]
-fn versions_refuses_an_upload_if_the_old_file_can_not_be_kept() {
+fn versions_refuses_if_the_old_file_cannot_be_kept() {
     let long = "a".repeat(254);
     let root = directory(&[(&long, b"old")]);
     let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
@@ -365,7 +365,7 @@ fn inventory_reports_all_that_happened_before_it_ends() {
 }
 
 #[test]
-fn an_extension_that_waits_at_the_end_is_named_and_a_second_signal_ends_it() {
+fn a_slow_extension_at_the_end_is_named_in_the_log() {
     let root = directory(&[("image", b"kernel")]);
     // (It takes connections, and nobody closes them.)
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

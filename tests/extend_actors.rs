@@ -68,7 +68,7 @@ fn a_permanent_actor_is_started_again_and_counted() {
 }
 
 #[test]
-fn a_temporary_actor_is_told_of_and_gone_and_its_clients_are_served_by_others() {
+fn a_panicked_temporary_actor_is_not_restarted() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::temporary("counts", |_| Counts::default()));
         builder.route(RouteStep::asking(actor.recipient()).or(Otherwise::Pass))
@@ -83,7 +83,7 @@ fn a_temporary_actor_is_told_of_and_gone_and_its_clients_are_served_by_others() 
 }
 
 #[test]
-fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence() {
+fn an_actor_over_its_restart_limit_ends_the_server() {
     common::engine::hush();
     let (told, address) = mpsc::channel();
     let serving = std::thread::spawn(move || {
@@ -110,7 +110,7 @@ fn a_permanent_actor_that_can_not_be_kept_alive_ends_the_server_in_one_sentence(
 }
 
 #[test]
-fn a_client_that_makes_an_actor_panic_again_and_again_does_not_end_the_server() {
+fn panics_caused_by_a_client_do_not_end_the_server() {
     let served = Extended::start(|mut builder| {
         let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(RestartLimit::endless());
         let actor = builder.start_child(spec);
@@ -150,7 +150,7 @@ impl Actor for Lives {
 impl Supervised for Lives {}
 
 #[test]
-fn an_actor_of_the_tree_is_told_to_stop_when_the_server_has_ended() {
+fn extension_actors_get_stop_after_the_server_ends() {
     let lives = Arc::<AtomicU32>::default();
     let shared = Arc::clone(&lives);
     let served = Extended::start(|mut builder| {
@@ -189,7 +189,7 @@ impl Handler<Observed> for Blocks {
 }
 
 #[test]
-fn an_actor_that_blocks_its_thread_stalls_no_request_and_not_the_end() {
+fn an_actor_that_blocks_its_thread_stalls_nothing() {
     let (begun, blocked) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let served = Extended::start(move |mut builder| {
@@ -234,7 +234,7 @@ impl Handler<Which> for Where {
 }
 
 #[test]
-fn an_actor_has_a_thread_of_its_own_unless_its_author_says_otherwise() {
+fn an_actor_gets_its_own_thread_by_default() {
     System::new().block_on(async {
         let listeners = std::thread::current().id();
         let mut builder =
@@ -317,7 +317,7 @@ fn end(handle: &ServerHandle) {
 }
 
 #[test]
-fn a_route_sees_of_a_request_what_observers_hear_of_its_transfer() {
+fn routes_and_observers_see_the_same_request() {
     let (told, seen) = mpsc::channel();
     let served = Extended::start(move |builder| {
         builder.route(move |asked: &Asked<'_>| {
@@ -350,7 +350,7 @@ impl Opcode for Answers {
 }
 
 #[test]
-fn at_a_single_port_extensions_are_asked_as_ever() {
+fn extensions_work_with_a_single_port() {
     let served = Extended::start(|mut builder| {
         // (What was said before is not forgotten for it.)
         let mut settings = Settings::default();
@@ -378,7 +378,7 @@ fn at_a_single_port_extensions_are_asked_as_ever() {
 }
 
 #[test]
-fn what_the_builder_was_told_holds_in_whatever_order_it_was_told() {
+fn builder_calls_work_in_any_order() {
     let root = tempfile::tempdir().unwrap();
     let missing = root.path().join("missing");
     System::new().block_on(async {
@@ -394,7 +394,7 @@ fn what_the_builder_was_told_holds_in_whatever_order_it_was_told() {
 }
 
 #[test]
-fn an_extension_reads_and_changes_the_settings_and_gets_the_server_when_it_has_started() {
+fn extensions_get_the_settings_and_the_server() {
     let (tell, told) = mpsc::channel();
     let served = Extended::start(move |mut builder| {
         let was_read_only = std::mem::replace(&mut builder.settings_mut().read_only, true);

@@ -146,7 +146,7 @@ impl Layer for Quota {
 }
 
 #[test]
-fn a_quota_in_front_of_the_store_says_in_the_middle_of_an_upload_that_it_is_used_up() {
+fn a_layer_can_refuse_in_the_middle_of_an_upload() {
     let served = Extended::start(|builder| {
         let quota = Quota(Arc::default());
         builder.wrap_store(move |asked, store| {
@@ -186,7 +186,7 @@ impl Layer for Notes {
 }
 
 #[test]
-fn layers_stand_in_the_order_in_which_they_were_added_behind_all_routes() {
+fn layers_wrap_in_order_behind_all_routes() {
     let notes = Arc::<Mutex<Vec<_>>>::default();
     let noted = Arc::clone(&notes);
     let served = Extended::start(move |builder| {
@@ -211,7 +211,7 @@ fn layers_stand_in_the_order_in_which_they_were_added_behind_all_routes() {
 }
 
 #[test]
-fn a_store_that_the_program_keeps_is_served_as_it_is() {
+fn a_shared_store_is_served_unchanged() {
     let kept: Arc<dyn Store> = Arc::new(Memory::default());
     let served = Extended::start(move |builder| builder.store(kept));
     let mut client = served.client();
@@ -223,7 +223,7 @@ fn a_store_that_the_program_keeps_is_served_as_it_is() {
 }
 
 #[test]
-fn a_negotiator_sees_the_files_name_and_store_and_when_it_was_changed() {
+fn a_negotiator_sees_name_store_and_change_time() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("file");
     std::fs::write(&path, "content").unwrap();
@@ -258,7 +258,7 @@ fn a_layer_that_changes_nothing_changes_no_refusal() {
 }
 
 #[test]
-fn what_is_kept_of_an_upload_that_broke_off_passes_a_layer_too() {
+fn a_kept_partial_upload_passes_the_layers() {
     let served = Extended::start(|builder| {
         let mut settings = Settings::default();
         settings.on_abort = OnAbort::Keep;

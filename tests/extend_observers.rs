@@ -47,7 +47,7 @@ fn wait_for(heard: &Audit, names: &[&str]) {
 }
 
 #[test]
-fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
+fn an_observer_gets_facts_in_order_and_after_a_panic() {
     let audit = Audit::default();
     let heard = audit.clone();
     let served = Extended::start(|mut builder| {
@@ -70,7 +70,7 @@ fn an_actor_hears_what_happened_in_its_order_and_again_after_it_panicked() {
 }
 
 #[test]
-fn one_that_is_slow_or_gone_loses_facts_which_are_counted_and_slows_nobody() {
+fn a_slow_or_stopped_observer_loses_counted_facts() {
     let (tell, told) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
         let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8).leaving_mail();
@@ -146,7 +146,7 @@ fn ended_while_it_hears(slow: Slow, stop_within: Duration) -> (usize, usize, u64
 }
 
 #[test]
-fn one_that_is_behind_hears_all_that_waits_when_the_server_ends() {
+fn a_late_observer_gets_all_facts_at_the_end() {
     let slow = Slow::Waits(Duration::from_millis(10));
     let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_secs(30));
     assert!(told >= 100);
@@ -154,14 +154,14 @@ fn one_that_is_behind_hears_all_that_waits_when_the_server_ends() {
 }
 
 #[test]
-fn what_waits_when_its_time_to_stop_is_over_is_counted_as_lost() {
+fn facts_undelivered_at_the_deadline_count_as_lost() {
     let slow = Slow::Waits(Duration::from_secs(3600));
     let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
     assert_eq!((heard, lost), (1, told as u64 - 1));
 }
 
 #[test]
-fn what_waits_for_one_that_blocks_its_thread_at_the_end_is_counted_as_lost() {
+fn facts_for_a_blocked_observer_count_as_lost() {
     let (release, released) = std::sync::mpsc::channel();
     let slow = Slow::Blocks(Mutex::new(released));
     let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
@@ -192,7 +192,7 @@ impl Handler<Observed> for Hasty {
 }
 
 #[test]
-fn what_one_has_begun_and_not_finished_when_it_ends_is_counted_if_the_future_owns_the_fact() {
+fn an_owned_fact_unfinished_at_the_end_counts_as_lost() {
     let told = Arc::<Mutex<u64>>::default();
     let tells = Arc::clone(&told);
     let (tell, teller) = std::sync::mpsc::channel();
@@ -212,7 +212,7 @@ fn what_one_has_begun_and_not_finished_when_it_ends_is_counted_if_the_future_own
 }
 
 #[test]
-fn one_that_is_called_and_panics_loses_that_fact_and_the_others_hear_both() {
+fn a_closure_that_panics_loses_only_that_fact() {
     #[derive(Debug)]
     struct Panics;
 
@@ -231,7 +231,7 @@ fn one_that_is_called_and_panics_loses_that_fact_and_the_others_hear_both() {
 }
 
 #[test]
-fn one_that_keeps_a_thread_that_serves_is_told_of() {
+fn an_observer_closure_that_blocks_is_reported() {
     #[derive(Debug)]
     struct Dawdles;
 
@@ -254,7 +254,7 @@ fn one_that_keeps_a_thread_that_serves_is_told_of() {
 }
 
 #[test]
-fn a_closure_hears_too() {
+fn a_closure_can_observe() {
     let heard = Arc::<Mutex<Vec<String>>>::default();
     let hears = Arc::clone(&heard);
     let served = Extended::start(|builder| {
@@ -270,7 +270,7 @@ fn a_closure_hears_too() {
 }
 
 #[test]
-fn one_that_keeps_something_back_says_it_when_the_server_has_ended() {
+fn an_observer_can_report_after_the_server_ended() {
     #[derive(Debug, Default)]
     struct Batch {
         kept: Mutex<usize>,

@@ -84,7 +84,7 @@ fn ask(served: &Extended, opcode: u16, rest: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn datagrams_go_to_whoever_has_their_opcode() {
+fn datagrams_go_to_the_handler_of_their_opcode() {
     let served = Extended::start(extended);
     for opcode in [SYNC, ACTOR, CLOSURE] {
         assert_eq!(ask(&served, opcode, b"echo"), Some([&opcode.to_be_bytes(), &b"echo"[..]].concat()));
@@ -95,7 +95,7 @@ fn datagrams_go_to_whoever_has_their_opcode() {
 }
 
 #[test]
-fn no_answer_is_so_long_that_a_forged_datagram_could_flood_somebody_with_it() {
+fn an_opcode_answer_is_too_short_to_amplify() {
     let served = Extended::start(extended);
     for opcode in [SYNC, ACTOR] {
         assert_eq!(ask(&served, opcode, b"long"), None);
@@ -107,7 +107,7 @@ fn no_answer_is_so_long_that_a_forged_datagram_could_flood_somebody_with_it() {
 }
 
 #[test]
-fn one_that_panics_costs_its_answer_and_nothing_else() {
+fn a_panicked_opcode_actor_loses_only_its_answer() {
     let served = Extended::start(extended);
     for opcode in [SYNC, ACTOR] {
         assert_eq!(ask(&served, opcode, b"panic"), None);
@@ -122,7 +122,7 @@ fn one_that_panics_costs_its_answer_and_nothing_else() {
 }
 
 #[test]
-fn an_actor_that_gives_no_answer_takes_a_place_for_as_long_as_it_may_and_others_are_served() {
+fn a_silent_opcode_actor_keeps_its_place_for_a_time() {
     let served = Extended::start(extended);
     let socket = client();
     for _ in 0..OPCODES_ASKED_MAX + 10 {
@@ -137,7 +137,7 @@ fn an_actor_that_gives_no_answer_takes_a_place_for_as_long_as_it_may_and_others_
 }
 
 #[test]
-fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
     let served = Extended::start(|builder| {
         let actor = narrow(|Received(datagram): Received| answer(&datagram.octets));
         builder.opcode(ACTOR, OpcodeStep::asking(actor))
@@ -153,7 +153,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
 }
 
 #[test]
-fn to_an_actor_that_has_stopped_there_is_silence() {
+fn a_stopped_opcode_actor_leaves_silence() {
     let served = Extended::start(|builder| builder.opcode(ACTOR, OpcodeStep::asking(gone())));
     assert_eq!(ask(&served, ACTOR, b"echo"), None);
     served.still_serves();
@@ -161,7 +161,7 @@ fn to_an_actor_that_has_stopped_there_is_silence() {
 }
 
 #[test]
-fn one_that_keeps_the_listeners_thread_is_told_of() {
+fn an_opcode_closure_that_blocks_is_reported() {
     let served = Extended::start(extended);
     assert_eq!(ask(&served, SYNC, b"keep"), None);
     served.still_serves();
@@ -171,6 +171,6 @@ fn one_that_keeps_the_listeners_thread_is_told_of() {
 
 #[test]
 #[should_panic(expected = "opcode 3 is TFTP's own")]
-fn the_opcodes_of_tftp_are_nobody_elses() {
+fn the_opcodes_of_tftp_can_not_be_taken() {
     let _ = stagecoach::Stagecoach::builder().opcode(3, OpcodeStep::new(Here));
 }

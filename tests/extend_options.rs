@@ -77,7 +77,7 @@ fn read(served: &Extended, name: &str, asked: &[(&str, &str)]) -> Vec<(String, S
 }
 
 #[test]
-fn a_new_option_is_answered_beside_those_that_the_server_knows() {
+fn a_new_option_is_answered_beside_the_known_ones() {
     let served = Extended::start(|builder| builder.negotiator(Says::new(&[("x-board", "7")])));
     let asked = [("tsize", "0"), ("X-Board", "?"), ("blksize", "1024")];
     let agreed = options(&[("tsize", "27"), ("blksize", "1024"), ("X-Board", "7")]);
@@ -91,13 +91,13 @@ fn a_new_option_is_answered_beside_those_that_the_server_knows() {
 }
 
 #[test]
-fn less_of_an_option_is_granted_and_the_transfer_keeps_to_it() {
+fn an_option_lowered_by_a_negotiator_holds() {
     let served = Extended::start(|builder| builder.negotiator(Says::new(&[("blksize", "8")])));
     assert_eq!(read(&served, "file", &[("blksize", "1024")]), options(&[("blksize", "8")]));
 }
 
 #[test]
-fn an_option_that_is_left_out_is_as_if_nobody_had_asked_for_it() {
+fn an_option_left_out_by_a_negotiator_has_no_effect() {
     #[derive(Debug)]
     struct NoSizes;
 
@@ -130,7 +130,7 @@ fn a_closure_answers_too() {
 }
 
 #[test]
-fn whatever_else_a_negotiator_answers_no_client_sees_it() {
+fn an_invalid_answer_of_a_negotiator_is_not_sent() {
     let long = "a".repeat(600);
     for (name, value) in [
         ("x-board", ""),
@@ -151,7 +151,7 @@ fn whatever_else_a_negotiator_answers_no_client_sees_it() {
 }
 
 #[test]
-fn an_actor_may_answer_from_the_file_and_for_uploads_too() {
+fn a_negotiator_actor_answers_reads_and_uploads() {
     let served = Extended::start(|builder| {
         let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(20)).start();
         builder.negotiator(NegotiatorStep::asking(actor.recipient()))
@@ -167,7 +167,7 @@ fn an_actor_may_answer_from_the_file_and_for_uploads_too() {
 }
 
 #[test]
-fn one_that_gives_no_answer_is_not_waited_for() {
+fn a_silent_negotiator_is_skipped_after_its_timeout() {
     for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
         let served = Extended::start(move |builder| {
             let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_secs(60)).start();
@@ -187,7 +187,7 @@ fn one_that_gives_no_answer_is_not_waited_for() {
 }
 
 #[test]
-fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
+fn a_stopped_negotiator_is_skipped_or_fails_transfers() {
     for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
         let served =
             Extended::start(move |builder| builder.negotiator(NegotiatorStep::asking(gone()).or(otherwise)));
@@ -204,7 +204,7 @@ fn one_that_has_stopped_is_passed_over_or_ends_the_transfer() {
 }
 
 #[test]
-fn one_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+fn a_full_negotiator_mailbox_is_waited_for() {
     let served = Extended::start(|builder| {
         let actor = narrow(|_: Negotiate| vec![Grant::new("x-board", "7")]);
         builder.negotiator(NegotiatorStep::asking(actor))
@@ -223,7 +223,7 @@ fn one_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
 }
 
 #[test]
-fn one_that_keeps_its_thread_is_told_of() {
+fn a_negotiator_that_blocks_is_reported() {
     #[derive(Debug)]
     struct Dawdles;
 
@@ -241,7 +241,7 @@ fn one_that_keeps_its_thread_is_told_of() {
 }
 
 #[test]
-fn one_that_panics_costs_its_answer_and_nothing_else() {
+fn a_panicked_negotiator_loses_only_its_answer() {
     #[derive(Debug)]
     struct Panics;
 
@@ -269,7 +269,7 @@ fn one_that_panics_costs_its_answer_and_nothing_else() {
 }
 
 #[test]
-fn a_client_without_options_is_served_without_asking_anybody() {
+fn a_plain_request_asks_no_negotiator() {
     let served = Extended::start(|builder| {
         let actor = Thinks(Says::new(&[]), Duration::from_secs(60)).start();
         builder.negotiator(NegotiatorStep::asking(actor.recipient()))

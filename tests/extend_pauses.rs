@@ -107,7 +107,7 @@ fn fragile(pause: Duration) -> ChildSpec<Fragile> {
 const LONG: Duration = Duration::from_secs(600);
 
 #[test]
-fn a_question_to_an_actor_between_two_lives_fails_at_once() {
+fn a_question_to_a_restarting_actor_fails_at_once() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
@@ -125,7 +125,7 @@ fn a_question_to_an_actor_between_two_lives_fails_at_once() {
 }
 
 #[test]
-fn a_reader_whose_route_is_between_two_lives_is_left_without_an_answer_at_once() {
+fn a_restarting_route_leaves_its_reads_unanswered() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG))
@@ -135,7 +135,7 @@ fn a_reader_whose_route_is_between_two_lives_is_left_without_an_answer_at_once()
 }
 
 #[test]
-fn a_question_that_waits_when_the_actor_panics_does_not_wait_out_the_pause() {
+fn a_queued_question_fails_at_once_after_a_panic() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG).with_supervisor()).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
@@ -152,7 +152,7 @@ fn a_question_that_waits_when_the_actor_panics_does_not_wait_out_the_pause() {
 }
 
 #[test]
-fn a_negotiator_between_two_lives_keeps_nobody_waiting() {
+fn a_restarting_negotiator_delays_no_client() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
         builder.negotiator(NegotiatorStep::asking(actor).within(LONG))
@@ -184,7 +184,7 @@ fn thirty_beside_thirty(served: &Extended) -> Duration {
 }
 
 #[test]
-fn a_route_that_is_asked_about_some_names_harms_no_other_reader() {
+fn a_restarting_filtered_route_harms_no_other_read() {
     for by in 0..3 {
         let served = Extended::start(move |mut builder| {
             let actor = builder.start_child(fragile(LONG)).recipient();
@@ -202,7 +202,7 @@ fn a_route_that_is_asked_about_some_names_harms_no_other_reader() {
 }
 
 #[test]
-fn a_route_that_is_passed_over_when_it_panics_harms_no_reader() {
+fn a_route_skipped_on_failure_harms_no_read() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
@@ -212,7 +212,7 @@ fn a_route_that_is_passed_over_when_it_panics_harms_no_reader() {
 }
 
 #[test]
-fn a_negotiator_that_is_asked_about_one_option_harms_no_other_client() {
+fn a_restarting_negotiator_harms_no_other_option() {
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(fragile(LONG)).recipient();
         builder.negotiator(NegotiatorStep::asking(actor).within(LONG).for_option("BAD"))
@@ -224,7 +224,7 @@ fn a_negotiator_that_is_asked_about_one_option_harms_no_other_client() {
 }
 
 #[test]
-fn a_negotiator_that_hangs_over_one_option_keeps_no_other_client_waiting() {
+fn a_hung_negotiator_delays_only_its_option() {
     let served = Extended::start(|builder| {
         let stuck = NegotiatorStep::asking(stuck()).within(LONG);
         builder.negotiator(stuck.for_option("slow").for_option("slower"))
@@ -241,7 +241,7 @@ fn a_negotiator_that_hangs_over_one_option_keeps_no_other_client_waiting() {
 }
 
 #[test]
-fn what_decides_whether_a_route_is_asked_may_panic() {
+fn a_route_filter_may_panic() {
     let served = Extended::start(|builder| {
         let step = RouteStep::from_fn(|_| Routing::octets("made"));
         builder.route(step.only(|asked| {
@@ -263,7 +263,7 @@ fn stored_by_fragile() -> Extended {
 }
 
 #[test]
-fn whoever_asks_a_store_between_two_lives_is_not_kept_waiting() {
+fn a_restarting_store_delays_no_client() {
     let served = stored_by_fragile();
     let mut reading = served.client();
     reading.send(&rrq("read-before", "octet", &[("blksize", "32768")]));

@@ -31,7 +31,7 @@ fn told() -> String {
 }
 
 #[test]
-fn what_a_test_of_a_fault_reads_is_what_a_client_reads() {
+fn fault_texts_in_tests_match_those_on_the_wire() {
     assert_eq!(refusal().text_for_peer(), told());
     assert!(refusal().detail.is_some_and(|detail| detail.len() > ERROR_TEXT_OCTETS_MAX));
 }
@@ -89,7 +89,7 @@ impl Sink for File {
 }
 
 #[test]
-fn a_reader_reads_the_words_of_a_store_that_refuses_whenever_it_does() {
+fn reads_get_the_text_of_the_refusing_store() {
     let served = Extended::start(|builder| builder.store(Picky));
     for name in ["at-open", "at-fetch-cached", "at-first-fetch", "at-fetch"] {
         for ask in [client::Ask::PLAIN, client::Ask::window(1428, 8)] {
@@ -101,7 +101,7 @@ fn a_reader_reads_the_words_of_a_store_that_refuses_whenever_it_does() {
 }
 
 #[test]
-fn a_writer_reads_the_words_of_a_store_that_refuses_whenever_it_does() {
+fn uploads_get_the_text_of_the_refusing_store() {
     let served = Extended::start(|builder| builder.store(Picky));
     for name in ["at-create", "at-write", "at-publish"] {
         let mut client = served.client();

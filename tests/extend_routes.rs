@@ -120,7 +120,7 @@ impl Serializer for Labels {
 }
 
 #[test]
-fn a_label_shows_in_the_registry_the_log_and_the_counters() {
+fn a_label_is_in_the_registry_log_and_counters() {
     let (counters, labels) = (Arc::<Counters>::default(), Labels::default());
     let (counted, log) = (Arc::clone(&counters), Logger::root(labels.clone(), o!()));
     let served = Extended::start(move |builder| {
@@ -181,7 +181,7 @@ fn routes_are_asked_in_turn_until_one_decides() {
 }
 
 #[test]
-fn a_name_that_no_file_can_have_may_mean_something_to_a_route() {
+fn a_route_may_serve_a_name_no_file_can_have() {
     let served = Extended::start(|builder| {
         builder.route(|asked: &Asked<'_>| match asked.name_bytes() {
             [.., 0xff] => Routing::octets("without the octet that the firmware appends"),
@@ -197,7 +197,7 @@ fn a_name_that_no_file_can_have_may_mean_something_to_a_route() {
 }
 
 #[test]
-fn uploads_go_where_a_route_says_and_only_as_its_store_lets_them() {
+fn uploads_go_to_the_store_of_their_route() {
     let uploads = Memory::new(MemoryOptions::default());
     let store = uploads.clone();
     let served = Extended::start(move |builder| {
@@ -221,7 +221,7 @@ fn uploads_go_where_a_route_says_and_only_as_its_store_lets_them() {
 }
 
 #[test]
-fn a_route_that_panics_costs_its_client_the_transfer_and_nobody_else() {
+fn a_route_that_panics_ends_only_that_transfer() {
     let served = Extended::start(|builder| builder.route(by_name));
     for _ in 0..3 {
         served.leaves_unanswered("bad");
@@ -233,7 +233,7 @@ fn a_route_that_panics_costs_its_client_the_transfer_and_nobody_else() {
 }
 
 #[test]
-fn an_actor_that_panics_is_started_again_and_the_next_client_is_served() {
+fn a_route_actor_is_restarted_after_a_panic() {
     let served = Extended::start(|mut builder| {
         let spec = stagecoach::supervision::ChildSpec::permanent("router", |_| Fragile);
         let router = builder.start_child(spec);
@@ -286,7 +286,7 @@ fn an_actor_that_gives_no_answer_may_be_passed_over() {
 }
 
 #[test]
-fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
+fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
     let asked = Arc::<AtomicU32>::default();
     let counted = Arc::clone(&asked);
     let served = Extended::start(move |builder| {
@@ -308,7 +308,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_as_long_as_one_that_is_slow() {
 }
 
 #[test]
-fn an_actor_whose_mailbox_stays_full_is_not_waited_for() {
+fn a_route_whose_mailbox_stays_full_is_given_up() {
     let served = Extended::start(|builder| {
         let step = RouteStep::asking(stuck()).within(Duration::from_millis(100)).or(Otherwise::Pass);
         builder.route(step).route(|_: &Asked<'_>| Routing::octets("next"))
@@ -342,7 +342,7 @@ fn a_route_that_keeps_the_listeners_thread_is_told_of() {
 }
 
 #[test]
-fn a_client_that_repeats_its_request_while_a_route_thinks_gets_one_answer() {
+fn a_request_repeated_during_routing_gets_one_answer() {
     let served = Extended::start(|builder| builder.route(RouteStep::asking(Router.start().recipient())));
     let mut client = served.client();
     for _ in 0..3 {
@@ -356,7 +356,7 @@ fn a_client_that_repeats_its_request_while_a_route_thinks_gets_one_answer() {
 }
 
 #[test]
-fn what_an_extension_serves_is_transferred_like_any_file() {
+fn a_served_extension_file_has_options_and_windows() {
     let file: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
     let content = file.clone();
     let served =

@@ -182,7 +182,7 @@ fn all_closed(served: &Extended, books: &Mutex<Books>) {
 }
 
 #[test]
-fn files_are_read_from_an_actor_and_closed_when_nobody_reads_them_any_more() {
+fn a_store_actor_reads_and_closes_files() {
     let (served, books) = extended(30_000);
     for name in ["any", "unsized", "any"] {
         assert_eq!(get(&served, name), Ok(content()), "{name}");
@@ -193,7 +193,7 @@ fn files_are_read_from_an_actor_and_closed_when_nobody_reads_them_any_more() {
 }
 
 #[test]
-fn files_are_written_to_an_actor_and_nothing_is_left_of_those_that_are_not_finished() {
+fn a_store_actor_drops_unfinished_uploads() {
     let (served, books) = extended(30_000);
     let mut client = served.client();
     client.send(&wrq("config", "octet", &[]));
@@ -226,7 +226,7 @@ fn files_are_written_to_an_actor_and_nothing_is_left_of_those_that_are_not_finis
 }
 
 #[test]
-fn a_store_that_gives_something_else_than_it_said_never_ends_as_if_it_were_whole() {
+fn a_store_with_a_wrong_size_ends_in_an_error() {
     let (served, books) = extended(30_000);
     for (name, ends) in [
         ("more-than-asked", "0 Internal error"),
@@ -256,7 +256,7 @@ fn a_store_that_gives_something_else_than_it_said_never_ends_as_if_it_were_whole
 }
 
 #[test]
-fn an_actor_that_is_slow_for_some_makes_nobody_else_wait() {
+fn a_slow_store_actor_delays_no_other_file() {
     let (served, _) = extended(30_000);
     let mut waiting: Vec<_> = (0..100).map(|_| served.client()).collect();
     for client in &mut waiting {
@@ -273,7 +273,7 @@ fn an_actor_that_is_slow_for_some_makes_nobody_else_wait() {
 }
 
 #[test]
-fn a_file_that_is_opened_when_nobody_waits_any_more_is_closed_again() {
+fn a_file_opened_too_late_is_closed_again() {
     let (served, books) = extended(100);
     for _ in 0..3 {
         served.leaves_unanswered("opens-late");
@@ -290,7 +290,7 @@ fn a_file_that_is_opened_when_nobody_waits_any_more_is_closed_again() {
 }
 
 #[test]
-fn an_actor_that_never_answers_is_given_up() {
+fn a_silent_store_actor_is_given_up() {
     let (served, books) = extended(100);
     // (The first slab comes, the others never.)
     assert_eq!(get(&served, "slow"), Err("0 Internal error".to_owned()));
@@ -299,7 +299,7 @@ fn an_actor_that_never_answers_is_given_up() {
 }
 
 #[test]
-fn an_actor_whose_mailbox_is_full_is_waited_for_and_hears_of_every_file_that_is_closed() {
+fn a_full_store_mailbox_loses_no_close() {
     /// Takes its time for every file, and has room for one more message.
     struct Narrow(Arc<Mutex<Books>>);
 
@@ -353,7 +353,7 @@ fn an_actor_whose_mailbox_is_full_is_waited_for_and_hears_of_every_file_that_is_
 }
 
 #[test]
-fn an_actor_that_has_stopped_leaves_every_reader_without_an_answer() {
+fn a_stopped_store_actor_leaves_reads_unanswered() {
     struct Gone;
 
     impl Actor for Gone {

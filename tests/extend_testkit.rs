@@ -59,7 +59,7 @@ impl Handler<Negotiate> for Slow {
 }
 
 #[test]
-fn files_are_read_and_written_and_refused_without_a_network() {
+fn the_testkit_transfers_files_without_a_network() {
     Kit::in_virtual_time(async {
         let (store, heard) = (store(), Arc::<Recorder>::default());
         let builder = Stagecoach::builder().store(store.clone()).observer(heard.clone());
@@ -88,7 +88,7 @@ fn files_are_read_and_written_and_refused_without_a_network() {
 }
 
 #[test]
-fn to_wait_for_a_deadline_takes_no_time() {
+fn waiting_for_a_deadline_takes_no_real_time() {
     let began = std::time::Instant::now();
     Kit::in_virtual_time(async {
         let slow = Slow.start();
@@ -107,7 +107,7 @@ fn to_wait_for_a_deadline_takes_no_time() {
 }
 
 #[test]
-fn a_client_may_say_what_it_wants() {
+fn a_testkit_client_chooses_its_options() {
     Kit::in_virtual_time(async {
         let kit = Stagecoach::builder().store(store()).kit().unwrap();
         let mut client = kit.client();
@@ -123,7 +123,7 @@ fn a_client_may_say_what_it_wants() {
 }
 
 #[test]
-fn whatever_is_lost_on_the_way_files_arrive_whole() {
+fn files_arrive_whole_over_a_lossy_link() {
     let file: Vec<u8> = (0..50_000_u32).map(|number| (number % 251) as u8).collect();
     Kit::in_virtual_time(async {
         let (store, heard) = (store(), Arc::<Recorder>::default());
@@ -153,7 +153,7 @@ fn whatever_is_lost_on_the_way_files_arrive_whole() {
 }
 
 #[test]
-fn a_client_that_is_switched_off_leaves_nothing_behind() {
+fn a_client_that_vanishes_leaves_nothing_behind() {
     /// Says when it is dropped.
     #[derive(Debug)]
     struct Watched(Memory, Arc<()>);
@@ -226,7 +226,7 @@ fn a_store_has_the_planned_faults_and_no_others() {
 }
 
 #[test]
-fn a_disk_that_hangs_is_waited_for_and_then_asked_again() {
+fn a_hung_disk_is_retried_during_a_read() {
     Kit::in_virtual_time(async {
         let hangs = |s| StoreFault::Takes(Duration::from_secs(s));
         let faulty = FaultyStore::new(store()).on(Call::Open, 1, hangs(3600)).on(Call::Open, 2, hangs(20));
@@ -244,7 +244,7 @@ fn a_disk_that_hangs_is_waited_for_and_then_asked_again() {
 }
 
 #[test]
-fn a_disk_that_hangs_before_the_first_block_is_asked_again_too() {
+fn a_hung_disk_is_retried_before_the_first_block() {
     Kit::in_virtual_time(async {
         let hour = StoreFault::Takes(Duration::from_secs(3600));
         let faulty =
@@ -329,7 +329,7 @@ impl Handler<Received> for Late {
 }
 
 #[test]
-fn what_a_negotiator_answers_after_its_deadline_goes_nowhere() {
+fn a_late_answer_of_a_negotiator_is_dropped() {
     for (within, granted) in [(1, "tsize"), (3, "tsize x-board")] {
         Kit::in_virtual_time(async {
             let heard = Arc::<Recorder>::default();
@@ -356,7 +356,7 @@ fn what_a_negotiator_answers_after_its_deadline_goes_nowhere() {
 }
 
 #[test]
-fn what_is_answered_to_an_opcode_after_its_deadline_goes_nowhere() {
+fn a_late_answer_to_an_opcode_is_dropped() {
     for (within, answer) in [(1, None), (3, Some(b"late".to_vec()))] {
         Kit::in_virtual_time(async {
             let step = OpcodeStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
@@ -369,7 +369,7 @@ fn what_is_answered_to_an_opcode_after_its_deadline_goes_nowhere() {
 }
 
 #[test]
-fn a_request_that_comes_again_is_of_the_same_transfer() {
+fn a_repeated_request_joins_its_transfer() {
     Kit::in_virtual_time(async {
         let kit = Stagecoach::builder().store(store()).kit().unwrap();
         let mut client = kit.client();
@@ -409,7 +409,7 @@ impl Handler<Ask> for Fragile {
 }
 
 #[test]
-fn an_actor_of_the_tree_that_panics_is_started_again_and_heard_of() {
+fn a_panicked_actor_is_restarted_and_observed() {
     Kit::in_virtual_time(async {
         let heard = Arc::<Recorder>::default();
         let mut builder = Stagecoach::builder().store(store()).observer(heard.clone());

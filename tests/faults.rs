@@ -227,7 +227,7 @@ fn expect_internal_error(client: &mut Client, server: &Server) {
 }
 
 #[test]
-fn a_store_that_panics_while_it_is_read_ends_one_transfer() {
+fn a_store_panic_during_a_read_ends_one_transfer() {
     let server = Server::start();
     let mut neighbour = server.client();
     neighbour.send(&rrq("good", "octet", &[]));
@@ -259,7 +259,7 @@ fn a_store_that_panics_while_it_is_read_ends_one_transfer() {
 }
 
 #[test]
-fn a_store_that_panics_while_it_is_written_ends_one_transfer() {
+fn a_store_panic_during_an_upload_ends_one_transfer() {
     let server = Server::start();
     let mut neighbour = server.client();
     neighbour.send(&wrq("good", "octet", &[]));
@@ -284,7 +284,7 @@ fn a_store_that_panics_while_it_is_written_ends_one_transfer() {
 }
 
 #[test]
-fn a_file_that_panics_when_it_is_dropped_hurts_nobody() {
+fn a_source_that_panics_on_drop_harms_no_transfer() {
     let server = Server::start();
     for request in [rrq("drop", "octet", &[]), wrq("drop", "octet", &[])] {
         let mut client = server.client();
@@ -297,7 +297,7 @@ fn a_file_that_panics_when_it_is_dropped_hurts_nobody() {
 }
 
 #[test]
-fn a_session_that_crashes_again_and_again_tells_its_client_from_its_own_port() {
+fn a_crash_loop_is_told_from_the_transfers_port() {
     let server = Server::start();
     let mut neighbour = server.client();
     neighbour.send(&rrq("good", "octet", &[]));

@@ -148,7 +148,7 @@ fn a_file_is_got_without_options() {
 }
 
 #[test]
-fn a_file_is_got_in_the_blocks_and_windows_that_were_granted() {
+fn get_uses_the_granted_blksize_and_windowsize() {
     let here = directory();
     let output = run(here.path(), &["get", "a", "-o", "b"], b"", |server| {
         assert_eq!(server.request(), b"\0\x01a\0octet\0tsize\x000\0blksize\x001428\0windowsize\x0016\0");
@@ -202,7 +202,7 @@ fn lost_packets_are_repeated() {
 }
 
 #[test]
-fn a_file_that_is_replaced_keeps_its_mode_and_a_write_protected_one_stays() {
+fn get_keeps_the_mode_and_a_write_protected_file() {
     let here = directory();
     let get = |mode| {
         fs::write(here.path().join("a"), "old").expect("written");
@@ -319,7 +319,7 @@ fn nobody(test: u8) -> SocketAddr {
 /// Without an error queue, only the timeout tells.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_port_where_nobody_listens_is_told_when_time_is_up() {
+fn a_closed_port_is_reported_at_the_timeout() {
     let (here, nobody, began) = (directory(), nobody(1), Instant::now());
     let args = ["get", "a", "--ack-timeout", "0.4", "--timeout", "2"];
     let said = fails_with_code(&client(here.path(), &nobody.to_string(), &args, b""), 5);

@@ -19,7 +19,7 @@ const KILL_AFTER: u64 = 500_000;
 const UPLOAD_LEN: u64 = 400_000_000;
 
 #[test]
-fn twenty_uploads_killed_half_way_leave_the_directory_as_it_was() {
+fn killed_uploads_leave_the_directory_unchanged() {
     let root = tempfile::tempdir().expect("a directory for the test");
     Content::new(1, 4000).write(&root.path().join("there-before"));
     let before = listing(root.path());

@@ -113,7 +113,7 @@ fn files_do_not_import_in_circles() {
 }
 
 #[test]
-fn the_protocol_knows_no_actors_no_clock_and_no_input_or_output() {
+fn the_protocol_uses_no_actors_clock_or_io() {
     let dependencies = dependencies();
     assert!(PROTOCOL_CRATES.iter().all(|name| dependencies.iter().any(|it| it == name)), "{dependencies:?}");
     let mut wrong = Vec::new();
@@ -241,7 +241,7 @@ fn a_path_out_of_src_is_seen() {
 }
 
 #[test]
-fn these_tests_see_what_they_look_for() {
+fn the_checks_find_known_violations() {
     let file = |text: &str| SourceFile::new("actors/registry.rs", text);
     let code = file(
         "//! crate::a\n/* crate::b /* crate::c */ crate::d */ use crate::{e::{x, y}, f, g::h as other, i::*};\n\

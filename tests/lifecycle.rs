@@ -41,7 +41,7 @@ impl Served {
 }
 
 #[test]
-fn a_transfer_that_is_live_finishes_and_no_new_one_begins() {
+fn a_drain_ends_live_transfers_and_begins_none() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let served = Served::new(&FOREVER);
         let mut reader = served.reading(GOOD, &[("blksize", "600")]);
@@ -60,7 +60,7 @@ fn a_transfer_that_is_live_finishes_and_no_new_one_begins() {
 }
 
 #[test]
-fn past_the_deadline_its_peer_is_told_and_the_end_is_a_good_one() {
+fn peers_get_error_0_at_the_drain_deadline() {
     let served = Served::new(&["--drain-timeout", "1.5"]);
     let mut reader = served.reading(GOOD, &[]);
     reader.expect_data(1);
@@ -79,7 +79,7 @@ fn past_the_deadline_its_peer_is_told_and_the_end_is_a_good_one() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_drain_at_once() {
     for (first, second) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGINT, Signal::SIGTERM)] {
         let served = Served::new(&FOREVER);
         let mut reader = served.reading(GOOD, &[]);
@@ -93,7 +93,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn without_time_to_drain_the_first_signal_ends_it_at_once() {
+fn drain_timeout_0_ends_at_the_first_signal() {
     let served = Served::new(&["--drain-timeout", "0"]);
     let mut reader = served.reading(GOOD, &[]);
     reader.expect_data(1);
@@ -104,7 +104,7 @@ fn without_time_to_drain_the_first_signal_ends_it_at_once() {
 
 /// Its place is kept for minutes otherwise.
 #[test]
-fn a_client_that_never_answered_holds_nothing_up() {
+fn a_silent_client_does_not_delay_the_end() {
     let served = Served::new(&FOREVER);
     let mut silent = served.ask(&rrq(GOOD, "octet", &[("timeout", "255")]));
     silent.expect_oack();
@@ -114,7 +114,7 @@ fn a_client_that_never_answered_holds_nothing_up() {
 }
 
 #[test]
-fn an_upload_that_is_done_and_only_answers_repeats_holds_nothing_up() {
+fn a_dallying_upload_does_not_delay_the_end() {
     let served = Served::new(&FOREVER);
     let mut reader = served.reading(GOOD, &[]);
     reader.expect_data(1);
@@ -296,7 +296,7 @@ fn another_process_s_watchdog_is_not_fed() {
 }
 
 #[test]
-fn a_service_manager_that_is_gone_is_no_reason_not_to_serve() {
+fn a_missing_service_manager_does_not_stop_serving() {
     let root = directory();
     let mut command = Command::new(binary());
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
@@ -376,7 +376,7 @@ fn a_passed_socket_for_both_families_serves_both() {
 }
 
 #[test]
-fn what_was_passed_and_is_no_bound_udp_socket_is_refused() {
+fn a_passed_socket_must_be_a_bound_udp_socket() {
     let root = directory();
     let unbound = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("a socket");
     let things: [OwnedFd; 4] = [
@@ -400,7 +400,7 @@ fn what_was_passed_and_is_no_bound_udp_socket_is_refused() {
 }
 
 #[test]
-fn sockets_that_were_passed_to_another_process_are_left_alone() {
+fn sockets_passed_to_another_process_are_ignored() {
     let root = directory();
     let mut command = Command::new(binary());
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
@@ -425,7 +425,7 @@ fn a_backtrace_goes_to_the_log_and_not_to_stderr() {
 
 /// The listener can't set its socket up, however often it is started again.
 #[test]
-fn a_server_that_gives_itself_up_has_an_exit_code_of_its_own() {
+fn a_supervision_failure_has_its_own_exit_code() {
     let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let root = directory();
     let before = [&STRACE[..], &["inject=setsockopt:error=EPERM"]].concat();

@@ -84,7 +84,7 @@ fn address_in(line: &str) -> SocketAddr {
 /// The eleven seconds are real ones: the program gives itself up when the thread of its listeners
 /// hangs for `SERVER_SILENCE_MAX` seconds, and this is what must not happen.
 #[test]
-fn sighup_while_nobody_reads_the_log_pipe_keeps_no_client_waiting() {
+fn sighup_with_a_full_log_pipe_delays_no_client() {
     let mut piped = Piped::start("0");
     let address = address_in(&piped.log().find(|line| line.contains("listening")).expect("it listens"));
     // (The reader is gone.)
@@ -102,7 +102,7 @@ fn sighup_while_nobody_reads_the_log_pipe_keeps_no_client_waiting() {
 }
 
 #[test]
-fn a_log_pipe_that_nobody_reads_yet_is_no_reason_not_to_serve() {
+fn a_log_pipe_without_reader_does_not_stop_serving() {
     let free = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = free.local_addr().expect("an address");
     drop(free);
@@ -150,7 +150,7 @@ fn ends_in_time(daemon: Daemon) -> String {
 }
 
 #[test]
-fn a_service_manager_that_reads_nothing_does_not_hold_up_the_end() {
+fn a_hung_service_manager_does_not_delay_the_end() {
     let root = directory();
     let path = root.path().join("notify");
     let _manager = UnixDatagram::bind(&path).expect("a socket for the service manager");
@@ -167,7 +167,7 @@ fn a_service_manager_that_reads_nothing_does_not_hold_up_the_end() {
 
 /// It would take a minute: strace makes each look into a directory take a second.
 #[test]
-fn a_sweep_that_takes_long_does_not_hold_up_the_end() {
+fn a_slow_sweep_does_not_delay_the_end() {
     let root = directory();
     for number in 0..30 {
         fs::create_dir(root.path().join(number.to_string())).expect("a directory");
@@ -183,7 +183,7 @@ fn a_sweep_that_takes_long_does_not_hold_up_the_end() {
 
 /// strace makes whoever asks for the loopback interface's MTU wait for eight seconds.
 #[test]
-fn an_interface_that_does_not_tell_its_mtu_keeps_nobody_else_waiting() {
+fn a_slow_mtu_query_delays_no_other_client() {
     let root = directory();
     let files = [("short", vec![7; 1000]), ("long", vec![8; 20_000])];
     for (name, octets) in &files {

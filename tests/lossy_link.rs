@@ -164,8 +164,8 @@ fn a_few_losses_cost_a_few_windows() {
 
 /// Wherever patience ends first, each end stops, and says what it can know.
 #[test]
-fn a_link_that_loses_nearly_everything_ends_every_transfer() {
-    for_each_seed("a_link_that_loses_nearly_everything_ends_every_transfer", 1000, |seed| {
+fn an_almost_dead_link_ends_every_transfer() {
+    for_each_seed("an_almost_dead_link_ends_every_transfer", 1000, |seed| {
         let mut rng = Rng::new(seed);
         let mut terrible =
             |rng: &mut Rng| Conditions { loss: rng.one_of(&[300, 600, 900, 1000]), ..bad(rng) };
@@ -226,8 +226,8 @@ fn plain_channel(rng: &mut Rng) -> Channel {
 /// The link doubles every packet. R1123-01: no block is sent more often for that (RFC 1350's Sorcerer's Apprentice);
 /// R7440-08: nor, with windows, more than once again.
 #[test]
-fn a_link_that_doubles_every_packet_does_not_make_the_sender_repeat() {
-    for_each_seed("a_link_that_doubles_every_packet_does_not_make_the_sender_repeat", 200, |seed| {
+fn doubled_packets_cause_no_repeats() {
+    for_each_seed("doubled_packets_cause_no_repeats", 200, |seed| {
         let mut rng = Rng::new(seed);
         let jitter = ms(rng.one_of(&[0, 1]));
         let conditions =

@@ -35,7 +35,7 @@ fn terms(number: usize) -> (Ask, Content) {
 }
 
 #[test]
-fn two_hundred_clients_read_and_write_different_files_at_once() {
+fn two_hundred_clients_transfer_at_once() {
     let root = tempfile::tempdir().expect("a directory for the test");
     for number in (0..CLIENTS).step_by(2) {
         terms(number).1.write(&root.path().join(format!("read{number}")));
@@ -103,7 +103,7 @@ fn write(daemon: &Daemon, number: usize) -> Result<(), String> {
 
 /// More than there may be of one network who haven't answered: those beyond wait for their turn, and nobody loses the transfer that it was promised.
 #[test]
-fn six_thousand_clients_of_one_address_ask_in_the_same_moment() {
+fn six_thousand_requests_in_a_burst_are_served() {
     let root = tempfile::tempdir().expect("a directory for the test");
     Content::new(7, 3000).write(&root.path().join("f"));
     for flags in [&[][..], &["--single-port"]] {

@@ -117,7 +117,7 @@ fn fickle(on_outage: OnOutage) -> (Extended, Fickle, Arc<Counters>) {
 }
 
 #[test]
-fn a_read_is_not_answered_until_the_store_can_say_whether_the_file_is_there() {
+fn an_outage_leaves_a_read_unanswered() {
     let (served, store, counters) = fickle(OnOutage::Silence);
     let mut outages = 0;
     for step in [Step::OpenCached, Step::Open, Step::FetchCached, Step::Fetch] {
@@ -145,7 +145,7 @@ fn a_read_is_not_answered_until_the_store_can_say_whether_the_file_is_there() {
 }
 
 #[test]
-fn a_store_that_panics_over_a_size_has_not_said_that_there_is_no_file() {
+fn a_panic_over_a_size_is_not_error_1() {
     let (served, store, _) = fickle(OnOutage::Silence);
     let client = served.client();
     store.set(Some((Step::Size, Ill::Panics)));
@@ -156,7 +156,7 @@ fn a_store_that_panics_over_a_size_has_not_said_that_there_is_no_file() {
 }
 
 #[test]
-fn what_a_store_knows_for_certain_it_says() {
+fn a_refusal_of_a_store_is_not_an_outage() {
     let (served, store, counters) = fickle(OnOutage::Silence);
     let answers = [
         (Failure::NotFound, 1),
@@ -216,7 +216,7 @@ fn with_on_outage_error_a_read_is_told_too() {
 }
 
 #[test]
-fn a_route_that_panics_has_not_said_that_there_is_no_file() {
+fn a_panic_in_a_route_is_not_error_1() {
     let asked = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&asked);
     let served = Extended::start(move |builder| {
@@ -255,7 +255,7 @@ impl Store for Hung {
 }
 
 #[test]
-fn a_server_that_stops_has_not_said_that_there_is_no_file() {
+fn a_stopping_server_does_not_send_error_1() {
     let served = Extended::start(|builder| builder.store(Hung));
     let stop = || {
         let until = Instant::now() + Duration::from_secs(10);
@@ -291,7 +291,7 @@ fn limit_descriptors(served: &Served, descriptors: Option<u64>) {
 }
 
 #[test]
-fn a_daemon_without_descriptors_is_silent_and_serves_again_when_it_has_some() {
+fn a_daemon_out_of_descriptors_is_silent_then_serves() {
     // (With one port a transfer needs no socket, and it is the file that finds no descriptor.)
     for flags in [&["-v", "--single-port"][..], &["-v"]] {
         let served = Served::new(flags);
@@ -335,7 +335,7 @@ fn a_daemon_without_descriptors_is_silent_and_serves_again_when_it_has_some() {
 }
 
 #[test]
-fn with_on_outage_error_a_daemon_without_descriptors_says_so() {
+fn on_outage_error_reports_missing_descriptors() {
     let served = Served::new(&["--single-port", "--on-outage", "error"]);
     limit_descriptors(&served, Some(3));
     assert_eq!(served.ask(&rrq(GOOD, "octet", &[])).expect_error(0), "Server is busy");

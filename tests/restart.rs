@@ -61,7 +61,7 @@ fn ends_well(daemon: Daemon) -> String {
 }
 
 #[test]
-fn the_next_server_starts_while_transfers_of_the_last_one_go_on() {
+fn a_new_server_starts_while_the_old_one_drains() {
     let served = at_fixed_port(&FOREVER);
     let address = served.daemon.addr();
     let good = served.contents(GOOD).expect("the good file");
@@ -105,10 +105,10 @@ fn the_next_server_starts_while_transfers_of_the_last_one_go_on() {
 
 /// What the kernel had taken for the old server before it closed its port is answered by it.
 #[test]
-fn requests_that_came_before_the_port_was_closed_are_answered() {
+fn requests_queued_before_the_drain_are_answered() {
     const MANY: usize = 100;
     // So many ports may have been another test's a moment ago, to which a server still sends.
-    in_namespace(&requests_that_came_before_the_port_was_closed_are_answered, "ip link set lo up", || {
+    in_namespace(&requests_queued_before_the_drain_are_answered, "ip link set lo up", || {
         let served = Served::new(&FOREVER);
         let good = served.contents(GOOD).expect("the good file");
         // The requests and the signal are there together.
@@ -172,7 +172,7 @@ fn contents(client: usize) -> Content {
 }
 
 #[test]
-fn fifty_clients_do_not_notice_that_the_server_is_exchanged() {
+fn fifty_clients_do_not_notice_a_restart() {
     const CLIENTS: usize = 50;
     const EXCHANGES: usize = 3;
     const FLAGS: [&str; 3] = ["--drain-timeout", "600", "--no-fsync"];

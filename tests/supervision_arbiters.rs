@@ -133,7 +133,7 @@ impl Transfer {
 }
 
 #[test]
-fn reads_go_on_when_their_arbiter_stops() {
+fn reads_survive_their_arbiters_stop() {
     for windowsize in [1, 4] {
         for line in ["received ACK 0", "sent DATA 1", "sent DATA 4", "received ACK 4", "sent DATA 12"] {
             let shelf = shelf();
@@ -157,7 +157,7 @@ fn reads_go_on_when_their_arbiter_stops() {
 }
 
 #[test]
-fn uploads_go_on_when_their_arbiter_stops_and_are_published_once() {
+fn uploads_survive_their_arbiters_stop() {
     for windowsize in [1, 4] {
         for line in ["sent OACK", "received DATA 1", "sent ACK 4", "received DATA 5", "received DATA 12"] {
             let shelf = shelf();
@@ -177,7 +177,7 @@ fn uploads_go_on_when_their_arbiter_stops_and_are_published_once() {
 }
 
 #[test]
-fn requests_that_come_while_an_arbiter_is_being_replaced_are_served() {
+fn requests_during_an_arbiters_replacement_are_served() {
     let shelf = shelf();
     let engine = engine(&shelf, Tripwire::once(1, "sent DATA 1").with(Deed::StopArbiter));
     let mut victim = Transfer::read(&engine, 1);
@@ -192,7 +192,7 @@ fn requests_that_come_while_an_arbiter_is_being_replaced_are_served() {
 }
 
 #[test]
-fn a_transfer_that_moved_is_in_the_registry_and_can_be_cancelled() {
+fn a_moved_transfer_can_be_cancelled() {
     let engine = engine(&shelf(), Tripwire::once(1, "sent DATA 2").with(Deed::StopArbiter));
     let mut victim = Transfer::read(&engine, 1);
     victim.read_to(3);
@@ -204,7 +204,7 @@ fn a_transfer_that_moved_is_in_the_registry_and_can_be_cancelled() {
 }
 
 #[test]
-fn a_hanging_arbiter_is_replaced_and_its_clients_are_told_by_error_0_from_their_own_ports() {
+fn clients_of_a_hung_arbiter_get_error_0() {
     let (shelf, gate) = (shelf(), Gate::default());
     let engine = engine(&shelf, Tripwire::once(1, "received ACK 3").with(Deed::Hang(gate.clone())));
     let mut reader = Transfer::read(&engine, 1);
@@ -265,7 +265,7 @@ fn arbiters_that_fail_again_and_again_end_the_server() {
 }
 
 #[test]
-fn a_client_whose_arbiter_hangs_is_told_when_the_server_stops() {
+fn clients_of_a_hung_arbiter_get_error_0_at_the_end() {
     let (shelf, gate) = (shelf(), Gate::default());
     let engine = engine(&shelf, Tripwire::once(1, "received ACK 3").with(Deed::Hang(gate.clone())));
     let mut reader = Transfer::read(&engine, 1);

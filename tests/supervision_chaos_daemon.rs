@@ -114,7 +114,7 @@ fn stop(served: Served) -> String {
 }
 
 #[test]
-fn a_file_arrives_although_an_actor_panics_and_the_operator_reads_of_it_once() {
+fn a_panic_is_logged_once_and_the_file_arrives() {
     for (point, actor) in [
         ("session.handle", "session"),
         ("session.started", "session"),
@@ -137,7 +137,7 @@ fn a_file_arrives_although_an_actor_panics_and_the_operator_reads_of_it_once() {
 }
 
 #[test]
-fn an_upload_arrives_although_its_session_panics_again_and_again() {
+fn an_upload_survives_repeated_session_panics() {
     for (plan, crashes) in [
         // (How many messages there are is up to the writer: two for certain, when it has the file and when it is published.)
         ("session.handle[x]=panic times 3", 2..=3),
@@ -156,7 +156,7 @@ fn an_upload_arrives_although_its_session_panics_again_and_again() {
 }
 
 #[test]
-fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
+fn a_client_gets_no_word_of_the_panic() {
     for (plan, actor, has_begun) in [
         ("session.handle[x]=panic times 4", "session", true),
         ("session.started[x]=panic times 4", "session", false),
@@ -193,7 +193,7 @@ fn a_client_whose_transfer_can_not_be_saved_hears_no_word_of_the_panic() {
 }
 
 #[test]
-fn files_arrive_while_sessions_readers_listener_and_registry_panic_all_the_time() {
+fn files_arrive_while_all_actors_panic() {
     [&[][..], &["--single-port"]].into_iter().for_each(files_arrive_while_all_panic);
 }
 
@@ -224,7 +224,7 @@ fn files_arrive_while_all_panic(flags: &[&str]) {
 }
 
 #[test]
-fn a_listener_that_panics_at_every_start_ends_the_program_with_a_code_of_its_own() {
+fn a_listener_crash_loop_has_its_own_exit_code() {
     let served = served("listener.started=panic times 1000");
     let Served { daemon, root: _root } = served;
     // Five restarts within ten seconds, and not a sixth.
@@ -253,7 +253,7 @@ fn refusal(plans: &str) -> String {
 }
 
 #[test]
-fn plans_that_make_no_sense_are_refused_in_one_sentence_before_anything_starts() {
+fn invalid_chaos_plans_are_refused_at_the_start() {
     for plans in [
         "session.handel=panic",
         "session.handle",
@@ -269,7 +269,7 @@ fn plans_that_make_no_sense_are_refused_in_one_sentence_before_anything_starts()
 }
 
 #[test]
-fn a_listener_that_panics_when_it_is_to_close_its_port_closes_it_afterwards() {
+fn a_listener_that_panics_on_close_still_closes() {
     let served = served("listener.handle=panic times 1");
     let mut reader = served.reading(FILE, &[]);
     reader.expect_data(1);

@@ -38,7 +38,7 @@ fn finish(mut client: Client) {
 }
 
 #[test]
-fn an_operator_sees_every_live_transfer_once_however_often_the_registry_dies() {
+fn a_crashing_registry_lists_each_transfer_once() {
     let engine = engine();
     let mut live = Vec::new();
     for round in 0..20_u32 {

@@ -338,17 +338,17 @@ impl Run {
 }
 
 #[test]
-fn a_session_reader_or_writer_that_fails_costs_its_own_client_little_and_nobody_else_anything() {
+fn a_failed_transfer_actor_harms_no_other_client() {
     Run::new().all(&of_temporary_actors());
 }
 
 #[test]
-fn a_listener_registry_or_supervisor_that_fails_disturbs_no_transfer_and_the_next_request_is_served() {
+fn a_failed_permanent_actor_disturbs_no_transfer() {
     Run::new().all(&of_permanent_actors());
 }
 
 #[test]
-fn panics_in_the_last_moments_of_permanent_actors_do_not_keep_a_server_from_its_end() {
+fn panics_while_stopping_do_not_hang_the_server() {
     let run = Run::new();
     for actor in ["listener", "registry", "session_supervisor", "arbiter_supervisor"] {
         run.table.plan(&format!("{actor}.drop"), None, 0, 1, Panic);

@@ -94,7 +94,7 @@ fn assert_resumed_once(facts: &Facts, case: &str) {
 }
 
 #[test]
-fn a_read_goes_on_in_every_phase_when_its_session_panics() {
+fn a_read_survives_a_session_panic_in_every_phase() {
     for case in cases() {
         let window = case.windowsize;
         let phases = [
@@ -124,7 +124,7 @@ fn a_read_goes_on_in_every_phase_when_its_session_panics() {
 }
 
 #[test]
-fn an_upload_goes_on_in_every_phase_and_is_published_once_when_its_session_panics() {
+fn an_upload_survives_a_session_panic_in_every_phase() {
     for case in cases() {
         let file = text(7);
         let wire = on_wire(case, &file);
@@ -164,7 +164,7 @@ fn an_upload_goes_on_in_every_phase_and_is_published_once_when_its_session_panic
 }
 
 #[test]
-fn a_session_that_panics_while_it_dallies_answers_the_repeat_of_its_successor_and_publishes_nothing_again() {
+fn a_panic_while_dallying_publishes_nothing_again() {
     let shelf = shelf_with_files();
     let engine = engine(&shelf, Tripwire::once(1, "second received DATA 1"));
     let mut client = engine.client();
@@ -185,7 +185,7 @@ fn a_session_that_panics_while_it_dallies_answers_the_repeat_of_its_successor_an
 }
 
 #[test]
-fn a_session_that_panics_while_its_file_is_opened_is_replaced() {
+fn a_session_that_panics_during_open_is_replaced() {
     let shelf = Shelf { panics_in: "size", panics: 1.into(), ..Shelf::default() };
     let shelf = fill(shelf);
     let engine = engine(&shelf, Tripwire::default());
@@ -196,7 +196,7 @@ fn a_session_that_panics_while_its_file_is_opened_is_replaced() {
 }
 
 #[test]
-fn the_fourth_panic_of_a_reads_sessions_is_told_to_its_client_from_the_same_port() {
+fn the_fourth_panic_of_a_read_sends_error_0() {
     let shelf = shelf_with_files();
     let engine = engine(&shelf, Tripwire::always(2, "sent DATA 3 "));
     let mut client = engine.client();
@@ -218,7 +218,7 @@ fn the_fourth_panic_of_a_reads_sessions_is_told_to_its_client_from_the_same_port
 }
 
 #[test]
-fn the_fourth_panic_of_an_uploads_sessions_ends_it_and_leaves_nothing() {
+fn the_fourth_panic_of_an_upload_leaves_nothing() {
     let shelf = shelf_with_files();
     let engine = engine(&shelf, Tripwire::always(2, "received DATA 2"));
     let mut client = engine.client();
@@ -256,7 +256,7 @@ fn assert_given_up(engine: &Engine, facts: &Facts) {
 }
 
 #[test]
-fn the_registry_can_cancel_a_transfer_whose_session_was_replaced() {
+fn a_replaced_session_can_be_cancelled() {
     let shelf = shelf_with_files();
     let engine = engine(&shelf, Tripwire::once(1, "received ACK 1"));
     let mut client = engine.client();
@@ -272,7 +272,7 @@ fn the_registry_can_cancel_a_transfer_whose_session_was_replaced() {
 }
 
 #[test]
-fn a_reader_that_panics_is_replaced_and_reads_on_in_the_same_open_file() {
+fn a_replaced_reader_keeps_the_open_file() {
     let long = text(300);
     for (panics, comes_through) in [(1, true), (3, true), (4, false)] {
         let shelf = Shelf::panicking("fetch_cached", panics);
@@ -301,7 +301,7 @@ fn a_reader_that_panics_is_replaced_and_reads_on_in_the_same_open_file() {
 }
 
 #[test]
-fn a_disk_that_hangs_keeps_only_its_own_client_waiting() {
+fn a_hung_disk_delays_only_its_own_client() {
     let shelf = fill(Shelf { reading: Duration::from_millis(600), ..Shelf::default() });
     shelf.files.lock().unwrap().insert("slow".into(), text(4));
     let engine = engine(&shelf, Tripwire::default());
@@ -317,7 +317,7 @@ fn a_disk_that_hangs_keeps_only_its_own_client_waiting() {
 }
 
 #[test]
-fn a_store_that_panics_in_a_job_ends_the_upload_and_leaves_nothing() {
+fn a_store_panic_ends_the_upload_and_leaves_nothing() {
     let shelf = Shelf::panicking("path", 1);
     let engine = engine(&shelf, Tripwire::default());
     let mut client = engine.client();
@@ -333,7 +333,7 @@ fn a_store_that_panics_in_a_job_ends_the_upload_and_leaves_nothing() {
 }
 
 #[test]
-fn a_burst_of_readers_whose_sessions_all_panic_once_get_their_files() {
+fn a_burst_of_reads_survives_a_panic_in_each() {
     let shelf = shelf_with_files();
     let engine = engine(&shelf, Tripwire::each_once("received ACK 3"));
     let (done, all) = mpsc::channel();

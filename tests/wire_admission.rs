@@ -63,7 +63,7 @@ fn an_option_may_be_refused_to_some() {
 }
 
 #[test]
-fn a_client_has_so_many_transfers_at_once_and_others_have_theirs() {
+fn transfers_per_client_are_limited() {
     let served = Served::new(&["--max-transfers-per-client", "2"]);
     let request = rrq(GOOD, "octet", &[("timeout", "10")]);
     let mut first: Vec<_> = (0..2).map(|_| ask_from(&served, 2, &request)).collect();
@@ -86,7 +86,7 @@ fn a_client_has_so_many_transfers_at_once_and_others_have_theirs() {
 }
 
 #[test]
-fn whoever_wants_it_hears_that_the_server_is_busy() {
+fn over_limit_error_tells_clients_the_server_is_busy() {
     let served = Served::new(&["--max-transfers-per-client", "1", "--over-limit", "error"]);
     let request = rrq(GOOD, "octet", &[("timeout", "10")]);
     ask_from(&served, 2, &request).expect_oack();

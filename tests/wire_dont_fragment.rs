@@ -178,8 +178,8 @@ fn every_kind_of_packet_may_be_fragmented() {
 
 /// A machine's own clients, and the server's, send nothing else here: no packet at all has the bit.
 #[test]
-fn what_get_and_put_send_may_be_fragmented() {
-    in_namespace(&what_get_and_put_send_may_be_fragmented, NETWORK, || {
+fn get_and_put_packets_may_be_fragmented() {
+    in_namespace(&get_and_put_packets_may_be_fragmented, NETWORK, || {
         let wire = Wire::tap();
         let served = start(&[]);
         let to = served.daemon.addr().to_string();

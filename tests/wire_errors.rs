@@ -19,7 +19,7 @@ type Gets = Result<(), u16>;
 
 /// R1350-03, -50, -51, -52: U-Boot stops on codes 1 and 2 and repeats for ever on every other.
 #[test]
-fn every_reason_has_its_code_and_is_told_once() {
+fn every_refusal_has_its_code_and_is_sent_once() {
     let served = Served::new(&[]);
     fs::create_dir(served.path("directory")).unwrap();
     let outside = tempfile::tempdir().unwrap();
@@ -110,7 +110,7 @@ fn an_error_is_short_plain_text_that_tells_no_path() {
 
 /// R1350-53: whatever the text is.
 #[test]
-fn an_error_from_the_client_ends_its_transfer_at_once_and_is_not_answered() {
+fn a_clients_error_ends_its_transfer_unanswered() {
     let served = Served::new(&[]);
     served.file("long", &[5; 100_000]);
     served.still_serves();
@@ -159,7 +159,7 @@ fn an_error_from_the_client_ends_its_transfer_at_once_and_is_not_answered() {
 
 /// R1350-54, LORE: as other servers do, what has no meaning is ignored; `--strict` ends the transfer.
 #[test]
-fn packets_that_no_transfer_has_are_ignored_unless_strict() {
+fn packets_of_no_transfer_get_silence_unless_strict() {
     let nonsense = || -> Vec<Vec<u8>> {
         vec![
             rrq(GOOD, "octet", &[]),
@@ -232,7 +232,7 @@ fn r1350_29_octets_behind_an_ack_are_ignored() {
 
 /// R1350-55, -58: more of the file than the server has read ahead when it changes.
 #[test]
-fn a_file_that_shrinks_or_is_rewritten_while_it_is_read_never_ends_as_if_it_were_whole() {
+fn a_file_changed_during_a_read_ends_in_an_error() {
     let served = Served::new(&[]);
     let content: Vec<u8> = (0..600_000u32).map(|at| (at / 1000) as u8).collect();
     let change = |how: &str, name: &str| {
@@ -294,7 +294,7 @@ fn a_file_that_shrinks_or_is_rewritten_while_it_is_read_never_ends_as_if_it_were
 }
 
 #[test]
-fn a_file_that_grows_while_it_is_read_has_the_size_it_had() {
+fn a_file_that_grows_is_sent_with_its_old_size() {
     let served = Served::new(&[]);
     let content: Vec<u8> = (0..300_000u32).map(|at| (at / 1000) as u8).collect();
     served.file("log", &content);
@@ -360,7 +360,7 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
 
 /// In lock-step the server reads no further than the ACK that it waits for: what lies behind that must not be lost.
 #[test]
-fn an_error_right_behind_an_ack_ends_the_transfer_before_anything_is_repeated() {
+fn an_error_behind_an_ack_stops_all_repeats() {
     let served = Served::new(&[]);
     let mut client = served.ask(&rrq(GOOD, "octet", &[]));
     client.expect_data(1);

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_millis(400);
 
 /// D1: what holds without any flag.
 #[test]
-fn by_default_files_are_read_and_written_but_never_replaced_and_no_directory_is_made() {
+fn by_default_uploads_replace_and_make_nothing() {
     let served = Served::new(&[]);
     served.write("new", "octet", &[], b"content");
     assert_eq!(served.read("new", "octet", &[]), b"content");
@@ -48,7 +48,7 @@ fn overwrite_replaces_files_and_nothing_else() {
 }
 
 #[test]
-fn create_dirs_makes_what_a_whole_upload_needs_and_nothing_for_an_aborted_one() {
+fn create_dirs_makes_directories_for_whole_uploads() {
     let served = Served::new(&["--create-dirs"]);
     served.write("a/b/c", "octet", &[], b"content");
     assert_eq!(served.contents("a/b/c").as_deref(), Some(&b"content"[..]));
@@ -64,7 +64,7 @@ fn create_dirs_makes_what_a_whole_upload_needs_and_nothing_for_an_aborted_one() 
 }
 
 #[test]
-fn on_abort_keep_keeps_what_came_beside_the_name() {
+fn on_abort_keep_keeps_a_partial_file() {
     let served = Served::new(&["--on-abort", "keep", "--timeout", "0.8", "--ack-timeout", "0.2"]);
     for (name, silently) in [("aborted", false), ("silent", true), ("closed", true)] {
         let mut client = served.ask(&wrq(name, "octet", &[]));
@@ -98,7 +98,7 @@ fn on_abort_keep_keeps_what_came_beside_the_name() {
 /// What is kept never takes the place of a whole file: neither of the upload's own, nor of one that
 /// a client has written under the name of a kept one.
 #[test]
-fn on_abort_keep_replaces_no_whole_file() {
+fn on_abort_keep_replaces_no_complete_file() {
     let served = Served::new(&["--on-abort", "keep", "--overwrite"]);
     served.file("good", b"all of it");
     let abort = || {
@@ -124,7 +124,7 @@ fn on_abort_keep_replaces_no_whole_file() {
 }
 
 #[test]
-fn blksize_max_and_windowsize_max_are_the_most_that_is_granted() {
+fn blksize_max_and_windowsize_max_bound_the_grant() {
     let served = Served::new(&["--blksize-max", "1000", "--windowsize-max", "4"]);
     for (asked, granted) in [
         (("blksize", "1428"), "1000"),
@@ -166,7 +166,7 @@ fn mtu_bounds_blocks_and_nothing_that_fits() {
 
 /// RFC 1123 §4.2.3.3 wants an interval that adapts, and some firmware one that doesn't.
 #[test]
-fn fixed_timeout_repeats_every_so_often_whatever_the_round_trip() {
+fn fixed_timeout_ignores_the_round_trip_time() {
     let served = Served::new(&["--fixed-timeout", "--ack-timeout", "0.4"]);
     let mut client = served.ask(&rrq(GOOD, "octet", &[("blksize", "100")]));
     client.expect_oack();
@@ -190,7 +190,7 @@ fn fixed_timeout_repeats_every_so_often_whatever_the_round_trip() {
 
 /// LORE-04: for clients that don't say.
 #[test]
-fn rollover_is_the_number_after_65535_for_clients_that_do_not_ask() {
+fn rollover_flag_sets_the_block_after_65535() {
     let served = Served::new(&["--rollover", "1"]);
     let content: Vec<u8> = (0..65538u32 * 8 + 3).map(|n| (n ^ (n >> 8)) as u8).collect();
     served.file("long", &content);
@@ -213,7 +213,7 @@ fn rollover_is_the_number_after_65535_for_clients_that_do_not_ask() {
 
 /// R1350-06: for firewalls. When none is left, the client is left to repeat.
 #[test]
-fn port_range_holds_for_every_answer_and_its_end_is_no_end() {
+fn port_range_bounds_every_port_and_wraps() {
     // Below the ports that the kernel hands out by itself; another test program may have taken some.
     let (served, low) = (0..50)
         .find_map(|step| {
@@ -312,7 +312,7 @@ fn an_exhausted_port_range_follows_over_limit_error() {
 
 /// LORE-20: an ERROR would make the client give up; silence makes it repeat.
 #[test]
-fn max_transfers_leaves_further_requests_unanswered_until_one_ends() {
+fn requests_over_max_transfers_get_silence() {
     let served = Served::new(&["--max-transfers", "2"]);
     let mut first = served.reading(GOOD, &[]);
     first.expect_data(1);
@@ -368,7 +368,7 @@ fn one_arbiter_or_many_serve_alike() {
 }
 
 #[test]
-fn a_flag_that_has_no_effect_any_more_is_accepted_and_the_log_says_so() {
+fn an_obsolete_flag_is_accepted_with_a_log_line() {
     let served = Served::new(&["--poll-us", "50"]);
     served.still_serves();
     let log = served.daemon.log();

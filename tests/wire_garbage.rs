@@ -96,7 +96,7 @@ fn thousands_of_random_datagrams_change_nothing() {
 
 /// MAL-12 inside transfers: the same from a client that has one.
 #[test]
-fn random_datagrams_from_the_client_itself_never_break_the_server() {
+fn random_datagrams_of_a_client_break_nothing() {
     let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3"]);
     served.still_serves();
     let descriptors = served.descriptors_at_rest();
@@ -121,7 +121,7 @@ fn random_datagrams_from_the_client_itself_never_break_the_server() {
 
 /// SAFE-20, R1350-53: requests that were given up at once, of all kinds.
 #[test]
-fn thousands_of_aborted_requests_leave_neither_descriptors_nor_memory() {
+fn aborted_requests_leak_no_descriptors_or_memory() {
     let served = Served::new(&[]);
     let requests = [
         rrq(GOOD, "octet", &[("tsize", "0")]),

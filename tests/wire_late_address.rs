@@ -37,8 +37,8 @@ fn ask(to: SocketAddr, request: &[u8]) -> Client {
 }
 
 #[test]
-fn a_server_that_waits_for_its_address_serves_once_it_is_there() {
-    in_namespace(&a_server_that_waits_for_its_address_serves_once_it_is_there, NETWORK, || {
+fn a_server_serves_once_its_address_appears() {
+    in_namespace(&a_server_serves_once_its_address_appears, NETWORK, || {
         for (host, network) in
             [("10.7.0.1", "10.7.0.1/24"), ("fd00:7::1", "fd00:7::1/64"), ("fe80::7%wire", "fe80::7/64")]
         {
@@ -66,8 +66,8 @@ fn a_server_that_waits_for_its_address_serves_once_it_is_there() {
 }
 
 #[test]
-fn without_the_flag_the_error_names_it() {
-    in_namespace(&without_the_flag_the_error_names_it, NETWORK, || {
+fn a_missing_address_names_the_flag_to_wait() {
+    in_namespace(&a_missing_address_names_the_flag_to_wait, NETWORK, || {
         for address in ["10.7.0.1", "fd00:7::1"] {
             let mut command = Command::new(binary());
             command.args(["--host", address, "-p", "0", "--root", "/"]).stdin(Stdio::null());
@@ -81,8 +81,8 @@ fn without_the_flag_the_error_names_it() {
 
 /// What is there is listened on as ever, and a port that is taken is an error still.
 #[test]
-fn who_waits_for_an_address_does_not_take_anothers_port() {
-    in_namespace(&who_waits_for_an_address_does_not_take_anothers_port, NETWORK, || {
+fn waiting_for_an_address_takes_no_used_port() {
+    in_namespace(&waiting_for_an_address_takes_no_used_port, NETWORK, || {
         let root = directory();
         let path = root.path().to_str().unwrap();
         let flags =

@@ -60,7 +60,7 @@ fn limit_lines(served: &Served, name: &str) -> usize {
 }
 
 #[test]
-fn every_limit_that_bites_names_its_flag() {
+fn every_limit_that_is_reached_names_its_flag() {
     let served = Served::new(&["--max-transfers", "1"]);
     let first = served.offered(GOOD, &[]);
     for _ in 0..20 {
@@ -100,7 +100,7 @@ fn every_limit_that_bites_names_its_flag() {
 }
 
 #[test]
-fn descriptors_that_are_used_up_are_one_line_and_not_one_a_client() {
+fn missing_descriptors_are_one_log_line() {
     let root = served::directory();
     let mut command = Command::new("sh");
     let run = format!("ulimit -n 48; exec {} --host 127.0.0.1 -p 0 --root \"$1\"", binary().display());
@@ -160,7 +160,7 @@ fn a_refused_upload_is_not_one_that_was_cut_short() {
 }
 
 #[test]
-fn a_line_has_what_was_asked_for_and_what_was_granted() {
+fn a_log_line_has_asked_and_granted_options() {
     let served = Served::new(&["-v", "--blksize-max", "1000"]);
     let asked = [("blksize", "65464"), ("TSIZE", "0"), ("x-board", "a b")];
     let mut client = served.ask(&rrq(GOOD, "octet", &asked));
@@ -182,7 +182,7 @@ fn a_line_has_what_was_asked_for_and_what_was_granted() {
 }
 
 #[test]
-fn a_line_is_as_loud_as_what_an_operator_has_to_do() {
+fn log_levels_follow_what_an_operator_must_do() {
     let served = Served::new(&["--timeout", "0.6", "--ack-timeout", "0.2"]);
     let level = |outcome: &str, name: &str| LoggedLine::read(&served.logged(outcome, name)).level;
     // A file that is missing, unless loaders try such names until one is there.
@@ -206,7 +206,7 @@ fn a_line_is_as_loud_as_what_an_operator_has_to_do() {
 
 /// What the first answer from another port meets at many a NAT.
 #[test]
-fn a_port_that_is_closed_before_anything_arrived_hints_at_nat() {
+fn a_port_closed_before_any_packet_hints_at_nat() {
     let served = Served::new(&[]);
     drop(served.ask(&rrq(GOOD, "octet", &[])));
     let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
@@ -224,7 +224,7 @@ fn a_port_that_is_closed_before_anything_arrived_hints_at_nat() {
 }
 
 #[test]
-fn what_is_live_has_its_octets_its_size_and_its_age() {
+fn live_transfers_are_listed_with_octets_size_and_age() {
     let served = Served::new(&[]);
     served.ask(&rrq("missing", "octet", &[])).expect_error(1);
     let mut reader = served.reading(GOOD, &[]);
@@ -262,7 +262,7 @@ fn what_is_live_has_its_octets_its_size_and_its_age() {
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong_and_what_would_help() {
+fn a_refusal_logs_the_reason_and_a_remedy() {
     let served = Served::new(&[]);
     std::fs::create_dir(served.path("directory")).unwrap();
     std::os::unix::fs::symlink("gone", served.path("dangling")).unwrap();
@@ -295,7 +295,7 @@ fn a_refusal_says_what_is_wrong_and_what_would_help() {
 
 /// Firmware that can't do with an option ends the transfer as a client does that probes.
 #[test]
-fn a_client_that_rejects_the_options_is_not_said_to_have_only_probed() {
+fn rejected_options_are_not_logged_as_a_probe() {
     let served = Served::new(&[]);
     served.file("probed", b"x");
     for (name, options, why) in [

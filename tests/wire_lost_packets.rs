@@ -32,7 +32,7 @@ fn every_block_is_repeated_until_its_ack() {
 
 /// R1123-01: once an ACK was late, every later block would go out twice for ever.
 #[test]
-fn a_late_ack_does_not_double_the_rest_of_the_transfer() {
+fn a_late_ack_does_not_double_later_blocks() {
     let served = Served::new(&[]);
     served.file("file", &[1; 30 * 512]);
     let mut client = served.ask(&rrq("file", "octet", &[("timeout", "3")]));
@@ -57,7 +57,7 @@ fn a_late_ack_does_not_double_the_rest_of_the_transfer() {
 
 /// R1123-02: the interval follows the round trip, which is next to nothing here; without backing off there would be hundreds.
 #[test]
-fn repeats_to_a_silent_client_come_ever_more_rarely() {
+fn repeats_to_a_silent_client_back_off() {
     let served = Served::new(&["--ack-timeout", "0.1", "--timeout", "3"]);
     let mut client = served.ask(&rrq(GOOD, "octet", &[]));
     client.expect_data(1);
@@ -72,7 +72,7 @@ fn repeats_to_a_silent_client_come_ever_more_rarely() {
 /// LORE-14, CL-07: a device that answers fast and then writes its flash. A slow machine receives
 /// the copy later, never sooner.
 #[test]
-fn a_device_that_pauses_gets_no_copy_before_a_quarter_of_a_second() {
+fn a_client_that_pauses_gets_no_repeat_within_250_ms() {
     let served = Served::new(&[]);
     served.file("file", &[7; 100 * 512]);
     for (options, floor) in [(&[][..], 250), (&[("windowsize", "4")], 250), (&[("utimeout", "700000")], 700)]
@@ -101,7 +101,7 @@ fn a_device_that_pauses_gets_no_copy_before_a_quarter_of_a_second() {
 
 /// R1123-06: a stalled upload is nudged.
 #[test]
-fn a_lost_block_of_an_upload_is_asked_for_by_repeating_the_ack() {
+fn a_lost_upload_block_makes_the_ack_repeat() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
     let mut client = served.ask(&wrq("new", "octet", &[("utimeout", "200000")]));
     client.expect_oack();

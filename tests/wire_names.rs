@@ -67,7 +67,7 @@ fn outcome(served: &Served, opcode: u16, name: &[u8]) -> Result<Vec<u8>, u16> {
 
 /// SAFE-02, -03, -04, -06, -13, -14, -15, -16; D3; R3617-02, -03.
 #[test]
-fn every_spelling_of_a_name_leads_where_it_says_and_never_out() {
+fn no_spelling_of_a_name_leads_out_of_the_root() {
     let (served, around) = besieged(&[]);
     let odd: [&[u8]; 3] = [b"r\xc3\xa4t\xff\xfe", b"%2e%2e", b"x;mode=netascii"];
     for name in odd {
@@ -214,7 +214,7 @@ fn uploads_land_below_the_root() {
 
 /// SAFE-09: a directory that is a link out of the root every other moment. (`race.rs` of the store's battery does it 10^5 times.)
 #[test]
-fn a_race_between_a_directory_and_a_link_never_leads_out() {
+fn a_directory_swapped_for_a_link_never_leads_out() {
     let (served, around) = besieged(&["--overwrite"]);
     fs::create_dir(served.path("real")).unwrap();
     fs::write(served.path("real/secret"), b"inside").unwrap();
@@ -263,7 +263,7 @@ fn a_race_between_a_directory_and_a_link_never_leads_out() {
 
 /// SAFE-11: a FIFO that nobody writes would hold whoever opens it.
 #[test]
-fn what_is_not_a_file_is_refused_without_waiting() {
+fn a_fifo_is_refused_without_waiting() {
     let served = Served::new(&["--overwrite"]);
     std::process::Command::new("mkfifo").arg(served.path("fifo")).status().unwrap();
     let clients: Vec<Client> =

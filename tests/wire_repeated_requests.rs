@@ -42,7 +42,7 @@ fn a_request_sent_three_times_at_once_gets_one_transfer() {
 
 /// LORE-10: the first answer was lost, and the client is sooner than the server's timer.
 #[test]
-fn a_request_repeated_before_the_first_answer_is_answered_by_its_session() {
+fn a_repeat_before_the_first_answer_joins_its_session() {
     let served = Served::new(&["--ack-timeout", "2"]);
     for request in
         [rrq(GOOD, "octet", &[]), rrq(GOOD, "octet", &[("blksize", "1000")]), wrq("new", "octet", &[])]
@@ -60,7 +60,7 @@ fn a_request_repeated_before_the_first_answer_is_answered_by_its_session() {
 
 /// LORE-11: Cisco IOS repeats its write request after 4 s and gave up on "File already exists".
 #[test]
-fn a_write_request_repeated_after_four_seconds_never_meets_its_own_file() {
+fn a_repeated_write_request_never_meets_its_own_file() {
     let served = Served::new(&[]);
     let request = wrq("router.cfg", "octet", &[]);
     let mut client = served.ask(&request);
@@ -79,7 +79,7 @@ fn a_write_request_repeated_after_four_seconds_never_meets_its_own_file() {
 
 /// R1350-10: the second of two sessions is closed by the client's ERROR 5, or the first is; the other one goes on.
 #[test]
-fn a_later_repeat_starts_a_second_transfer_and_error_5_ends_only_the_one_it_is_sent_to() {
+fn error_5_ends_only_the_transfer_it_is_sent_to() {
     let served = Served::new(&[]);
     let content: Vec<u8> = (0..5 * 512u32 + 1).map(|at| (at / 5) as u8).collect();
     served.file("file", &content);
@@ -180,7 +180,7 @@ fn a_client_may_read_file_after_file_from_one_port() {
 
 /// LORE-12: its last ACK and its next request are on their way together, to two ports.
 #[test]
-fn a_client_may_ask_for_the_same_file_as_soon_as_it_has_it() {
+fn a_client_may_ask_for_the_same_file_again_at_once() {
     let served = Served::new(&[]);
     served.file("one", &[1; 400]);
     let mut client = served.client();
@@ -195,7 +195,7 @@ fn a_client_may_ask_for_the_same_file_as_soon_as_it_has_it() {
 
 /// LORE-16, D8: nobody may have sent it.
 #[test]
-fn a_request_that_nobody_answers_for_buys_three_datagrams_and_no_window() {
+fn an_unanswered_request_gets_three_datagrams() {
     let served = Served::new(&["--ack-timeout", "0.1", "--timeout", "1.5"]);
     served.file("big", &vec![1; 5_000_000]);
     let requests = [
@@ -222,7 +222,7 @@ fn a_request_that_nobody_answers_for_buys_three_datagrams_and_no_window() {
 /// LORE-16: a client that hears nothing yet gets an answer to each of its requests, and no more
 /// than that.
 #[test]
-fn each_request_that_comes_again_buys_one_datagram() {
+fn each_repeated_request_gets_one_datagram() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
     served.file("big", &vec![1; 5_000_000]);
     for request in

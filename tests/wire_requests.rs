@@ -12,7 +12,7 @@ use common::served::{GOOD, Served};
 const QUIET: Duration = Duration::from_millis(300);
 
 #[test]
-fn r1350_01_a_read_is_answered_by_block_1_from_a_port_of_its_own() {
+fn r1350_01_a_read_gets_block_1_from_a_new_port() {
     let served = Served::new(&[]);
     served.file("three", b"abc");
     let mut client = served.ask(b"\0\x01three\0octet\0");
@@ -24,7 +24,7 @@ fn r1350_01_a_read_is_answered_by_block_1_from_a_port_of_its_own() {
 }
 
 #[test]
-fn r1350_02_a_write_is_answered_by_ack_0_and_nothing_else() {
+fn r1350_02_a_write_gets_ack_0_and_nothing_else() {
     let served = Served::new(&["--ack-timeout", "2"]);
     let mut client = served.ask(b"\0\x02new\0octet\0");
     client.expect_ack(0);
@@ -37,7 +37,7 @@ fn r1350_02_a_write_is_answered_by_ack_0_and_nothing_else() {
 }
 
 #[test]
-fn r1350_04_transfer_ids_are_not_handed_out_one_after_the_other() {
+fn r1350_04_transfer_ids_are_not_sequential() {
     let served = Served::new(&[]);
     served.file("three", b"abc");
     let ports: Vec<u16> = (0..200)
@@ -59,7 +59,7 @@ fn r1350_04_transfer_ids_are_not_handed_out_one_after_the_other() {
 
 /// R1350-11, -12, -13, -14.
 #[test]
-fn a_mode_is_known_in_every_spelling_and_mail_is_refused() {
+fn modes_ignore_case_and_mail_is_refused() {
     let served = Served::new(&[]);
     served.file("line", b"a\n");
     let cases: &[(&str, Result<&[u8], u16>)] = &[
@@ -105,7 +105,7 @@ fn r1350_14_strict_refuses_modes_that_no_rfc_has() {
 
 /// R1350-20, -21, -44 (and R2348-04): the last block is the first that is short, and may be empty.
 #[test]
-fn files_of_every_size_around_a_block_arrive_whole_both_ways() {
+fn files_of_sizes_around_a_block_arrive_whole() {
     let served = Served::new(&["--ack-timeout", "5"]);
     for blksize in [8usize, 512, 1428, 65464] {
         let value = blksize.to_string();
@@ -122,7 +122,7 @@ fn files_of_every_size_around_a_block_arrive_whole_both_ways() {
 }
 
 #[test]
-fn r1350_21_an_empty_file_is_one_datagram_of_four_octets() {
+fn r1350_21_an_empty_file_is_one_empty_block() {
     let served = Served::new(&[]);
     served.file("empty", b"");
     served.file("512", &[1; 512]);
@@ -161,7 +161,7 @@ fn a_plain_request_never_gets_more_than_516_octets() {
 
 /// Requests that can't be read, and what each gets: exactly one ERROR, or silence.
 #[test]
-fn a_request_that_can_not_be_read_gets_one_error_or_silence() {
+fn a_malformed_request_gets_one_error_or_silence() {
     let served = Served::new(&[]);
     let long = |octets: usize| {
         // An option that nobody knows makes up the length.
@@ -234,7 +234,7 @@ fn a_request_that_can_not_be_read_gets_one_error_or_silence() {
 }
 
 #[test]
-fn mal_11_options_without_end_are_not_all_looked_at() {
+fn mal_11_only_the_first_options_are_read() {
     let served = Served::new(&[]);
     let unknown: Vec<String> = (0..31).map(|n| format!("option{n}")).collect();
     let mut options: Vec<(&str, &str)> = unknown.iter().map(|name| (name.as_str(), "1")).collect();
@@ -251,7 +251,7 @@ fn mal_11_options_without_end_are_not_all_looked_at() {
 
 /// RFC 1123 §4.2.3.4 hosts and R1350-57: what is no request is no reason to say anything.
 #[test]
-fn r1350_57_packets_that_are_no_requests_get_silence_at_the_well_known_port() {
+fn r1350_57_non_requests_get_silence_at_the_port() {
     let served = Served::new(&[]);
     let packets: Vec<Vec<u8>> = vec![
         data(1, b"octets"),

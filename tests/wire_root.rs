@@ -151,7 +151,7 @@ fn a_working_directory_that_is_made_again_is_served() {
 
 /// A directory that was renamed is served on, until there is another in its place.
 #[test]
-fn what_is_open_is_served_while_its_path_names_nothing() {
+fn open_files_are_served_while_the_root_is_gone() {
     let base = tempfile::tempdir().unwrap();
     let (root, elsewhere) = (base.path().join("root"), base.path().join("elsewhere"));
     make(&root, "file", "content");
@@ -168,8 +168,8 @@ fn what_is_open_is_served_while_its_path_names_nothing() {
 
 /// A disk, or a network file system, may be there later than the server.
 #[test]
-fn what_is_mounted_on_the_root_later_is_served() {
-    in_namespace(&what_is_mounted_on_the_root_later_is_served, "ip link set lo up", || {
+fn a_disk_mounted_later_on_the_root_is_served() {
+    in_namespace(&a_disk_mounted_later_on_the_root_is_served, "ip link set lo up", || {
         let base = tempfile::tempdir().unwrap();
         let root = base.path().join("root");
         make(&root, "below", "content below");
@@ -189,7 +189,7 @@ fn what_is_mounted_on_the_root_later_is_served() {
 /// That a file isn't in a directory that was removed says nothing of the file: PXELINUX would go on
 /// to the next name.
 #[test]
-fn while_the_root_is_gone_nobody_hears_that_a_file_is_not_there() {
+fn a_missing_root_is_not_reported_as_error_1() {
     let base = tempfile::tempdir().unwrap();
     let root = base.path().join("root");
     make(&root, "file", "content");

@@ -20,7 +20,7 @@ fn is_the_port(served: &Served, client: &Client) -> bool {
 }
 
 #[test]
-fn reads_writes_and_refusals_come_from_the_port_itself() {
+fn all_answers_come_from_the_single_port() {
     let served = served();
     let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
     assert_eq!(read_from(&mut reader).len(), 1300);
@@ -53,7 +53,7 @@ fn reads_writes_and_refusals_come_from_the_port_itself() {
 }
 
 #[test]
-fn many_at_once_do_not_get_into_each_others_way() {
+fn many_single_port_transfers_do_not_mix() {
     let served = served();
     let content: Vec<u8> = (0..200_000u32).map(|at| (at ^ (at >> 9)) as u8).collect();
     served.file("big", &content);
@@ -76,7 +76,7 @@ fn many_at_once_do_not_get_into_each_others_way() {
 }
 
 #[test]
-fn whatever_belongs_to_no_transfer_gets_silence() {
+fn packets_of_no_transfer_get_silence() {
     let served = served();
     let client = served.client();
     for stray in
@@ -95,7 +95,7 @@ fn whatever_belongs_to_no_transfer_gets_silence() {
 
 /// D13: a repeat is ignored while the transfer is under way, and restarts it once that stands still.
 #[test]
-fn a_client_that_began_anew_from_the_same_port_is_served_anew() {
+fn a_new_request_from_the_same_port_is_served() {
     let served = served();
     let request = rrq(GOOD, "octet", &[("timeout", "10")]);
     let mut client = served.ask(&request);
@@ -123,7 +123,7 @@ fn a_client_that_began_anew_from_the_same_port_is_served_anew() {
 
 /// Its earlier transfer ends for the new one, and not before there is one.
 #[test]
-fn a_client_that_begins_anew_needs_no_place_besides_the_one_that_it_has() {
+fn a_restarted_client_needs_no_second_place() {
     for limit in ["--max-transfers", "--max-transfers-per-client"] {
         let served = Served::new(&["--single-port", limit, "1", "--over-limit", "error"]);
         served.file("other", b"what else");
@@ -180,7 +180,7 @@ fn a_client_that_closed_its_port_is_not_waited_for() {
 }
 
 #[test]
-fn live_transfers_end_by_themselves_when_the_server_is_told_to_stop() {
+fn a_stop_lets_live_single_port_transfers_end() {
     let served = served();
     let mut client = served.ask(&rrq(GOOD, "octet", &[("timeout", "10")]));
     client.expect_oack();
@@ -216,7 +216,7 @@ fn a_stranger_has_no_transfer_and_disturbs_none() {
 }
 
 #[test]
-fn ipv6_is_no_different() {
+fn a_single_port_works_over_ipv6() {
     let root = directory();
     let path = root.path().to_str().expect("a path").to_owned();
     let daemon = Daemon::start_with(&["--single-port", "--host", "::1", "-p", "0", "--root", &path]);

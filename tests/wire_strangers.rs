@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// R1350-07, from another port and from another address with the same port.
 #[test]
-fn a_stranger_gets_error_5_and_the_transfer_is_not_disturbed() {
+fn a_stranger_gets_error_5_and_disturbs_no_transfer() {
     let served = Served::new(&[]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let same_port = UdpSocket::bind(("127.0.0.3", socket.local_addr().unwrap().port())).unwrap();
@@ -58,7 +58,7 @@ fn a_strangers_data_is_not_written() {
 
 /// R1350-08: errors are never answered with errors; and a flood of strangers is not answered for ever.
 #[test]
-fn a_strangers_error_is_not_answered_and_aborts_nothing() {
+fn a_strangers_error_is_ignored() {
     let served = Served::new(&[]);
     let mut client = served.reading(GOOD, &[]);
     client.expect_data(1);
@@ -84,7 +84,7 @@ fn a_strangers_error_is_not_answered_and_aborts_nothing() {
 
 /// R1350-07: what a stranger sends is no sign of life from the peer, and no progress.
 #[test]
-fn a_stranger_neither_feeds_nor_hurries_a_transfer() {
+fn a_stranger_moves_no_timer_of_a_transfer() {
     let served = Served::new(&["--ack-timeout", "0.2", "--timeout", "1"]);
     let mut client = served.ask(&rrq(GOOD, "octet", &[]));
     client.expect_data(1);
@@ -135,7 +135,7 @@ fn a_stranger_that_closes_its_port_harms_no_transfer() {
 
 /// LORE-19: and nobody else's transfer is touched by it.
 #[test]
-fn a_client_that_closes_its_port_ends_its_transfer_at_once_and_no_other() {
+fn a_closed_client_port_ends_only_its_transfer() {
     let served = Served::new(&["--timeout", "100"]);
     served.file("long", &[5; 100_000]);
     served.still_serves();
@@ -173,7 +173,7 @@ fn a_client_that_closes_its_port_ends_its_transfer_at_once_and_no_other() {
 
 /// R1350-05: answers of every kind come from the address that was asked.
 #[test]
-fn on_a_host_with_several_addresses_answers_come_from_the_one_that_was_asked() {
+fn answers_come_from_the_address_of_the_request() {
     let root = directory();
     let path = root.path().to_str().unwrap().to_owned();
     let daemon = Daemon::start_with(&["--host", "0.0.0.0", "-p", "0", "--root", &path]);
@@ -203,7 +203,7 @@ fn on_a_host_with_several_addresses_answers_come_from_the_one_that_was_asked() {
 }
 
 #[test]
-fn v6_03_reads_and_writes_over_ipv6_and_both_families_at_once() {
+fn v6_03_ipv6_and_both_families_are_served() {
     for host in ["::1", "::"] {
         let root = directory();
         let path = root.path().to_str().unwrap().to_owned();

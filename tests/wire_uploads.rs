@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// R1350-25, WR-13: the final ACK was lost, three times.
 #[test]
-fn a_lost_final_ack_is_given_again_and_the_file_is_published_once() {
+fn a_lost_final_ack_is_repeated() {
     let served = Served::new(&[]);
     for (name, blocks) in [("two", &[&[1u8; 512][..], b"end"][..]), ("empty", &[b""])] {
         let mut client = served.writing(name, &[]);
@@ -58,7 +58,7 @@ fn r1350_26_every_block_sent_twice_is_written_once() {
 
 /// R1350-27, R1350-28: one octet too many is seen, and is no last block.
 #[test]
-fn a_block_that_is_too_long_ends_the_upload_with_error_4() {
+fn a_block_that_is_too_long_sends_error_4() {
     let served = Served::new(&[]);
     for octets in [513, 600, 65000] {
         let mut client = served.ask(&wrq("new", "octet", &[]));
@@ -93,7 +93,7 @@ fn r1350_27_blocks_out_of_turn_are_not_written() {
 }
 
 #[test]
-fn wr_02_a_name_that_is_taken_is_refused_before_a_block_is_sent() {
+fn wr_02_a_taken_name_is_refused_before_any_block() {
     let served = Served::new(&[]);
     let good = served.contents(GOOD);
     for options in [&[][..], &[("blksize", "1024"), ("tsize", "3")]] {
@@ -107,7 +107,7 @@ fn wr_02_a_name_that_is_taken_is_refused_before_a_block_is_sent() {
 
 /// WR-02, WR-08: the first to finish has the name.
 #[test]
-fn of_two_uploads_to_one_name_the_second_to_finish_is_refused() {
+fn the_second_upload_of_a_name_to_finish_is_refused() {
     let served = Served::new(&[]);
     let mut first = served.writing("new", &[]);
     let mut second = served.writing("new", &[]);
@@ -127,7 +127,7 @@ fn of_two_uploads_to_one_name_the_second_to_finish_is_refused() {
 
 /// WR-08, WR-09.
 #[test]
-fn with_overwrite_the_last_to_finish_has_the_name_and_an_abort_leaves_the_old_file() {
+fn overwrite_keeps_the_last_finished_upload() {
     let served = Served::new(&["--overwrite"]);
     served.file("file", &[0; 3000]);
     let mut aborted = served.writing("file", &[]);
@@ -153,7 +153,7 @@ fn with_overwrite_the_last_to_finish_has_the_name_and_an_abort_leaves_the_old_fi
 /// WR-09: who may read and write it stays as the operator left it, and so does what is
 /// write-protected.
 #[test]
-fn with_overwrite_the_new_file_has_the_mode_of_the_old_and_a_write_protected_one_stays() {
+fn overwrite_keeps_the_mode_of_the_old_file() {
     let served = Served::new(&["--overwrite"]);
     served.file("private", b"old");
     served.file("protected", b"old");
@@ -173,7 +173,7 @@ fn with_overwrite_the_new_file_has_the_mode_of_the_old_and_a_write_protected_one
 
 /// WR-12: nobody reads half a file.
 #[test]
-fn a_file_that_is_being_written_is_not_there_yet_or_is_the_old_one() {
+fn a_read_during_an_upload_gets_the_old_file_or_none() {
     let served = Served::new(&["--overwrite"]);
     served.file("old", b"old");
     for name in ["new", "old"] {
@@ -196,7 +196,7 @@ fn a_file_that_is_being_written_is_not_there_yet_or_is_the_old_one() {
 
 /// A reader that had begun goes on with the file that it opened.
 #[test]
-fn a_file_that_is_replaced_while_it_is_read_is_read_to_its_end() {
+fn a_file_replaced_during_a_read_is_read_to_its_end() {
     let served = Served::new(&["--overwrite"]);
     let old: Vec<u8> = (0..300_000u32).map(|at| (at / 100) as u8).collect();
     served.file("file", &old);
@@ -241,7 +241,7 @@ fn an_upload_that_does_not_end_leaves_nothing() {
 }
 
 #[test]
-fn a_server_that_is_stopped_tells_its_clients_and_leaves_nothing_of_their_uploads() {
+fn a_stopped_server_leaves_no_partial_upload() {
     let served = Served::new(&["--drain-timeout", "0"]);
     served.file("long", &[1; 5000]);
     let mut reader = served.reading("long", &[]);
@@ -260,7 +260,7 @@ fn a_server_that_is_stopped_tells_its_clients_and_leaves_nothing_of_their_upload
 
 /// WR-04: a client that has the final ACK may be switched off, and so may the server.
 #[test]
-fn the_final_ack_comes_after_the_file_is_on_the_disk_under_its_name() {
+fn the_final_ack_follows_the_fsync_and_rename() {
     for (flags, durable) in [(&[][..], true), (&["--no-fsync"][..], false)] {
         let root = directory();
         let traces = tempfile::tempdir().unwrap();
@@ -312,7 +312,7 @@ fn the_final_ack_comes_after_the_file_is_on_the_disk_under_its_name() {
 
 /// WR-07, WR-14: real octets are counted, on the wire and on the disk.
 #[test]
-fn an_upload_larger_than_allowed_is_refused_and_leaves_nothing() {
+fn an_upload_over_the_size_limit_leaves_nothing() {
     let served = Served::new(&["--max-upload-size", "1000"]);
     let mut client = served.ask(&wrq("new", "octet", &[("tsize", "1001")]));
     client.expect_error(3);

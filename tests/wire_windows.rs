@@ -29,7 +29,7 @@ fn expect_window(client: &mut Client, blocks: std::ops::RangeInclusive<u16>) -> 
 
 /// R7440-03, -10, -12: exactly a window for each ACK; what is left at the end is a shorter one.
 #[test]
-fn r7440_03_a_window_and_not_a_block_more_until_its_ack() {
+fn r7440_03_no_block_past_a_window_before_its_ack() {
     let served = served();
     let mut client = served.reading("file", &[("windowsize", "4")]);
     let mut octets = Vec::new();
@@ -45,7 +45,7 @@ fn r7440_03_a_window_and_not_a_block_more_until_its_ack() {
 }
 
 #[test]
-fn r7440_12_a_file_of_whole_windows_ends_with_an_empty_block_in_a_window_of_its_own() {
+fn r7440_12_whole_windows_end_with_an_empty_block() {
     let served = Served::new(&[]);
     served.file("file", &content(8 * 512));
     let mut client = served.reading("file", &[("windowsize", "4")]);
@@ -62,7 +62,7 @@ fn r7440_12_a_file_of_whole_windows_ends_with_an_empty_block_in_a_window_of_its_
 
 /// RFC 7440 §4's own picture: block n+6 is lost, the receiver says so, and the window starts there again.
 #[test]
-fn r7440_07_an_ack_within_the_window_starts_it_again_right_after() {
+fn r7440_07_an_ack_within_a_window_restarts_behind_it() {
     let served = served();
     let mut client = served.reading("file", &[("windowsize", "4")]);
     let first = expect_window(&mut client, 1..=4);
@@ -76,7 +76,7 @@ fn r7440_07_an_ack_within_the_window_starts_it_again_right_after() {
 
 /// R7440-08: it may be an echo; it may say that the first block was lost.
 #[test]
-fn r7440_08_equal_acks_start_a_window_again_once_at_most() {
+fn r7440_08_equal_acks_restart_a_window_only_once() {
     let served = served();
     let mut client = served.reading("file", &[("windowsize", "4")]);
     expect_window(&mut client, 1..=4);
@@ -96,7 +96,7 @@ fn r7440_08_equal_acks_start_a_window_again_once_at_most() {
 
 /// R7440-09, LORE-13: an ACK of a block that is not in flight.
 #[test]
-fn acks_of_blocks_that_were_not_sent_or_are_long_done_change_nothing() {
+fn acks_outside_the_window_change_nothing() {
     let served = served();
     for windowsize in ["1", "4"] {
         let window: u16 = windowsize.parse().unwrap();
@@ -118,7 +118,7 @@ fn acks_of_blocks_that_were_not_sent_or_are_long_done_change_nothing() {
 }
 
 #[test]
-fn r7440_10_of_several_acks_in_the_queue_the_newest_counts() {
+fn r7440_10_the_newest_queued_ack_counts() {
     let served = served();
     let mut client = served.reading("file", &[("windowsize", "4")]);
     expect_window(&mut client, 1..=4);
@@ -182,7 +182,7 @@ fn a_window_that_got_lost_is_sent_again_whole() {
 
 /// R7440-04: uploads are acknowledged once a window, and at the end.
 #[test]
-fn r7440_04_an_upload_is_acknowledged_at_the_end_of_each_window() {
+fn r7440_04_an_upload_gets_one_ack_for_each_window() {
     let served = Served::new(&[]);
     let all = content(5 * 512 + 7);
     let mut client = served.writing("new", &[("windowsize", "4")]);
@@ -202,7 +202,7 @@ fn r7440_04_an_upload_is_acknowledged_at_the_end_of_each_window() {
 
 /// R7440-06: at once, and once a gap, however many blocks follow.
 #[test]
-fn r7440_06_a_gap_in_an_upload_is_told_once() {
+fn r7440_06_a_gap_in_an_upload_gets_one_ack() {
     let served = Served::new(&[]);
     let all = content(8 * 512);
     let blocks: Vec<&[u8]> = all.chunks(512).collect();
@@ -232,7 +232,7 @@ fn r7440_06_a_gap_in_an_upload_is_told_once() {
 
 /// R7440-17: the ACK of a window was lost, so all of it comes again.
 #[test]
-fn r7440_17_a_window_that_comes_again_is_acknowledged_again_and_not_written_again() {
+fn r7440_17_a_repeated_window_is_not_written_again() {
     let served = Served::new(&[]);
     let all = content(6 * 512 + 3);
     let blocks: Vec<&[u8]> = all.chunks(512).collect();
@@ -270,7 +270,7 @@ fn the_largest_blocks_are_granted_a_smaller_window() {
 
 /// The program's own client sends a run of blocks in one system call, and both ends may take several in one.
 #[test]
-fn whole_windows_arrive_in_both_directions_whatever_their_size() {
+fn windows_of_every_size_arrive_whole() {
     let served = Served::new(&[]);
     let sent = content(3_000_001);
     served.file("sent", &sent);

@@ -61,7 +61,7 @@ fn mean(direction: Direction, loss: u64, windowsize: u64) -> Duration {
 }
 
 #[test]
-fn four_megabytes_at_one_percent_in_lock_step_take_three_seconds_at_most() {
+fn lock_step_with_1_percent_loss_meets_its_goal() {
     let took = mean(Direction::Read, 10, 1);
     eprintln!("4 MiB, 1 % lost each way, lock-step: {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
@@ -69,7 +69,7 @@ fn four_megabytes_at_one_percent_in_lock_step_take_three_seconds_at_most() {
 
 /// curl asks for 6 s, and for blocks of 512 octets.
 #[test]
-fn four_megabytes_at_one_percent_to_a_client_that_asks_for_six_seconds_take_twenty_at_most() {
+fn a_6_s_timeout_with_1_percent_loss_meets_its_goal() {
     let plays = (0..10).map(|seed| {
         let mut rng = Rng::new(seed);
         let mut setup = setup(&mut rng, Direction::Read, &lossy(10), 512, 1, FILE_OCTETS);
@@ -85,7 +85,7 @@ fn four_megabytes_at_one_percent_to_a_client_that_asks_for_six_seconds_take_twen
 }
 
 #[test]
-fn four_megabytes_at_five_percent_with_windows_take_five_seconds_at_most() {
+fn windows_with_5_percent_loss_meet_their_goal() {
     let took = mean(Direction::Read, 50, 16);
     eprintln!("4 MiB, 5 % lost each way, windows of 16: {took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -103,7 +103,7 @@ fn uploads_take_twice_as_long_as_downloads_at_most() {
 
 /// A last packet of a window that is lost costs about one interval, which is little more than a round trip.
 #[test]
-fn what_is_lost_at_the_end_of_a_window_costs_tens_of_milliseconds() {
+fn loss_at_a_windows_end_costs_tens_of_ms() {
     for direction in [Direction::Read, Direction::Write] {
         let (_, whole) = play(direction, &lossy(0), 16, 1);
         let (sender, took) = play(direction, &lossy(10), 16, 1);
@@ -115,7 +115,7 @@ fn what_is_lost_at_the_end_of_a_window_costs_tens_of_milliseconds() {
 
 /// LORE-14: a Pi 4 hangs when a block comes twice.
 #[test]
-fn nothing_is_repeated_in_a_million_blocks_without_loss() {
+fn a_million_blocks_without_loss_need_no_repeat() {
     let mut rng = Rng::new(1);
     let conditions =
         Conditions { delay: Duration::from_micros(100), in_order: true, ..Conditions::default() };
@@ -127,10 +127,10 @@ fn nothing_is_repeated_in_a_million_blocks_without_loss() {
 }
 
 #[test]
-fn with_jitter_one_block_in_a_thousand_is_repeated_at_most() {
+fn jitter_repeats_at_most_1_block_in_1000() {
     for windowsize in [1, 16] {
         let (mut blocks, mut repeats) = (0, 0);
-        for_each_seed("with_jitter_one_block_in_a_thousand_is_repeated_at_most", 10, |seed| {
+        for_each_seed("jitter_repeats_at_most_1_block_in_1000", 10, |seed| {
             let mut rng = Rng::new(seed);
             let conditions = Conditions {
                 delay: Duration::from_millis(1),

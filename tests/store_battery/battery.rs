@@ -68,19 +68,19 @@ macro_rules! battery {
             cases! {
                 reads_at_any_offset
                 a_missing_file_is_not_found
-                what_was_asked_for_before_is_answered_without_waiting
+                open_cached_answers_like_open
                 uploads_of_any_size_come_back
                 a_file_that_is_there_is_kept
                 overwriting_waits_until_the_new_file_is_whole
                 an_aborted_upload_leaves_nothing
-                what_is_kept_of_an_upload_takes_no_other_files_place
+                a_kept_partial_upload_replaces_no_file
                 the_first_to_publish_wins
                 the_last_to_publish_wins_with_overwrite
                 one_of_many_uploads_at_once_wins
                 an_upload_is_not_seen_before_it_is_whole
                 a_reader_keeps_the_file_that_it_opened
                 an_empty_upload_makes_an_empty_file
-                an_upload_may_have_what_the_limit_says_and_no_octet_more
+                an_upload_ends_at_the_size_limit
                 a_claim_above_the_limit_is_refused_at_once
                 a_failed_upload_is_never_published
                 names_are_octets
@@ -147,7 +147,7 @@ fn a_missing_file_is_not_found(make: Make) {
     }
 }
 
-fn what_was_asked_for_before_is_answered_without_waiting(make: Make) {
+fn open_cached_answers_like_open(make: Make) {
     let fixture = make(KEEP);
     if fixture._root.as_ref().is_some_and(|root| !answers_from_caches(root.path())) {
         return;
@@ -212,7 +212,7 @@ fn an_aborted_upload_leaves_nothing(make: Make) {
     assert_eq!(read(&*fixture.store, "file").unwrap(), b"second try");
 }
 
-fn what_is_kept_of_an_upload_takes_no_other_files_place(make: Make) {
+fn a_kept_partial_upload_replaces_no_file(make: Make) {
     for terms in [KEEP, OVERWRITE] {
         let fixture = make(terms);
         let kept = begun(&*fixture.store, "file", b"half");
@@ -301,7 +301,7 @@ fn an_empty_upload_makes_an_empty_file(make: Make) {
     }
 }
 
-fn an_upload_may_have_what_the_limit_says_and_no_octet_more(make: Make) {
+fn an_upload_ends_at_the_size_limit(make: Make) {
     // WR-07.
     let fixture = make(Terms { upload_octets_max: 1000, ..KEEP });
     for (size, outcome) in [(999, Ok(())), (1000, Ok(())), (1001, Err(Failure::TooLarge))] {

@@ -57,7 +57,7 @@ fn a_file_that_was_rewritten_in_place_is_an_error() {
 }
 
 #[test]
-fn of_a_file_that_grew_the_size_at_open_is_served() {
+fn a_file_that_grew_is_served_with_its_old_size() {
     let (_root, path, source) = half_read();
     OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap();
     let rest = source.fetch(2048, 1 << 16).unwrap();
@@ -68,7 +68,7 @@ fn of_a_file_that_grew_the_size_at_open_is_served() {
 }
 
 #[test]
-fn a_file_that_was_replaced_or_removed_is_served_to_its_end() {
+fn a_replaced_or_removed_file_is_read_to_its_end() {
     let (root, path, source) = half_read();
     fs::write(root.path().join("new"), "new").unwrap();
     fs::rename(root.path().join("new"), &path).unwrap();
@@ -79,7 +79,7 @@ fn a_file_that_was_replaced_or_removed_is_served_to_its_end() {
 }
 
 #[test]
-fn what_was_just_read_is_had_without_waiting() {
+fn a_slab_just_read_is_served_without_waiting() {
     let (_root, path, source) = half_read();
     let waited = source.fetch(0, 4096).unwrap();
     let mut octets = [0; 4096];

@@ -86,8 +86,8 @@ fn uploads_that_were_killed_leave_nothing() {
 }
 
 #[test]
-fn a_server_killed_while_it_publishes_leaves_the_old_file_or_the_new() {
-    let test = "crash::a_server_killed_while_it_publishes_leaves_the_old_file_or_the_new";
+fn a_kill_while_publishing_leaves_old_or_new_file() {
+    let test = "crash::a_kill_while_publishing_leaves_old_or_new_file";
     const OCTETS: usize = 3000;
     if let Some(role) = role() {
         let (root, mut options) = parse(&role);

@@ -57,8 +57,8 @@ fn fill(store: &dyn Store, asked: &str) -> (Failure, u64) {
 }
 
 #[test]
-fn a_disk_that_fills_ends_the_upload_and_nothing_of_it_stays() {
-    on_small_disk("disk_full::a_disk_that_fills_ends_the_upload_and_nothing_of_it_stays", |disk| {
+fn a_full_disk_ends_the_upload_and_leaves_nothing() {
+    on_small_disk("disk_full::a_full_disk_ends_the_upload_and_leaves_nothing", |disk| {
         for options in both(with(|options| (options.overwrite, options.create_dirs) = (true, true))) {
             fs::write(disk.join("old"), "old").unwrap();
             let before = (listing(disk), free(disk));
@@ -145,23 +145,20 @@ fn a_disk_without_room_for_another_file_is_full() {
 }
 
 #[test]
-fn directories_made_for_an_upload_that_then_found_no_room_are_removed_again() {
-    on_small_disk(
-        "disk_full::directories_made_for_an_upload_that_then_found_no_room_are_removed_again",
-        |disk| {
-            let mut files = 0;
-            while fs::write(disk.join(format!("{files}")), "").is_ok() {
-                files += 1;
-            }
-            // Room for the upload's file and the first of its two directories.
-            fs::remove_file(disk.join("0")).unwrap();
-            fs::remove_file(disk.join("1")).unwrap();
-            let before = listing(disk);
-            for options in both(with(|options| options.create_dirs = true)) {
-                let sink = begun(&directory(disk, options), "made/second/new", b"whole");
-                assert_eq!(sink.publish().unwrap_err().failure, Failure::DiskFull);
-                assert_eq!(listing(disk), before, "{options:?}");
-            }
-        },
-    );
+fn a_full_disk_removes_the_new_directories_again() {
+    on_small_disk("disk_full::a_full_disk_removes_the_new_directories_again", |disk| {
+        let mut files = 0;
+        while fs::write(disk.join(format!("{files}")), "").is_ok() {
+            files += 1;
+        }
+        // Room for the upload's file and the first of its two directories.
+        fs::remove_file(disk.join("0")).unwrap();
+        fs::remove_file(disk.join("1")).unwrap();
+        let before = listing(disk);
+        for options in both(with(|options| options.create_dirs = true)) {
+            let sink = begun(&directory(disk, options), "made/second/new", b"whole");
+            assert_eq!(sink.publish().unwrap_err().failure, Failure::DiskFull);
+            assert_eq!(listing(disk), before, "{options:?}");
+        }
+    });
 }

@@ -27,7 +27,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn what_is_not_a_file_is_refused_without_waiting() {
+fn non_files_are_refused_without_waiting() {
     let root = scratch();
     fs::create_dir(root.path().join("directory")).unwrap();
     fifo(&root.path().join("fifo"));
@@ -76,7 +76,7 @@ fn devices_are_refused() {
 }
 
 #[test]
-fn whoever_waits_at_a_fifo_is_not_woken() {
+fn a_writer_blocked_at_a_fifo_is_not_woken() {
     let root = scratch();
     let path = root.path().join("fifo");
     fifo(&path);
@@ -99,7 +99,7 @@ fn whoever_waits_at_a_fifo_is_not_woken() {
 }
 
 #[test]
-fn a_file_that_has_another_name_elsewhere_is_not_overwritten() {
+fn a_file_with_a_hard_link_is_not_overwritten() {
     // SAFE-10.
     let base = scratch();
     let root = base.path().join("root");
@@ -158,7 +158,7 @@ fn no_spelling_leads_to_a_neighbour() {
 }
 
 #[test]
-fn a_root_that_can_not_be_served_is_told_in_one_sentence() {
+fn a_root_that_can_not_be_served_is_an_error() {
     let base = scratch();
     fs::write(base.path().join("file"), "").unwrap();
     for root in ["missing", "file", "file/below"] {

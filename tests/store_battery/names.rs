@@ -51,7 +51,7 @@ fn failure(done: Result<(), stagecoach::error::Fault>) -> Option<Failure> {
 }
 
 #[test]
-fn a_file_has_its_new_name_instead_of_the_old_one_or_beside_it() {
+fn rename_and_link_give_a_file_a_new_name() {
     for create_dirs in [false, true] {
         let (_base, root) = tree();
         let store = directory(&root, with(|it| it.create_dirs = create_dirs));
@@ -69,7 +69,7 @@ fn a_file_has_its_new_name_instead_of_the_old_one_or_beside_it() {
 }
 
 #[test]
-fn no_file_is_replaced_and_nothing_but_a_file_is_named_anew() {
+fn rename_and_link_replace_no_file() {
     let (_base, root) = tree();
     let store = directory(&root, with(|it| it.overwrite = true));
     let before = listing(&root);
@@ -111,7 +111,7 @@ fn no_name_leads_out_of_the_root() {
 }
 
 #[test]
-fn what_a_client_can_ask_for_is_listed_and_nothing_else() {
+fn a_listing_has_only_names_clients_can_ask_for() {
     let (_base, root) = tree();
     let unnamed = with(|it| it.unnamed_temporaries = false);
     let store = directory(&root, unnamed);
@@ -163,7 +163,7 @@ fn a_root_that_was_replaced_is_the_one_that_is_listed() {
 }
 
 #[test]
-fn a_file_that_has_two_names_is_not_replaced_by_an_upload() {
+fn a_file_with_two_names_is_not_replaced() {
     let (_base, root) = tree();
     let store = directory(&root, with(|it| it.overwrite = true));
     store.link(&name("file"), &name("second")).unwrap();

@@ -32,8 +32,8 @@ fn chmod(path: &Path, mode: u32) {
 }
 
 #[test]
-fn what_the_server_may_not_read_is_forbidden() {
-    if !as_nobody("permissions::what_the_server_may_not_read_is_forbidden") {
+fn unreadable_files_are_forbidden() {
+    if !as_nobody("permissions::unreadable_files_are_forbidden") {
         return;
     }
     let root = scratch();
@@ -55,8 +55,8 @@ fn what_the_server_may_not_read_is_forbidden() {
 }
 
 #[test]
-fn where_the_server_may_not_write_uploads_are_forbidden_before_their_first_octet() {
-    let test = "permissions::where_the_server_may_not_write_uploads_are_forbidden_before_their_first_octet";
+fn an_unwritable_directory_forbids_uploads_at_once() {
+    let test = "permissions::an_unwritable_directory_forbids_uploads_at_once";
     if !as_nobody(test) {
         return;
     }

@@ -24,7 +24,7 @@ fn nothing_is_on_the_disk_before_the_first_octet() {
 }
 
 #[test]
-fn an_upload_under_way_has_no_name_or_one_that_is_not_served() {
+fn an_unfinished_upload_can_not_be_read() {
     let root = scratch();
     for options in both(options()) {
         let store = directory(root.path(), options);
@@ -57,7 +57,7 @@ fn the_mode_of_a_file_is_what_the_umask_leaves() {
 }
 
 #[test]
-fn directories_are_made_only_if_that_is_allowed_and_only_for_a_whole_file() {
+fn directories_are_made_only_for_whole_uploads() {
     for options in both(options()) {
         let root = scratch();
         assert_eq!(upload(&directory(root.path(), options), "a/b/file", b"x"), Err(Failure::NotFound));
@@ -77,7 +77,7 @@ fn directories_are_made_only_if_that_is_allowed_and_only_for_a_whole_file() {
 }
 
 #[test]
-fn directories_that_a_lost_upload_made_are_removed_again() {
+fn the_new_directories_of_a_lost_upload_are_removed() {
     for options in both(with(|options| options.create_dirs = true)) {
         let root = scratch();
         let store = directory(root.path(), options);
@@ -129,7 +129,7 @@ fn many_uploads_make_the_same_directories_at_once() {
 }
 
 #[test]
-fn what_took_the_name_meanwhile_is_not_replaced() {
+fn a_name_taken_during_an_upload_is_not_replaced() {
     for options in both(with(|options| options.overwrite = true)) {
         let base = scratch();
         let root = base.path().join("root");

@@ -87,7 +87,7 @@ fn owner_group_and_mode_are_kept() {
 }
 
 #[test]
-fn what_comes_from_the_network_runs_with_nobodys_rights() {
+fn an_upload_has_no_setuid_or_setgid_bit() {
     for options in overwriting() {
         let root = scratch();
         let path = root.path().join("file");
@@ -123,7 +123,7 @@ fn an_acl_is_kept_and_none_is_inherited_in_its_place() {
 }
 
 #[test]
-fn an_upload_under_way_can_not_be_read_by_more_people_than_the_file_that_it_replaces() {
+fn an_unfinished_upload_has_no_wider_mode() {
     let root = scratch();
     file(&root.path().join("secret"), 0o600);
     let store = directory(
@@ -141,7 +141,7 @@ fn an_upload_under_way_can_not_be_read_by_more_people_than_the_file_that_it_repl
 }
 
 #[test]
-fn a_write_protected_file_is_not_replaced_not_even_by_root() {
+fn a_write_protected_file_is_not_replaced() {
     for options in overwriting() {
         let root = scratch();
         for mode in [0o444, 0o400, 0o466] {
@@ -184,7 +184,7 @@ fn as_nobody_in(test: &str, prepare: impl FnOnce(&Path), look: impl FnOnce(&Path
 }
 
 #[test]
-fn who_may_not_give_the_group_gives_no_other_group_its_rights() {
+fn a_group_that_can_not_be_kept_gets_no_rights() {
     let prepare = |root: &Path| {
         chmod(root, 0o777);
         file(&root.join("a"), 0o676);
@@ -198,7 +198,7 @@ fn who_may_not_give_the_group_gives_no_other_group_its_rights() {
         assert_eq!(rights(&root.join("b")), (NOBODY, NOBODY, 0o666));
         assert_eq!(rights(&root.join("c")), (NOBODY, NOBODY, 0o600));
     };
-    let test = "replacing::who_may_not_give_the_group_gives_no_other_group_its_rights";
+    let test = "replacing::a_group_that_can_not_be_kept_gets_no_rights";
     let Some(root) = as_nobody_in(test, prepare, look) else { return };
     for options in overwriting() {
         for asked in ["a", "b", "c"] {
@@ -211,7 +211,7 @@ fn who_may_not_give_the_group_gives_no_other_group_its_rights() {
 /// The file that is made beforehand, so that anybody may write it, where nobody may make files: it
 /// is not rewritten in place (docs/decisions/06-uploads.md).
 #[test]
-fn a_directory_that_may_not_be_written_is_named_to_the_operator() {
+fn an_unwritable_directory_is_named_in_the_log() {
     let prepare = |root: &Path| {
         for (directory, mode) in [("closed", 0o755), ("sticky", 0o1777)] {
             fs::create_dir(root.join(directory)).unwrap();
@@ -225,7 +225,7 @@ fn a_directory_that_may_not_be_written_is_named_to_the_operator() {
             assert_eq!(left.into_iter().collect::<Vec<_>>(), [(b"file".to_vec(), Some(b"old".to_vec()))]);
         }
     };
-    let test = "replacing::a_directory_that_may_not_be_written_is_named_to_the_operator";
+    let test = "replacing::an_unwritable_directory_is_named_in_the_log";
     let Some(root) = as_nobody_in(test, prepare, look) else { return };
     for options in both(with(|options| (options.overwrite, options.create_dirs) = (true, true))) {
         let store = directory(&root, options);

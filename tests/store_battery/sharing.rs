@@ -43,7 +43,7 @@ fn place(source: &dyn Source, slab: usize) -> (*const u8, Slab) {
 }
 
 #[test]
-fn a_thousand_readers_of_one_file_hold_one_descriptor_and_one_copy_of_it() {
+fn a_thousand_readers_share_one_descriptor() {
     let content = content();
     let (_root, path, store) = settled(&content);
     let sources: Vec<_> = (0..1000).map(|_| store.open(&name("file")).unwrap()).collect();
@@ -70,7 +70,7 @@ fn open_descriptors_of(file: &Path) -> usize {
 }
 
 #[test]
-fn a_reader_that_comes_later_finds_what_others_read_while_they_are_there() {
+fn a_later_reader_shares_the_slabs_of_others() {
     let (_root, _path, store) = settled(&content());
     let (first, late) = (store.open(&name("file")).unwrap(), store.open(&name("file")).unwrap());
     let place_then = place(&*first, 0).0;
@@ -80,7 +80,7 @@ fn a_reader_that_comes_later_finds_what_others_read_while_they_are_there() {
 }
 
 #[test]
-fn a_peer_that_has_not_answered_has_no_slab_read_for_it() {
+fn an_unanswered_request_reads_no_slab() {
     let (_root, _path, store) = settled(&content());
     let (forged, proven) = (store.open(&name("file")).unwrap(), store.open(&name("file")).unwrap());
     let first_block = forged.fetch(0, 512).unwrap();
@@ -91,7 +91,7 @@ fn a_peer_that_has_not_answered_has_no_slab_read_for_it() {
 }
 
 #[test]
-fn a_file_that_was_rewritten_is_another_file_even_if_its_time_was_set_back() {
+fn a_rewritten_file_with_an_old_time_is_opened_anew() {
     let old = vec![b'o'; SLABS * SLAB_OCTETS];
     let (_root, path, store) = settled(&old);
     let before = store.open(&name("file")).unwrap();
@@ -105,7 +105,7 @@ fn a_file_that_was_rewritten_is_another_file_even_if_its_time_was_set_back() {
 }
 
 #[test]
-fn a_file_that_was_replaced_is_read_to_its_end_by_those_who_had_it_and_new_by_others() {
+fn a_replaced_file_is_opened_anew_by_new_readers() {
     let (root, path, store) = settled(&vec![b'o'; SLABS * SLAB_OCTETS]);
     let before: Arc<dyn Source> = store.open(&name("file")).unwrap();
     assert_eq!(place(&*before, 0).1.bytes, vec![b'o'; SLAB_OCTETS]);
@@ -120,7 +120,7 @@ fn a_file_that_was_replaced_is_read_to_its_end_by_those_who_had_it_and_new_by_ot
 
 /// File systems count time in steps: in one of them a file may change twice.
 #[test]
-fn a_file_that_changes_again_at_once_is_never_taken_for_what_it_was() {
+fn a_file_changed_twice_at_once_is_opened_anew() {
     let root = scratch();
     let path = root.path().join("file");
     let store = directory(root.path(), options());

@@ -28,7 +28,7 @@ fn stale_temporaries_are_removed_wherever_they_are() {
 }
 
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn a_sweep_leaves_foreign_files_alone() {
     let base = scratch();
     let root = base.path().join("root");
     fs::create_dir(&root).unwrap();
@@ -96,7 +96,7 @@ fn an_upload_under_way_in_another_process_is_left_alone() {
 }
 
 #[test]
-fn a_tree_deeper_than_the_limit_is_swept_in_part_and_said_to_be() {
+fn a_sweep_reports_a_tree_that_is_too_deep() {
     let root = scratch();
     let deep = root.path().join("d/".repeat(stagecoach::internals::limits::SWEEP_DEPTH_MAX + 1));
     fs::create_dir_all(&deep).unwrap();

@@ -116,7 +116,7 @@ fn links_lead_where_the_policy_lets_them() {
 }
 
 #[test]
-fn uploads_go_through_links_only_where_the_policy_lets_them_and_never_onto_one() {
+fn uploads_follow_links_only_as_the_policy_allows() {
     let table = [
         // asked, inside, deny, follow
         ("dir/new", Ok(()), Ok(()), Ok(())),
@@ -159,7 +159,7 @@ fn uploads_go_through_links_only_where_the_policy_lets_them_and_never_onto_one()
 }
 
 #[test]
-fn the_root_may_be_a_link_itself_and_stays_what_it_was_at_start() {
+fn a_root_that_is_a_link_is_resolved_at_start() {
     let (base, root) = tree();
     let link = base.path().join("srv");
     symlink("root", &link).unwrap();
@@ -175,7 +175,7 @@ fn the_root_may_be_a_link_itself_and_stays_what_it_was_at_start() {
 /// An absolute link may begin with the root's path as it was given, or with that of the directory
 /// that it leads to.
 #[test]
-fn an_absolute_link_may_spell_the_root_as_its_operator_does() {
+fn an_absolute_link_may_use_the_spelling_of_the_root() {
     let (base, root) = tree();
     let given = base.path().join("srv");
     symlink("root", &given).unwrap();

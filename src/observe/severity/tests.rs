@@ -14,7 +14,7 @@ fn missing(name: &str) -> Level {
 
 /// The table of docs/log.md.
 #[test]
-fn a_line_is_as_loud_as_what_an_operator_has_to_do() {
+fn log_levels_follow_what_an_operator_must_do() {
     let aborted = Outcome::PeerAborted { code: ErrorCode::NOT_DEFINED, message: String::new() };
     for (outcome, octets, expected) in [
         (Outcome::Complete, 7, Level::Info),
