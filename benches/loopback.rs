@@ -1,5 +1,8 @@
-//! What transfers take from end to end: the real server, the real client (`stagecoach bench`), and the loopback interface between them. `cargo bench --bench loopback`.
-//! Times are of this machine and this hour; to compare servers, or versions, in one run there is `benches/peers/`.
+//! Times of transfers from end to end: the real server, the real client (`stagecoach bench`), and
+//! the loopback interface between them. Run with `cargo bench --bench loopback`.
+//!
+//! The times hold for one machine at one time. To compare servers or versions in one run, use
+//! `benches/peers/`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +16,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_stagecoach");
 const LARGE: u64 = 16 << 20;
 const SMALL: u64 = 400;
 
-/// A case: its name, what `stagecoach bench` is told, octets of a transfer, and transfers at once.
+/// A case: its name, the arguments of `stagecoach bench`, octets of a transfer, and transfers at
+/// the same time.
 const CASES: [(&str, &str, u64, u64); 8] = [
     ("read in lock-step, 512 octets", "get --name large --no-options", LARGE, 1),
     ("read in lock-step, 1428 octets", "get --name large --windowsize 1", LARGE, 1),
@@ -41,13 +45,13 @@ impl Server {
             line.clear();
             assert!(log.read_line(&mut line).expect("a log") > 0, "the server doesn't start");
         }
-        // What it logs later must find a reader.
+        // The server's later log lines need a reader.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         let address = line.split("address: ").nth(1).and_then(|rest| rest.split(',').next());
         Self { process, address: address.expect("the address that it listens on").to_owned() }
     }
 
-    /// Time that `transfers` take.
+    /// Time of `transfers` transfers.
     fn bear(&self, what: &str, transfers: u64, at_once: u64) -> Duration {
         let mut client = Command::new(PROGRAM);
         client.arg("bench").args(what.split(' ')).args(["--quiet", "--to", &self.address]);
@@ -61,7 +65,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended by itself only if a transfer failed, which has been told.
+        // The server has ended by itself only if a transfer failed, which has been reported.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

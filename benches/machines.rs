@@ -1,4 +1,4 @@
-//! What a packet costs before any socket is involved: `cargo bench`.
+//! Cost of a packet in the machines, without sockets: `cargo bench`.
 
 use std::hint::black_box;
 

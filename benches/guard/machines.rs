@@ -53,7 +53,7 @@ struct End<M> {
     closed: bool,
 }
 
-/// What a machine is told when its actions are done.
+/// The answer to a machine's action.
 enum Answer {
     Slab(usize, bool),
     Stored,
@@ -85,7 +85,8 @@ impl<M: Machine> End<M> {
         }
     }
 
-    /// One input. A machine asks for one thing at a time of what is answered here, but for a last slab and its publication.
+    /// Gives the machine one input. A machine has at most one action to answer at a time, but for
+    /// the last slab and its publication.
     fn step(&mut self, input: Input<'_>) -> Option<Answer> {
         let mut answer = None;
         let mut drain = self.machine.handle(Moment::default(), input);

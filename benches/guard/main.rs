@@ -1,12 +1,16 @@
-//! The guard of speed: instructions for each DATA packet, as valgrind counts them, against `benches/guard/budget.txt`.
+//! The guard of speed: instructions for each DATA packet, as valgrind counts them, against
+//! `benches/guard/budget.txt`.
 //!
-//! Instructions are the same on a busy machine and an idle one, which time never is. Kernel work isn't counted; what is measured there stands in
-//! docs/performance.md. Each case is run with few packets and with many, and the difference taken, so that starting up costs nothing.
+//! The number of instructions does not depend on the load of the machine, unlike time. Work in the
+//! kernel is not counted; docs/performance.md has measurements of that. The guard runs each case
+//! with few packets and with many, and takes the difference, so that the start does not count.
 //!
-//! * `machines-*`: wire and transfer, both ends of it, over an in-memory link.
-//! * `server-*`: the real program, from the wake-up to the system call: tokio, session, machine, reader or writer, link.
+//! * `machines-*`: wire and transfer at both ends, over an in-memory link.
+//! * `server-*`: the real program from the wake-up to the system call: tokio, session, machine,
+//!   reader or writer, link.
 //!
-//! `cargo bench --bench guard` fails when a case takes more than its budget and 15 %; `cargo bench --bench guard -- --bless` writes down what is so now.
+//! `cargo bench --bench guard` fails when a case takes more than its budget and 15 %. `cargo bench
+//! --bench guard -- --bless` writes the current numbers as the budget.
 
 mod machines;
 mod server;
@@ -15,17 +19,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// What a case may take beyond its budget, in percent: other versions of compiler and crates shift the counts by less.
+/// How far a case may exceed its budget, in percent. Other versions of the compiler and of crates
+/// shift the counts by less.
 const SLACK_PERCENT: u64 = 15;
 
-/// What is transferred.
+/// A kind of transfer.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     name: &'static str,
     upload: bool,
     blksize: u16,
     windowsize: u16,
-    /// DATA packets of the short run, and of the long one.
+    /// DATA packets of the short run and of the long run.
     packets: [u64; 2],
 }
 
@@ -39,12 +44,12 @@ const CASES: [Case; 3] = [
 ];
 
 impl Case {
-    /// Octets of a file that makes so many packets: the last is short.
+    /// Octets of a file that takes this many packets. The last packet is short.
     fn octets(self, packets: u64) -> u64 {
         packets * u64::from(self.blksize) - 1
     }
 
-    /// Instructions for one packet, of what `count` counts for a whole transfer.
+    /// Instructions for one packet. `count` counts those of a whole transfer.
     fn per_packet(self, count: impl Fn(u64) -> u64) -> u64 {
         let [short, long] = self.packets;
         (count(long) - count(short)) / (long - short)
@@ -63,7 +68,7 @@ fn main() -> ExitCode {
     let mut measured = Vec::new();
     for case in CASES {
         if case.upload {
-            // The machines are the same two in either direction.
+            // Both directions use the same two machines.
             continue;
         }
         measured.push((
@@ -114,7 +119,7 @@ fn judge(measured: &[(String, u64)], budget: &BTreeMap<String, u64>) -> ExitCode
     }
 }
 
-/// A command that runs `program` with its instructions counted, into `totals`.
+/// A command that runs `program` under valgrind, which writes the counts to `totals`.
 fn counted(program: impl AsRef<std::ffi::OsStr>, totals: &Path) -> Command {
     let mut command = Command::new("valgrind");
     let file = format!("--callgrind-out-file={}", totals.display());
@@ -122,7 +127,7 @@ fn counted(program: impl AsRef<std::ffi::OsStr>, totals: &Path) -> Command {
     command
 }
 
-/// What was counted.
+/// The count in the file.
 fn total(totals: &PathBuf) -> u64 {
     let text = std::fs::read_to_string(totals).expect("valgrind has counted: is it installed?");
     let line = text.lines().find_map(|line| line.strip_prefix("totals: "));

@@ -1,4 +1,4 @@
-//! The real program under valgrind, and its own client beside it.
+//! Runs the real program under valgrind, with the program's own client.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -30,7 +30,8 @@ pub(super) fn count(case: Case, packets: u64) -> u64 {
     total(&totals)
 }
 
-/// One arbiter, timers that never run out and no waiting for disks: nothing in it depends on how fast this machine is.
+/// One arbiter, timers that never expire, and no waiting for disks, so that nothing depends on the
+/// speed of the machine.
 fn start(root: &Path, totals: &Path) -> (Child, String) {
     let mut command = counted(PROGRAM, totals);
     command.args(["--host", "127.0.0.1", "-p", "0", "--arbiters", "1", "--no-fsync"]);
@@ -42,7 +43,7 @@ fn start(root: &Path, totals: &Path) -> (Child, String) {
         let said = std::mem::take(&mut line);
         assert!(log.read_line(&mut line).expect("a log") > 0, "the server doesn't start: {said}");
     }
-    // What it logs later must find a reader.
+    // The server's later log lines need a reader.
     std::thread::spawn(move || log.read_to_end(&mut Vec::new()));
     let address = line.split("address: ").nth(1).and_then(|rest| rest.split(',').next());
     (server, address.expect("the address that it listens on").to_owned())

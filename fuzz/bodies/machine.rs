@@ -1,5 +1,5 @@
-//! Sequences of inputs to one machine, as the octets choose them: it never panics, never fails to sleep, and sends nothing but what is the file's, and no
-//! more than it may.
+//! Feeds a sequence of inputs, which the octets choose, to one machine. The machine must not panic,
+//! must always have a deadline, and must send only what the file has and the terms allow.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use stagecoach::internals::transfer::{
     Transmit,
 };
 
-/// Actions that may follow one input.
+/// Maximum number of actions after one input.
 const ACTIONS_MAX: usize = 64;
-/// What is sent beyond the window at most, to ask a silent client where it is.
+/// Maximum number of blocks beyond the window, which ask a silent client for its position.
 const BEYOND: u64 = 2;
 
-/// Plays a sequence.
+/// Runs a sequence.
 pub(crate) fn machine(octets: &[u8]) {
     let mut choices = Choices(octets);
     let mut terms = terms(&mut choices);
@@ -25,7 +25,7 @@ pub(crate) fn machine(octets: &[u8]) {
         _ => Opening::Answered,
     };
     if opening == Opening::Silent {
-        // Windows have to be agreed on.
+        // Without an OACK the window is 1.
         terms.windowsize = 1;
     }
     let fixed = choices.below(8) == 0;
@@ -56,11 +56,11 @@ fn file(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
-/// The octets, as decisions.
+/// The octets as a source of decisions.
 struct Choices<'a>(&'a [u8]);
 
 impl<'a> Choices<'a> {
-    /// A number below `limit`; zero, once there are no octets left.
+    /// A number below `limit`, or zero after the last octet.
     fn below(&mut self, limit: usize) -> usize {
         let (high, low) = (self.octet(), self.octet());
         usize::from(u16::from_be_bytes([high, low])) * limit / (usize::from(u16::MAX) + 1)
@@ -79,7 +79,7 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// A machine, and what is known of it from outside.
+/// A machine, and its state as seen from outside.
 struct Play<M> {
     machine: M,
     terms: Terms,
@@ -91,9 +91,9 @@ struct Play<M> {
     publishing: bool,
     finished: Option<Outcome>,
     closed: bool,
-    /// Packets, or blocks, sent to a peer that has not answered.
+    /// Packets or blocks sent to a peer that has not answered.
     unproven: usize,
-    /// Requests that came again.
+    /// Repeated requests.
     repeated: usize,
 }
 
@@ -171,7 +171,7 @@ impl<M: Machine> Play<M> {
         }
     }
 
-    /// What a peer may send: often something that fits, sometimes anything.
+    /// A packet of a peer: often a valid one, sometimes random octets.
     fn packet(&self, choices: &mut Choices<'_>) -> Vec<u8> {
         let block = match choices.below(4) {
             0 => choices.below(70_000) as u16,
@@ -244,7 +244,7 @@ impl<M: Machine> Play<M> {
     }
 }
 
-/// What is sent is a packet, and if it is DATA, then what the file has there.
+/// Checks that a sent datagram is a packet, and that a DATA has the octets of the file.
 fn check(transmit: &Transmit<'_>, terms: &Terms, file: &[u8]) {
     let blocks = match transmit {
         Transmit::Packet(packet) => return assert!(packet.len() >= 4 && matches!(packet[..2], [0, 4..=6])),

@@ -1,4 +1,4 @@
-//! What the fuzz targets do with the octets that they are given; `tests/fuzz_corpus.rs` does it with those that were kept.
+//! The bodies of the fuzz targets. `tests/fuzz_corpus.rs` runs them over the kept corpus.
 
 #![allow(dead_code, unused_imports, reason = "each target uses one of them")]
 
@@ -8,14 +8,16 @@ pub(crate) use self::machine::machine;
 use stagecoach::internals::transfer::{Offer, negotiate};
 use stagecoach::wire::{Packet, netascii};
 
-/// Any octets are a packet or none; a packet is written as it was read, and read again as it was written.
+/// Octets are a packet or not. A parsed packet is written with the same octets, and parsed again to
+/// an equal packet.
 pub(crate) fn packet(octets: &[u8]) {
     let Ok(packet) = Packet::decode(octets) else { return };
     let written = packet.to_bytes();
     assert_eq!(Packet::decode(&written).as_ref(), Ok(&packet));
 }
 
-/// A request is answered by options that it asked for, spelled and ordered as it did, within what an OACK may be long.
+/// The options in the answer to a request are options of the request, in its spelling and order,
+/// and fit an OACK.
 pub(crate) fn request(octets: &[u8]) {
     let opcode = 1 + octets.first().map_or(0, |octet| octet % 2);
     let octets = [&[0, opcode], octets].concat();
@@ -35,14 +37,14 @@ pub(crate) fn request(octets: &[u8]) {
     }
 }
 
-/// The same for requests whose names and modes are in order, so that all octets are options: a read and a write.
+/// The same for a read and a write with a valid name and mode, so that all octets are options.
 pub(crate) fn options(octets: &[u8]) {
     for name in ["name", "other"] {
         request(&[name.as_bytes(), b"\0octet\0", octets].concat());
     }
 }
 
-/// Whatever pieces it comes in, a text is converted to the same octets; and back again to itself.
+/// A text is converted to the same octets in whatever pieces it arrives, and back to itself.
 pub(crate) fn netascii(octets: &[u8]) {
     let Some((&size, text)) = octets.split_first() else { return };
     let (mut whole, mut pieces) = (bytes::BytesMut::new(), bytes::BytesMut::new());
