@@ -1,6 +1,7 @@
 #!/bin/bash
-# Installs what the tests need and is missing (Debian packages; cargo-deny into ~/.cache), then runs all of them. Nothing is skipped: a client
-# or a tool that can't be had fails the run. Needs the Rust toolchain and, where something is missing, apt and its rights.
+# Installs the missing tools of the tests (Debian packages; cargo-deny into ~/.cache), then runs all
+# tests. Nothing is skipped: a client or a tool that can't be installed fails the run. The script
+# needs the Rust toolchain, and apt with root's rights if a package is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
@@ -31,14 +32,16 @@ install_packages() {
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
 }
 
-# Compiled once for a machine, without optimisation: a minute instead of several, and fast enough for one lock file.
+# Compiled once for each machine. Without optimisation this takes a minute instead of several, and
+# the tool is still fast enough for one lock file.
 install_cargo_deny() {
     command -v cargo-deny >/dev/null ||
         CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --debug --root "$tools" cargo-deny@0.20.2
     cargo-deny --version
 }
 
-# Doc tests apart: nextest runs none. What is delivered is what is tested; only the tests that need chaos, or the kit for tests, are built with it.
+# Doc tests run apart, as nextest runs none. The tests use the delivered features. Only the tests
+# that need the features `chaos` or `testkit` are built with them.
 run_tests() {
     local failed=0
     if command -v cargo-nextest >/dev/null; then
@@ -73,7 +76,7 @@ for table in target/tmp/interop-*.txt target/tmp/chaos-storm.txt target/tmp/embe
 done
 printf -- '-- %d s, all in all %d s\n\n' $((SECONDS - start)) "$SECONDS"
 sum() { grep -aE '^test result:|^ *Summary \[' "$log" | { grep -oE "[0-9]+ $1" || true; } | awk '{ n += $1 } END { print n + 0 }'; }
-# Again and last, what failed and why: who reads only the end of a long run's output must find it there.
+# Prints the failures again at the end, where a reader of a long output looks first.
 [ "$status" -eq 0 ] || { say 'what failed'; sed -n '/^failures:$/,/^test result:/p; /^ *\(FAIL\|TIMEOUT\|SIG[A-Z]*\) \[/p' "$log"; }
 echo "$(sum passed) passed, $(sum failed) failed"
 [ "$status" -eq 0 ] || fail 'tests failed; see above'
