@@ -1,4 +1,4 @@
-//! The library without its default features, as rustdoc describes it in JSON.
+//! The library without its default features, as described by rustdoc's JSON.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -25,14 +25,14 @@ impl Library {
         Self(serde_json::from_slice(&text).expect("JSON"))
     }
 
-    /// Each public name, with what it is: `fn extend::Route::route`.
+    /// Each public name with its kind: `fn extend::Route::route`.
     pub(crate) fn names(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         self.list_module(self.item(&self.0["root"]), "", &mut names);
         names
     }
 
-    /// What can be named from outside, or is in a type or a trait that can.
+    /// Items that a program can name, and the parts of public types and traits.
     pub(crate) fn public(&self) -> impl Iterator<Item = &Value> {
         let items = self.0["index"].as_object().expect("an index").values();
         items.filter(|item| item["crate_id"] == 0 && item["visibility"] == "public")
@@ -74,7 +74,7 @@ impl Library {
         }
         let own = list(&inner["impls"]).iter().map(|id| &self.item(id)["inner"]["impl"]);
         let own = own.filter(|it| it["trait"].is_null()).flat_map(|it| list(&it["items"]));
-        // (Of a tuple, what isn't public is null.)
+        // In a tuple struct, private fields are null.
         let parts =
             [&inner["items"], &inner["variants"], fields(inner)].into_iter().flat_map(list).chain(own);
         for part in parts.map(|id| self.item(id)) {
@@ -89,7 +89,7 @@ pub(crate) fn name(item: &Value) -> Option<&str> {
     item["name"].as_str()
 }
 
-/// Whether a program may depend on there being no more variants, or no more named fields.
+/// Whether a program may rely on the absence of further variants or named fields.
 pub(crate) fn is_rigid(item: &Value) -> bool {
     let inner = &item["inner"];
     let plain = &inner["struct"]["kind"]["plain"];
@@ -98,7 +98,7 @@ pub(crate) fn is_rigid(item: &Value) -> bool {
     may_grow && !list(&item["attrs"]).iter().any(|attribute| attribute == "non_exhaustive")
 }
 
-/// Those of a struct, or of a variant.
+/// The fields of a struct or of a variant.
 fn fields(inner: &Value) -> &Value {
     let kind = &inner["kind"];
     let of = ["plain", "struct"].map(|shape| &kind[shape]["fields"]);

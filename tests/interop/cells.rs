@@ -1,19 +1,20 @@
-//! The matrix: which client is run with what.
+//! The matrix of clients and requests.
 
-use crate::clients::{Client, Quirk, Told};
+use crate::clients::{Client, ExpectedError, Quirk};
 use crate::common::content::{Content, netascii_text};
 
-/// Sizes at which a short block, an empty last block, or none at all has to be right.
+/// Sizes with a short last block, an empty last block, or a single block.
 const SMALL: [u64; 6] = [0, 1, 511, 512, 513, 1024];
-/// The first size whose last block, of 7 octets, is number 0 after 65535, for clients that ask for no blksize.
+/// The smallest size whose last block, of 7 octets, has number 0 after 65535. For clients that ask
+/// for no blksize.
 const WRAPS: u64 = 65535 * 512 + 7;
-/// Goes round with the smallest block size, where it costs little.
+/// A size whose block numbers wrap at the smallest block size, where this is cheap.
 const WRAPS_AT_8: u64 = 65540 * 8 + 7;
-/// Goes round with 512 octets a block.
+/// A size whose block numbers wrap at 512 octets a block.
 const LARGE: u64 = 40_000_000;
-/// Ends the client that would wait for ever, long after the file has arrived.
+/// Ends a curl that would wait for ever, long after the file has arrived.
 const CURL_GIVES_UP: Option<&str> = Some("--max-time 30");
-/// Octets of a window that a client's socket buffer takes, whatever the machine's settings.
+/// Octets of a window that fits a client's socket buffer with any settings of the machine.
 const WINDOW_OCTETS_SAFE: u64 = 96 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(crate) enum Mode {
     Netascii,
 }
 
-/// What a client is made to ask for. `extra` is in the client's own words.
+/// The request of a client. `extra` has arguments in the client's own syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ask {
     pub(crate) mode: Mode,
@@ -37,32 +38,32 @@ pub(crate) struct Ask {
     pub(crate) extra: Option<&'static str>,
 }
 
-/// What is transferred.
+/// The content of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// Octets that the mode must not touch.
+    /// Octets that the mode must not change.
     Octets(Content),
-    /// Text with its pairs torn apart at the ends of blocks of that size.
+    /// Text whose pairs are split at the ends of blocks of this size.
     Text { len: u64, blksize: u16 },
-    /// A request that has to be refused.
+    /// A request that the server must refuse.
     Refused(Refusal),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// No such file.
+    /// The file does not exist.
     Missing,
-    /// A link that leads out of the root.
+    /// A link out of the root.
     Forbidden,
     /// A directory.
     Directory,
-    /// `../`, with a file of that name there.
+    /// `../` and the name of a file that exists there.
     Outside,
-    /// An upload onto a file that is there, overwriting not allowed.
+    /// An upload to an existing file, without `--overwrite`.
     Existing,
-    /// An upload to a server that takes none.
+    /// An upload to a read-only server.
     ReadOnly,
-    /// An upload into a directory that isn't there.
+    /// An upload into a directory that does not exist.
     NoParent,
 }
 
@@ -73,14 +74,14 @@ pub(crate) struct Cell {
     pub(crate) direction: Direction,
     pub(crate) ask: Ask,
     pub(crate) subject: Subject,
-    /// The client's own faults that must show in it.
+    /// Faults of the client that must show in this cell.
     pub(crate) quirks: Vec<Quirk>,
 }
 
-/// All cells that must end with equal files.
+/// The cells that must end with equal files.
 pub(crate) fn transfers() -> Vec<Cell> {
     let mut cells = Vec::new();
-    // The long ones first: they don't keep the others waiting at the end.
+    // The long cells run first, so that no other cell waits for them at the end.
     for direction in [Direction::Get, Direction::Put] {
         large(direction, &mut cells);
     }
@@ -91,7 +92,7 @@ pub(crate) fn transfers() -> Vec<Cell> {
     cells
 }
 
-/// All cells that must end with an ERROR and nothing left.
+/// The cells that must end with an ERROR, and leave nothing.
 pub(crate) fn refusals() -> Vec<Cell> {
     let of = |direction, refusals: &[Refusal]| -> Vec<_> {
         refusals.iter().map(|&refusal| (direction, refusal)).collect()
@@ -175,7 +176,8 @@ fn octet(direction: Direction, cells: &mut Vec<Cell>) {
         add(Client::Curl, ask, &around_windows(&ask));
     }
     add(Client::Curl, Ask { extra: Some("--tftp-no-options"), ..Ask::PLAIN }, &SMALL);
-    // BusyBox can't fit a request and its options into less than some 60 octets, its block being its buffer.
+    // BusyBox can't fit a request with options into less than some 60 octets, as its block is its
+    // buffer.
     for blksize in [None, Some(128), Some(1024), Some(1428), Some(8192), Some(65464)] {
         let ask = Ask { blksize, ..Ask::PLAIN };
         add(Client::Busybox, ask, &SMALL);
@@ -203,7 +205,7 @@ fn netascii(direction: Direction, cells: &mut Vec<Cell>) {
     add(Client::Curl, Ask { extra: Some("--tftp-no-options"), ..text });
 }
 
-/// Sizes around one full block, and around two full windows.
+/// Sizes around one full block and around two full windows.
 fn around_windows(ask: &Ask) -> Vec<u64> {
     let blksize = u64::from(ask.blksize.unwrap_or(512));
     let window = blksize * u64::from(ask.windowsize.unwrap_or(1));
@@ -224,7 +226,7 @@ fn octets(len: u64) -> Subject {
 impl Ask {
     pub(crate) const PLAIN: Self = Self { mode: Mode::Octet, blksize: None, windowsize: None, extra: None };
 
-    /// Whether the request carries a tsize that the server can answer.
+    /// Whether the request has a tsize that the server can answer.
     fn learns_size(&self, client: Client) -> bool {
         client == Client::Curl && self.mode == Mode::Octet && self.extra != Some("--tftp-no-options")
     }
@@ -259,7 +261,7 @@ impl Subject {
         }
     }
 
-    /// The name of its file among the served ones and the local ones.
+    /// The name of the cell's file among the served files and the local files.
     pub(crate) fn file_name(&self) -> String {
         match self {
             Self::Octets(content) => format!("o{}", content.len),
@@ -280,14 +282,14 @@ impl Subject {
 }
 
 impl Refusal {
-    /// The ERROR that RFC 1350 and the documentation of the server name for it.
-    pub(crate) fn told(self) -> Told {
+    /// The ERROR of RFC 1350 and of the server's documentation for this refusal.
+    pub(crate) fn expected_error(self) -> ExpectedError {
         match self {
-            Self::Missing | Self::NoParent => Told { code: 1, text: "File not found" },
-            Self::Forbidden | Self::Outside => Told { code: 2, text: "Access violation" },
-            Self::Directory => Told { code: 2, text: "Not a regular file" },
-            Self::ReadOnly => Told { code: 2, text: "Server is read-only" },
-            Self::Existing => Told { code: 6, text: "File already exists" },
+            Self::Missing | Self::NoParent => ExpectedError { code: 1, text: "File not found" },
+            Self::Forbidden | Self::Outside => ExpectedError { code: 2, text: "Access violation" },
+            Self::Directory => ExpectedError { code: 2, text: "Not a regular file" },
+            Self::ReadOnly => ExpectedError { code: 2, text: "Server is read-only" },
+            Self::Existing => ExpectedError { code: 6, text: "File already exists" },
         }
     }
 }

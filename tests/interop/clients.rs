@@ -1,11 +1,11 @@
-//! The clients: how each is told what to do, how it tells what came of it, and what it gets wrong by itself.
+//! The clients: their arguments, their results, and their known faults.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::cells::{Ask, Direction, Mode};
 
-/// A run of a client that takes longer hangs.
+/// A client that runs for longer hangs.
 const SECONDS_MAX: &str = "120";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,24 +20,27 @@ pub(crate) enum Client {
     Busybox,
 }
 
-/// A fault of a client's own. It is expected where it shows, and fails the cell when it is gone. `docs/interop.md` has the proofs.
+/// A known fault of a client. The fault must show in its cells: a cell fails once the fault is
+/// gone. `docs/interop.md` has the proofs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Quirk {
-    /// curl ends a download with error 71 when the OACK says that the file is empty (`tsize` 0), as RFC 2349 bids.
+    /// curl ends a download with error 71 when the OACK announces an empty file (`tsize` 0), as RFC
+    /// 2349 asks.
     CurlRefusesEmpty,
-    /// curl says `netascii` in its request and converts nothing, neither way.
+    /// curl sends `netascii` in its request, and converts nothing in either direction.
     CurlConvertsNothing,
     /// tftp-hpa exits with 0 after `Error code N: ...`.
     HpaExitsZero,
-    /// tftp-hpa and atftp make the local file before they ask for the remote one, and leave it, empty.
+    /// tftp-hpa and atftp make the local file before they request the remote file, and leave it
+    /// empty.
     LeavesEmptyFile,
-    /// atftp puts the word `enable` on the wire as the value of tsize; the server leaves the option out.
+    /// atftp sends the word `enable` as the value of tsize, and the server leaves the option out.
     AtftpTsizeEnable,
 }
 
-/// What a refused client should have been told.
+/// The ERROR that a refused client should report.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Told {
+pub(crate) struct ExpectedError {
     pub(crate) code: u16,
     pub(crate) text: &'static str,
 }
@@ -54,7 +57,7 @@ impl Client {
         }
     }
 
-    /// Runs it once, to its end.
+    /// Runs the client once, to its end.
     pub(crate) fn run(
         self,
         port: u16,
@@ -74,22 +77,22 @@ impl Client {
         command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
     }
 
-    /// Why this is not the output of a success, if it isn't.
-    pub(crate) fn not_succeeded(self, output: &Output) -> Option<String> {
+    /// Why the output is not that of a success, or `None`.
+    pub(crate) fn why_not_successful(self, output: &Output) -> Option<String> {
         let said = said(output);
-        // tftp-hpa's exit code says nothing: its words do.
+        // The exit code of tftp-hpa says nothing. Its output does.
         let failed = !output.status.success() || self == Self::Hpa && !said.is_empty();
         failed.then(|| format!("{}: {}", output.status, said.trim()))
     }
 
-    /// Why this is not the output of a client that was told so, if it isn't.
-    pub(crate) fn not_told(self, told: Told, output: &Output) -> Option<String> {
-        let Told { code, text } = told;
+    /// Why the output is not that of a client with this ERROR, or `None`.
+    pub(crate) fn why_not_refused(self, expected_error: ExpectedError, output: &Output) -> Option<String> {
+        let ExpectedError { code, text } = expected_error;
         let said = said(output);
         let (exit, words) = match self {
             Self::Hpa => (0, format!("Error code {code}: {text}")),
             Self::Atftp => (255, format!("error received from server <{text}>")),
-            // curl keeps the text to itself (its message is of another error), but has an exit code for each.
+            // curl does not show the text of the ERROR, but has an exit code for each error code.
             Self::Curl => (curl_exit(code), String::new()),
             Self::Busybox => (1, format!("server error: ({code}) {text}")),
         };
@@ -98,13 +101,13 @@ impl Client {
             .then(|| format!("exit {exit} and {words:?} expected, it was {}: {}", output.status, said.trim()))
     }
 
-    /// Whether a refused download leaves an empty file behind.
+    /// Whether a refused download leaves an empty file.
     pub(crate) fn leaves_empty_file(self) -> bool {
         matches!(self, Self::Hpa | Self::Atftp)
     }
 }
 
-/// Fails, with what to install, if a client is not there: a missing client is not a pass.
+/// Fails if a client is not installed, and names the package.
 pub(crate) fn require_all() {
     for (program, argument, sign) in [
         ("tftp", "-V", "tftp-hpa"),
@@ -118,7 +121,7 @@ pub(crate) fn require_all() {
     }
 }
 
-/// curl's exit code for a TFTP error code (`CURLE_TFTP_NOTFOUND` and those after it).
+/// curl's exit code for a TFTP error code (`CURLE_TFTP_NOTFOUND` and the codes after it).
 pub(crate) fn curl_exit(code: u16) -> i32 {
     match code {
         1 => 68,

@@ -1,8 +1,10 @@
-//! Real clients against the real daemon: what each can ask for, with files of awkward sizes, compared octet by octet.
+//! Runs real clients against the real daemon: all options of each client, with files of difficult
+//! sizes, compared octet by octet.
 //!
-//! A cell is one run of one client. All cells run whatever the others do, the table of them is printed at the end (and kept in
-//! `target/tmp/interop.txt`), and any cell that is not as it should be fails the test. What a client itself does wrong
-//! is a [`Quirk`](clients::Quirk): expected, checked to be still so, and proved in `docs/interop.md`.
+//! A cell is one run of one client. All cells run, even if some fail. The test prints the table of
+//! cells at the end, keeps it in `target/tmp/interop.txt`, and fails if any cell is wrong. A known
+//! fault of a client is a [`Quirk`](clients::Quirk): the test expects the fault, fails once the
+//! fault is gone, and `docs/interop.md` has the proof.
 
 mod cells;
 mod clients;
@@ -17,25 +19,25 @@ use std::path::Path;
 
 use cells::Cell;
 use common::content::{netascii_text, to_netascii};
-use run::Stage;
+use run::Fixture;
 
 #[test]
 fn every_client_reads_and_writes_what_it_asks_for() {
     clients::require_all();
-    let stage = Stage::set();
+    let fixture = Fixture::set();
     let cells = cells::transfers();
     assert!(cells.len() >= 300, "several hundred cells, not {}", cells.len());
-    judge("transfers", &stage, &cells);
+    check_results("transfers", &fixture, &cells);
 }
 
 #[test]
 fn every_client_is_told_why_it_is_refused() {
     clients::require_all();
-    let stage = Stage::set();
-    judge("refusals", &stage, &cells::refusals());
+    let fixture = Fixture::set();
+    check_results("refusals", &fixture, &cells::refusals());
 }
 
-/// The texts are as hard as they are said to be; else the cells above would prove little.
+/// Checks that the texts split every pair. Otherwise the cells above would prove little.
 #[test]
 fn texts_tear_pairs_apart_at_the_ends_of_blocks() {
     for blksize in [8, 512, 1428] {
@@ -51,9 +53,9 @@ fn texts_tear_pairs_apart_at_the_ends_of_blocks() {
     }
 }
 
-fn judge(name: &str, stage: &Stage, cells: &[Cell]) {
-    let mut results = stage.run_all(cells);
-    results.extend(stage.leavings());
+fn check_results(name: &str, fixture: &Fixture, cells: &[Cell]) {
+    let mut results = fixture.run_all(cells);
+    results.extend(fixture.check_leftovers());
     let table = table::draw(cells, &results);
     println!("{table}");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("interop-{name}.txt"));

@@ -1,4 +1,4 @@
-//! Servers, files, and the running of cells.
+//! Starts servers, makes files, and runs cells.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,19 +15,19 @@ use crate::clients::{Client, Quirk};
 use crate::common::content::{Content, difference, listing, to_netascii};
 use crate::common::daemon::Daemon;
 
-/// Cells that run at once.
+/// Number of cells that run at the same time.
 const WORKERS: usize = 4;
 
-/// What a cell came to.
+/// The result of a cell.
 pub(crate) struct Result {
-    /// Which one, or none for what is checked after all of them.
+    /// The cell, or `None` for a check after all cells.
     pub(crate) cell: Option<usize>,
     pub(crate) took: Duration,
-    /// Why it failed, if it did.
+    /// Why the cell failed.
     pub(crate) wrong: Option<String>,
 }
 
-/// Three daemons and the files that they and the clients need.
+/// Three daemons, and the files of the daemons and the clients.
 ///
 /// ```text
 /// reads/    served read-only: every file of every cell, `directory/`, `escape` -> ../secret
@@ -36,14 +36,14 @@ pub(crate) struct Result {
 /// local/    what clients upload and where they download to
 /// secret, outside/   beside the roots: nobody may get there
 /// ```
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     directory: TempDir,
     reads: Daemon,
     writes: Daemon,
     keeps: Daemon,
 }
 
-impl Stage {
+impl Fixture {
     pub(crate) fn set() -> Self {
         let directory = TempDir::with_prefix("interop-").expect("a directory for the test");
         let path = directory.path();
@@ -65,7 +65,7 @@ impl Stage {
         Self { directory, reads, writes, keeps }
     }
 
-    /// Runs all cells, a few at a time, each to its end.
+    /// Runs all cells to their end, a few at a time.
     pub(crate) fn run_all(&self, cells: &[Cell]) -> Vec<Result> {
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::new());
@@ -89,8 +89,9 @@ impl Stage {
         results
     }
 
-    /// What may be left after all cells: nothing new, nothing half, nobody's secret touched.
-    pub(crate) fn leavings(&self) -> Vec<Result> {
+    /// Checks the directories after all cells: no new file, no partial file, no change outside of
+    /// the roots.
+    pub(crate) fn check_leftovers(&self) -> Vec<Result> {
         let path = self.directory.path();
         let names = |directory: &str| -> Vec<String> {
             let paths = listing(&path.join(directory)).into_iter();
@@ -131,10 +132,10 @@ impl Stage {
             let as_ever = output.status.code() == Some(71) && !local.exists();
             return (!as_ever).then(|| format!("curl took an empty file with tsize: {}", output.status));
         }
-        let wrong = cell.client.not_succeeded(&output).or_else(|| match &cell.subject {
-            // curl makes no file for no octets.
+        let wrong = cell.client.why_not_successful(&output).or_else(|| match &cell.subject {
+            // curl makes no file for an empty download.
             subject if subject.len() == 0 && cell.client == Client::Curl && !local.exists() => None,
-            // BusyBox opens its file with the first DATA.
+            // BusyBox opens its file at the first DATA.
             Subject::Octets(content) => content.difference(&local),
             text if cell.has(Quirk::CurlConvertsNothing) => difference(&local, &to_netascii(&text.text())),
             text => difference(&local, &text.text()),
@@ -147,14 +148,14 @@ impl Stage {
         let name = cell.subject.file_name();
         let converts = cell.ask.mode == Mode::Netascii && !cell.has(Quirk::CurlConvertsNothing);
         let local = match &cell.subject {
-            // What a client that converts nothing calls netascii has to be netascii before.
+            // A client that converts nothing has to upload text that is netascii already.
             Subject::Text { .. } if !converts => self.path(&format!("local/{name}.netascii")),
             _ => self.path(&format!("reads/{name}")),
         };
         let remote = format!("put{number}");
         let output = cell.client.run(self.writes.port(), Direction::Put, &cell.ask, &local, &remote);
         let arrived = self.path(&format!("writes/{remote}"));
-        let wrong = cell.client.not_succeeded(&output).or_else(|| match &cell.subject {
+        let wrong = cell.client.why_not_successful(&output).or_else(|| match &cell.subject {
             Subject::Octets(content) => content.difference(&arrived),
             text => difference(&arrived, &text.text()),
         });
@@ -179,7 +180,7 @@ impl Stage {
             Direction::Put => self.path("local/refused"),
         };
         let output = cell.client.run(daemon.port(), cell.direction, &cell.ask, &local, remote);
-        let wrong = cell.client.not_told(refusal.told(), &output);
+        let wrong = cell.client.why_not_refused(refusal.expected_error(), &output);
         if cell.direction == Direction::Put {
             return wrong;
         }

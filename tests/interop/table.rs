@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::cells::{Cell, Direction, Mode, Subject};
 use crate::run::Result;
 
-/// One line a cell, failures once more at the end, and the sums.
+/// One line for each cell, then the failures again, then the sums.
 pub(crate) fn draw(cells: &[Cell], results: &[Result]) -> String {
     let mut table = String::new();
     line(&mut table, ["client", "way", "mode", "blksize", "window", "also", "what", "ms", "outcome"]);

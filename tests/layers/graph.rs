@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::source::{Module, SourceFile, Tests};
 
-/// The path of a module from the root of the crate. A file is named by the module that it is.
+/// The path of a module from the root of the crate. The path of its module identifies a file.
 type ModulePath = Vec<String>;
 
 pub(crate) struct Graph {
@@ -13,7 +13,7 @@ pub(crate) struct Graph {
     edges: BTreeMap<ModulePath, BTreeSet<ModulePath>>,
 }
 
-/// Files each of which leads to each other one.
+/// Files that all import each other, directly or through others.
 pub(crate) struct Circle {
     pub(crate) files: Vec<String>,
     /// The imports among them, as `from -> to`.

@@ -1,4 +1,5 @@
-//! How long transfers may take over links that lose packets, and how often anything may be sent for nothing. In virtual time: the same on every machine.
+//! Goals for the duration of transfers over lossy links, and for the number of needless repeats.
+//! The tests run in virtual time, with the same result on every machine.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ const BLKSIZE: u64 = 1428;
 /// 4 MiB.
 const FILE_OCTETS: usize = 4 << 20;
 
-/// A transfer whose client stops once it is done.
+/// A transfer whose client stops at its end.
 fn setup(
     rng: &mut Rng,
     direction: Direction,
@@ -39,12 +40,12 @@ fn setup(
     }
 }
 
-/// Losses each way, in permille, on a network with a round trip of 0.4 ms.
+/// Losses in each direction, in permille, on a network with a round trip of 0.4 ms.
 fn lossy(loss: u64) -> Conditions {
     Conditions { loss, delay: Duration::from_micros(200), in_order: true, ..Conditions::default() }
 }
 
-/// What the sender did, and how long the client took.
+/// The sender's report, and the duration for the client.
 fn play(direction: Direction, conditions: &Conditions, windowsize: u64, seed: u64) -> (Report, Duration) {
     let mut rng = Rng::new(seed);
     let setup = setup(&mut rng, direction, conditions, BLKSIZE, windowsize, FILE_OCTETS);
@@ -55,7 +56,7 @@ fn play(direction: Direction, conditions: &Conditions, windowsize: u64, seed: u6
     (if direction == Direction::Read { furthest } else { client }, took)
 }
 
-/// The mean of ten transfers.
+/// The mean duration of ten transfers.
 fn mean(direction: Direction, loss: u64, windowsize: u64) -> Duration {
     (0..10).map(|seed| play(direction, &lossy(loss), windowsize, seed).1).sum::<Duration>() / 10
 }
@@ -101,7 +102,8 @@ fn uploads_take_twice_as_long_as_downloads_at_most() {
     }
 }
 
-/// A last packet of a window that is lost costs about one interval, which is little more than a round trip.
+/// The loss of the last packet of a window costs about one interval, which is little more than a
+/// round trip.
 #[test]
 fn loss_at_a_windows_end_costs_tens_of_ms() {
     for direction in [Direction::Read, Direction::Write] {

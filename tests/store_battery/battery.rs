@@ -1,4 +1,4 @@
-//! What every store owes its callers. Each case runs against each store.
+//! The contract of every store. Each case runs against each store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{answers_from_caches, begun, directory, name, options, read, scratch, upload};
 
-/// What a case wants of its store.
+/// The settings that a case needs.
 #[derive(Clone, Copy)]
 struct Terms {
     overwrite: bool,
@@ -22,7 +22,7 @@ const OVERWRITE: Terms = Terms { overwrite: true, ..KEEP };
 
 type Put = Box<dyn Fn(&str, &[u8])>;
 
-/// A store, and a way around it.
+/// A store, and direct access to its files.
 struct Fixture {
     store: Arc<dyn Store>,
     put: Put,
@@ -112,7 +112,7 @@ type Make = fn(Terms) -> Fixture;
 const SLAB: usize = 64 << 10;
 const SIZES: [usize; 9] = [0, 1, 511, 512, 513, SLAB - 1, SLAB, SLAB + 1, 3 * SLAB + 7];
 
-/// Octets that differ from place to place, so that a slip of one shows.
+/// Octets that differ by position, so that an error by one is visible.
 fn content(size: usize) -> Vec<u8> {
     (0..size).map(|index| (index % 251) as u8 ^ (index >> 8) as u8).collect()
 }
@@ -155,13 +155,17 @@ fn open_cached_answers_like_open(make: Make) {
     (fixture.put)("file", b"content");
     for asked in ["file", "missing"] {
         let open = || fixture.store.open(&name(asked)).map_err(|fault| fault.to_string());
-        // (Once a second it is left to `open` to say that there is nothing.)
+        // Once a second `open_cached` leaves the answer to `open`.
         let (opened, cached) = [(); 10]
             .iter()
             .find_map(|()| Some((open(), fixture.store.open_cached(&name(asked))?)))
             .expect(asked);
-        let told = |source: Arc<dyn Source>| (source.size(), source.path().to_owned());
-        assert_eq!(cached.map_err(|fault| fault.to_string()).map(told), opened.map(told), "{asked}");
+        let size_and_path = |source: Arc<dyn Source>| (source.size(), source.path().to_owned());
+        assert_eq!(
+            cached.map_err(|fault| fault.to_string()).map(size_and_path),
+            opened.map(size_and_path),
+            "{asked}"
+        );
     }
 }
 
@@ -275,7 +279,7 @@ fn an_upload_is_not_seen_before_it_is_whole(make: Make) {
 }
 
 fn a_reader_keeps_the_file_that_it_opened(make: Make) {
-    // WR-08: old or new, never a mixture.
+    // WR-08: the old content or the new, never a mixture.
     let fixture = make(OVERWRITE);
     let old = content(2 * SLAB);
     (fixture.put)("file", &old);

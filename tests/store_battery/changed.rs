@@ -1,4 +1,4 @@
-//! A file that changes while it is read never ends as if nothing had happened (R1350-58).
+//! A file that changes during a read never looks complete (R1350-58).
 
 use std::fs::{self, OpenOptions};
 use std::io::{IoSliceMut, Write};
@@ -15,14 +15,14 @@ use crate::support::{directory, name, options, scratch};
 
 const OLD: &[u8] = &[b'o'; 4096];
 
-/// A file whose first half has been read.
+/// A file, with its first half read.
 fn half_read() -> (TempDir, PathBuf, Arc<dyn Source>) {
     let root = scratch();
     let path = root.path().join("file");
     fs::write(&path, OLD).unwrap();
     let source = directory(root.path(), options()).open(&name("file")).unwrap();
     assert_eq!(source.fetch(0, 2048).unwrap().bytes, OLD[..2048]);
-    // Longer than the clock that files' times are taken from ticks.
+    // Longer than a tick of the clock of file times.
     std::thread::sleep(Duration::from_millis(50));
     (root, path, source)
 }
@@ -43,7 +43,7 @@ fn a_file_that_shrank_is_an_error() {
         OpenOptions::new().write(true).open(path).unwrap().set_len(size).unwrap();
         assert_changed(&*source);
     }
-    // Also if what is asked for next is still there: what follows may not be.
+    // Applies even if the next octets are still there, as later ones may not be.
     let (_root, path, source) = half_read();
     OpenOptions::new().write(true).open(path).unwrap().set_len(4000).unwrap();
     assert_eq!(source.fetch(2048, 512).unwrap_err().failure, Failure::Changed);
@@ -85,7 +85,7 @@ fn a_slab_just_read_is_served_without_waiting() {
     let mut octets = [0; 4096];
     let file = fs::File::open(path).unwrap();
     let promised = preadv2(file, &mut [IoSliceMut::new(&mut octets)], 0, ReadWriteFlags::NOWAIT);
-    // Where the file system can't promise it, the answer is `None` each time.
+    // Where the file system can't promise an answer without waiting, each answer is `None`.
     let expected = promised.is_ok().then_some(waited);
     assert_eq!(source.fetch_cached(0, 4096).unwrap(), expected);
     assert_eq!(source.fetch_cached(0, 4096).unwrap(), expected);

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of uploads leaves the directory as it was (WR-05).
+//! SIGKILL in the middle of uploads leaves the directory as before (WR-05).
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -24,7 +24,7 @@ fn parse(role: &str) -> (&Path, DirectoryOptions) {
     (Path::new(root), options)
 }
 
-/// Starts `test` again on `root`, and returns once it has said that it is ready.
+/// Starts `test` again on `root`. Returns once the child is ready.
 fn start(test: &str, root: &Path, options: DirectoryOptions) -> Child {
     let role = format!("{}:{}", options.unnamed_temporaries, root.display());
     let mut child = again(test, &role).stdout(Stdio::piped()).spawn().unwrap();
@@ -55,7 +55,7 @@ fn uploads_that_were_killed_leave_nothing() {
             .map(|asked| begun(&store, asked, b"first block"))
             .collect();
         println!("ready");
-        // Each stands at another block when the end comes.
+        // Each upload is at another block when the kill comes.
         loop {
             for (pace, sink) in sinks.iter_mut().enumerate() {
                 sink.write(&[pace as u8; 512]).unwrap();

@@ -1,4 +1,4 @@
-//! Ten thousand transfers that are given up leak no descriptor (SAFE-20).
+//! Ten thousand aborted transfers leak no descriptor (SAFE-20).
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn open_descriptors() -> usize {
 
 #[test]
 fn ten_thousand_aborted_transfers_leak_nothing() {
-    // In a process of its own: other tests open files at the same time.
+    // Runs in a process of its own, because other tests open files at the same time.
     if role().is_none() {
         return expect_done(again("descriptors::ten_thousand_aborted_transfers_leak_nothing", "alone"));
     }

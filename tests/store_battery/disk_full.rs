@@ -1,4 +1,4 @@
-//! A disk without room (WR-06, WR-07): a file system of 1 MiB, mounted where only the test sees it.
+//! A full disk (WR-06, WR-07): a file system of 1 MiB, mounted where only the test sees it.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::{
 
 const DISK_OCTETS: u64 = 1 << 20;
 
-/// Runs `test` once more in a mount namespace of its own, where the path that it is given is a small disk.
+/// Runs `test` again in a mount namespace of its own. `work` gets a path on a small disk.
 fn on_small_disk(test: &str, work: impl FnOnce(&Path)) {
     if let Some(mounted) = role() {
         let free = free(Path::new(&mounted));
@@ -43,7 +43,7 @@ fn free(disk: &Path) -> u64 {
     disk.f_bavail * disk.f_frsize
 }
 
-/// Uploads for ever; says why it ended and how much was taken.
+/// Uploads until the disk is full. Returns the failure, and the number of written octets.
 fn fill(store: &dyn Store, asked: &str) -> (Failure, u64) {
     let mut sink = store.create(&name(asked), None).unwrap();
     for taken in 0.. {
@@ -93,7 +93,7 @@ fn a_claim_that_does_not_fit_is_refused_at_once() {
         assert_eq!(refusal(reserve, free - 999), Err(Failure::DiskFull));
         let all = with(|options| options.min_free_octets = free);
         assert_eq!(refusal(all, 0), Err(Failure::DiskFull), "nothing is left above the reserve");
-        // The operator reads how much is wanted, and what is there.
+        // The text for the operator has the wanted octets and the free octets.
         let detail = |options: DirectoryOptions, claim| {
             let refused = directory(disk, options).create(&name("new"), Some(claim)).map(drop);
             refused.unwrap_err().detail.unwrap()
@@ -151,7 +151,7 @@ fn a_full_disk_removes_the_new_directories_again() {
         while fs::write(disk.join(format!("{files}")), "").is_ok() {
             files += 1;
         }
-        // Room for the upload's file and the first of its two directories.
+        // Makes room for the upload's file and the first of its two directories.
         fs::remove_file(disk.join("0")).unwrap();
         fs::remove_file(disk.join("1")).unwrap();
         let before = listing(disk);

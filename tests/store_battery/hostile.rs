@@ -1,4 +1,4 @@
-//! Things that are not files: each is refused, at once, and without touching it (SAFE-11).
+//! Things that are not files: the store refuses each at once, without opening it (SAFE-11).
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::support::{both, directory, listing, name, options, policy, read, scra
 
 const POLICIES: [Symlinks; 3] = [Symlinks::Inside, Symlinks::Deny, Symlinks::Follow];
 
-/// Runs what must not hang.
+/// Runs `work`, which must not hang.
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || sender.send(work()));
@@ -128,7 +128,7 @@ fn a_file_without_a_size_is_an_empty_file() {
 
 #[test]
 fn no_spelling_leads_to_a_neighbour() {
-    // SAFE-01, -06, and the sibling whose name begins with the root's.
+    // SAFE-01, -06, and the sibling whose name begins with the root's name.
     let base = scratch();
     let root = base.path().join("root");
     fs::create_dir(&root).unwrap();

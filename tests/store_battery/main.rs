@@ -1,4 +1,4 @@
-//! One battery for every store, and what only a directory can suffer.
+//! Tests of the stores: the contract of every store, and the special cases of a directory.
 
 mod battery;
 mod changed;

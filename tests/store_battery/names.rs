@@ -1,4 +1,4 @@
-//! What a directory offers beside reads and writes: other names for its files, and lists of them.
+//! What a directory offers besides reads and writes: new names for its files, and listings.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -15,10 +15,10 @@ use crate::support::{begun, directory, listing, name, options, policy, read, scr
 
 type Act = fn(&Directory, &Name, &Name) -> Result<(), stagecoach::error::Fault>;
 
-/// Both ways to a new name.
+/// The two ways to a new name.
 const ACTS: [Act; 2] = [Directory::rename, Directory::link];
 
-/// A root with a neighbour, and links that stay in the root, or lead out.
+/// A root with a sibling, and links that stay in the root or lead out.
 fn tree() -> (TempDir, PathBuf) {
     let base = scratch();
     let root = base.path().join("root");
@@ -39,7 +39,7 @@ fn tree() -> (TempDir, PathBuf) {
     (base, root)
 }
 
-/// What is listed, and whether it is a directory.
+/// The listed names, each with whether it is a directory.
 fn listed(store: &Directory, below: Option<&str>) -> BTreeMap<String, bool> {
     let below = below.map(name);
     let all = store.list(below.as_ref()).unwrap();
@@ -115,7 +115,7 @@ fn a_listing_has_only_names_clients_can_ask_for() {
     let (_base, root) = tree();
     let unnamed = with(|it| it.unnamed_temporaries = false);
     let store = directory(&root, unnamed);
-    // An upload that is under way, and one that a crash has left.
+    // An upload in progress, and one that a crash has left.
     let upload = begun(&store, "new", b"half");
     fs::write(root.join(".stagecoach-0123456789abcdef.part"), "left").unwrap();
     fs::write(root.join(".hidden"), "").unwrap();

@@ -1,4 +1,4 @@
-//! What the server's own user may not do. Root may do everything, so these tests run as somebody else.
+//! Limits of the server's user. Root may do everything, so these tests run as another user.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::support::{
     again, both, directory, done, expect_done, listing, name, options, read, role, scratch, upload, with,
 };
 
-/// Runs `test` once more as `nobody`; `true` in that run.
+/// Runs `test` again as `nobody`. Returns `true` in that run.
 fn as_nobody(test: &str) -> bool {
     const NOBODY: u32 = 65534;
     if role().is_some() {
@@ -113,8 +113,8 @@ fn a_closed_directory_is_named() {
     done();
 }
 
-/// A closed directory at the root of a disk is no reason to warn at each start; one in which the
-/// server may write, and not look, is.
+/// A closed directory in the root of a disk is no reason for a warning at each start. A directory
+/// in which the server may write but not look is one.
 #[test]
 fn a_sweep_says_where_it_could_not_look() {
     if !as_nobody("permissions::a_sweep_says_where_it_could_not_look") {

@@ -82,7 +82,7 @@ fn the_new_directories_of_a_lost_upload_are_removed() {
         let root = scratch();
         let store = directory(root.path(), options);
         let sink = begun(&store, "a/b/file", b"late");
-        // Someone puts a file where a directory is to be.
+        // Another process puts a file where the upload needs a directory.
         let blocked = begun(&store, "c/d/file", b"late");
         fs::create_dir(root.path().join("c")).unwrap();
         fs::write(root.path().join("c/d"), "in the way").unwrap();
@@ -93,7 +93,7 @@ fn the_new_directories_of_a_lost_upload_are_removed() {
         assert_eq!(read(&store, "a/b/file").unwrap(), b"first");
         assert_eq!(listing(root.path()).len(), 3, "the other's directories stay");
 
-        // What was there at the beginning is removed below the upload's feet.
+        // The directories that existed at the start are removed during the upload.
         let orphan = begun(&store, "a/b/x/file", b"late");
         fs::remove_dir_all(root.path().join("a")).unwrap();
         assert_eq!(orphan.publish().unwrap_err().failure, Failure::NotFound);
@@ -112,7 +112,8 @@ fn many_uploads_make_the_same_directories_at_once() {
                 let (store, wins) = (&store, &wins);
                 scope.spawn(move || {
                     for round in 0..20 {
-                        // Half of them go for one name, and the losers take away what they made.
+                        // Half of the uploads have the same name, and the losers remove their
+                        // directories.
                         let own = if writer % 2 == 0 { writer } else { 99 };
                         match upload(store, format!("a/{round}/{own}"), b"x") {
                             Ok(()) => wins.fetch_add(1, Relaxed),
@@ -153,7 +154,7 @@ fn a_name_taken_during_an_upload_is_not_replaced() {
 
 #[test]
 fn a_large_upload_that_is_written_back_early_is_whole() {
-    // More than the unit in which writeback starts and the free space is asked for.
+    // More than the unit of writeback and of the check of free space.
     let content: Vec<u8> = (0..20_u32 << 18).flat_map(u32::to_le_bytes).collect();
     for options in both(options()) {
         let root = scratch();

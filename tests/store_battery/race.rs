@@ -1,4 +1,4 @@
-//! A directory and a link out of the root change places while names are resolved (SAFE-09).
+//! A directory and a link out of the root swap names during lookups (SAFE-09).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::support::{both, directory, listing, name, policy, scratch, upload, wi
 const SWAPS: usize = 100_000;
 const LOOKS: usize = 5_000;
 
-/// The root has a directory `dir`, a link `link` that leads out, and `by`, an absolute link to
+/// The root has a directory `dir`, a link `link` out of the root, and `by`, an absolute link to
 /// `dir`.
 fn tree() -> TempDir {
     let base = scratch();
@@ -28,7 +28,7 @@ fn tree() -> TempDir {
     base
 }
 
-/// Does `work` over and over while `dir` and `link` change places, until both have happened often enough.
+/// Repeats `work` while `dir` and `link` swap names, until both have happened often enough.
 fn while_swapping(root: &Path, looks_min: usize, mut work: impl FnMut()) {
     let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -49,7 +49,7 @@ fn while_swapping(root: &Path, looks_min: usize, mut work: impl FnMut()) {
     });
 }
 
-/// Ends the swapping also when an assertion fails.
+/// Stops the swapping, also after a failed assertion.
 struct StopOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for StopOnDrop<'_> {

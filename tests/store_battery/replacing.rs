@@ -1,4 +1,4 @@
-//! What a file that takes another's place keeps of it, and which files are not replaced.
+//! Which attributes of a replaced file the new file keeps, and which files are not replaced.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -34,8 +34,8 @@ fn rights(path: &Path) -> (u32, u32, u32) {
     (found.uid(), found.gid(), found.mode() & 0o7777)
 }
 
-/// `rw-` for the owner, `r--` for user 77 and for the group, nothing for others, as Linux keeps it:
-/// acl(5).
+/// `rw-` for the owner, `r--` for user 77 and for the group, nothing for others, in Linux's format
+/// (acl(5)).
 fn acl_for_77() -> Vec<u8> {
     let entries: [(u16, u16, u32); 5] =
         [(1, 6, u32::MAX), (2, 4, 77), (4, 4, u32::MAX), (0x10, 6, u32::MAX), (0x20, 0, u32::MAX)];
@@ -45,7 +45,7 @@ fn acl_for_77() -> Vec<u8> {
     [2_u32.to_le_bytes().to_vec()].into_iter().chain(entries.map(entry)).flatten().collect()
 }
 
-/// Gives a file or a directory an ACL; `false` where the file system has none.
+/// Sets the ACL of a file or a directory. Returns `false` if the file system has no ACLs.
 fn set_acl(path: &Path, kind: &str) -> bool {
     match setxattr(path, kind, &acl_for_77(), XattrFlags::empty()) {
         Ok(()) => true,
@@ -59,7 +59,7 @@ fn acl(path: &Path) -> Option<Vec<u8>> {
     getxattr(path, ACL, spare_capacity(&mut acl)).ok().map(|_| acl)
 }
 
-/// Puts a file there that belongs to somebody else, if this process may.
+/// Makes a file that belongs to another user, if this process may.
 fn file(path: &Path, mode: u32) {
     fs::write(path, "old").unwrap();
     if geteuid().is_root() {
@@ -135,7 +135,7 @@ fn an_unfinished_upload_has_no_wider_mode() {
     let temporary: Vec<String> = names.filter(|name| name.starts_with(".stagecoach-")).collect();
     assert_eq!(temporary.len(), 1);
     assert_eq!(rights(&root.path().join(&temporary[0])).2, 0o600);
-    // What is kept of it neither.
+    // A kept partial file has no such bits either.
     assert!(sink.publish_partial().is_ok());
     assert_eq!(rights(&root.path().join("secret.partial")).2, 0o600);
 }
@@ -147,23 +147,23 @@ fn a_write_protected_file_is_not_replaced() {
         for mode in [0o444, 0o400, 0o466] {
             let path = root.path().join("file");
             fs::write(&path, "old").unwrap();
-            // It became so while the upload was under way.
+            // The file became write-protected during the upload.
             let late = begun(&directory(root.path(), options), "file", b"new");
             chmod(&path, mode);
             let fault = late.publish().unwrap_err();
             assert_eq!(fault.failure, Failure::Forbidden, "{mode:o}");
             let fault = directory(root.path(), options).create(&name("file"), None).unwrap_err();
             assert_eq!(fault.failure, Failure::Forbidden, "{mode:o}");
-            let told = format!("/file is write-protected (mode {mode:04o})");
-            assert!(fault.to_string().ends_with(&told), "{fault}");
+            let expected = format!("/file is write-protected (mode {mode:04o})");
+            assert!(fault.to_string().ends_with(&expected), "{fault}");
             chmod(&path, 0o644);
             assert_eq!(listing(root.path()).into_values().collect::<Vec<_>>(), [Some(b"old".to_vec())]);
         }
     }
 }
 
-/// Runs `test` once more as `nobody`, at a path that this process, root, has prepared. The path, in
-/// that run.
+/// Runs `test` again as `nobody`, at a path that this process, as root, has prepared. Returns the
+/// path in that run.
 fn as_nobody_in(test: &str, prepare: impl FnOnce(&Path), look: impl FnOnce(&Path)) -> Option<PathBuf> {
     if let Some(role) = role() {
         assert!(!geteuid().is_root(), "this run is to be an ordinary user's");
@@ -208,8 +208,8 @@ fn a_group_that_can_not_be_kept_gets_no_rights() {
     done();
 }
 
-/// The file that is made beforehand, so that anybody may write it, where nobody may make files: it
-/// is not rewritten in place (docs/decisions/06-uploads.md).
+/// An operator makes the file in advance, writable for everybody, where nobody may make files. The
+/// server does not rewrite the file in place (docs/decisions/06-uploads.md).
 #[test]
 fn an_unwritable_directory_is_named_in_the_log() {
     let prepare = |root: &Path| {
@@ -233,14 +233,14 @@ fn an_unwritable_directory_is_named_in_the_log() {
         for asked in ["closed/file", "closed/new", "closed/made/by/us"] {
             let fault = store.create(&name(asked), None).unwrap_err();
             assert_eq!(fault.failure, Failure::Forbidden);
-            let told = format!("{asked}: the directory {} must be writable", closed.display());
-            assert!(fault.to_string().contains(&told), "{fault}");
+            let expected = format!("{asked}: the directory {} must be writable", closed.display());
+            assert!(fault.to_string().contains(&expected), "{fault}");
         }
         let fault = begun(&store, "sticky/file", b"new").publish().unwrap_err();
         assert_eq!(fault.failure, Failure::Forbidden);
-        let told =
+        let expected =
             format!("in the directory {} only its owner may replace it", root.join("sticky").display());
-        assert!(fault.to_string().contains(&told), "{fault}");
+        assert!(fault.to_string().contains(&expected), "{fault}");
     }
     done();
 }

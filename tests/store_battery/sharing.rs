@@ -1,4 +1,5 @@
-//! Readers of one file share what is in memory of it, and never what another file, or an older state of it, had.
+//! Readers of one file share its slabs in memory, but never the slabs of another file or of an
+//! older state.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -14,7 +15,7 @@ use crate::support::{directory, name, options, read, scratch};
 
 const SLABS: usize = 3;
 
-/// A file of some slabs, long enough ago that its times tell of any change from now on.
+/// A file of some slabs, old enough for its times to show any later change.
 fn settled(octets: &[u8]) -> (TempDir, PathBuf, impl Store) {
     let root = scratch();
     let path = root.path().join("file");
@@ -35,7 +36,7 @@ fn content() -> Vec<u8> {
     (0..SLABS * SLAB_OCTETS - 100).map(|at| (at / 7) as u8).collect()
 }
 
-/// A slab, and where it lies in memory.
+/// A slab, and its address in memory.
 fn place(source: &dyn Source, slab: usize) -> (*const u8, Slab) {
     let offset = (slab * SLAB_OCTETS) as u64;
     let slab = source.fetch(offset, SLAB_OCTETS).unwrap();
@@ -53,7 +54,7 @@ fn a_thousand_readers_share_one_descriptor() {
         assert!(others.iter().all(|(place, other)| *place == first && *other == held));
         let part = sources[1].fetch((slab * SLAB_OCTETS) as u64 + 10, 500).unwrap();
         assert_eq!(part.bytes.as_ptr(), first.wrapping_add(10));
-        // Whatever needn't wait finds the same.
+        // A read that does not wait finds the same slab.
         let cached = sources[2].fetch_cached((slab * SLAB_OCTETS) as u64, SLAB_OCTETS).unwrap();
         assert_eq!(cached.unwrap().bytes.as_ptr(), first);
         let until = content.len().min((slab + 1) * SLAB_OCTETS);
@@ -74,7 +75,7 @@ fn a_later_reader_shares_the_slabs_of_others() {
     let (_root, _path, store) = settled(&content());
     let (first, late) = (store.open(&name("file")).unwrap(), store.open(&name("file")).unwrap());
     let place_then = place(&*first, 0).0;
-    // What nobody holds any more would be taken for these.
+    // Otherwise the allocator might reuse the address of a freed slab.
     let _others: Vec<_> = (0..8).map(|_| vec![0_u8; SLAB_OCTETS]).collect();
     assert_eq!(place(&*late, 0).0, place_then);
 }
@@ -86,7 +87,7 @@ fn an_unanswered_request_reads_no_slab() {
     let first_block = forged.fetch(0, 512).unwrap();
     let slab = proven.fetch(512, SLAB_OCTETS - 512).unwrap();
     assert_ne!(slab.bytes.as_ptr(), first_block.bytes.as_ptr().wrapping_add(512));
-    // Now that it is here, it costs nothing.
+    // The slab is in memory now, so the read costs nothing.
     assert_eq!(forged.fetch(0, 512).unwrap().bytes.as_ptr(), slab.bytes.as_ptr().wrapping_sub(512));
 }
 
@@ -118,7 +119,7 @@ fn a_replaced_file_is_opened_anew_by_new_readers() {
     }
 }
 
-/// File systems count time in steps: in one of them a file may change twice.
+/// The clock of a file system advances in steps. A file may change twice within one step.
 #[test]
 fn a_file_changed_twice_at_once_is_opened_anew() {
     let root = scratch();

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Shared functions of the tests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,8 @@ pub(crate) fn name(bytes: impl AsRef<[u8]>) -> Name {
     Name::from_request(bytes.as_ref()).unwrap()
 }
 
-/// Options of a test: the defaults, but for the reserve, which would make a test fail on a small disk.
+/// Options for tests: the defaults, but without the reserve, which would make a test fail on a
+/// small disk.
 pub(crate) fn options() -> DirectoryOptions {
     let mut options = DirectoryOptions::default();
     options.min_free_octets = 0;
@@ -50,27 +51,29 @@ pub(crate) fn directory(root: &Path, options: DirectoryOptions) -> Directory {
     Directory::open(root, options).unwrap()
 }
 
-/// Whether the file system knows files without a name.
+/// Whether the file system supports files without a name.
 pub(crate) fn knows_unnamed_files(root: &Path) -> bool {
     openat(CWD, root, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR).is_ok()
 }
 
-/// Whether the root's file system is one that names are looked up in without waiting: ext4, XFS, Btrfs or tmpfs.
+/// Whether names in the root's file system are looked up without waiting: ext4, XFS, Btrfs or
+/// tmpfs.
 pub(crate) fn answers_from_caches(root: &Path) -> bool {
     let kind = rustix::fs::statfs(root).unwrap().f_type as u32;
     [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994].contains(&kind)
 }
 
-/// The whole of a file, read through the store: by both ways to open it, where it can be opened without waiting.
+/// Reads a whole file through the store: with both ways to open it, if it can be opened without
+/// waiting.
 pub(crate) fn read(store: &dyn Store, asked: impl AsRef<[u8]>) -> Result<Vec<u8>, Failure> {
     let name = name(asked);
     let opened = store.open(&name);
     if let Some(cached) = store.open_cached(&name) {
-        let told = |opened: &Result<Arc<dyn Source>, Fault>| match opened {
+        let outcome = |opened: &Result<Arc<dyn Source>, Fault>| match opened {
             Ok(source) => Ok((source.size(), source.path().to_owned())),
             Err(fault) => Err(fault.to_string()),
         };
-        assert_eq!(told(&cached), told(&opened), "{name}: without waiting, and with it");
+        assert_eq!(outcome(&cached), outcome(&opened), "{name}: without waiting, and with it");
         if let Ok(source) = cached {
             assert_eq!(content(&*source), content(&*opened.as_ref().unwrap().clone()), "{name}");
         }
@@ -99,14 +102,15 @@ pub(crate) fn upload(store: &dyn Store, asked: impl AsRef<[u8]>, content: &[u8])
     begin().map_err(|fault| fault.failure)
 }
 
-/// An upload that has brought some octets and isn't over.
+/// An upload in progress, with some octets written.
 pub(crate) fn begun(store: &dyn Store, asked: impl AsRef<[u8]>, content: &[u8]) -> Box<dyn Sink> {
     let mut sink = store.create(&name(asked), None).unwrap();
     sink.write(content).unwrap();
     sink
 }
 
-/// Everything below a directory: path, and content of regular files. Links are listed, not followed.
+/// Everything below a directory: the path, and the content of regular files. Links are listed, not
+/// followed.
 pub(crate) fn listing(root: &Path) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     fn visit(root: &Path, here: &Path, found: &mut BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
         for entry in fs::read_dir(here).unwrap() {
@@ -128,19 +132,19 @@ pub(crate) fn listing(root: &Path) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
 const ROLE: &str = "STAGECOACH_TEST_ROLE";
 const DONE: &str = "the child came to its end";
 
-/// What this process is to do if a test started it; `None` in the test itself.
+/// The role of this process if a test started it; `None` in the test itself.
 pub(crate) fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// The command line that runs one test of this binary again, in a process of its own.
+/// The arguments that run one test of this binary again, in a process of its own.
 pub(crate) fn arguments(test: &str) -> [String; 4] {
     [test.to_owned(), "--exact".to_owned(), "--nocapture".to_owned(), "--test-threads=1".to_owned()]
 }
 
-/// Runs `test` again in a process of its own, where [`role`] is `role`.
+/// Runs `test` again in a process of its own, in which [`role`] returns `role`.
 pub(crate) fn again(test: &str, role: &str) -> Command {
-    // By this path it can be run also as a user who may not enter the directory that it is in.
+    // With this path, the binary also runs as a user who may not enter the binary's directory.
     let mut command = Command::new("/proc/self/exe");
     command.args(arguments(test)).env(ROLE, role).stdin(Stdio::null());
     command
@@ -150,7 +154,8 @@ pub(crate) fn set_role(command: &mut Command, role: &str) {
     command.env(ROLE, role).stdin(Stdio::null());
 }
 
-/// Says that the child has done all of its work: a test that wasn't found by its name also ends well.
+/// Reports that the child has done all of its work. Without this, a test that was not found by its
+/// name would also succeed.
 pub(crate) fn done() {
     println!("{DONE}");
 }

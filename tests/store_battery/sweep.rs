@@ -1,4 +1,4 @@
-//! Which leftovers a start removes, and what it leaves alone.
+//! The leftovers that a start removes, and the files that a start leaves alone.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -73,7 +73,7 @@ fn an_upload_under_way_in_another_process_is_left_alone() {
         let store = directory(root.as_ref(), with(|options| options.unnamed_temporaries = false));
         let sink = begun(&store, "file", b"whole");
         println!("ready");
-        // Until the test has swept, and closes the pipe.
+        // Waits until the test has swept, and closes the pipe.
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         sink.publish().unwrap();
         return;

@@ -1,4 +1,4 @@
-//! What each policy for symbolic links lets through (SAFE-08).
+//! The effect of each policy for symbolic links (SAFE-08).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use crate::support::{both, directory, listing, name, policy, read, scratch, uplo
 const FORBIDDEN: Result<&str, Failure> = Err(Failure::Forbidden);
 const NOT_FOUND: Result<&str, Failure> = Err(Failure::NotFound);
 
-/// A root with a neighbour whose name begins like its own, and every kind of link.
+/// A root, a sibling whose name begins with the root's name, and every kind of link.
 fn tree() -> (TempDir, PathBuf) {
     let base = scratch();
     let root = base.path().join("root");
@@ -75,7 +75,7 @@ fn links_lead_where_the_policy_lets_them() {
         ("dirlink/up", Ok("inside"), FORBIDDEN, Ok("inside")),
         ("dir/up", Ok("inside"), FORBIDDEN, Ok("inside")),
         ("dir/deep/up", Ok("deeper"), FORBIDDEN, Ok("deeper")),
-        // The name goes up by the letter: through no link at all.
+        // `..` removes the text of the link's name, so the name goes through no link.
         ("outdir/../file", Ok("inside"), Ok("inside"), Ok("inside")),
         ("absolute", Ok("inside"), FORBIDDEN, Ok("inside")),
         ("absolutedirin/file", Ok("deeper"), FORBIDDEN, Ok("deeper")),
@@ -172,8 +172,8 @@ fn a_root_that_is_a_link_is_resolved_at_start() {
     assert_eq!(read(&store, "file").unwrap(), b"inside");
 }
 
-/// An absolute link may begin with the root's path as it was given, or with that of the directory
-/// that it leads to.
+/// An absolute link may begin with the root's path as given, or with the path of the directory that
+/// the root leads to.
 #[test]
 fn an_absolute_link_may_use_the_spelling_of_the_root() {
     let (base, root) = tree();
@@ -185,7 +185,7 @@ fn an_absolute_link_may_use_the_spelling_of_the_root() {
     assert_eq!(read(&store, "as-given").unwrap(), b"inside");
     assert_eq!(read(&store, "absolute").unwrap(), b"inside");
     assert_eq!(read(&store, "elsewhere"), Err(Failure::Forbidden));
-    // Of the root that is the whole disk, every absolute link leads below it.
+    // If the root is `/`, every absolute link leads below it.
     let store = directory("/".as_ref(), policy(Symlinks::Inside));
     let name = given.join("absolute");
     assert_eq!(read(&store, name.to_str().unwrap()).unwrap(), b"inside");
@@ -197,29 +197,29 @@ fn a_link_that_is_not_followed_is_named_as_the_reason() {
     let refusal = |symlinks, asked: &str| {
         let store = directory(&root, policy(symlinks));
         let read = store.open(&name(asked)).unwrap_err().to_string();
-        // An upload below a link is refused in the same words.
+        // The refusal of an upload below the link has the same text.
         let upload = store.create(&name(format!("{asked}/new")), None).unwrap_err().to_string();
         assert_eq!(read.replace(asked, ""), upload.replace(&format!("{asked}/new"), ""));
         read
     };
     for asked in ["dirlink", "outdir", "loop"] {
-        let told = refusal(Symlinks::Deny, asked);
+        let text = refusal(Symlinks::Deny, asked);
         assert!(
-            told.ends_with(&format!("{asked}: symbolic links are not followed (--symlinks deny)")),
-            "{told}"
+            text.ends_with(&format!("{asked}: symbolic links are not followed (--symlinks deny)")),
+            "{text}"
         );
     }
     for asked in ["outdir", "absoluteout"] {
-        let told = refusal(Symlinks::Inside, asked);
-        assert!(told.contains("a symbolic link leads out of the root and is not followed"), "{told}");
+        let text = refusal(Symlinks::Inside, asked);
+        assert!(text.contains("a symbolic link leads out of the root and is not followed"), "{text}");
     }
-    let told = refusal(Symlinks::Inside, "loop");
-    assert!(told.contains("Too many levels of symbolic links"), "{told}");
+    let text = refusal(Symlinks::Inside, "loop");
+    assert!(text.contains("Too many levels of symbolic links"), "{text}");
 }
 
 #[test]
 fn links_of_the_kernel_are_not_followed() {
-    // SAFE-12: /proc's links lead anywhere without a path.
+    // SAFE-12: the links in /proc lead anywhere without a path.
     for symlinks in [Symlinks::Inside, Symlinks::Deny] {
         let store = directory("/proc/self".as_ref(), policy(symlinks));
         for asked in ["exe", "cwd/Cargo.toml", "root/etc/passwd"] {
