@@ -1,4 +1,5 @@
-//! What a DATA packet costs in allocations: nothing in the machines; in the server, what a slab of the file costs and no more.
+//! Allocations for each DATA packet: none in the machines, and in the server no more than a slab of
+//! the file takes.
 
 mod common;
 
@@ -19,7 +20,7 @@ use stagecoach::internals::transfer::{
 };
 use stagecoach::settings::Settings;
 
-/// The system's allocator, with a count of all that is asked of it.
+/// The system's allocator, which also counts its allocations.
 struct Counting;
 
 static EVERYWHERE: AtomicU64 = AtomicU64::new(0);
@@ -53,13 +54,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Tests that run beside each other would count each other's.
+/// Keeps tests from running at the same time, because they would count each other's allocations.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Allocations of this thread in `work`.
+/// Number of allocations of this thread in `work`.
 fn allocations(work: impl FnOnce()) -> u64 {
     let before = HERE.get();
     work();
@@ -68,7 +69,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 const PACKETS: u64 = 20_000;
 
-/// A sender whose peer acknowledges each window at once, and whose file never ends.
+/// A sender of an endless file, whose peer acknowledges each window at once.
 struct Sending {
     sender: Sender,
     slab: Bytes,
@@ -108,7 +109,7 @@ impl Sending {
         wanted
     }
 
-    /// Until so many packets more have been sent.
+    /// Sends this many packets more.
     fn send(&mut self, packets: u64) {
         let until = self.sender.tally().blocks + packets;
         while self.sender.tally().blocks < until {
@@ -127,7 +128,7 @@ fn a_packet_that_is_sent_allocates_nothing() {
     let _alone = alone();
     for windowsize in [1, 16, 64] {
         let mut sending = Sending::new(terms(windowsize));
-        // By then its queues are as long as they get.
+        // By then the queues have reached their full length.
         sending.send(PACKETS);
         let count = allocations(|| sending.send(PACKETS));
         assert_eq!(count, 0, "allocations in {PACKETS} packets, window {windowsize}");
@@ -166,7 +167,7 @@ fn a_received_packet_allocates_only_its_slab() {
     }
 }
 
-/// A slab grows as its blocks come, by doubling.
+/// A slab grows by doubling while its blocks arrive.
 const PER_SLAB_RECEIVED: u64 = 12;
 
 fn step(receiver: &mut Receiver, input: Input<'_>) -> u64 {
@@ -178,10 +179,12 @@ fn step(receiver: &mut Receiver, input: Input<'_>) -> u64 {
     stored
 }
 
-/// A server's allocations for each slab of a file that it reads: messages between session and reader, and tokio's wake-ups of them.
+/// Allocations of a server for each slab that it reads: messages between session and reader, and
+/// their wake-ups in tokio.
 const PER_SLAB_SERVED: u64 = 12;
 
-/// The whole server, all of its threads; the client of this test allocates nothing between two packets.
+/// Counts the allocations of all threads of the server. The client of this test allocates nothing
+/// between two packets.
 #[test]
 fn a_sent_packet_allocates_only_its_slab() {
     let _alone = alone();
@@ -201,7 +204,7 @@ fn a_sent_packet_allocates_only_its_slab() {
     }
 }
 
-/// A server in this process, which ends with it.
+/// A server in this process, which ends with the process.
 fn serve(root: &Path) -> SocketAddr {
     let (tell, address) = std::sync::mpsc::channel();
     let mut settings = Settings::default();
@@ -241,7 +244,7 @@ impl Reading {
         Self { socket, next: 1, windowsize, buffer }
     }
 
-    /// Takes so many packets, which are whole windows, and acknowledges each window.
+    /// Receives this many packets, a multiple of the window size, and acknowledges each window.
     fn receive(&mut self, packets: u64) {
         for taken in 1..=packets {
             self.socket.recv(&mut self.buffer).expect("a packet");

@@ -1,4 +1,4 @@
-//! Settings that are applied while a server serves.
+//! Applies settings to a running server.
 
 mod common;
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use actix::System;
 use common::client::{self, Ask};
-use common::engine::hush;
+use common::engine::hide_expected_panics;
 use common::raw::{Client, ack, data, rrq, wrq};
 use stagecoach::Stagecoach;
 use stagecoach::daemon::{Applied, ApplyError, Builder, ServerHandle};
@@ -24,7 +24,7 @@ use tempfile::TempDir;
 /// A server of a directory, on a thread of its own.
 struct Server {
     address: SocketAddr,
-    /// The settings that it started with.
+    /// The settings at the start.
     settings: Settings,
     handle: ServerHandle,
     root: TempDir,
@@ -33,7 +33,7 @@ struct Server {
 
 impl Server {
     fn start(extend: impl FnOnce(Builder) -> Builder + Send + 'static) -> Self {
-        hush();
+        hide_expected_panics();
         let root = directory(&[("file", b"first")]);
         let path = root.path().to_owned();
         let (started, parts) = mpsc::channel();
@@ -146,7 +146,7 @@ fn applied_settings_change_new_requests() {
         granted
     };
     assert_eq!(blksize("1428"), [("blksize".to_owned(), "1428".to_owned())]);
-    // An MTU of an interface needs an actor, which starts now.
+    // The MTU of an interface needs an actor, which starts now.
     server.apply(|settings| settings.mtu = Mtu::Octets(576)).unwrap();
     assert_eq!(blksize("1428"), [("blksize".to_owned(), "544".to_owned())]);
     server.apply(|settings| settings.mtu = Mtu::OfInterface).unwrap();
@@ -219,7 +219,7 @@ fn settings_that_need_a_restart_are_named() {
     });
     assert_eq!(applied.unwrap().pending, ["listen", "wait_for_address", "single_port", "arbiters"]);
     server.refusal(&wrq("upload", "octet", &[]), 2);
-    // They are named again, because the old values are still in effect.
+    // The second call names the settings again, because the old values are still in effect.
     let again = server.apply(|settings| settings.arbiters += 1).unwrap();
     assert_eq!(again.pending, ["arbiters"]);
     assert_eq!(server.apply(|_| {}).unwrap().pending, [""; 0]);
@@ -250,7 +250,7 @@ fn settings_are_not_applied_after_the_end() {
     assert!(matches!(server.apply(|_| {}), Err(ApplyError::Ended)));
 }
 
-/// Each request meets one of the two roots, whatever is exchanged around it.
+/// Each request reads one of the two roots, while settings are exchanged.
 #[test]
 fn applying_settings_under_load_loses_no_transfer() {
     let server = Server::start(|builder| builder);

@@ -1,4 +1,4 @@
-//! Files of any size, in little memory.
+//! Transfers files of any size in little memory.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::client::{self, Ask, Done};
 use common::content::{Content, all_zero, sparse_file};
 use common::daemon::Daemon;
 
-/// Most memory that the daemon may ever have held, whatever it served.
+/// Maximum of the daemon's peak memory.
 const VM_HWM_KIB_MAX: u64 = 32 << 10;
 
 #[test]
@@ -64,7 +64,8 @@ fn block_numbers_wrap_to_zero_and_go_on_when_writing() {
 fn a_last_block_around_the_wrap_ends_the_transfer() {
     let root = tempfile::tempdir().expect("a directory for the test");
     let daemon = Daemon::start(root.path(), &[]);
-    // The block that ends it is, in turn, 65535 (short), 0 (empty), 0 (one octet), 1 (empty).
+    // The last block has number 65535 (short), 0 (empty), 0 (one octet) and 1 (empty), in this
+    // order.
     for octets in [65535 * 8 - 1, 65535 * 8, 65535 * 8 + 1, 65536 * 8] {
         let (name, content) = (format!("ends{octets}"), Content::new(octets, octets));
         put(&daemon, &name, Ask::window(8, 32), content);
@@ -73,7 +74,7 @@ fn a_last_block_around_the_wrap_ends_the_transfer() {
     }
 }
 
-/// Block numbers go round more than twice with a window, once in lock-step.
+/// Block numbers wrap more than twice with a window, and once in lock-step.
 fn wraps() -> [(Ask, u64); 2] {
     [(Ask { blksize: Some(8), ..Ask::PLAIN }, 1), (Ask::window(8, 48), 2)]
 }

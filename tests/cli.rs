@@ -1,4 +1,4 @@
-//! What is typed: the real binary's help, its usage errors, and what it says when it can't start.
+//! The command line of the real binary: help, usage errors, and errors at the start.
 
 mod common;
 
@@ -23,7 +23,7 @@ fn text(octets: &[u8]) -> String {
     String::from_utf8(octets.to_vec()).expect("text")
 }
 
-/// Exit code `code`, nothing on stdout, one sentence on stderr.
+/// Expects exit code `code`, nothing on stdout, and one sentence on stderr.
 fn fails(args: &[&str], code: i32) -> String {
     let output = stagecoach(args);
     let said = text(&output.stderr);
@@ -238,7 +238,7 @@ fn sighup_opens_the_log_file_anew() {
     let mut command = Command::new(binary());
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path()).arg("-l").arg(&path);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary");
-    let mut child = Killed(child);
+    let mut child = KillOnDrop(child);
     let pid = nix::unistd::Pid::from_raw(child.0.id().try_into().expect("a pid fits an i32"));
     let says = |path: &Path, word: &str| fs::read_to_string(path).is_ok_and(|text| text.contains(word));
 
@@ -248,14 +248,14 @@ fn sighup_opens_the_log_file_anew() {
     wait_until(|| says(&path, "log reopened"));
     nix::sys::signal::kill(pid, Signal::SIGTERM).expect("sent");
     assert_eq!(child.0.wait().expect("it ends").code(), Some(0));
-    // The last lines were written before the process was gone.
+    // The process wrote its last lines before it ended.
     assert!(says(&path, "stopped") && !says(&rotated, "stopped"));
 }
 
 /// A server with a log file in a directory of its own, a file for its stderr, and a service
 /// manager.
 struct Logging {
-    child: Killed,
+    child: KillOnDrop,
     place: tempfile::TempDir,
     manager: UnixDatagram,
 }
@@ -272,7 +272,7 @@ impl Logging {
         let mut command = Command::new(binary());
         command.current_dir(place.path()).env("NOTIFY_SOCKET", notify).stderr(stderr);
         command.args(["--host", "127.0.0.1", "-p", "0", "--root", "root", "-l", log]);
-        Self { child: Killed(command.stdout(Stdio::null()).spawn().expect("the binary")), place, manager }
+        Self { child: KillOnDrop(command.stdout(Stdio::null()).spawn().expect("the binary")), place, manager }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -308,7 +308,7 @@ fn a_log_that_cannot_be_reopened_is_reported() {
     let said = server.contents("stderr");
     assert!(said.starts_with("stagecoach: --file-log: the log ") && said.contains("No such file"), "{said}");
     wait_until(|| server.contents("old/log").contains("can't reopen the log file"));
-    // The next one that goes well takes the status back.
+    // The next reopening that succeeds also resets the status.
     fs::rename(server.path("old"), server.path("logs")).expect("renamed");
     server.signal(Signal::SIGHUP);
     assert_eq!(server.status(), serving);
@@ -321,7 +321,7 @@ fn sighup_reopens_nothing_if_the_log_is_stderr() {
     let mut server = Logging::to("-");
     assert!(server.status().starts_with("listening on "));
     server.signal(Signal::SIGHUP);
-    // (It is another thread that would say so: the list comes after the order at least.)
+    // Another thread would log the reopening. At least the list follows the signal in the log.
     server.signal(Signal::SIGUSR1);
     wait_until(|| server.contents("stderr").contains("counters"));
     server.signal(Signal::SIGTERM);
@@ -331,7 +331,7 @@ fn sighup_reopens_nothing_if_the_log_is_stderr() {
     assert!(!server.path("-").exists());
 }
 
-/// A command that serves `root`, after the words in `before`.
+/// A command that serves `root`. `before` is a prefix of the command.
 fn serving(before: &[&str], root: &Path) -> Command {
     let program = binary();
     let words = [before, &[program.to_str().expect("text")]].concat();
@@ -344,7 +344,7 @@ fn serving(before: &[&str], root: &Path) -> Command {
 fn the_log_says_what_clients_may_read_only_as_root() {
     let root = tempfile::tempdir().expect("a directory");
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).expect("readable by all");
-    // (The user namespace makes it work without root as well.)
+    // With a user namespace this works without root as well.
     let as_root = || serving(&["unshare", "--map-root-user"], root.path());
     let mut read_only = as_root();
     read_only.arg("--read-only");
@@ -363,10 +363,10 @@ fn the_log_says_what_clients_may_read_only_as_root() {
     assert!(!daemon.log().contains("as root"), "{}", daemon.log());
 }
 
-/// A child that doesn't outlive a test that fails.
-struct Killed(std::process::Child);
+/// Kills the child when a test fails.
+struct KillOnDrop(std::process::Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -1,4 +1,5 @@
-//! The verb `bench` against the real daemon: its counts are true, and what goes wrong is counted as such.
+//! Runs the verb `bench` against the real daemon: its counts are right, and failures count as
+//! failures.
 
 mod common;
 
@@ -19,7 +20,7 @@ fn bench(what: &str, port: u16, flags: &[&str]) -> Output {
     command.output().expect("the binary")
 }
 
-/// The report of a bench that ends with this exit code.
+/// The report of a `bench` that ends with this exit code.
 #[track_caller]
 fn report(output: &Output, code: i32) -> Value {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -27,7 +28,7 @@ fn report(output: &Output, code: i32) -> Value {
     serde_json::from_slice(&output.stdout).expect("one JSON object")
 }
 
-/// Serves a file `f`, and has a copy of it beside the root.
+/// Serves a file `f`. A copy of the file is outside of the root.
 fn served(flags: &[&str]) -> (Served, tempfile::TempDir) {
     let (served, beside) = (Served::new(flags), tempfile::tempdir().expect("a directory"));
     CONTENT.write(&served.path("f"));

@@ -1,10 +1,10 @@
-//! `docs/conformance.md` names tests: each of them must exist, or the table lies.
+//! Checks that every test that `docs/conformance.md` names exists.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// The table has at least so many clauses: a parser that finds none must not pass.
+/// Minimum number of clauses. A parser that finds none must not pass.
 const CLAUSES_AT_LEAST: usize = 180;
 
 struct Row<'a> {
@@ -18,14 +18,14 @@ fn rows(text: &str) -> Vec<Row<'_>> {
         .filter_map(|line| {
             let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
             let [clause, _rfc, _level, what, tests] = cells[..] else { return None };
-            // In backticks: every second piece.
+            // Names are in backticks: every second piece.
             let tests = tests.split('`').skip(1).step_by(2).collect();
             (clause != "clause").then_some(Row { clause, tests, what })
         })
         .collect()
 }
 
-/// Whether a file has a test of this name: an attribute (or proptest's macro) is not looked for, a function is.
+/// Whether a file has a function of this name. The attribute, or proptest's macro, is not checked.
 fn has_function(source: &str, name: &str) -> bool {
     source.split("fn ").skip(1).any(|rest| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
 }
@@ -60,7 +60,7 @@ fn every_test_that_the_table_names_exists() {
     assert!(wrong.is_empty(), "docs/conformance.md:\n{}", wrong.join("\n"));
 }
 
-/// The other way round: a clause that a test of the running server is named for is in the table.
+/// The reverse: the table has every clause that is in the name of a test of the running server.
 #[test]
 fn every_clause_in_a_test_name_is_in_the_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,5 +1,5 @@
-//! Every promise of docs/supervision.md and docs/extending.md, and every attack in
-//! docs/security.md, names tests, and they exist.
+//! Checks that every promise of docs/supervision.md and docs/extending.md, and every attack in
+//! docs/security.md, names tests that exist.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ fn manifest_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A page, the heading of its list, and how much there is at least.
+/// A page, the heading of its list, and the minimum length of the list.
 struct Page {
     path: &'static str,
     heading: &'static str,
@@ -26,7 +26,7 @@ fn text(page: &Page) -> String {
     fs::read_to_string(manifest_dir().join(page.path)).unwrap()
 }
 
-/// What stands in backticks as `file.rs::name`.
+/// The names in backticks of the form `file.rs::name`.
 fn tests_named(text: &str) -> Vec<(&str, &str)> {
     text.split('`')
         .skip(1)

@@ -1,4 +1,4 @@
-//! The commands of the README work as they are written there.
+//! Runs the commands of the README as they are written.
 
 mod common;
 
@@ -19,14 +19,14 @@ fn readme() -> String {
     page("README.md")
 }
 
-/// The lines of code below a heading, up to the next one.
+/// The lines of code below a heading, up to the next heading.
 fn code(readme: &str, heading: &str) -> Vec<String> {
     let (_, section) = readme.split_once(heading).unwrap_or_else(|| panic!("{heading} is gone"));
     let section = section.split("\n## ").next().unwrap_or_default();
     section.lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_owned).collect()
 }
 
-/// The `PATH` with the program in front.
+/// `PATH`, with the directory of the program first.
 fn path() -> String {
     let program = binary();
     let directory = program.parent().expect("a directory");
@@ -49,7 +49,7 @@ fn the_commands_of_the_readme_work() {
         let line = line.replace("/tmp/", &here);
         if line.starts_with("stagecoach --root") {
             let mut command = Command::new("sh");
-            // (Others may have the port.)
+            // Another process may use the default port.
             command.args(["-c", &format!("exec {line} --host 127.0.0.1 --port 0")]).env("PATH", path());
             daemon = Some(Daemon::spawn(command));
             continue;
@@ -70,7 +70,7 @@ fn the_commands_of_the_readme_work() {
     assert!(log.contains("write failed") && log.contains("File already exists"), "{log}");
 }
 
-/// Their flags are ours, and so are those in the systemd unit and the Dockerfile.
+/// Checks every flag in the README, the systemd unit and the Dockerfile.
 #[test]
 fn the_readme_types_no_flag_that_is_not_there() {
     let mut commands = 0;
@@ -131,7 +131,7 @@ fn every_outcome_and_counter_is_explained() {
     counters.sort_unstable();
     explained_counters.sort_unstable();
     assert_eq!(explained_counters, counters);
-    // GitHub makes such anchors of headings.
+    // GitHub makes such anchors from headings.
     for (_, after) in readme.match_indices("docs/log.md#").map(|(at, link)| readme.split_at(at + link.len()))
     {
         let anchor = after.split(')').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the library costs a program that embeds it, and what it promises.
+//! What the library costs a program that embeds it, and which names the library promises.
 
 #[path = "embedding/library.rs"]
 mod library;
@@ -10,14 +10,14 @@ use std::process::Command;
 
 use library::{Library, is_rigid, name};
 
-/// What only the program needs.
+/// Crates that only the program needs.
 const OF_THE_PROGRAM: [&str; 8] =
     ["listenfd", "mimalloc", "sd-notify", "serde", "serde_json", "slog-term", "structopt", "time"];
 
-/// Crates that it may cost. One more should be decided for, not slip in.
+/// Maximum number of crates in the library's dependencies. A further crate needs a decision.
 const CRATES_MAX: usize = 52;
 
-/// What cargo writes to stdout and to stderr.
+/// Runs cargo. Returns stdout and stderr.
 fn cargo(args: &[&str]) -> (String, String) {
     run(Command::new(env!("CARGO")).args(args))
 }
@@ -25,9 +25,9 @@ fn cargo(args: &[&str]) -> (String, String) {
 fn run(cargo: &mut Command) -> (String, String) {
     let output =
         cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo is there: it built this test");
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{cargo:?}: {told}");
-    (String::from_utf8(output.stdout).expect("names in UTF-8"), told)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{cargo:?}: {stderr}");
+    (String::from_utf8(output.stdout).expect("names in UTF-8"), stderr)
 }
 
 #[test]
@@ -36,21 +36,22 @@ fn the_library_needs_no_crate_of_the_program() {
         cargo(&["tree", "--locked", "--edges", "normal", "--no-default-features", "--prefix", "none"]);
     let names: BTreeSet<&str> =
         tree.lines().filter_map(|line| line.split(' ').next()).filter(|name| *name != "stagecoach").collect();
-    let told = format!("{} crates without default features: {names:?}\n", names.len());
-    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("embedding.txt"), &told)
+    let summary = format!("{} crates without default features: {names:?}\n", names.len());
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("embedding.txt"), &summary)
         .expect("a file for tests/run.sh");
-    assert!(names.len() <= CRATES_MAX, "{told}");
+    assert!(names.len() <= CRATES_MAX, "{summary}");
     for name in OF_THE_PROGRAM {
         assert!(!names.contains(name), "{name} is needed without the program");
     }
 }
 
-/// Where the library is built without its default features; the other tests' directory is locked by whoever builds them.
+/// Target directory of the builds without default features. Another build may hold the lock of the
+/// other tests' directory.
 fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimal")
 }
 
-/// Builds the library alone by this verb of cargo's: the command.
+/// A command that builds the library alone with this verb of cargo.
 fn build(verb: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     let alone = ["--quiet", "--locked", "--lib", "--no-default-features", "--target-dir"];
@@ -58,13 +59,13 @@ fn build(verb: &[&str]) -> Command {
     command
 }
 
-/// With whichever of its features a program takes: what only one of them needs is not there without
-/// it.
+/// Builds the library with each set of features that a program may choose. An item that only one
+/// feature needs must not exist without the feature.
 #[test]
 fn the_library_compiles_alone_without_a_warning() {
     for features in [&[][..], &["--features", "testkit"], &["--features", "chaos"]] {
-        let (_, told) = run(&mut build(&[&["check"], features].concat()));
-        assert!(!told.contains("warning"), "{features:?}: {told}");
+        let (_, stderr) = run(&mut build(&[&["check"], features].concat()));
+        assert!(!stderr.contains("warning"), "{features:?}: {stderr}");
     }
 }
 
@@ -92,7 +93,7 @@ fn the_public_names_are_those_of_the_kept_list() {
 /// Enums that the RFCs have completed.
 const EXHAUSTIVE: [&str; 3] = ["Direction", "Opcode", "Packet"];
 
-/// A field or a variant more must break nobody's program: docs/stability.md.
+/// A new field or variant must not break a program (docs/stability.md).
 #[test]
 fn growing_enums_and_structs_are_non_exhaustive() {
     let library = Library::documented();

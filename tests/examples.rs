@@ -1,4 +1,5 @@
-//! The examples, each with a real client. (Who runs this file alone builds them before: `cargo build --examples`.)
+//! Runs each example with a real client. To run this file alone, build the examples first: `cargo
+//! build --examples`.
 
 mod common;
 
@@ -16,12 +17,12 @@ use nix::unistd::Pid;
 struct Example {
     child: Child,
     address: SocketAddr,
-    /// What it says after the line that tells its address.
+    /// The output after the line with the address.
     output: BufReader<ChildStdout>,
 }
 
 impl Example {
-    /// Starts an example on a port of the kernel's choice, in `directory`.
+    /// Starts an example in `directory`, on a port that the kernel chooses.
     fn start(name: &str, directory: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(program(name))
             .arg("127.0.0.1:0")
@@ -55,13 +56,13 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The child may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Where cargo puts an example.
+/// The path of a compiled example.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
@@ -201,18 +202,18 @@ fn bandwidth_gives_a_client_so_many_octets_a_second() {
     let example = Example::start("bandwidth", root.path(), &[".", "200000"]);
     let began = Instant::now();
     assert_eq!(example.get("image").unwrap(), file);
-    // (The last slab is due after all of it: no machine is too fast for that.)
+    // The last slab is due after the whole time, so that even a fast machine can't be too early.
     assert!(began.elapsed() >= Duration::from_millis(1400), "{:?}", began.elapsed());
 }
 
-/// An example that is the whole program, on a free port.
-struct Whole {
+/// An example that is a whole server program, on a free port.
+struct ExampleServer {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
 }
 
-impl Whole {
+impl ExampleServer {
     fn start(name: &str, root: &Path, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = root.join("log");
@@ -223,12 +224,12 @@ impl Whole {
             .envs(variables.iter().copied())
             .spawn()
             .unwrap_or_else(|error| panic!("the example {name}: {error}"));
-        let whole = Self { child, address: ([127, 0, 0, 1], port).into(), log };
-        whole.logs("listening");
-        whole
+        let server = Self { child, address: ([127, 0, 0, 1], port).into(), log };
+        server.logs("listening");
+        server
     }
 
-    /// Waits until its log has these words.
+    /// Waits until the log has these words.
     fn logs(&self, words: &str) {
         let until = Instant::now() + Duration::from_secs(10);
         loop {
@@ -267,9 +268,9 @@ impl Whole {
     }
 }
 
-impl Drop for Whole {
+impl Drop for ExampleServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The child may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -278,8 +279,8 @@ impl Drop for Whole {
 #[test]
 fn quota_refuses_uploads_when_it_is_used_up() {
     let root = directory(&[("image", b"kernel")]);
-    let mut whole = Whole::start("quota", root.path(), &[], &[("QUOTA_OCTETS", "1500")]);
-    let mut client = Client::to(whole.address);
+    let mut server = ExampleServer::start("quota", root.path(), &[], &[("QUOTA_OCTETS", "1500")]);
+    let mut client = Client::to(server.address);
     client.send(&wrq("upload", "octet", &[]));
     client.expect_ack(0);
     for block in 1..=2 {
@@ -288,36 +289,36 @@ fn quota_refuses_uploads_when_it_is_used_up() {
     }
     client.send(&data(3, &[7; 500]));
     assert_eq!(client.expect_error(3), "0 of your 1500 octets are used");
-    // (The refused upload has left nothing, and has taken nothing.)
-    whole.put("small", &[7; 500]).unwrap();
-    let mut reader = Client::to(whole.address);
+    // The refused upload has left nothing, and has used none of the quota.
+    server.put("small", &[7; 500]).unwrap();
+    let mut reader = Client::to(server.address);
     reader.send(&rrq("image", "octet", &[("blksize", "512")]));
     reader.expect_oack();
-    whole.terminate();
-    whole.logs("draining");
+    server.terminate();
+    server.logs("draining");
     reader.send(&ack(0));
     assert_eq!(reader.expect_data(1), b"kernel");
     reader.send(&ack(1));
-    assert!(whole.child.wait().unwrap().success());
+    assert!(server.child.wait().unwrap().success());
 }
 
 #[test]
 fn versions_keeps_each_replaced_file() {
     let root = directory(&[("config", b"0")]);
     let inode = std::fs::metadata(root.path().join("config")).unwrap().ino();
-    let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
+    let server = ExampleServer::start("versions", root.path(), &["--overwrite"], &[]);
     for content in [b"1", b"2", b"3", b"4"] {
-        whole.put("config", content).unwrap();
+        server.put("config", content).unwrap();
         assert_eq!(std::fs::read(root.path().join("config")).unwrap(), content);
     }
-    whole.put("another", b"first").unwrap();
+    server.put("another", b"first").unwrap();
     for (version, content) in [("config.1", b"0"), ("config.2", b"1"), ("config.3", b"2"), ("config.4", b"3")]
     {
         assert_eq!(std::fs::read(root.path().join(version)).unwrap(), content, "{version}");
     }
     let kept = std::fs::metadata(root.path().join("config.1")).unwrap().ino();
     assert_eq!(kept, inode, "nothing is copied");
-    // (The log, and these.)
+    // The log, and the files of this test.
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 7);
 }
 
@@ -325,13 +326,13 @@ fn versions_keeps_each_replaced_file() {
 fn versions_refuses_if_the_old_file_cannot_be_kept() {
     let long = "a".repeat(254);
     let root = directory(&[(&long, b"old")]);
-    let whole = Whole::start("versions", root.path(), &["--overwrite"], &[]);
-    whole.put(&long, b"new").unwrap_err();
-    whole.logs("256 octets: the maximum is 255");
+    let server = ExampleServer::start("versions", root.path(), &["--overwrite"], &[]);
+    server.put(&long, b"new").unwrap_err();
+    server.logs("256 octets: the maximum is 255");
     assert_eq!(std::fs::read(root.path().join(&long)).unwrap(), b"old");
 }
 
-/// Takes connections, keeps what is sent, and answers by the end of the connection.
+/// Accepts connections, keeps the received text, and closes each connection as its answer.
 fn collector() -> (SocketAddr, std::sync::mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -353,12 +354,12 @@ fn inventory_reports_all_that_happened_before_it_ends() {
     let root = directory(&[("image", b"kernel")]);
     let (address, lines) = collector();
     let variables = [("INVENTORY", &*address.to_string())];
-    let mut whole = Whole::start("inventory", root.path(), &[], &variables);
+    let mut server = ExampleServer::start("inventory", root.path(), &[], &variables);
     for _ in 0..20 {
-        assert_eq!(whole.get("image"), b"kernel");
+        assert_eq!(server.get("image"), b"kernel");
     }
-    whole.terminate();
-    assert!(whole.child.wait().unwrap().success());
+    server.terminate();
+    assert!(server.child.wait().unwrap().success());
     let reported: Vec<String> = lines.try_iter().collect();
     assert_eq!(reported.len(), 20, "{reported:?}");
     assert!(reported[0].contains(r#""name":"image","octets":6"#), "{reported:?}");
@@ -367,22 +368,22 @@ fn inventory_reports_all_that_happened_before_it_ends() {
 #[test]
 fn a_slow_extension_at_the_end_is_named_in_the_log() {
     let root = directory(&[("image", b"kernel")]);
-    // (It takes connections, and nobody closes them.)
+    // A listener that accepts connections, and never closes them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let variables = [("INVENTORY", &*silent.local_addr().unwrap().to_string())];
-    let mut whole = Whole::start("inventory", root.path(), &[], &variables);
+    let mut server = ExampleServer::start("inventory", root.path(), &[], &variables);
     for _ in 0..3 {
-        assert_eq!(whole.get("image"), b"kernel");
+        assert_eq!(server.get("image"), b"kernel");
     }
-    whole.terminate();
-    whole.logs("waiting for the inventory to stop");
+    server.terminate();
+    server.logs("waiting for the inventory to stop");
     let begun = Instant::now();
-    whole.terminate();
-    assert!(whole.child.wait().unwrap().success());
-    // (It has thirty seconds to stop.)
+    server.terminate();
+    assert!(server.child.wait().unwrap().success());
+    // The extension has thirty seconds to stop.
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
-    whole.logs("observers did not hear all facts");
-    whole.logs(r#"lost: 3, by: "inventory: 3""#);
+    server.logs("observers did not hear all facts");
+    server.logs(r#"lost: 3, by: "inventory: 3""#);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Actors of extensions in the server's tree, and several servers in one process.
+//! Actors of extensions in the server's supervision tree, and several servers in one process.
 
 mod common;
 
@@ -24,21 +24,21 @@ use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, Name};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
-/// Answers with how often it was asked in this life; panics over one name.
+/// Answers with the number of questions since its last restart. Panics over one name.
 #[derive(Default)]
-struct Counts(u32);
+struct CountingRoute(u32);
 
-impl Actor for Counts {
+impl Actor for CountingRoute {
     type Context = Context<Self>;
 }
 
-impl Supervised for Counts {
+impl Supervised for CountingRoute {
     fn restarting(&mut self, _: &mut Self::Context) {
         self.0 = 0;
     }
 }
 
-impl Handler<Ask> for Counts {
+impl Handler<Ask> for CountingRoute {
     type Result = Routing;
 
     fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
@@ -56,7 +56,7 @@ fn a_permanent_actor_is_started_again_and_counted() {
     let counters = Arc::<Counters>::default();
     let counted = Arc::clone(&counters);
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
+        let actor = builder.start_child(ChildSpec::permanent("counts", |_| CountingRoute::default()));
         builder.route(RouteStep::asking(actor.recipient())).observer(counted)
     });
     assert_eq!((served.read("a"), served.read("a")), (b"1".to_vec(), b"2".to_vec()));
@@ -70,7 +70,7 @@ fn a_permanent_actor_is_started_again_and_counted() {
 #[test]
 fn a_panicked_temporary_actor_is_not_restarted() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(ChildSpec::temporary("counts", |_| Counts::default()));
+        let actor = builder.start_child(ChildSpec::temporary("counts", |_| CountingRoute::default()));
         builder.route(RouteStep::asking(actor.recipient()).or(Otherwise::Pass))
     });
     assert_eq!(served.read("a"), b"1");
@@ -84,23 +84,23 @@ fn a_panicked_temporary_actor_is_not_restarted() {
 
 #[test]
 fn an_actor_over_its_restart_limit_ends_the_server() {
-    common::engine::hush();
-    let (told, address) = mpsc::channel();
+    common::engine::hide_expected_panics();
+    let (sender, address) = mpsc::channel();
     let serving = std::thread::spawn(move || {
         System::new().block_on(async {
             let mut builder =
                 Stagecoach::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).store(Memory::default());
             let limit = RestartLimit::new(1, Duration::from_secs(10));
-            let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(limit);
+            let spec = ChildSpec::permanent("counts", |_| CountingRoute::default()).limit(limit);
             let actor = builder.start_child(spec);
             let mut server = builder.route(RouteStep::asking(actor.recipient())).start().unwrap();
-            told.send(server.addresses()[0]).unwrap();
+            sender.send(server.addresses()[0]).unwrap();
             server.serve(|| Ok(())).await
         })
     });
     let address = address.recv().unwrap();
     for _ in 0..2 {
-        // (The second panic ends the server: what its client hears depends on who is quicker.)
+        // The second panic ends the server. The client's answer depends on timing.
         Client::to(address).send(&rrq("bad", "octet", &[]));
     }
     let error = serving.join().unwrap().unwrap_err();
@@ -112,11 +112,12 @@ fn an_actor_over_its_restart_limit_ends_the_server() {
 #[test]
 fn panics_caused_by_a_client_do_not_end_the_server() {
     let served = Extended::start(|mut builder| {
-        let spec = ChildSpec::permanent("counts", |_| Counts::default()).limit(RestartLimit::endless());
+        let spec =
+            ChildSpec::permanent("counts", |_| CountingRoute::default()).limit(RestartLimit::endless());
         let actor = builder.start_child(spec);
         builder.route(RouteStep::asking(actor.recipient()))
     });
-    // (In its pauses it is not asked.)
+    // The server asks no actor that pauses.
     while served.settle().crashed.len() <= RESTARTS_MAX {
         served.leaves_unanswered("bad");
     }
@@ -132,10 +133,10 @@ fn panics_caused_by_a_client_do_not_end_the_server() {
     served.still_serves();
 }
 
-/// Counts its own lives and ends.
-struct Lives(Arc<AtomicU32>);
+/// Counts its starts and stops.
+struct LifeCounter(Arc<AtomicU32>);
 
-impl Actor for Lives {
+impl Actor for LifeCounter {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
@@ -147,14 +148,14 @@ impl Actor for Lives {
     }
 }
 
-impl Supervised for Lives {}
+impl Supervised for LifeCounter {}
 
 #[test]
 fn extension_actors_get_stop_after_the_server_ends() {
     let lives = Arc::<AtomicU32>::default();
     let shared = Arc::clone(&lives);
     let served = Extended::start(|mut builder| {
-        builder.start_child(ChildSpec::permanent("lives", |_| Lives(shared)));
+        builder.start_child(ChildSpec::permanent("lives", |_| LifeCounter(shared)));
         builder
     });
     served.still_serves();
@@ -167,19 +168,19 @@ fn extension_actors_get_stop_after_the_server_ends() {
     assert_eq!(lives.load(Ordering::Relaxed), 101);
 }
 
-/// Blocks its thread over a fact until it is released, as an audit does whose disk hangs.
-struct Blocks {
+/// Blocks its thread at a fact until the test releases the thread, like an audit whose disk hangs.
+struct BlockingObserver {
     begun: mpsc::Sender<()>,
     released: mpsc::Receiver<()>,
 }
 
-impl Actor for Blocks {
+impl Actor for BlockingObserver {
     type Context = Context<Self>;
 }
 
-impl Supervised for Blocks {}
+impl Supervised for BlockingObserver {}
 
-impl Handler<Observed> for Blocks {
+impl Handler<Observed> for BlockingObserver {
     type Result = ();
 
     fn handle(&mut self, _: Observed, _: &mut Self::Context) {
@@ -193,13 +194,15 @@ fn an_actor_that_blocks_its_thread_stalls_nothing() {
     let (begun, blocked) = mpsc::channel();
     let (release, released) = mpsc::channel();
     let served = Extended::start(move |mut builder| {
-        let spec = ChildSpec::permanent("blocks", |_| Blocks { begun, released });
+        let spec = ChildSpec::permanent("blocks", |_| BlockingObserver { begun, released });
         let actor = builder.start_child(spec.stop_within(Duration::from_millis(100)));
         builder.observer(ActorObserver::new(actor.recipient()))
     });
-    // (Dropped first, should the test fail.)
+    // Dropped before the server if the test fails.
     let release = release;
-    blocked.recv_timeout(Duration::from_secs(20)).expect("it is told that the server listens");
+    blocked
+        .recv_timeout(Duration::from_secs(20))
+        .expect("the observer gets the fact that the server listens");
     for _ in 0..3 {
         served.still_serves();
     }
@@ -209,26 +212,26 @@ fn an_actor_that_blocks_its_thread_stalls_nothing() {
     drop(release);
 }
 
-/// Answers with the thread that it lives on.
-struct Where;
+/// Answers with its thread.
+struct ThreadReporter;
 
-impl Actor for Where {
+impl Actor for ThreadReporter {
     type Context = Context<Self>;
 }
 
-impl Supervised for Where {}
+impl Supervised for ThreadReporter {}
 
 #[derive(Message)]
 #[rtype(result = "Thread")]
-struct Which;
+struct GetThread;
 
 #[derive(MessageResponse)]
 struct Thread(ThreadId);
 
-impl Handler<Which> for Where {
+impl Handler<GetThread> for ThreadReporter {
     type Result = Thread;
 
-    fn handle(&mut self, _: Which, _: &mut Self::Context) -> Thread {
+    fn handle(&mut self, _: GetThread, _: &mut Self::Context) -> Thread {
         Thread(std::thread::current().id())
     }
 }
@@ -239,22 +242,22 @@ fn an_actor_gets_its_own_thread_by_default() {
         let listeners = std::thread::current().id();
         let mut builder =
             Stagecoach::builder().listen((Ipv4Addr::LOCALHOST, 0).into()).store(Memory::default());
-        let spec = |name| ChildSpec::permanent(name, |_| Where);
+        let spec = |name| ChildSpec::permanent(name, |_| ThreadReporter);
         let arbiter = Arbiter::new();
         let apart = [builder.start_child(spec("one")), builder.start_child(spec("two"))];
         let beside = builder.start_child(spec("three").with_supervisor());
         let elsewhere = builder.start_child(spec("four").on(&arbiter.handle()));
         let mut server = builder.start().unwrap();
-        // One that comes when the server is there is no different.
+        // An actor that starts after the server has started is no different.
         let late = server.supervisor().start_child(spec("five"));
         let late_beside = server.supervisor().start_child(spec("six").with_supervisor());
         let mut threads = std::collections::HashSet::new();
         for actor in apart.iter().chain([&late, &elsewhere]) {
-            threads.insert(actor.send(Which).await.unwrap().0);
+            threads.insert(actor.send(GetThread).await.unwrap().0);
         }
         assert!(threads.len() == 4 && !threads.contains(&listeners), "{threads:?}");
         for actor in [beside, late_beside] {
-            assert_eq!(actor.send(Which).await.unwrap().0, listeners);
+            assert_eq!(actor.send(GetThread).await.unwrap().0, listeners);
         }
         server.stop().await;
     });
@@ -270,14 +273,14 @@ fn read(address: std::net::SocketAddr, name: &str) -> Vec<u8> {
 
 #[test]
 fn servers_of_one_process_share_nothing() {
-    let (told, started) = mpsc::channel();
+    let (sender, started) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         System::new().block_on(async {
             let mut serving = Vec::new();
             for content in ["one", "two"] {
                 let files = Memory::default();
                 files.insert(Name::from_request(b"file").unwrap(), content);
-                let heard = Arc::<common::engine::Witness>::default();
+                let heard = Arc::<common::engine::FactRecorder>::default();
                 let mut server = Stagecoach::builder()
                     .listen((Ipv4Addr::LOCALHOST, 0).into())
                     .store(files)
@@ -289,7 +292,7 @@ fn servers_of_one_process_share_nothing() {
                     .observer(heard.clone())
                     .start()
                     .unwrap();
-                told.send((server.addresses()[0], heard, server.handle())).unwrap();
+                sender.send((server.addresses()[0], heard, server.handle())).unwrap();
                 serving.push(actix::spawn(async move { server.serve(|| Ok(())).await.unwrap() }));
             }
             for ends in serving {
@@ -318,11 +321,11 @@ fn end(handle: &ServerHandle) {
 
 #[test]
 fn routes_and_observers_see_the_same_request() {
-    let (told, seen) = mpsc::channel();
+    let (sender, seen) = mpsc::channel();
     let served = Extended::start(move |builder| {
         builder.route(move |asked: &Asked<'_>| {
             let mode = asked.request.mode.to_string();
-            told.send((asked.transfer, asked.peer, asked.local, mode, asked.is_read())).unwrap();
+            sender.send((asked.transfer, asked.peer, asked.local, mode, asked.is_read())).unwrap();
             Routing::Pass
         })
     });
@@ -333,17 +336,17 @@ fn routes_and_observers_see_the_same_request() {
     assert_eq!(local, served.address);
 }
 
-/// Answers an option, and datagrams.
+/// Negotiates an option, and answers datagrams.
 #[derive(Debug)]
-struct Answers;
+struct EchoExtension;
 
-impl Negotiator for Answers {
+impl Negotiator for EchoExtension {
     fn negotiate(&self, asked: &Asked<'_>, _: &Found) -> Vec<Grant> {
         asked.option("x-board").map(|_| Grant::new("x-board", "7")).into_iter().collect()
     }
 }
 
-impl Opcode for Answers {
+impl Opcode for EchoExtension {
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
         Some(Bytes::copy_from_slice(&datagram.octets))
     }
@@ -352,15 +355,15 @@ impl Opcode for Answers {
 #[test]
 fn extensions_work_with_a_single_port() {
     let served = Extended::start(|mut builder| {
-        // (What was said before is not forgotten for it.)
+        // A call of `settings` must not undo earlier calls.
         let mut settings = Settings::default();
         settings.single_port = true;
-        let actor = builder.start_child(ChildSpec::permanent("counts", |_| Counts::default()));
+        let actor = builder.start_child(ChildSpec::permanent("counts", |_| CountingRoute::default()));
         builder
             .settings(settings)
             .route(RouteStep::asking(actor.recipient()))
-            .negotiator(Answers)
-            .opcode(0x100, OpcodeStep::new(Answers))
+            .negotiator(EchoExtension)
+            .opcode(0x100, OpcodeStep::new(EchoExtension))
     });
     let mut client = served.client();
     client.send(&rrq("file", "octet", &[("x-board", "?")]));
@@ -395,16 +398,16 @@ fn builder_calls_work_in_any_order() {
 
 #[test]
 fn extensions_get_the_settings_and_the_server() {
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let served = Extended::start(move |mut builder| {
         let was_read_only = std::mem::replace(&mut builder.settings_mut().read_only, true);
         let told_log = builder.logger().clone();
         slog::info!(told_log, "extended");
         builder.on_start(move |server| {
-            tell.send((was_read_only, server.addresses()[0], server.handle())).unwrap();
+            sender.send((was_read_only, server.addresses()[0], server.handle())).unwrap();
         })
     });
-    let (was_read_only, address, handle) = told.recv().unwrap();
+    let (was_read_only, address, handle) = receiver.recv().unwrap();
     assert_eq!((was_read_only, address), (false, served.address));
     let client = served.client();
     client.send(&wrq("new", "octet", &[]));

@@ -1,4 +1,4 @@
-//! What stands in front of a store: it sees every file, on every way to it, and knows the client.
+//! Layers in front of a store: a layer sees every file in every call, and knows the client.
 
 mod common;
 
@@ -21,20 +21,21 @@ fn name(text: &str) -> Name {
     Name::from_request(text.as_bytes()).unwrap()
 }
 
-/// Opens and reads in the way that its file's name says, and in no other.
+/// A store in which the name of a file says which calls open and read the file. The other calls
+/// don't.
 #[derive(Debug)]
-struct Ways;
+struct ScriptedStore;
 
 #[derive(Debug)]
-struct Way(String);
+struct ScriptedSource(String);
 
 const CONTENT: &[u8] = &[b'a'; 1000];
 
 fn opened(name: &Name) -> Result<Arc<dyn Source>, Fault> {
-    Ok(Arc::new(Way(name.to_string())))
+    Ok(Arc::new(ScriptedSource(name.to_string())))
 }
 
-impl Store for Ways {
+impl Store for ScriptedStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         assert!(name.to_string().starts_with("waits"), "{name}");
         opened(name)
@@ -59,7 +60,7 @@ fn slab(offset: u64, length: usize) -> Slab {
     Slab::new(&rest[..rest.len().min(length)], rest.len() <= length)
 }
 
-impl Source for Way {
+impl Source for ScriptedSource {
     fn size(&self) -> Option<u64> {
         Some(CONTENT.len() as u64)
     }
@@ -82,11 +83,11 @@ impl Source for Way {
     }
 }
 
-/// Serves everything in capitals and under a prefix, and keeps some names from all.
+/// Serves every file in upper case below a prefix, and refuses some names.
 #[derive(Debug)]
-struct Loud;
+struct UppercaseLayer;
 
-impl Layer for Loud {
+impl Layer for UppercaseLayer {
     fn to_read(&self, asked: &Name) -> Result<Name, Fault> {
         match asked.to_string().strip_prefix("loud/") {
             Some("secret") => Err(Fault::refusal(ErrorCode::ACCESS_VIOLATION, "too loud")),
@@ -104,7 +105,7 @@ impl Layer for Loud {
 #[test]
 fn a_layer_sees_each_file_on_every_way_to_it() {
     let served = Extended::start(|builder| {
-        builder.store(Arc::new(Ways)).wrap_store(|_, store| Layered::new(Loud, store))
+        builder.store(Arc::new(ScriptedStore)).wrap_store(|_, store| Layered::new(UppercaseLayer, store))
     });
     for open in ["waits", "cached", "later"] {
         for fetch in ["waits", "cached", "later"] {
@@ -122,7 +123,7 @@ fn a_layer_sees_each_file_on_every_way_to_it() {
     assert_eq!(served.settle().crashed, [""; 0]);
 }
 
-/// Counts an upload's octets for its client, who may write three blocks.
+/// Counts the uploaded octets of the client, which may write three blocks.
 #[derive(Debug, Clone)]
 struct Quota(Arc<AtomicUsize>);
 
@@ -174,11 +175,11 @@ fn a_layer_can_refuse_in_the_middle_of_an_upload() {
     served.still_serves();
 }
 
-/// Notes what passes it.
+/// Records the files that pass through the layer.
 #[derive(Debug)]
-struct Notes(&'static str, Arc<Mutex<Vec<&'static str>>>);
+struct RecordingLayer(&'static str, Arc<Mutex<Vec<&'static str>>>);
 
-impl Layer for Notes {
+impl Layer for RecordingLayer {
     fn opened(&self, _: &Name, source: Arc<dyn Source>) -> Result<Arc<dyn Source>, Fault> {
         self.1.lock().unwrap().push(self.0);
         Ok(source)
@@ -192,10 +193,10 @@ fn layers_wrap_in_order_behind_all_routes() {
     let served = Extended::start(move |builder| {
         let (first, second) = (Arc::clone(&noted), noted);
         builder
-            .wrap_store(move |_, store| Layered::new(Notes("first", Arc::clone(&first)), store))
+            .wrap_store(move |_, store| Layered::new(RecordingLayer("first", Arc::clone(&first)), store))
             .wrap_store(move |asked, store| {
                 assert!(asked.name() != "bad", "the secret of the wrap");
-                Layered::new(Notes("second", Arc::clone(&second)), store)
+                Layered::new(RecordingLayer("second", Arc::clone(&second)), store)
             })
             .route(|asked: &Asked<'_>| match &*asked.name() {
                 "routed" => stagecoach::extend::Routing::octets("by a route"),
@@ -239,7 +240,7 @@ fn a_negotiator_sees_name_store_and_change_time() {
         };
         builder
             .store(directory)
-            .wrap_store(|_, store| Layered::new(Notes("", Arc::default()), store))
+            .wrap_store(|_, store| Layered::new(RecordingLayer("", Arc::default()), store))
             .negotiator(stagecoach::extend::NegotiatorStep::from_fn(negotiator))
     });
     let mut client = served.client();
@@ -251,7 +252,7 @@ fn a_negotiator_sees_name_store_and_change_time() {
 #[test]
 fn a_layer_that_changes_nothing_changes_no_refusal() {
     let served = Extended::start(|builder| {
-        builder.wrap_store(|_, store| Layered::new(Notes("", Arc::default()), store))
+        builder.wrap_store(|_, store| Layered::new(RecordingLayer("", Arc::default()), store))
     });
     let missing = client::get(served.address, "missing", client::Ask::PLAIN, |_, _| {});
     assert!(matches!(missing, Err(Failed::Refused { code: 1, .. })), "{missing:?}");

@@ -1,4 +1,5 @@
-//! Observers that are actors: what they hear, and what becomes of the server if they are slow, gone or panic.
+//! Observers that are actors: the facts that they receive, and the server when an observer is slow,
+//! has stopped or panics.
 
 mod common;
 
@@ -12,17 +13,17 @@ use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::{Fact, Observer, OwnedFact};
 use stagecoach::supervision::ChildSpec;
 
-/// Keeps the names of what was transferred; panics over one of them, and is blocked for long by another.
+/// Records the names of transfers. Panics over one name, and waits long over another.
 #[derive(Clone, Default)]
-struct Audit(Arc<Mutex<Vec<String>>>);
+struct RecordingObserver(Arc<Mutex<Vec<String>>>);
 
-impl Actor for Audit {
+impl Actor for RecordingObserver {
     type Context = Context<Self>;
 }
 
-impl Supervised for Audit {}
+impl Supervised for RecordingObserver {}
 
-impl Handler<Observed> for Audit {
+impl Handler<Observed> for RecordingObserver {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) -> Self::Result {
@@ -38,83 +39,83 @@ impl Handler<Observed> for Audit {
     }
 }
 
-fn wait_for(heard: &Audit, names: &[&str]) {
+fn wait_for(received: &RecordingObserver, names: &[&str]) {
     let until = Instant::now() + Duration::from_secs(10);
-    while *heard.0.lock().unwrap() != names {
-        assert!(Instant::now() < until, "{:?}", heard.0.lock().unwrap());
+    while *received.0.lock().unwrap() != names {
+        assert!(Instant::now() < until, "{:?}", received.0.lock().unwrap());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
 fn an_observer_gets_facts_in_order_and_after_a_panic() {
-    let audit = Audit::default();
-    let heard = audit.clone();
+    let audit = RecordingObserver::default();
+    let received = audit.clone();
     let served = Extended::start(|mut builder| {
         let actor = builder.start_child(ChildSpec::permanent("audit", |_| audit));
         builder.observer(ActorObserver::new(actor.recipient()))
     });
     served.still_serves();
-    wait_for(&heard, &["file"]);
+    wait_for(&received, &["file"]);
     served.refusal("bad", 1);
     let until = Instant::now() + Duration::from_secs(10);
     while served.settle().crashed.is_empty() {
         assert!(Instant::now() < until, "it never panicked");
     }
     served.still_serves();
-    // (A refusal comes from another thread than a transfer's end.)
-    wait_for(&heard, &["file", "file"]);
+    // A refusal comes from another thread than the end of a transfer.
+    wait_for(&received, &["file", "file"]);
     served.refusal("missing", 1);
-    wait_for(&heard, &["file", "file", "missing"]);
+    wait_for(&received, &["file", "file", "missing"]);
     assert_eq!(served.settle().crashed, ["audit of 0: the secret of the audit"]);
 }
 
 #[test]
 fn a_slow_or_stopped_observer_loses_counted_facts() {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
-        let spec = ChildSpec::permanent("audit", |_| Audit::default()).mailbox(8).leaving_mail();
+        let spec = ChildSpec::permanent("audit", |_| RecordingObserver::default()).mailbox(8).leaving_mail();
         let slow = Arc::new(ActorObserver::new(builder.start_child(spec).recipient()));
-        let gone = Arc::new(ActorObserver::new(Context::<Audit>::new().address().recipient()));
-        tell.send((Arc::clone(&slow), Arc::clone(&gone))).unwrap();
-        builder.observer(slow).observer(gone)
+        let stopped = Arc::new(ActorObserver::new(Context::<RecordingObserver>::new().address().recipient()));
+        sender.send((Arc::clone(&slow), Arc::clone(&stopped))).unwrap();
+        builder.observer(slow).observer(stopped)
     });
-    let (slow, gone) = told.recv().unwrap();
+    let (slow, stopped) = receiver.recv().unwrap();
     served.refusal("slow", 1);
     for _ in 0..200 {
         served.still_serves();
     }
     served.settle();
-    // (It has heard a few, and a few more wait in its mailbox.)
+    // The observer has received a few facts, and a few more wait in its mailbox.
     assert!((150..=201).contains(&slow.lost()), "{} lost", slow.lost());
-    assert!(gone.lost() >= 201, "{} lost", gone.lost());
+    assert!(stopped.lost() >= 201, "{} lost", stopped.lost());
 }
 
-/// Keeps the thread, or lets an hour pass, with the first fact that it hears.
-enum Slow {
+/// Blocks the thread, or waits, at the first fact.
+enum Delay {
     Waits(Duration),
     Blocks(Mutex<std::sync::mpsc::Receiver<()>>),
 }
 
-struct Late {
-    slow: Slow,
-    heard: Arc<Mutex<usize>>,
+struct SlowObserver {
+    slow: Delay,
+    received: Arc<Mutex<usize>>,
 }
 
-impl Actor for Late {
+impl Actor for SlowObserver {
     type Context = Context<Self>;
 }
 
-impl Supervised for Late {}
+impl Supervised for SlowObserver {}
 
-impl Handler<Observed> for Late {
+impl Handler<Observed> for SlowObserver {
     type Result = AtomicResponse<Self, ()>;
 
     fn handle(&mut self, _: Observed, _: &mut Self::Context) -> Self::Result {
-        *self.heard.lock().unwrap() += 1;
+        *self.received.lock().unwrap() += 1;
         let wait = match &self.slow {
-            Slow::Waits(wait) => *wait,
-            Slow::Blocks(released) => {
+            Delay::Waits(wait) => *wait,
+            Delay::Blocks(released) => {
                 let _ = released.lock().unwrap().recv();
                 Duration::ZERO
             }
@@ -123,63 +124,63 @@ impl Handler<Observed> for Late {
     }
 }
 
-/// A server that has told an actor of many facts and ended: the facts, those that the actor has
-/// heard, those that it has lost.
-fn ended_while_it_hears(slow: Slow, stop_within: Duration) -> (usize, usize, u64) {
-    let (heard, told) = (Arc::<Mutex<usize>>::default(), Arc::<Mutex<usize>>::default());
-    let (hears, tells) = (Arc::clone(&heard), Arc::clone(&told));
-    let (tell, teller) = std::sync::mpsc::channel();
+/// Runs a server that sends many facts to a slow observer, and ends the server. Returns the number
+/// of facts, of received facts and of lost facts.
+fn run_with_slow_observer(slow: Delay, stop_within: Duration) -> (usize, usize, u64) {
+    let (received, sent) = (Arc::<Mutex<usize>>::default(), Arc::<Mutex<usize>>::default());
+    let (received_by_actor, sent_by_server) = (Arc::clone(&received), Arc::clone(&sent));
+    let (sender, receiver) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
-        let spec = ChildSpec::permanent("late", |_| Late { slow, heard: hears });
-        let late = builder.start_child(spec.mailbox(1000).stop_within(stop_within));
-        let late = Arc::new(ActorObserver::new(late.recipient()));
-        tell.send(Arc::clone(&late)).unwrap();
-        builder.observer(late).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
+        let spec = ChildSpec::permanent("late", |_| SlowObserver { slow, received: received_by_actor });
+        let actor = builder.start_child(spec.mailbox(1000).stop_within(stop_within));
+        let actor = Arc::new(ActorObserver::new(actor.recipient()));
+        sender.send(Arc::clone(&actor)).unwrap();
+        builder.observer(actor).observer(move |_: &Fact<'_>| *sent_by_server.lock().unwrap() += 1)
     });
     for _ in 0..100 {
         served.still_serves();
     }
     served.settle();
     drop(served);
-    let (heard, told) = (*heard.lock().unwrap(), *told.lock().unwrap());
-    (told, heard, teller.recv().unwrap().lost())
+    let (received, sent) = (*received.lock().unwrap(), *sent.lock().unwrap());
+    (sent, received, receiver.recv().unwrap().lost())
 }
 
 #[test]
 fn a_late_observer_gets_all_facts_at_the_end() {
-    let slow = Slow::Waits(Duration::from_millis(10));
-    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_secs(30));
-    assert!(told >= 100);
-    assert_eq!((heard, lost), (told, 0));
+    let slow = Delay::Waits(Duration::from_millis(10));
+    let (sent, received, lost) = run_with_slow_observer(slow, Duration::from_secs(30));
+    assert!(sent >= 100);
+    assert_eq!((received, lost), (sent, 0));
 }
 
 #[test]
 fn facts_undelivered_at_the_deadline_count_as_lost() {
-    let slow = Slow::Waits(Duration::from_secs(3600));
-    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
-    assert_eq!((heard, lost), (1, told as u64 - 1));
+    let slow = Delay::Waits(Duration::from_secs(3600));
+    let (sent, received, lost) = run_with_slow_observer(slow, Duration::from_millis(200));
+    assert_eq!((received, lost), (1, sent as u64 - 1));
 }
 
 #[test]
 fn facts_for_a_blocked_observer_count_as_lost() {
     let (release, released) = std::sync::mpsc::channel();
-    let slow = Slow::Blocks(Mutex::new(released));
-    let (told, heard, lost) = ended_while_it_hears(slow, Duration::from_millis(200));
+    let slow = Delay::Blocks(Mutex::new(released));
+    let (sent, received, lost) = run_with_slow_observer(slow, Duration::from_millis(200));
     drop(release);
-    // (It has not finished with the first either.)
-    assert_eq!((heard, lost), (1, told as u64));
+    // The actor has not finished with the first fact either.
+    assert_eq!((received, lost), (1, sent as u64));
 }
 
-/// Begins a report with each fact, and takes the next one meanwhile.
-struct Hasty;
+/// Begins a report with each fact, and takes the next fact before the report is finished.
+struct OwningObserver;
 
-impl Actor for Hasty {
+impl Actor for OwningObserver {
     type Context = Context<Self>;
 }
 
-impl Supervised for Hasty {}
+impl Supervised for OwningObserver {}
 
-impl Handler<Observed> for Hasty {
+impl Handler<Observed> for OwningObserver {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, observed: Observed, _: &mut Self::Context) -> Self::Result {
@@ -193,36 +194,36 @@ impl Handler<Observed> for Hasty {
 
 #[test]
 fn an_owned_fact_unfinished_at_the_end_counts_as_lost() {
-    let told = Arc::<Mutex<u64>>::default();
-    let tells = Arc::clone(&told);
-    let (tell, teller) = std::sync::mpsc::channel();
+    let sent = Arc::<Mutex<u64>>::default();
+    let sent_by_server = Arc::clone(&sent);
+    let (sender, receiver) = std::sync::mpsc::channel();
     let served = Extended::start(move |mut builder| {
-        let hasty = builder.start_child(ChildSpec::permanent("hasty", |_| Hasty).mailbox(1000));
-        let hasty = Arc::new(ActorObserver::new(hasty.recipient()));
-        tell.send(Arc::clone(&hasty)).unwrap();
-        builder.observer(hasty).observer(move |_: &Fact<'_>| *tells.lock().unwrap() += 1)
+        let actor = builder.start_child(ChildSpec::permanent("hasty", |_| OwningObserver).mailbox(1000));
+        let actor = Arc::new(ActorObserver::new(actor.recipient()));
+        sender.send(Arc::clone(&actor)).unwrap();
+        builder.observer(actor).observer(move |_: &Fact<'_>| *sent_by_server.lock().unwrap() += 1)
     });
     for _ in 0..10 {
         served.still_serves();
     }
     served.settle();
     drop(served);
-    assert!(*told.lock().unwrap() >= 10);
-    assert_eq!(teller.recv().unwrap().lost(), *told.lock().unwrap());
+    assert!(*sent.lock().unwrap() >= 10);
+    assert_eq!(receiver.recv().unwrap().lost(), *sent.lock().unwrap());
 }
 
 #[test]
 fn a_closure_that_panics_loses_only_that_fact() {
     #[derive(Debug)]
-    struct Panics;
+    struct PanickingObserver;
 
-    impl Observer for Panics {
+    impl Observer for PanickingObserver {
         fn observe(&self, fact: &Fact<'_>) {
             assert!(!matches!(fact, Fact::Finished(_)), "the secret of the observer");
         }
     }
 
-    let served = Extended::start(|builder| builder.observer(Panics));
+    let served = Extended::start(|builder| builder.observer(PanickingObserver));
     served.still_serves();
     served.still_serves();
     let facts = served.settle();
@@ -233,9 +234,9 @@ fn a_closure_that_panics_loses_only_that_fact() {
 #[test]
 fn an_observer_closure_that_blocks_is_reported() {
     #[derive(Debug)]
-    struct Dawdles;
+    struct BlockingObserver;
 
-    impl Observer for Dawdles {
+    impl Observer for BlockingObserver {
         fn observe(&self, fact: &Fact<'_>) {
             if matches!(fact, Fact::Finished(_)) {
                 std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
@@ -243,11 +244,11 @@ fn an_observer_closure_that_blocks_is_reported() {
         }
     }
 
-    let served = Extended::start(|builder| builder.observer(Dawdles));
+    let served = Extended::start(|builder| builder.observer(BlockingObserver));
     served.still_serves();
     let until = Instant::now() + Duration::from_secs(10);
     while served.settle().misbehaved.is_empty() {
-        assert!(Instant::now() < until, "nobody was told");
+        assert!(Instant::now() < until, "no fact reports the block");
     }
     let misbehaved = served.settle().misbehaved;
     assert!(misbehaved[0].starts_with("observer: it kept a thread that serves for "), "{misbehaved:?}");
@@ -255,18 +256,18 @@ fn an_observer_closure_that_blocks_is_reported() {
 
 #[test]
 fn a_closure_can_observe() {
-    let heard = Arc::<Mutex<Vec<String>>>::default();
-    let hears = Arc::clone(&heard);
+    let received = Arc::<Mutex<Vec<String>>>::default();
+    let received_by_actor = Arc::clone(&received);
     let served = Extended::start(|builder| {
         builder.observer(move |fact: &Fact<'_>| {
             if let Fact::Finished(report) = fact {
-                hears.lock().unwrap().push(report.name.clone());
+                received_by_actor.lock().unwrap().push(report.name.clone());
             }
         })
     });
     served.still_serves();
     served.settle();
-    assert_eq!(*heard.lock().unwrap(), ["file"]);
+    assert_eq!(*received.lock().unwrap(), ["file"]);
 }
 
 #[test]

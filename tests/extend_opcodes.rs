@@ -1,4 +1,5 @@
-//! Opcodes of extensions: who answers them, and what becomes of the server if they are slow, wrong, too many or panic.
+//! Opcodes of extensions: which actor or closure answers, and the server when an answer is slow,
+//! wrong or missing.
 
 mod common;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use bytes::Bytes;
 use common::extended::Extended;
-use common::trouble::{gone, narrow};
+use common::faulty_actors::{slow_actor, stopped_actor};
 use stagecoach::daemon::Builder;
 use stagecoach::extend::{Datagram, Opcode, OpcodeStep, Received};
 use stagecoach::internals::limits::{EXTENSION_CALL_WITHIN, OPCODES_ASKED_MAX};
@@ -17,7 +18,7 @@ const SYNC: u16 = 0x0100;
 const ACTOR: u16 = 0x0101;
 const CLOSURE: u16 = 0x0103;
 
-/// Does what the third octet says.
+/// Answers as the third octet says.
 fn answer(octets: &[u8]) -> Option<Bytes> {
     match octets[2] {
         b'e' => Some(Bytes::copy_from_slice(octets)),
@@ -32,23 +33,23 @@ fn answer(octets: &[u8]) -> Option<Bytes> {
 }
 
 #[derive(Debug)]
-struct Here;
+struct InlineOpcode;
 
-impl Opcode for Here {
+impl Opcode for InlineOpcode {
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
         answer(&datagram.octets)
     }
 }
 
-struct There;
+struct OpcodeActor;
 
-impl Actor for There {
+impl Actor for OpcodeActor {
     type Context = Context<Self>;
 }
 
-impl Supervised for There {}
+impl Supervised for OpcodeActor {}
 
-impl Handler<Received> for There {
+impl Handler<Received> for OpcodeActor {
     type Result = ResponseFuture<Option<Bytes>>;
 
     fn handle(&mut self, Received(datagram): Received, _: &mut Self::Context) -> Self::Result {
@@ -61,10 +62,10 @@ impl Handler<Received> for There {
 }
 
 fn extended(mut builder: Builder) -> Builder {
-    let there = builder.start_child(stagecoach::supervision::ChildSpec::permanent("there", |_| There));
+    let there = builder.start_child(stagecoach::supervision::ChildSpec::permanent("there", |_| OpcodeActor));
     let step = OpcodeStep::asking(there.recipient()).within(Duration::from_millis(200));
     let closure = OpcodeStep::from_fn(|datagram| answer(&datagram.octets));
-    builder.opcode(SYNC, OpcodeStep::new(Here)).opcode(ACTOR, step).opcode(CLOSURE, closure)
+    builder.opcode(SYNC, OpcodeStep::new(InlineOpcode)).opcode(ACTOR, step).opcode(CLOSURE, closure)
 }
 
 fn client() -> UdpSocket {
@@ -139,7 +140,7 @@ fn a_silent_opcode_actor_keeps_its_place_for_a_time() {
 #[test]
 fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
     let served = Extended::start(|builder| {
-        let actor = narrow(|Received(datagram): Received| answer(&datagram.octets));
+        let actor = slow_actor(|Received(datagram): Received| answer(&datagram.octets));
         builder.opcode(ACTOR, OpcodeStep::asking(actor))
     });
     let clients: Vec<_> = (0..10).map(|_| client()).collect();
@@ -154,7 +155,7 @@ fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
 
 #[test]
 fn a_stopped_opcode_actor_leaves_silence() {
-    let served = Extended::start(|builder| builder.opcode(ACTOR, OpcodeStep::asking(gone())));
+    let served = Extended::start(|builder| builder.opcode(ACTOR, OpcodeStep::asking(stopped_actor())));
     assert_eq!(ask(&served, ACTOR, b"echo"), None);
     served.still_serves();
     assert_eq!(served.settle().misbehaved, ["opcode: it panicked, or has stopped"]);
@@ -172,5 +173,5 @@ fn an_opcode_closure_that_blocks_is_reported() {
 #[test]
 #[should_panic(expected = "opcode 3 is TFTP's own")]
 fn the_opcodes_of_tftp_can_not_be_taken() {
-    let _ = stagecoach::Stagecoach::builder().opcode(3, OpcodeStep::new(Here));
+    let _ = stagecoach::Stagecoach::builder().opcode(3, OpcodeStep::new(InlineOpcode));
 }

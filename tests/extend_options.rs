@@ -1,4 +1,5 @@
-//! Negotiators: what of their answers clients get, and what becomes of transfers if they are slow, wrong or panic.
+//! Negotiators: which of their answers reach clients, and the transfers when a negotiator is slow,
+//! wrong or panics.
 
 mod common;
 
@@ -6,45 +7,45 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
+use common::faulty_actors::{slow_actor, stopped_actor};
 use common::raw::{ack, data, rrq, wrq};
-use common::trouble::{gone, narrow};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Asked, Found, Grant, Negotiate, Negotiator, NegotiatorStep, Otherwise};
 use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::Outcome;
 
-/// Answers what it is told to.
+/// A negotiator with fixed answers.
 #[derive(Debug, Clone)]
-struct Says(Vec<Grant>);
+struct FixedAnswer(Vec<Grant>);
 
-impl Says {
+impl FixedAnswer {
     fn new(answers: &[(&str, &str)]) -> Self {
         Self(answers.iter().map(|(name, value)| Grant::new(*name, *value)).collect())
     }
 }
 
-impl Negotiator for Says {
+impl Negotiator for FixedAnswer {
     fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
         self.0.clone()
     }
 }
 
-/// The same as an actor, which needs so long for it.
-struct Thinks(Says, Duration);
+/// An actor with fixed answers and a delay.
+struct SlowNegotiator(FixedAnswer, Duration);
 
-impl Actor for Thinks {
+impl Actor for SlowNegotiator {
     type Context = Context<Self>;
 }
 
-impl Supervised for Thinks {}
+impl Supervised for SlowNegotiator {}
 
-impl Handler<Negotiate> for Thinks {
+impl Handler<Negotiate> for SlowNegotiator {
     type Result = ResponseFuture<Vec<Grant>>;
 
     fn handle(&mut self, Negotiate { asked, file, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
         assert!(asked.name() != "bad", "the secret of the negotiator");
         assert_eq!(file.source.is_some(), asked.is_read());
-        let (Says(grants), time) = (self.0.clone(), self.1);
+        let (FixedAnswer(grants), time) = (self.0.clone(), self.1);
         Box::pin(async move {
             tokio::time::sleep(time).await;
             grants
@@ -56,7 +57,7 @@ fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// Reads the file with these options: what was agreed on.
+/// Reads the file with these options. Returns the granted options.
 fn read(served: &Extended, name: &str, asked: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut client = served.client();
     client.send(&rrq(name, "octet", asked));
@@ -78,11 +79,11 @@ fn read(served: &Extended, name: &str, asked: &[(&str, &str)]) -> Vec<(String, S
 
 #[test]
 fn a_new_option_is_answered_beside_the_known_ones() {
-    let served = Extended::start(|builder| builder.negotiator(Says::new(&[("x-board", "7")])));
+    let served = Extended::start(|builder| builder.negotiator(FixedAnswer::new(&[("x-board", "7")])));
     let asked = [("tsize", "0"), ("X-Board", "?"), ("blksize", "1024")];
     let agreed = options(&[("tsize", "27"), ("blksize", "1024"), ("X-Board", "7")]);
     assert_eq!(read(&served, "file", &asked), agreed);
-    // RFC 2347: nothing that wasn't asked for.
+    // RFC 2347: the server grants only options of the request.
     assert_eq!(read(&served, "file", &[("tsize", "0")]), options(&[("tsize", "27")]));
     served.still_serves();
     let facts = served.settle();
@@ -92,7 +93,7 @@ fn a_new_option_is_answered_beside_the_known_ones() {
 
 #[test]
 fn an_option_lowered_by_a_negotiator_holds() {
-    let served = Extended::start(|builder| builder.negotiator(Says::new(&[("blksize", "8")])));
+    let served = Extended::start(|builder| builder.negotiator(FixedAnswer::new(&[("blksize", "8")])));
     assert_eq!(read(&served, "file", &[("blksize", "1024")]), options(&[("blksize", "8")]));
 }
 
@@ -142,7 +143,7 @@ fn an_invalid_answer_of_a_negotiator_is_not_sent() {
         ("blksize", "-1"),
         ("y-unasked", "1"),
     ] {
-        let says = Says::new(&[(name, value)]);
+        let says = FixedAnswer::new(&[(name, value)]);
         let served = Extended::start(move |builder| builder.negotiator(says));
         let asked = [("x-board", "?"), ("tsize", "0"), ("blksize", "512")];
         assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27"), ("blksize", "512")]), "{name}");
@@ -153,7 +154,7 @@ fn an_invalid_answer_of_a_negotiator_is_not_sent() {
 #[test]
 fn a_negotiator_actor_answers_reads_and_uploads() {
     let served = Extended::start(|builder| {
-        let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_millis(20)).start();
+        let actor = SlowNegotiator(FixedAnswer::new(&[("x-board", "7")]), Duration::from_millis(20)).start();
         builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
     assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
@@ -170,9 +171,10 @@ fn a_negotiator_actor_answers_reads_and_uploads() {
 fn a_silent_negotiator_is_skipped_after_its_timeout() {
     for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
         let served = Extended::start(move |builder| {
-            let actor = Thinks(Says::new(&[("x-board", "7")]), Duration::from_secs(60)).start();
+            let actor =
+                SlowNegotiator(FixedAnswer::new(&[("x-board", "7")]), Duration::from_secs(60)).start();
             let step = NegotiatorStep::asking(actor.recipient()).within(Duration::from_millis(50));
-            builder.negotiator(step.or(otherwise)).negotiator(Says::new(&[("x-more", "1")]))
+            builder.negotiator(step.or(otherwise)).negotiator(FixedAnswer::new(&[("x-more", "1")]))
         });
         let asked = [("x-board", "?"), ("x-more", "?")];
         if is_served {
@@ -189,8 +191,9 @@ fn a_silent_negotiator_is_skipped_after_its_timeout() {
 #[test]
 fn a_stopped_negotiator_is_skipped_or_fails_transfers() {
     for (otherwise, is_served) in [(Otherwise::Pass, true), (Otherwise::Refuse, false)] {
-        let served =
-            Extended::start(move |builder| builder.negotiator(NegotiatorStep::asking(gone()).or(otherwise)));
+        let served = Extended::start(move |builder| {
+            builder.negotiator(NegotiatorStep::asking(stopped_actor()).or(otherwise))
+        });
         let asked = [("x-board", "?"), ("tsize", "0")];
         if is_served {
             assert_eq!(read(&served, "file", &asked), options(&[("tsize", "27")]));
@@ -206,7 +209,7 @@ fn a_stopped_negotiator_is_skipped_or_fails_transfers() {
 #[test]
 fn a_full_negotiator_mailbox_is_waited_for() {
     let served = Extended::start(|builder| {
-        let actor = narrow(|_: Negotiate| vec![Grant::new("x-board", "7")]);
+        let actor = slow_actor(|_: Negotiate| vec![Grant::new("x-board", "7")]);
         builder.negotiator(NegotiatorStep::asking(actor))
     });
     let mut clients: Vec<_> = (0..10).map(|_| served.client()).collect();
@@ -225,16 +228,16 @@ fn a_full_negotiator_mailbox_is_waited_for() {
 #[test]
 fn a_negotiator_that_blocks_is_reported() {
     #[derive(Debug)]
-    struct Dawdles;
+    struct BlockingNegotiator;
 
-    impl Negotiator for Dawdles {
+    impl Negotiator for BlockingNegotiator {
         fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
             std::thread::sleep(EXTENSION_CALL_WITHIN * 2);
             vec![Grant::new("x-board", "7")]
         }
     }
 
-    let served = Extended::start(|builder| builder.negotiator(Dawdles));
+    let served = Extended::start(|builder| builder.negotiator(BlockingNegotiator));
     assert_eq!(read(&served, "file", &[("x-board", "?")]), options(&[("x-board", "7")]));
     let misbehaved = served.settle().misbehaved;
     assert!(misbehaved[0].starts_with("negotiator: it kept a thread that serves for "), "{misbehaved:?}");
@@ -243,21 +246,21 @@ fn a_negotiator_that_blocks_is_reported() {
 #[test]
 fn a_panicked_negotiator_loses_only_its_answer() {
     #[derive(Debug)]
-    struct Panics;
+    struct PanickingNegotiator;
 
-    impl Negotiator for Panics {
+    impl Negotiator for PanickingNegotiator {
         fn negotiate(&self, _: &Asked<'_>, _: &Found) -> Vec<Grant> {
             panic!("the secret of the negotiator");
         }
     }
 
-    let served = Extended::start(|builder| builder.negotiator(Panics));
+    let served = Extended::start(|builder| builder.negotiator(PanickingNegotiator));
     assert_eq!(read(&served, "file", &[("x-board", "?"), ("tsize", "0")]), options(&[("tsize", "27")]));
     served.still_serves();
     assert_eq!(served.settle().crashed, ["negotiator of 1: the secret of the negotiator"]);
 
     let served = Extended::start(|mut builder| {
-        let make = |_: &mut _| Thinks(Says::new(&[("x-board", "7")]), Duration::ZERO);
+        let make = |_: &mut _| SlowNegotiator(FixedAnswer::new(&[("x-board", "7")]), Duration::ZERO);
         let actor = builder.start_child(stagecoach::supervision::ChildSpec::permanent("negotiator", make));
         builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
@@ -271,7 +274,7 @@ fn a_panicked_negotiator_loses_only_its_answer() {
 #[test]
 fn a_plain_request_asks_no_negotiator() {
     let served = Extended::start(|builder| {
-        let actor = Thinks(Says::new(&[]), Duration::from_secs(60)).start();
+        let actor = SlowNegotiator(FixedAnswer::new(&[]), Duration::from_secs(60)).start();
         builder.negotiator(NegotiatorStep::asking(actor.recipient()))
     });
     served.still_serves();

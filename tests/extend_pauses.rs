@@ -1,4 +1,5 @@
-//! Actors that panic over some clients' questions: what others suffer from their restart pauses.
+//! Actors that panic over questions of some clients, and the effect of their restart pauses on
+//! other clients.
 
 mod common;
 
@@ -6,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
+use common::faulty_actors::unresponsive_actor;
 use common::raw::{Packet, ack, data, rrq, wrq};
-use common::trouble::stuck;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::extend::{
     ActorStore, AppendSlab, Ask, CloseFile, CreateFile, CreatedFile, FetchSlab, Negotiate, NegotiatorStep,
@@ -17,19 +18,19 @@ use stagecoach::observe::Outcome;
 use stagecoach::store::{Name, Slab};
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
-/// More than a slab, so that a transfer asks again after it has begun.
+/// More than a slab, so that a transfer asks again later.
 static CONTENT: [u8; 2_000_000] = [7; 2_000_000];
 
-/// Panics over names, and octets, that begin with `bad`, and over the option `bad`.
-struct Fragile;
+/// Panics over names and octets that begin with `bad`, and over the option `bad`.
+struct PanickingActor;
 
-impl Actor for Fragile {
+impl Actor for PanickingActor {
     type Context = Context<Self>;
 }
 
-impl Supervised for Fragile {}
+impl Supervised for PanickingActor {}
 
-impl Handler<Ask> for Fragile {
+impl Handler<Ask> for PanickingActor {
     type Result = Routing;
 
     fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
@@ -38,7 +39,7 @@ impl Handler<Ask> for Fragile {
     }
 }
 
-impl Handler<Negotiate> for Fragile {
+impl Handler<Negotiate> for PanickingActor {
     type Result = MessageResult<Negotiate>;
 
     fn handle(&mut self, Negotiate { asked, .. }: Negotiate, _: &mut Self::Context) -> Self::Result {
@@ -47,7 +48,7 @@ impl Handler<Negotiate> for Fragile {
     }
 }
 
-impl Handler<OpenFile> for Fragile {
+impl Handler<OpenFile> for PanickingActor {
     type Result = Result<OpenedFile, Fault>;
 
     fn handle(&mut self, OpenFile { name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
@@ -56,7 +57,7 @@ impl Handler<OpenFile> for Fragile {
     }
 }
 
-impl Handler<FetchSlab> for Fragile {
+impl Handler<FetchSlab> for PanickingActor {
     type Result = Result<Slab, Fault>;
 
     fn handle(&mut self, FetchSlab { offset, length, .. }: FetchSlab, _: &mut Self::Context) -> Self::Result {
@@ -66,7 +67,7 @@ impl Handler<FetchSlab> for Fragile {
     }
 }
 
-impl Handler<CreateFile> for Fragile {
+impl Handler<CreateFile> for PanickingActor {
     type Result = Result<CreatedFile, Fault>;
 
     fn handle(&mut self, _: CreateFile, _: &mut Self::Context) -> Self::Result {
@@ -74,7 +75,7 @@ impl Handler<CreateFile> for Fragile {
     }
 }
 
-impl Handler<AppendSlab> for Fragile {
+impl Handler<AppendSlab> for PanickingActor {
     type Result = Result<(), Fault>;
 
     fn handle(&mut self, AppendSlab { octets, .. }: AppendSlab, _: &mut Self::Context) -> Self::Result {
@@ -83,7 +84,7 @@ impl Handler<AppendSlab> for Fragile {
     }
 }
 
-impl Handler<PublishFile> for Fragile {
+impl Handler<PublishFile> for PanickingActor {
     type Result = Result<(), Fault>;
 
     fn handle(&mut self, _: PublishFile, _: &mut Self::Context) -> Self::Result {
@@ -91,25 +92,25 @@ impl Handler<PublishFile> for Fragile {
     }
 }
 
-impl Handler<CloseFile> for Fragile {
+impl Handler<CloseFile> for PanickingActor {
     type Result = ();
 
     fn handle(&mut self, _: CloseFile, _: &mut Self::Context) {}
 }
 
-/// An actor that pauses this long after a panic.
-fn fragile(pause: Duration) -> ChildSpec<Fragile> {
+/// An actor that pauses for this long after a panic.
+fn panicking_actor(pause: Duration) -> ChildSpec<PanickingActor> {
     let limit = RestartLimit::endless().pausing(pause, pause);
-    ChildSpec::permanent("fragile", |_| Fragile).limit(limit)
+    ChildSpec::permanent("fragile", |_| PanickingActor).limit(limit)
 }
 
-/// Longer than any test runs.
+/// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_question_to_a_restarting_actor_fails_at_once() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG)).recipient();
+        let actor = builder.start_child(panicking_actor(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
     served.still_serves();
@@ -127,7 +128,7 @@ fn a_question_to_a_restarting_actor_fails_at_once() {
 #[test]
 fn a_restarting_route_leaves_its_reads_unanswered() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG)).recipient();
+        let actor = builder.start_child(panicking_actor(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG))
     });
     served.leaves_unanswered("bad");
@@ -137,7 +138,7 @@ fn a_restarting_route_leaves_its_reads_unanswered() {
 #[test]
 fn a_queued_question_fails_at_once_after_a_panic() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG).with_supervisor()).recipient();
+        let actor = builder.start_child(panicking_actor(LONG).with_supervisor()).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
     let bad: Vec<_> = (0..5).map(|_| served.client()).collect();
@@ -154,7 +155,7 @@ fn a_queued_question_fails_at_once_after_a_panic() {
 #[test]
 fn a_restarting_negotiator_delays_no_client() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG)).recipient();
+        let actor = builder.start_child(panicking_actor(LONG)).recipient();
         builder.negotiator(NegotiatorStep::asking(actor).within(LONG))
     });
     for option in ["bad", "good", "good"] {
@@ -164,9 +165,9 @@ fn a_restarting_negotiator_delays_no_client() {
     }
 }
 
-/// Thirty clients that make an actor panic, and thirty others that read, all at once, some before
-/// the first panic and some in the pauses after it: what the readers wait for at most.
-fn thirty_beside_thirty(served: &Extended) -> Duration {
+/// Thirty clients make an actor panic while thirty others read, some before the first panic and
+/// some in the pauses after it. Returns the longest wait of a reader.
+fn thirty_panicking_and_thirty_reading(served: &Extended) -> Duration {
     let bad: Vec<_> = (0..30).map(|_| served.client()).collect();
     let mut readers: Vec<_> = (0..30).map(|_| served.client()).collect();
     let began = Instant::now();
@@ -187,7 +188,7 @@ fn thirty_beside_thirty(served: &Extended) -> Duration {
 fn a_restarting_filtered_route_harms_no_other_read() {
     for by in 0..3 {
         let served = Extended::start(move |mut builder| {
-            let actor = builder.start_child(fragile(LONG)).recipient();
+            let actor = builder.start_child(panicking_actor(LONG)).recipient();
             let step = RouteStep::asking(actor).within(LONG);
             builder.route(match by {
                 0 => step.only(|asked| asked.name_bytes().starts_with(b"bad")),
@@ -195,7 +196,7 @@ fn a_restarting_filtered_route_harms_no_other_read() {
                 _ => step.only_named((0..30).map(|number| format!("bad-{number}"))),
             })
         });
-        let waited = thirty_beside_thirty(&served);
+        let waited = thirty_panicking_and_thirty_reading(&served);
         assert!(waited < Duration::from_secs(3), "{waited:?}");
         assert!(!served.settle().crashed.is_empty(), "it was asked about its own");
     }
@@ -204,20 +205,20 @@ fn a_restarting_filtered_route_harms_no_other_read() {
 #[test]
 fn a_route_skipped_on_failure_harms_no_read() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG)).recipient();
+        let actor = builder.start_child(panicking_actor(LONG)).recipient();
         builder.route(RouteStep::asking(actor).within(LONG).or(Otherwise::Pass))
     });
-    let waited = thirty_beside_thirty(&served);
+    let waited = thirty_panicking_and_thirty_reading(&served);
     assert!(waited < Duration::from_secs(3), "{waited:?}");
 }
 
 #[test]
 fn a_restarting_negotiator_harms_no_other_option() {
     let served = Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG)).recipient();
+        let actor = builder.start_child(panicking_actor(LONG)).recipient();
         builder.negotiator(NegotiatorStep::asking(actor).within(LONG).for_option("BAD"))
     });
-    let waited = thirty_beside_thirty(&served);
+    let waited = thirty_panicking_and_thirty_reading(&served);
     assert!(waited < Duration::from_secs(3), "{waited:?}");
     let facts = served.settle();
     assert_eq!(facts.crashed, ["fragile of 0: the secret of the negotiator"]);
@@ -226,7 +227,7 @@ fn a_restarting_negotiator_harms_no_other_option() {
 #[test]
 fn a_hung_negotiator_delays_only_its_option() {
     let served = Extended::start(|builder| {
-        let stuck = NegotiatorStep::asking(stuck()).within(LONG);
+        let stuck = NegotiatorStep::asking(unresponsive_actor()).within(LONG);
         builder.negotiator(stuck.for_option("slow").for_option("slower"))
     });
     let waiting = [served.client(), served.client()];
@@ -254,17 +255,17 @@ fn a_route_filter_may_panic() {
     served.still_serves();
 }
 
-/// A server whose files come from an actor that never ends its pause after a panic.
-fn stored_by_fragile() -> Extended {
+/// A server with a store actor whose pause after a panic never ends.
+fn served_by_panicking_store() -> Extended {
     Extended::start(|mut builder| {
-        let actor = builder.start_child(fragile(LONG));
+        let actor = builder.start_child(panicking_actor(LONG));
         builder.store(ActorStore::new(&actor))
     })
 }
 
 #[test]
 fn a_restarting_store_delays_no_client() {
-    let served = stored_by_fragile();
+    let served = served_by_panicking_store();
     let mut reading = served.client();
     reading.send(&rrq("read-before", "octet", &[("blksize", "32768")]));
     reading.expect_oack();
@@ -280,7 +281,7 @@ fn a_restarting_store_delays_no_client() {
     let mut late = served.client();
     late.send(&wrq("newer", "octet", &[]));
     assert_eq!(late.expect_error(0), "Internal error");
-    // (Some slabs may have been fetched before.)
+    // The reader may have fetched some slabs before.
     while let Packet::Data { block, .. } = reading.next() {
         reading.send(&ack(block));
     }

@@ -1,5 +1,5 @@
-//! Refusals with words of an extension's own, before a transfer and in the middle of one: the
-//! client reads them.
+//! Refusals with a text of an extension, before a transfer and during a transfer: the client
+//! receives the text.
 
 mod common;
 
@@ -13,49 +13,53 @@ use stagecoach::internals::limits::ERROR_TEXT_OCTETS_MAX;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
 use stagecoach::wire::ErrorCode;
 
-/// Refuses in words of its own; when, the name of the file says.
+/// A store that refuses with a text of its own. The name of the file says at which call.
 #[derive(Debug)]
-struct Picky;
+struct RefusingStore;
 
 fn refusal() -> Fault {
     let long = "x".repeat(2 * ERROR_TEXT_OCTETS_MAX);
     Fault::refusal(ErrorCode::DISK_FULL, &format!("quota of\r\nboard 7 \u{fc}sed up: {long}"))
 }
 
-/// What a client reads of it: printable ASCII, and no more of it than an ERROR has room for.
-fn told() -> String {
+/// The text that a client receives: printable ASCII, cut to the length of an ERROR text.
+fn expected_text() -> String {
     let long = "x".repeat(2 * ERROR_TEXT_OCTETS_MAX);
-    let mut told = format!("quota ofboard 7 sed up: {long}");
-    told.truncate(ERROR_TEXT_OCTETS_MAX);
-    told
+    let mut expected_text = format!("quota ofboard 7 sed up: {long}");
+    expected_text.truncate(ERROR_TEXT_OCTETS_MAX);
+    expected_text
 }
 
 #[test]
 fn fault_texts_in_tests_match_those_on_the_wire() {
-    assert_eq!(refusal().text_for_peer(), told());
+    assert_eq!(refusal().text_for_peer(), expected_text());
     assert!(refusal().detail.is_some_and(|detail| detail.len() > ERROR_TEXT_OCTETS_MAX));
 }
 
-impl Store for Picky {
+impl Store for RefusingStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        if name.to_string() == "at-open" { Err(refusal()) } else { Ok(Arc::new(File(name.clone()))) }
+        if name.to_string() == "at-open" { Err(refusal()) } else { Ok(Arc::new(RefusingFile(name.clone()))) }
     }
 
     fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        if name.to_string() == "at-create" { Err(refusal()) } else { Ok(Box::new(File(name.clone()))) }
+        if name.to_string() == "at-create" {
+            Err(refusal())
+        } else {
+            Ok(Box::new(RefusingFile(name.clone())))
+        }
     }
 }
 
 #[derive(Debug)]
-struct File(Name);
+struct RefusingFile(Name);
 
-impl File {
+impl RefusingFile {
     fn step(&self, step: &str) -> Result<(), Fault> {
         if self.0.to_string() == step { Err(refusal()) } else { Ok(()) }
     }
 }
 
-impl Source for File {
+impl Source for RefusingFile {
     fn size(&self) -> Option<u64> {
         None
     }
@@ -74,7 +78,7 @@ impl Source for File {
     }
 }
 
-impl Sink for File {
+impl Sink for RefusingFile {
     fn path(&self) -> &str {
         "picky"
     }
@@ -90,19 +94,19 @@ impl Sink for File {
 
 #[test]
 fn reads_get_the_text_of_the_refusing_store() {
-    let served = Extended::start(|builder| builder.store(Picky));
+    let served = Extended::start(|builder| builder.store(RefusingStore));
     for name in ["at-open", "at-fetch-cached", "at-first-fetch", "at-fetch"] {
         for ask in [client::Ask::PLAIN, client::Ask::window(1428, 8)] {
             let ended = client::get(served.address, name, ask, |_, _| {});
             let Err(Failed::Refused { code, text }) = ended else { panic!("{name}: {ended:?}") };
-            assert_eq!((code, text), (3, told()), "{name}");
+            assert_eq!((code, text), (3, expected_text()), "{name}");
         }
     }
 }
 
 #[test]
 fn uploads_get_the_text_of_the_refusing_store() {
-    let served = Extended::start(|builder| builder.store(Picky));
+    let served = Extended::start(|builder| builder.store(RefusingStore));
     for name in ["at-create", "at-write", "at-publish"] {
         let mut client = served.client();
         client.send(&wrq(name, "octet", &[]));
@@ -110,6 +114,6 @@ fn uploads_get_the_text_of_the_refusing_store() {
             client.expect_ack(0);
             client.send(&data(1, b"end"));
         }
-        assert_eq!(client.expect_error(3), told(), "{name}");
+        assert_eq!(client.expect_error(3), expected_text(), "{name}");
     }
 }

@@ -1,4 +1,5 @@
-//! Routes: what they serve and refuse, and what becomes of clients if they are slow, wrong, full or panic.
+//! Routes: the files that they serve or refuse, and the clients when a route is slow, wrong, full
+//! or panics.
 
 mod common;
 
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use common::extended::{Extended, FILE};
+use common::faulty_actors::{slow_actor, stopped_actor, unresponsive_actor};
 use common::raw::{Packet, ack, data, rrq, wrq};
-use common::trouble::{gone, narrow, stuck};
 use slog::{Drain, KV, Logger, Never, OwnedKVList, Record, Serializer, o};
 use stagecoach::error::Failure;
 use stagecoach::extend::{Ask, Asked, Otherwise, RouteStep, Routing, Served};
@@ -18,7 +19,7 @@ use stagecoach::observe::{Counters, Outcome, Report};
 use stagecoach::store::{Fixed, Memory, MemoryOptions, Name};
 use stagecoach::wire::ErrorCode;
 
-/// Decides by name, in one way or another.
+/// Decides by name.
 struct Router;
 
 impl Actor for Router {
@@ -46,15 +47,15 @@ impl Handler<Ask> for Router {
 }
 
 /// Panics over one name.
-struct Fragile;
+struct PanickingRoute;
 
-impl Actor for Fragile {
+impl Actor for PanickingRoute {
     type Context = Context<Self>;
 }
 
-impl Supervised for Fragile {}
+impl Supervised for PanickingRoute {}
 
-impl Handler<Ask> for Fragile {
+impl Handler<Ask> for PanickingRoute {
     type Result = Routing;
 
     fn handle(&mut self, Ask(asked): Ask, _: &mut Self::Context) -> Routing {
@@ -95,11 +96,11 @@ fn a_closure_serves_refuses_and_passes_on() {
     assert_eq!(refused.detail.as_deref(), Some("no suchboard"));
 }
 
-/// A log of which only the labels are kept.
+/// A log that keeps the labels only.
 #[derive(Debug, Clone, Default)]
-struct Labels(Arc<Mutex<Vec<String>>>);
+struct LabelLog(Arc<Mutex<Vec<String>>>);
 
-impl Drain for Labels {
+impl Drain for LabelLog {
     type Ok = ();
     type Err = Never;
 
@@ -110,7 +111,7 @@ impl Drain for Labels {
     }
 }
 
-impl Serializer for Labels {
+impl Serializer for LabelLog {
     fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
         if key == "label" {
             self.0.lock().unwrap().push(value.to_string());
@@ -121,7 +122,7 @@ impl Serializer for Labels {
 
 #[test]
 fn a_label_is_in_the_registry_log_and_counters() {
-    let (counters, labels) = (Arc::<Counters>::default(), Labels::default());
+    let (counters, labels) = (Arc::<Counters>::default(), LabelLog::default());
     let (counted, log) = (Arc::clone(&counters), Logger::root(labels.clone(), o!()));
     let served = Extended::start(move |builder| {
         let label = |asked: &Asked<'_>| {
@@ -235,7 +236,7 @@ fn a_route_that_panics_ends_only_that_transfer() {
 #[test]
 fn a_route_actor_is_restarted_after_a_panic() {
     let served = Extended::start(|mut builder| {
-        let spec = stagecoach::supervision::ChildSpec::permanent("router", |_| Fragile);
+        let spec = stagecoach::supervision::ChildSpec::permanent("router", |_| PanickingRoute);
         let router = builder.start_child(spec);
         builder.route(RouteStep::asking(router.recipient()))
     });
@@ -259,7 +260,7 @@ fn an_actor_that_gives_no_answer_is_not_waited_for() {
     }
     assert_eq!(served.read("made"), b"by an actor");
     served.still_serves();
-    // The answer that came late went nowhere.
+    // The late answer was dropped.
     std::thread::sleep(Duration::from_millis(500));
     let facts = served.settle();
     assert_eq!(facts.misbehaved, ["route: it gave no answer within 100ms"; 2]);
@@ -272,7 +273,7 @@ fn an_actor_that_gives_no_answer_may_be_passed_over() {
         let router = Router.start().recipient();
         let wait = Duration::from_millis(50);
         builder
-            .route(RouteStep::asking(gone()).or(Otherwise::Pass))
+            .route(RouteStep::asking(stopped_actor()).or(Otherwise::Pass))
             .route(RouteStep::asking(router).within(wait).or(Otherwise::Pass))
             .route(
                 |asked: &Asked<'_>| {
@@ -290,7 +291,7 @@ fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
     let asked = Arc::<AtomicU32>::default();
     let counted = Arc::clone(&asked);
     let served = Extended::start(move |builder| {
-        let router = narrow(move |_: Ask| {
+        let router = slow_actor(move |_: Ask| {
             counted.fetch_add(1, Ordering::Relaxed);
             Routing::octets("in turn")
         });
@@ -310,7 +311,8 @@ fn a_full_mailbox_is_waited_for_like_a_slow_actor() {
 #[test]
 fn a_route_whose_mailbox_stays_full_is_given_up() {
     let served = Extended::start(|builder| {
-        let step = RouteStep::asking(stuck()).within(Duration::from_millis(100)).or(Otherwise::Pass);
+        let step =
+            RouteStep::asking(unresponsive_actor()).within(Duration::from_millis(100)).or(Otherwise::Pass);
         builder.route(step).route(|_: &Asked<'_>| Routing::octets("next"))
     });
     let mut clients: Vec<_> = (0..5).map(|_| served.client()).collect();

@@ -1,4 +1,4 @@
-//! Sources that are no actors: what becomes of transfers if they panic.
+//! Sources that are no actors, and their transfers when a source panics.
 
 mod common;
 
@@ -18,11 +18,11 @@ fn content() -> Vec<u8> {
     (0..OCTETS).map(|at| (at % 251) as u8).collect()
 }
 
-/// Panics over its second slab, under one name.
+/// Panics in the fetch of the second slab, for one name.
 #[derive(Debug)]
-struct Fragile(bool);
+struct PanickingSource(bool);
 
-impl Store for Fragile {
+impl Store for PanickingSource {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         Ok(Arc::new(Self(name.to_string() == "bad")))
     }
@@ -32,7 +32,7 @@ impl Store for Fragile {
     }
 }
 
-impl Source for Fragile {
+impl Source for PanickingSource {
     fn size(&self) -> Option<u64> {
         Some(OCTETS as u64)
     }
@@ -51,7 +51,7 @@ impl Source for Fragile {
 
 #[test]
 fn a_source_that_panics_ends_its_own_transfer_and_no_other() {
-    let served = Extended::start(|builder| builder.store(Fragile(false)));
+    let served = Extended::start(|builder| builder.store(PanickingSource(false)));
     let mut others: Vec<_> = (0..10).map(|_| served.client()).collect();
     for client in &mut others {
         client.send(&rrq("good", "octet", &[("blksize", "8192"), TIMEOUT]));

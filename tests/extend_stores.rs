@@ -1,4 +1,5 @@
-//! Stores that are actors: what they serve and take, and what becomes of transfers if they are slow, wrong, gone or panic.
+//! Stores that are actors: their files, and the transfers when a store is slow, wrong, has stopped
+//! or panics.
 
 mod common;
 
@@ -25,38 +26,38 @@ fn content() -> Vec<u8> {
     (0..OCTETS).map(|at| (at % 251) as u8).collect()
 }
 
-/// What outlives the actor.
+/// The part of the store that outlives a restart of the actor.
 #[derive(Debug, Default)]
-struct Books {
+struct StoreRecord {
     uploads: HashMap<String, Vec<u8>>,
     open: HashMap<FileId, String>,
-    /// Files that nobody waited for any more when they were open.
+    /// Files that were open too late: the client had been given up.
     unwanted: u32,
 }
 
-/// Has the same content under every name; some of the names have a flaw.
-struct Shelf {
-    books: Arc<Mutex<Books>>,
+/// Has the same content under every name. Some names cause a failure.
+struct StoreActor {
+    record: Arc<Mutex<StoreRecord>>,
     drafts: HashMap<FileId, (String, Vec<u8>)>,
 }
 
-impl Shelf {
+impl StoreActor {
     fn enter(&mut self, file: FileId, name: &str) {
-        assert_eq!(self.books.lock().unwrap().open.insert(file, name.to_owned()), None);
+        assert_eq!(self.record.lock().unwrap().open.insert(file, name.to_owned()), None);
     }
 
     fn name(&self, file: FileId) -> String {
-        self.books.lock().unwrap().open.get(&file).cloned().unwrap_or_default()
+        self.record.lock().unwrap().open.get(&file).cloned().unwrap_or_default()
     }
 }
 
-impl Actor for Shelf {
+impl Actor for StoreActor {
     type Context = Context<Self>;
 }
 
-impl Supervised for Shelf {}
+impl Supervised for StoreActor {}
 
-impl Handler<OpenFile> for Shelf {
+impl Handler<OpenFile> for StoreActor {
     type Result = ResponseActFuture<Self, Result<OpenedFile, Fault>>;
 
     fn handle(&mut self, OpenFile { file, name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
@@ -67,9 +68,9 @@ impl Handler<OpenFile> for Shelf {
         self.enter(file, &name);
         assert!(name != "panics-at-open", "the secret of the store");
         let time = Duration::from_millis(if name == "opens-late" { 2000 } else { 0 });
-        Box::pin(tokio::time::sleep(time).into_actor(self).map(move |(), shelf, _| {
-            if !shelf.books.lock().unwrap().open.contains_key(&file) {
-                shelf.books.lock().unwrap().unwanted += 1;
+        Box::pin(tokio::time::sleep(time).into_actor(self).map(move |(), store, _| {
+            if !store.record.lock().unwrap().open.contains_key(&file) {
+                store.record.lock().unwrap().unwanted += 1;
             }
             let size = (name != "unsized").then_some(OCTETS as u64);
             Ok(OpenedFile::new(size, format!("shelf:{name}")))
@@ -77,7 +78,7 @@ impl Handler<OpenFile> for Shelf {
     }
 }
 
-impl Handler<FetchSlab> for Shelf {
+impl Handler<FetchSlab> for StoreActor {
     type Result = ResponseFuture<Result<Slab, Fault>>;
 
     fn handle(
@@ -102,16 +103,16 @@ impl Handler<FetchSlab> for Shelf {
     }
 }
 
-impl Handler<CloseFile> for Shelf {
+impl Handler<CloseFile> for StoreActor {
     type Result = ();
 
     fn handle(&mut self, CloseFile { file, .. }: CloseFile, _: &mut Self::Context) {
         self.drafts.remove(&file);
-        self.books.lock().unwrap().open.remove(&file).expect("it was asked for");
+        self.record.lock().unwrap().open.remove(&file).expect("it was asked for");
     }
 }
 
-impl Handler<CreateFile> for Shelf {
+impl Handler<CreateFile> for StoreActor {
     type Result = Result<CreatedFile, Fault>;
 
     fn handle(&mut self, CreateFile { file, name, .. }: CreateFile, _: &mut Self::Context) -> Self::Result {
@@ -126,7 +127,7 @@ impl Handler<CreateFile> for Shelf {
     }
 }
 
-impl Handler<AppendSlab> for Shelf {
+impl Handler<AppendSlab> for StoreActor {
     type Result = Result<(), Fault>;
 
     fn handle(&mut self, AppendSlab { file, octets, .. }: AppendSlab, _: &mut Self::Context) -> Self::Result {
@@ -137,28 +138,28 @@ impl Handler<AppendSlab> for Shelf {
     }
 }
 
-impl Handler<PublishFile> for Shelf {
+impl Handler<PublishFile> for StoreActor {
     type Result = Result<(), Fault>;
 
     fn handle(&mut self, PublishFile(file): PublishFile, _: &mut Self::Context) -> Self::Result {
         let (name, draft) = self.drafts.remove(&file).ok_or(Failure::Internal)?;
-        let mut books = self.books.lock().unwrap();
-        books.open.remove(&file);
-        books.uploads.insert(name, draft);
+        let mut record = self.record.lock().unwrap();
+        record.open.remove(&file);
+        record.uploads.insert(name, draft);
         Ok(())
     }
 }
 
-/// A server of which everything comes from a shelf that is started again if it panics.
-fn extended(within_ms: u64) -> (Extended, Arc<Mutex<Books>>) {
-    let books = Arc::<Mutex<Books>>::default();
-    let shared = Arc::clone(&books);
+/// A server whose files all come from a store actor, which is restarted after a panic.
+fn extended(within_ms: u64) -> (Extended, Arc<Mutex<StoreRecord>>) {
+    let record = Arc::<Mutex<StoreRecord>>::default();
+    let shared = Arc::clone(&record);
     let served = Extended::start(move |mut builder| {
-        let make = |_: &mut _| Shelf { books: shared, drafts: HashMap::new() };
-        let shelf = builder.start_child(ChildSpec::permanent("shelf", make));
-        builder.store(ActorStore::new(&shelf).within(Duration::from_millis(within_ms)))
+        let make = |_: &mut _| StoreActor { record: shared, drafts: HashMap::new() };
+        let store = builder.start_child(ChildSpec::permanent("shelf", make));
+        builder.store(ActorStore::new(&store).within(Duration::from_millis(within_ms)))
     });
-    (served, books)
+    (served, record)
 }
 
 fn get(served: &Extended, name: &str) -> Result<Vec<u8>, String> {
@@ -171,30 +172,30 @@ fn get(served: &Extended, name: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Every file that the actor opened was closed.
-fn all_closed(served: &Extended, books: &Mutex<Books>) {
+/// Checks that every file that the actor opened was closed.
+fn all_closed(served: &Extended, record: &Mutex<StoreRecord>) {
     served.settle();
     let until = Instant::now() + Duration::from_secs(10);
-    while !books.lock().unwrap().open.is_empty() {
-        assert!(Instant::now() < until, "{:?}", books.lock().unwrap().open);
+    while !record.lock().unwrap().open.is_empty() {
+        assert!(Instant::now() < until, "{:?}", record.lock().unwrap().open);
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
 fn a_store_actor_reads_and_closes_files() {
-    let (served, books) = extended(30_000);
+    let (served, record) = extended(30_000);
     for name in ["any", "unsized", "any"] {
         assert_eq!(get(&served, name), Ok(content()), "{name}");
     }
     assert_eq!(get(&served, "missing"), Err("1 File not found".to_owned()));
-    all_closed(&served, &books);
+    all_closed(&served, &record);
     assert_eq!(served.settle().misbehaved, [""; 0]);
 }
 
 #[test]
 fn a_store_actor_drops_unfinished_uploads() {
-    let (served, books) = extended(30_000);
+    let (served, record) = extended(30_000);
     let mut client = served.client();
     client.send(&wrq("config", "octet", &[]));
     client.expect_ack(0);
@@ -202,7 +203,7 @@ fn a_store_actor_drops_unfinished_uploads() {
     client.expect_ack(1);
     client.send(&data(2, b"end"));
     client.expect_ack(2);
-    let saved = books.lock().unwrap().uploads.get("config").cloned();
+    let saved = record.lock().unwrap().uploads.get("config").cloned();
     assert_eq!(saved, Some([&[7; 512][..], b"end"].concat()));
 
     let mut client = served.client();
@@ -220,14 +221,14 @@ fn a_store_actor_drops_unfinished_uploads() {
         }
         client.expect_error(code);
     }
-    all_closed(&served, &books);
-    assert_eq!(books.lock().unwrap().uploads.len(), 1);
+    all_closed(&served, &record);
+    assert_eq!(record.lock().unwrap().uploads.len(), 1);
     assert_eq!(get(&served, "any"), Ok(content()));
 }
 
 #[test]
 fn a_store_with_a_wrong_size_ends_in_an_error() {
-    let (served, books) = extended(30_000);
+    let (served, record) = extended(30_000);
     for (name, ends) in [
         ("more-than-asked", "0 Internal error"),
         ("nothing", "0 Internal error"),
@@ -239,9 +240,9 @@ fn a_store_with_a_wrong_size_ends_in_an_error() {
         assert_eq!(get(&served, name), Err(ends.to_owned()), "{name}");
         assert_eq!(get(&served, "any"), Ok(content()), "after {name}");
     }
-    // (The others have had their OACK.)
+    // The others have had their OACK.
     served.leaves_unanswered("panics-at-open");
-    all_closed(&served, &books);
+    all_closed(&served, &record);
     let facts = served.settle();
     assert_eq!(
         facts.misbehaved,
@@ -274,15 +275,15 @@ fn a_slow_store_actor_delays_no_other_file() {
 
 #[test]
 fn a_file_opened_too_late_is_closed_again() {
-    let (served, books) = extended(100);
+    let (served, record) = extended(100);
     for _ in 0..3 {
         served.leaves_unanswered("opens-late");
     }
     assert_eq!(get(&served, "any"), Ok(content()));
-    all_closed(&served, &books);
+    all_closed(&served, &record);
     let until = Instant::now() + Duration::from_secs(10);
-    while books.lock().unwrap().unwanted < 3 {
-        assert!(Instant::now() < until, "{} of 3 opened too late", books.lock().unwrap().unwanted);
+    while record.lock().unwrap().unwanted < 3 {
+        assert!(Instant::now() < until, "{} of 3 opened too late", record.lock().unwrap().unwanted);
         std::thread::sleep(Duration::from_millis(5));
     }
     let detail = served.settle().finished[0].detail.clone().unwrap_or_default();
@@ -291,19 +292,19 @@ fn a_file_opened_too_late_is_closed_again() {
 
 #[test]
 fn a_silent_store_actor_is_given_up() {
-    let (served, books) = extended(100);
-    // (The first slab comes, the others never.)
+    let (served, record) = extended(100);
+    // The first slab arrives, the others never.
     assert_eq!(get(&served, "slow"), Err("0 Internal error".to_owned()));
     assert_eq!(get(&served, "any"), Ok(content()));
-    all_closed(&served, &books);
+    all_closed(&served, &record);
 }
 
 #[test]
 fn a_full_store_mailbox_loses_no_close() {
-    /// Takes its time for every file, and has room for one more message.
-    struct Narrow(Arc<Mutex<Books>>);
+    /// Opens files slowly, and has room for one more message.
+    struct SlowStore(Arc<Mutex<StoreRecord>>);
 
-    impl Actor for Narrow {
+    impl Actor for SlowStore {
         type Context = Context<Self>;
 
         fn started(&mut self, ctx: &mut Self::Context) {
@@ -311,7 +312,7 @@ fn a_full_store_mailbox_loses_no_close() {
         }
     }
 
-    impl Handler<OpenFile> for Narrow {
+    impl Handler<OpenFile> for SlowStore {
         type Result = AtomicResponse<Self, Result<OpenedFile, Fault>>;
 
         fn handle(&mut self, OpenFile { file, name, .. }: OpenFile, _: &mut Self::Context) -> Self::Result {
@@ -322,7 +323,7 @@ fn a_full_store_mailbox_loses_no_close() {
         }
     }
 
-    impl Handler<FetchSlab> for Narrow {
+    impl Handler<FetchSlab> for SlowStore {
         type Result = Result<Slab, Fault>;
 
         fn handle(&mut self, _: FetchSlab, _: &mut Self::Context) -> Self::Result {
@@ -330,7 +331,7 @@ fn a_full_store_mailbox_loses_no_close() {
         }
     }
 
-    impl Handler<CloseFile> for Narrow {
+    impl Handler<CloseFile> for SlowStore {
         type Result = ();
 
         fn handle(&mut self, CloseFile { file, .. }: CloseFile, _: &mut Self::Context) {
@@ -338,9 +339,10 @@ fn a_full_store_mailbox_loses_no_close() {
         }
     }
 
-    let books = Arc::<Mutex<Books>>::default();
-    let shared = Arc::clone(&books);
-    let served = Extended::start(|builder| builder.store(ActorStore::for_reading(&Narrow(shared).start())));
+    let record = Arc::<Mutex<StoreRecord>>::default();
+    let shared = Arc::clone(&record);
+    let served =
+        Extended::start(|builder| builder.store(ActorStore::for_reading(&SlowStore(shared).start())));
     let mut clients: Vec<_> = (0..20).map(|_| served.client()).collect();
     for client in &clients {
         client.send(&rrq("any", "octet", &[]));
@@ -349,7 +351,7 @@ fn a_full_store_mailbox_loses_no_close() {
         assert_eq!(client.expect_data(1), b"in turn");
         client.send(&ack(1));
     }
-    all_closed(&served, &books);
+    all_closed(&served, &record);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The kit for tests of extensions.
+//! The testkit for extensions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,21 +25,21 @@ fn store() -> Memory {
     store
 }
 
-/// Clients are told of an outage.
-fn telling() -> Settings {
+/// Settings with which clients get an ERROR in an outage.
+fn on_outage_error() -> Settings {
     let mut settings = Settings::default();
     settings.on_outage = OnOutage::Error;
     settings
 }
 
-/// Takes an hour for everything.
-struct Slow;
+/// Answers after an hour.
+struct SlowActor;
 
-impl Actor for Slow {
+impl Actor for SlowActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Ask> for Slow {
+impl Handler<Ask> for SlowActor {
     type Result = ResponseFuture<Routing>;
 
     fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
@@ -50,7 +50,7 @@ impl Handler<Ask> for Slow {
     }
 }
 
-impl Handler<Negotiate> for Slow {
+impl Handler<Negotiate> for SlowActor {
     type Result = Vec<Grant>;
 
     fn handle(&mut self, _: Negotiate, _: &mut Self::Context) -> Self::Result {
@@ -91,13 +91,13 @@ fn the_testkit_transfers_files_without_a_network() {
 fn waiting_for_a_deadline_takes_no_real_time() {
     let began = std::time::Instant::now();
     Kit::in_virtual_time(async {
-        let slow = Slow.start();
+        let slow = SlowActor.start();
         let step = RouteStep::asking(slow.clone().recipient()).within(Duration::from_secs(1000));
         let kit = Stagecoach::builder().store(store()).route(step).kit().unwrap();
         let refused = kit.client().get("file").await;
         assert_eq!(refused, Err(KitError::Silence));
         let step = RouteStep::asking(slow.clone().recipient()).within(Duration::from_secs(100));
-        let builder = Stagecoach::builder().settings(telling()).store(store()).route(step);
+        let builder = Stagecoach::builder().settings(on_outage_error()).store(store()).route(step);
         let negotiator = NegotiatorStep::asking(slow.recipient());
         let kit = builder.negotiator(negotiator).kit().unwrap();
         let refused = kit.client().get("file").await;
@@ -114,7 +114,7 @@ fn a_testkit_client_chooses_its_options() {
         client.ask(b"\0\x01file\0octet\0");
         let first = client.next().await.unwrap();
         assert_eq!((&first[..4], first.len()), (&[0, 3, 0, 1][..], 516));
-        // Without an ACK it comes again.
+        // The client sends no ACK, so the block comes again.
         assert_eq!(client.next().await, Some(first));
         client.send(b"\0\x05\0\0never mind\0");
         client.ask(b"no request");
@@ -154,11 +154,11 @@ fn files_arrive_whole_over_a_lossy_link() {
 
 #[test]
 fn a_client_that_vanishes_leaves_nothing_behind() {
-    /// Says when it is dropped.
+    /// A store that shows when it is dropped.
     #[derive(Debug)]
-    struct Watched(Memory, Arc<()>);
+    struct WatchedStore(Memory, Arc<()>);
 
-    impl Store for Watched {
+    impl Store for WatchedStore {
         fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
             Ok(Arc::new(WatchedSource(self.0.open(name)?, self.1.clone())))
         }
@@ -185,7 +185,7 @@ fn a_client_that_vanishes_leaves_nothing_behind() {
 
     Kit::in_virtual_time(async {
         let (store, open) = (store(), Arc::new(()));
-        let kit = Stagecoach::builder().store(Watched(store.clone(), open.clone())).kit().unwrap();
+        let kit = Stagecoach::builder().store(WatchedStore(store.clone(), open.clone())).kit().unwrap();
         let mut client = kit.client().leaving_after(1);
         assert_eq!(client.get("file").await, Err(KitError::Left));
         assert_eq!(client.put("new", &[1; 2000]).await, Err(KitError::Left));
@@ -207,7 +207,7 @@ fn a_store_has_the_planned_faults_and_no_others() {
             .on(Call::Create, 1, StoreFault::Fails(Failure::DiskFull))
             .on(Call::Write, 2, StoreFault::Fails(Failure::Io))
             .on(Call::Publish, 1, StoreFault::Panics);
-        let kit = Stagecoach::builder().settings(telling()).store(faulty).kit().unwrap();
+        let kit = Stagecoach::builder().settings(on_outage_error()).store(faulty).kit().unwrap();
         let mut client = kit.client();
         let refused = |code, text: &str| KitError::Refused { code, text: text.to_owned() };
         assert_eq!(client.get("file").await.unwrap_err(), refused(2, "Access violation"));
@@ -233,7 +233,8 @@ fn a_hung_disk_is_retried_during_a_read() {
         let heard = Arc::<Recorder>::default();
         let kit = Stagecoach::builder().store(faulty).observer(heard.clone()).kit().unwrap();
         let (mut client, began) = (kit.client(), tokio::time::Instant::now());
-        // It repeats its request every second, and that buys no second look while the first lasts.
+        // The client repeats its request every second. The server does not ask the store again
+        // while the first call lasts.
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
         let waited = began.elapsed();
         let expected = READ_WITHIN + Duration::from_secs(20);
@@ -265,11 +266,11 @@ fn outcome(fact: &OwnedFact) -> Option<Outcome> {
     }
 }
 
-/// Turns a datagram around.
+/// Answers with the reversed datagram.
 #[derive(Debug)]
-struct Mirror;
+struct ReversingOpcode;
 
-impl Opcode for Mirror {
+impl Opcode for ReversingOpcode {
     fn answer(&self, datagram: &Datagram<'_>) -> Option<Bytes> {
         let mut octets = datagram.octets.to_vec();
         octets.reverse();
@@ -277,11 +278,11 @@ impl Opcode for Mirror {
     }
 }
 
-impl Actor for Mirror {
+impl Actor for ReversingOpcode {
     type Context = Context<Self>;
 }
 
-impl Handler<Received> for Mirror {
+impl Handler<Received> for ReversingOpcode {
     type Result = Option<Bytes>;
 
     fn handle(&mut self, Received(datagram): Received, _: &mut Self::Context) -> Self::Result {
@@ -293,8 +294,9 @@ impl Handler<Received> for Mirror {
 fn opcodes_are_answered_without_a_network_too() {
     Kit::in_virtual_time(async {
         let builder = Stagecoach::builder().store(store());
-        let asking = OpcodeStep::asking(Mirror.start().recipient());
-        let kit = builder.opcode(0x100, OpcodeStep::new(Mirror)).opcode(0x200, asking).kit().unwrap();
+        let asking = OpcodeStep::asking(ReversingOpcode.start().recipient());
+        let kit =
+            builder.opcode(0x100, OpcodeStep::new(ReversingOpcode)).opcode(0x200, asking).kit().unwrap();
         let mut client = kit.client();
         for opcode in [1, 2] {
             client.ask(&[opcode, 0, b'a', b'b']);
@@ -305,14 +307,14 @@ fn opcodes_are_answered_without_a_network_too() {
     });
 }
 
-/// Has an answer to everything, but needs two seconds for it.
-struct Late;
+/// Answers every question after two seconds.
+struct LateActor;
 
-impl Actor for Late {
+impl Actor for LateActor {
     type Context = Context<Self>;
 }
 
-impl Handler<Negotiate> for Late {
+impl Handler<Negotiate> for LateActor {
     type Result = ResponseFuture<Vec<Grant>>;
 
     fn handle(&mut self, _: Negotiate, _: &mut Self::Context) -> Self::Result {
@@ -320,7 +322,7 @@ impl Handler<Negotiate> for Late {
     }
 }
 
-impl Handler<Received> for Late {
+impl Handler<Received> for LateActor {
     type Result = ResponseFuture<Option<Bytes>>;
 
     fn handle(&mut self, _: Received, _: &mut Self::Context) -> Self::Result {
@@ -333,7 +335,8 @@ fn a_late_answer_of_a_negotiator_is_dropped() {
     for (within, granted) in [(1, "tsize"), (3, "tsize x-board")] {
         Kit::in_virtual_time(async {
             let heard = Arc::<Recorder>::default();
-            let step = NegotiatorStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
+            let step =
+                NegotiatorStep::asking(LateActor.start().recipient()).within(Duration::from_secs(within));
             let builder = Stagecoach::builder().store(store()).observer(heard.clone());
             let kit = builder.negotiator(step).kit().unwrap();
             let mut client = kit.client();
@@ -344,7 +347,7 @@ fn a_late_answer_of_a_negotiator_is_dropped() {
                 .filter(|name| oack.windows(name.len()).any(|it| it == name.as_bytes()))
                 .collect();
             assert_eq!(names.join(" "), granted);
-            // By then the late answer is there.
+            // By then the late answer has arrived.
             tokio::time::sleep(Duration::from_millis(1500)).await;
             client.send(b"\0\x04\0\0");
             while client.next().await.unwrap()[..4] != [0, 3, 0, 1] {}
@@ -359,7 +362,7 @@ fn a_late_answer_of_a_negotiator_is_dropped() {
 fn a_late_answer_to_an_opcode_is_dropped() {
     for (within, answer) in [(1, None), (3, Some(b"late".to_vec()))] {
         Kit::in_virtual_time(async {
-            let step = OpcodeStep::asking(Late.start().recipient()).within(Duration::from_secs(within));
+            let step = OpcodeStep::asking(LateActor.start().recipient()).within(Duration::from_secs(within));
             let kit = Stagecoach::builder().store(store()).opcode(0x100, step).kit().unwrap();
             let mut client = kit.client();
             client.ask(b"\x01\0now?");
@@ -390,15 +393,15 @@ fn a_repeated_request_joins_its_transfer() {
 
 /// Panics over every second question.
 #[derive(Default)]
-struct Fragile(u32);
+struct PanickingRoute(u32);
 
-impl Actor for Fragile {
+impl Actor for PanickingRoute {
     type Context = Context<Self>;
 }
 
-impl Supervised for Fragile {}
+impl Supervised for PanickingRoute {}
 
-impl Handler<Ask> for Fragile {
+impl Handler<Ask> for PanickingRoute {
     type Result = Routing;
 
     fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Routing {
@@ -413,11 +416,12 @@ fn a_panicked_actor_is_restarted_and_observed() {
     Kit::in_virtual_time(async {
         let heard = Arc::<Recorder>::default();
         let mut builder = Stagecoach::builder().store(store()).observer(heard.clone());
-        let actor = builder.start_child(ChildSpec::permanent("fragile", |_| Fragile::default()));
+        let actor = builder.start_child(ChildSpec::permanent("fragile", |_| PanickingRoute::default()));
         let kit = builder.route(RouteStep::asking(actor.recipient())).kit().unwrap();
         let mut client = kit.client();
         assert_eq!(client.get("any").await, Ok(b"1".to_vec()));
-        // It panicked over the second question, and answered when the client repeated its request.
+        // The actor panicked over the second question, and answered when the client repeated its
+        // request.
         assert_eq!(client.get("any").await, Ok(b"3".to_vec()));
         let is_crash = |fact: &OwnedFact| matches!(fact, OwnedFact::Crashed { actor: "fragile", .. });
         assert_eq!(heard.facts().iter().filter(|fact| is_crash(fact)).count(), 1);
@@ -427,7 +431,7 @@ fn a_panicked_actor_is_restarted_and_observed() {
 #[test]
 fn a_client_waits_as_long_as_its_patience() {
     Kit::in_virtual_time(async {
-        let route = RouteStep::asking(Slow.start().recipient()).within(Duration::from_secs(100_000));
+        let route = RouteStep::asking(SlowActor.start().recipient()).within(Duration::from_secs(100_000));
         let kit = Stagecoach::builder().store(store()).route(route).kit().unwrap();
         for (client, waits) in
             [(kit.client(), 600_000), (kit.client().patience(Duration::from_millis(2500)), 2500)]

@@ -1,4 +1,5 @@
-//! A store or an observer that panics ends one transfer, with an ERROR from the transfer's own port, and nothing else.
+//! A store or an observer that panics ends one transfer with an ERROR from the transfer's port, and
+//! nothing else.
 
 mod common;
 
@@ -16,58 +17,58 @@ use stagecoach::observe::{Fact, Observer};
 use stagecoach::settings::Timeouts;
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
 
-/// Octets of every file that is read: a few blocks.
+/// Octets of every served file: a few blocks.
 const FILE_OCTETS: usize = 2000;
 
 fn octet(offset: usize) -> u8 {
     (offset % 251) as u8
 }
 
-/// A store whose calls panic if the file's name names them.
+/// A store with calls that panic: the name of a file is the name of the call.
 #[derive(Debug, Default)]
-struct Minefield {
+struct PanickingStore {
     published: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
-struct Mine {
+struct PanickingFile {
     name: String,
     published: Arc<AtomicUsize>,
 }
 
-impl Mine {
+impl PanickingFile {
     fn step(&self, call: &str) {
         assert!(self.name != call, "the secret of {call}");
     }
 }
 
-impl Minefield {
-    fn mine(&self, name: &Name) -> Mine {
-        Mine { name: name.to_string(), published: Arc::clone(&self.published) }
+impl PanickingStore {
+    fn file(&self, name: &Name) -> PanickingFile {
+        PanickingFile { name: name.to_string(), published: Arc::clone(&self.published) }
     }
 }
 
-impl Store for Minefield {
+impl Store for PanickingStore {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
-        let mine = self.mine(name);
-        mine.step("open");
-        Ok(Arc::new(mine))
+        let file = self.file(name);
+        file.step("open");
+        Ok(Arc::new(file))
     }
 
     fn open_cached(&self, name: &Name) -> Option<Result<Arc<dyn Source>, Fault>> {
-        // (Nothing has been opened that could be dropped.)
-        ManuallyDrop::new(self.mine(name)).step("open_cached");
+        // `ManuallyDrop`, because `open_cached` has opened nothing that could be dropped.
+        ManuallyDrop::new(self.file(name)).step("open_cached");
         None
     }
 
     fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        let mine = self.mine(name);
-        mine.step("create");
-        Ok(Box::new(mine))
+        let file = self.file(name);
+        file.step("create");
+        Ok(Box::new(file))
     }
 }
 
-impl Source for Mine {
+impl Source for PanickingFile {
     fn size(&self) -> Option<u64> {
         Some(FILE_OCTETS as u64)
     }
@@ -94,7 +95,7 @@ impl Source for Mine {
     }
 }
 
-impl Sink for Mine {
+impl Sink for PanickingFile {
     fn path(&self) -> &str {
         &self.name
     }
@@ -111,36 +112,36 @@ impl Sink for Mine {
     }
 }
 
-impl Drop for Mine {
+impl Drop for PanickingFile {
     fn drop(&mut self) {
         self.step("drop");
     }
 }
 
-/// A neighbour has to wait until others have failed.
-fn patient() -> Timeouts {
-    let mut patient = Timeouts::default();
-    patient.ack = Duration::from_secs(30);
-    (patient.unproven, patient.idle) = (Duration::from_secs(60), Duration::from_secs(60));
-    patient.dally = Duration::ZERO;
-    patient
+/// Timeouts of a server in which a second transfer waits until others have failed.
+fn patient_timeouts() -> Timeouts {
+    let mut patient_timeouts = Timeouts::default();
+    patient_timeouts.ack = Duration::from_secs(30);
+    (patient_timeouts.unproven, patient_timeouts.idle) = (Duration::from_secs(60), Duration::from_secs(60));
+    patient_timeouts.dally = Duration::ZERO;
+    patient_timeouts
 }
 
-/// Panics whenever a transfer is over.
+/// Panics at the end of every transfer.
 #[derive(Debug)]
-struct BadObserver;
+struct PanickingObserver;
 
-impl Observer for BadObserver {
+impl Observer for PanickingObserver {
     fn observe(&self, fact: &Fact<'_>) {
         assert!(!matches!(fact, Fact::Finished(_)), "the secret of observe");
     }
 }
 
-/// A log that panics when a session shows it a DATA 9.
+/// A log that panics when a session logs DATA 9.
 #[derive(Debug)]
-struct Tripwire;
+struct PanickingLog;
 
-impl slog::Drain for Tripwire {
+impl slog::Drain for PanickingLog {
     type Ok = ();
     type Err = slog::Never;
 
@@ -159,7 +160,7 @@ impl slog::Drain for Tripwire {
     }
 }
 
-/// A server of the minefield.
+/// A server with the store that panics.
 struct Server {
     engine: Engine,
     published: Arc<AtomicUsize>,
@@ -167,11 +168,12 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let store = Minefield::default();
+        let store = PanickingStore::default();
         let published = Arc::clone(&store.published);
-        let observers: Vec<Arc<dyn Observer>> = vec![Arc::new(BadObserver)];
+        let observers: Vec<Arc<dyn Observer>> = vec![Arc::new(PanickingObserver)];
         let capacity = Capacity::default();
-        let engine = Engine::with_observers(Arc::new(store), Tripwire, capacity, patient(), observers);
+        let engine =
+            Engine::with_observers(Arc::new(store), PanickingLog, capacity, patient_timeouts(), observers);
         Self { engine, published }
     }
 
@@ -179,13 +181,13 @@ impl Server {
         self.engine.client()
     }
 
-    /// The actors that crashed. (The bad observer does all the time.)
+    /// The actors that panicked, without the observer, which always panics.
     fn crashed(&self) -> Vec<String> {
         let crashed = self.engine.facts().crashed;
         crashed.into_iter().filter(|crash| !crash.starts_with("observer")).collect()
     }
 
-    /// Every transfer is over and has left nothing, and all that should live does.
+    /// Checks that every transfer has ended and left nothing, and that all permanent actors live.
     fn assert_sound(&self) {
         self.engine.settle();
         let mut client = self.client();
@@ -194,7 +196,7 @@ impl Server {
     }
 }
 
-/// The payload of the block that is due, after repeats of earlier ones: a slow machine may have made the server repeat them.
+/// The payload of block `due`. Skips repeats of earlier blocks, which a slow machine may cause.
 fn due(client: &mut Client, due: u16) -> Vec<u8> {
     loop {
         match client.next() {
@@ -205,7 +207,7 @@ fn due(client: &mut Client, due: u16) -> Vec<u8> {
     }
 }
 
-/// Reads on from where `content` ends, to the end.
+/// Reads the rest of the file, from the end of `content` on.
 fn finish_reading(client: &mut Client, mut content: Vec<u8>) {
     loop {
         let block = u16::try_from(content.len() / 512 + 1).unwrap();
@@ -219,7 +221,7 @@ fn finish_reading(client: &mut Client, mut content: Vec<u8>) {
     assert!(content.iter().copied().eq((0..FILE_OCTETS).map(octet)), "{} octets", content.len());
 }
 
-/// The client is told that something broke, from the transfer's own port, and not what.
+/// Expects ERROR 0 from the transfer's port, without the text of the panic.
 fn expect_internal_error(client: &mut Client, server: &Server) {
     assert_eq!(client.expect_error(0), Failure::Internal.to_string());
     assert_ne!(client.tid(), server.engine.address, "a TID is not the well-known port");
@@ -236,7 +238,7 @@ fn a_store_panic_during_a_read_ends_one_transfer() {
         let mut client = server.client();
         client.send(&rrq(call, "octet", &[]));
         if call.starts_with("open") {
-            // It hasn't said that there is no such file.
+            // The server must not say that the file does not exist.
             client.expect_silence(Duration::from_millis(100));
             continue;
         }
@@ -247,8 +249,8 @@ fn a_store_panic_during_a_read_ends_one_transfer() {
     neighbour.send(&ack(1));
     finish_reading(&mut neighbour, first);
     server.assert_sound();
-    // What waits for a disk runs in the pool, where a panic ends the call alone; what doesn't runs in the reader.
-    // That is replaced three times.
+    // A panic in the pool, which waits for the disk, ends the call only. A panic on the reader's
+    // thread ends the reader, which is replaced three times.
     let readers = ["reader of 5: the secret of fetch_cached"; 4];
     let stores = [
         "store of 2: the secret of open_cached",
@@ -309,7 +311,8 @@ fn a_crash_loop_is_told_from_the_transfers_port() {
         client.send(&data(9, b"short"));
         client.expect_ack(0);
     }
-    // Who has not answered anything that a session could take in gets no fourth datagram for it (D8) but the ERROR.
+    // The client has sent nothing that a session accepts. The server sends such a client no fourth
+    // datagram (D8) but the ERROR.
     client.send(&data(9, b"short"));
     client.expect_silence(Duration::from_millis(50));
     client.send(&data(9, b"short"));

@@ -1,4 +1,5 @@
-//! The fuzz targets' bodies, over what is kept in `fuzz/corpus/` and over octets that are made up here: what once was found stays found.
+//! Runs the bodies of the fuzz targets over `fuzz/corpus/` and over generated octets, so that no
+//! fixed bug comes back.
 
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
@@ -6,10 +7,10 @@ mod bodies;
 use std::fs;
 use std::path::Path;
 
-/// Sequences that are made up for each target.
+/// Number of generated inputs for each target.
 const MADE_UP: u64 = 4000;
 
-/// Octets that depend on nothing but their number.
+/// Octets that depend on `number` alone.
 fn octets(number: u64) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
@@ -22,7 +23,7 @@ fn octets(number: u64) -> Vec<u8> {
     (0..length).map(|_| next() as u8).collect()
 }
 
-/// Runs `body` over all of a target's corpus.
+/// Runs `body` over the corpus of a target.
 fn play(target: &str, body: fn(&[u8])) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let kept: Vec<_> = fs::read_dir(&directory).unwrap_or_else(|e| panic!("{directory:?}: {e}")).collect();

@@ -1,4 +1,4 @@
-//! The verbs `get` and `put`, as the real binary, against a server that follows a script.
+//! Runs the verbs `get` and `put` of the real binary against a scripted server.
 
 use std::fs;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A server: requests come to one socket, the transfer has another (its TID).
+/// A server. One socket receives requests; the transfer has another socket (its TID).
 struct Script {
     requests: UdpSocket,
     transfer: UdpSocket,
@@ -53,7 +53,7 @@ fn socket() -> UdpSocket {
     socket
 }
 
-/// Runs `stagecoach VERB HOST:PORT ARGS` in `directory` beside `script`.
+/// Runs `stagecoach VERB HOST:PORT ARGS` in `directory` while `script` serves.
 fn run(
     directory: &Path,
     args: &[&str],
@@ -64,7 +64,7 @@ fn run(
     let address = server.requests.local_addr().expect("bound").to_string();
     let server = thread::spawn(move || {
         script(&mut server);
-        // Both ports stay open until the client has ended: a closed one would tell it something.
+        // Both ports stay open until the client has ended. A closed port would cause an ICMP error.
         server
     });
     let output = client(directory, &address, args, input);
@@ -102,7 +102,7 @@ fn ends_with_code(output: &Output, code: i32) -> String {
     text
 }
 
-/// One sentence and no more.
+/// Expects this exit code and one sentence on stderr.
 fn fails_with_code(output: &Output, code: i32) -> String {
     let text = ends_with_code(output, code);
     assert!(text.starts_with("stagecoach: ") && text.lines().count() == 1, "{text}");
@@ -192,7 +192,7 @@ fn lost_packets_are_repeated() {
         let lost = server.request();
         assert_eq!(server.request(), lost);
         assert_eq!(server.exchange(&data(1, &[1; 512])), ack(1));
-        // That ACK is lost too.
+        // This ACK is lost too.
         assert_eq!(server.receive(), ack(1));
         assert_eq!(server.exchange(&data(2, b"end")), ack(2));
     });
@@ -208,7 +208,7 @@ fn get_keeps_the_mode_and_a_write_protected_file() {
         fs::write(here.path().join("a"), "old").expect("written");
         fs::set_permissions(here.path().join("a"), fs::Permissions::from_mode(mode)).expect("set");
         run(here.path(), &["get", "a", "--no-options"], b"", move |server| {
-            // (It asks for nothing that it could not write.)
+            // The client sends no request if it can't write the local file.
             if mode == 0o640 {
                 server.request();
                 assert_eq!(server.exchange(&data(1, b"new")), ack(1));
@@ -287,11 +287,11 @@ fn a_silent_server_is_given_up() {
         server.request();
     });
     let said = fails_with_code(&output, 5);
-    // (It says how long it waited, which is a little more on a busy machine.)
+    // The text has the real waiting time, which is a little longer on a busy machine.
     let waited = said.split("didn't answer within ").nth(1).and_then(|rest| rest.split(' ').next());
     let waited: f64 = waited.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("{said}"));
     let took = began.elapsed().as_secs_f64();
-    // (To a tenth.)
+    // The text is rounded to a tenth of a second.
     assert!((0.3..took + 0.1).contains(&waited) && took < 5.0, "{said}, after {took} s");
     assert_eq!(names(&here), [""; 0]);
 }
@@ -308,15 +308,15 @@ fn a_server_that_falls_silent_is_given_up() {
     assert_eq!(names(&here), [""; 0]);
 }
 
-/// An address where nobody listens: that of a test alone, with a port that the kernel gives to
-/// nobody unasked.
+/// An address where nobody listens: one address for each test, and a port that the kernel gives to
+/// no other program by itself.
 fn nobody(test: u8) -> SocketAddr {
     let bound =
         (20_000..30_000).find_map(|port| UdpSocket::bind((Ipv4Addr::new(127, 78, test, 1), port)).ok());
     bound.expect("a free port").local_addr().expect("bound")
 }
 
-/// Without an error queue, only the timeout tells.
+/// Without an error queue, only the timeout shows that nobody listens.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_closed_port_is_reported_at_the_timeout() {
@@ -324,13 +324,13 @@ fn a_closed_port_is_reported_at_the_timeout() {
     let args = ["get", "a", "--ack-timeout", "0.4", "--timeout", "2"];
     let said = fails_with_code(&client(here.path(), &nobody.to_string(), &args, b""), 5);
     assert!(began.elapsed() >= Duration::from_secs(2), "{said}");
-    // After 0, 0.4 and 1.2 s: a refusal makes no storm.
+    // Requests go out after 0, 0.4 and 1.2 s: a refusal must not cause a storm.
     let expected = format!("nobody listens at {nobody}: 3 requests refused within 2.");
     assert!(said.contains(&expected), "{said}");
     assert_eq!(names(&here), [""; 0]);
 }
 
-/// A server that begins to listen after some requests were refused.
+/// A server that begins to listen after the kernel has refused some requests.
 fn late_server(address: SocketAddr) -> Script {
     thread::sleep(Duration::from_millis(700));
     let requests = UdpSocket::bind(address).expect("still free");
@@ -370,7 +370,7 @@ fn a_device_that_listens_later_is_waited_for() {
     assert_eq!(read(&here, "a"), b"config");
 }
 
-/// Once it has answered, nothing but its end closes a server's port.
+/// Once the server has answered, its port closes only when the server ends.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_port_that_closes_in_the_middle_is_told_at_once() {
@@ -430,7 +430,7 @@ fn a_file_is_put_with_its_size() {
     fs::write(here.path().join("a"), [9; 515]).expect("written");
     let output = run(here.path(), &["put", "a"], b"", |server| {
         assert_eq!(server.request(), b"\0\x02a\0octet\0tsize\x00515\0blksize\x001428\0windowsize\x0016\0");
-        // A server that knows no options answers with ACK 0.
+        // A server without options answers with ACK 0.
         assert_eq!(server.exchange(&ack(0)), data(1, &[9; 512]));
         assert_eq!(server.exchange(&ack(1)), data(2, &[9; 3]));
         server.send(&ack(2));
@@ -447,7 +447,7 @@ fn a_window_of_blocks_is_put_before_each_ack() {
         assert_eq!(server.request(), b"\0\x02dir/b\0octet\0tsize\x0019\0blksize\x001428\0windowsize\x004\0");
         assert_eq!(server.exchange(b"\0\x06blksize\x008\0windowsize\x002\0"), data(1, b"12345678"));
         assert_eq!(server.receive(), data(2, b"abcdefgh"));
-        // The second was lost on the way: the window starts there.
+        // The second block was lost on the way. The window restarts there.
         assert_eq!(server.exchange(&ack(1)), data(2, b"abcdefgh"));
         assert_eq!(server.receive(), data(3, b"end"));
         server.send(&ack(3));
@@ -495,7 +495,7 @@ fn a_full_disk_at_this_end_is_told_to_the_server() {
     let here = directory();
     let output = run(here.path(), &["get", "a", "-o", "/dev/full"], b"", |server| {
         server.request();
-        // The last block isn't acknowledged: what couldn't be kept hasn't arrived.
+        // The client can't store the last block, and does not acknowledge it.
         assert_eq!(server.exchange(&data(1, b"too much"))[..4], [0, 5, 0, 3]);
     });
     let said = fails_with_code(&output, 1);

@@ -1,4 +1,4 @@
-//! A daemon that is killed in the middle of uploads: the directory is as it was.
+//! Kills a daemon in the middle of uploads: the directory stays as it was.
 
 mod common;
 
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use rustix::fs::{Mode, OFlags, open};
 
 const UPLOADS: usize = 20;
-/// Each has brought so much when the daemon dies, and has so much more to bring.
+/// Each upload has sent this many octets when the daemon dies, and has as many left.
 const KILL_AFTER: u64 = 500_000;
 const UPLOAD_LEN: u64 = 400_000_000;
 
@@ -27,12 +27,12 @@ fn killed_uploads_leave_the_directory_unchanged() {
     kill_in_the_middle(root.path(), &[]);
     leaves(root.path(), &before);
 
-    // Uploads onto a file that is there: it stays what it was.
+    // Uploads to an existing name leave the old file.
     kill_in_the_middle(root.path(), &["--overwrite"]);
     leaves(root.path(), &before);
     assert_eq!(Content::new(1, 4000).difference(&root.path().join("there-before")), None);
 
-    // The names are free again, and the daemon has nothing in its way.
+    // The names are free again, and nothing is in the daemon's way.
     let daemon = Daemon::start(root.path(), &[]);
     for number in 0..UPLOADS {
         let content = Content::new(number as u64, 1000);
@@ -43,7 +43,7 @@ fn killed_uploads_leave_the_directory_unchanged() {
     assert_eq!(listing(root.path()).len(), before.len() + UPLOADS, "and nothing besides");
 }
 
-/// The bytes of an upload whose client gives up are gone while the daemon runs on.
+/// The octets of an aborted upload are removed while the daemon runs.
 #[test]
 fn an_upload_that_its_client_aborts_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory for the test");
@@ -55,7 +55,7 @@ fn an_upload_that_its_client_aborts_leaves_nothing() {
     client.expect_ack(1);
     client.send(&common::raw::error(0, "changed my mind"));
     let until = Instant::now() + Duration::from_secs(10);
-    // A named temporary, where there is no O_TMPFILE, may take a moment to go.
+    // Without O_TMPFILE, the removal of a named temporary file may take a moment.
     while !listing(root.path()).is_empty() {
         assert!(Instant::now() < until, "left behind: {:?}", listing(root.path()));
         thread::sleep(Duration::from_millis(20));
@@ -64,7 +64,7 @@ fn an_upload_that_its_client_aborts_leaves_nothing() {
     assert_eq!(listing(root.path()), []);
 }
 
-/// 20 uploads; when each has brought something, `kill -9`.
+/// Starts 20 uploads, and sends SIGKILL when each has sent something.
 fn kill_in_the_middle(root: &Path, flags: &[&str]) {
     let daemon = Daemon::start(root, flags);
     let under_way = AtomicUsize::new(0);
@@ -107,7 +107,8 @@ fn kill_in_the_middle(root: &Path, flags: &[&str]) {
     });
 }
 
-/// At once where the kernel forgets unnamed files, else after the next start.
+/// Checks that the directory is as before: at once where the kernel drops unnamed files, else after
+/// the next start.
 fn leaves(root: &Path, before: &[(std::path::PathBuf, u64)]) {
     let unnamed = open(root, OFlags::TMPFILE | OFlags::WRONLY, Mode::RUSR | Mode::WUSR).is_ok();
     if !unnamed {

@@ -1,5 +1,5 @@
-//! What the layout of the crate promises: imports point down, the protocol is free of I/O, panics
-//! unwind, files stay short.
+//! Checks the layout of the crate: imports point down, the protocol is free of I/O, panics unwind,
+//! and files stay short.
 
 #[path = "layers/graph.rs"]
 mod graph;
@@ -13,7 +13,7 @@ use std::path::{Component, Path};
 use graph::Graph;
 use source::{SourceFile, Tests};
 
-/// From the top to the bottom. `limits` and `error` are for all.
+/// From the top to the bottom. Every layer may use `limits` and `error`.
 const LAYERS: [&str; 15] = [
     "cli",
     "daemon",
@@ -33,13 +33,14 @@ const LAYERS: [&str; 15] = [
 ];
 const FOR_ALL: [&str; 2] = ["limits", "error"];
 
-/// Lines that a file may have.
+/// Maximum number of lines in a file.
 const LINES_MAX: usize = 450;
 
-/// What the protocol's layers may use besides `std`.
+/// Crates that the protocol's layers may use besides `std`.
 const PROTOCOL_CRATES: [&str; 3] = ["bytes", "smallvec", "thiserror"];
 
-/// What of the standard library has no place in them: they are told the time, and handed octets.
+/// The protocol's layers use none of the modules below in the standard library: callers pass in the
+/// time and the octets.
 const STANDARD: [&str; 3] = ["std", "core", "alloc"];
 const NOT_FOR_PROTOCOL: [&str; 7] = ["env", "fs", "io", "net", "os", "process", "thread"];
 
@@ -75,7 +76,7 @@ fn imports_point_down() {
         if matches!(&*layer, "lib" | "main") || file.is_test() {
             continue;
         }
-        // Tests may drive what they test through what is above it.
+        // Tests may use the layers above the tested one.
         let upwards = layers_used(&file).into_iter().filter(|used| !may_use(&layer, used));
         wrong.extend(upwards.map(|used| format!("{} uses {used}", file.path.display())));
     }
@@ -88,11 +89,11 @@ fn every_module_has_its_place_in_the_list() {
         let layer = file.layer();
         let known = LAYERS.contains(&&*layer) || FOR_ALL.contains(&&*layer);
         assert!(known || matches!(&*layer, "lib" | "main"), "{} is of no known layer", file.path.display());
-        // (Parsing takes time: it is left out where there is nothing to find.)
+        // Parsing takes time, and a file without this word has no such path.
         if !file.text.contains("stagecoach") {
             continue;
         }
-        // Inside the crate there is one way to name a layer, and the other test follows that one.
+        // Inside the crate the other test checks paths by `crate::`.
         let by_name = file.module(Tests::Included).children_of("stagecoach");
         let allowed: &[String] = if layer == "main" { &["cli".to_owned()] } else { &[] };
         assert!(by_name.iter().all(|it| allowed.contains(it)), "{}: {by_name:?}", file.path.display());
@@ -122,7 +123,7 @@ fn the_protocol_uses_no_actors_clock_or_io() {
         let (path, module) = (file.path.display(), file.module(Tests::Included));
         let foreign =
             |name: &str| dependencies.iter().any(|it| it == name) && !PROTOCOL_CRATES.contains(&name);
-        // The crate `time` shares its name with `std::time`: what counts is where a path begins.
+        // The crate `time` shares its name with `std::time`, so the beginning of the path counts.
         let is_foreign_word = |word: &&str| match *word {
             "time" => !module.children_of("time").is_empty(),
             "Instant" | "SystemTime" => true,
@@ -139,7 +140,7 @@ fn the_protocol_uses_no_actors_clock_or_io() {
     assert!(wrong.is_empty(), "the protocol's layers reach out:\n{}", wrong.join("\n"));
 }
 
-/// The crates that `Cargo.toml` names, as code spells them.
+/// The crates of `Cargo.toml`, as code spells them.
 fn dependencies() -> Vec<String> {
     let manifest = fs::read_to_string(manifest_dir().join("Cargo.toml")).unwrap();
     let section = manifest.split_once("\n[dependencies]\n").expect("dependencies").1;
@@ -164,7 +165,7 @@ fn command_line_parsing_stays_in_cli() {
 fn panics_unwind_or_nothing_is_supervised() {
     const { assert!(cfg!(panic = "unwind")) };
     for manifest in ["Cargo.toml", ".cargo/config.toml"] {
-        // There may be no such configuration.
+        // The file may not exist.
         let text = fs::read_to_string(manifest_dir().join(manifest)).unwrap_or_default();
         let mut settings = text.lines().map(|line| line.split('#').next().unwrap_or_default());
         let aborting = settings.find(|line| line.contains("panic") && line.contains("abort"));
@@ -198,7 +199,7 @@ fn files_are_short_and_say_what_they_are() {
         if lines > LINES_MAX {
             wrong.push(format!("{path} has {lines} lines, more than {LINES_MAX}"));
         }
-        // Tests say what they are by their names.
+        // The names of tests say what they test.
         if !file.is_test() && !file.text.starts_with("//! ") {
             wrong.push(format!("{path} doesn't start with a //! line"));
         }
@@ -213,8 +214,8 @@ fn no_path_attribute_leads_out_of_src() {
     }
 }
 
-/// Inside `mod a { ... }` a path begins one directory further down. That is left out of account: it
-/// makes the test stricter.
+/// A path inside of `mod a { ... }` begins one directory further down. The test ignores this, which
+/// makes it stricter.
 fn has_path_out_of_src(file: &SourceFile) -> bool {
     let module = file.module(Tests::Included);
     let directory = file.path.parent().expect("a file is in a directory");

@@ -1,4 +1,5 @@
-//! How the running server ends, what it tells of itself, and the sockets that it is handed.
+//! How the running server drains and ends, how it reports to a service manager, and how it uses
+//! passed sockets.
 
 mod common;
 
@@ -17,21 +18,21 @@ use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A drain that takes this long failed.
+/// A drain of this length would fail the test.
 const FOREVER: [&str; 2] = ["--drain-timeout", "600"];
 const QUIET: Duration = Duration::from_millis(300);
 
 impl Served {
-    /// Sends the signal that makes it drain, and waits until it does.
+    /// Sends the signal that starts the drain, and waits for the drain.
     fn begin_to_drain(&self, signal: Signal) {
         self.daemon.signal(signal);
         let line = self.daemon.wait_for_log(PATIENCE, |line| line.contains("draining"));
         assert!(line.is_some(), "it does not drain");
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits for the end of the server, which must be successful.
     fn ends_well(self) -> Ended {
         let ended = self.daemon.wait_for_end(PATIENCE);
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -67,7 +68,7 @@ fn peers_get_error_0_at_the_drain_deadline() {
     let mut writer = served.writing("new", &[]);
     let begun = Instant::now();
     served.begin_to_drain(Signal::SIGTERM);
-    // It still takes what comes.
+    // The upload goes on during the drain.
     writer.send(&data(1, &[7; 512]));
     writer.expect_ack(1);
     assert_eq!(reader.expect_error(0), "Server is shutting down");
@@ -102,7 +103,7 @@ fn drain_timeout_0_ends_at_the_first_signal() {
     served.ends_well();
 }
 
-/// Its place is kept for minutes otherwise.
+/// Without a drain, the server keeps the client's place for minutes.
 #[test]
 fn a_silent_client_does_not_delay_the_end() {
     let served = Served::new(&FOREVER);
@@ -122,14 +123,14 @@ fn a_dallying_upload_does_not_delay_the_end() {
     writer.send(&data(1, b"all of it"));
     writer.expect_ack(1);
     served.begin_to_drain(Signal::SIGTERM);
-    // As long as others are live, it does what it is there for.
+    // While other transfers are live, the session still answers repeats.
     writer.send(&data(1, b"all of it"));
     writer.expect_ack(1);
     let begun = Instant::now();
     reader.send(&common::raw::error(0, "enough"));
     assert_eq!(served.contents("new").as_deref(), Some(&b"all of it"[..]));
     served.ends_well();
-    // It would have answered for longer than its interval.
+    // Without the end of the server, the session would answer for longer than its interval.
     let interval = Duration::from_secs(SLOW.1.parse().expect("seconds"));
     assert!(begun.elapsed() < interval, "after {:?}", begun.elapsed());
     writer.expect_silence(QUIET);
@@ -150,7 +151,7 @@ fn an_operator_can_see_what_is_live() {
     let counters = |served: &Served, live: usize| {
         let wanted = format!("live: {live},");
         let found = (0..50).find_map(|_| {
-            // Asked too soon after an ACK, it may still list the transfer that has ended.
+            // Shortly after an ACK the registry may still list the transfer that has ended.
             served.daemon.signal(Signal::SIGUSR1);
             let patience = PATIENCE / 50;
             served.daemon.wait_for_log(patience, |line| line.contains("counters") && line.contains(&wanted))
@@ -174,11 +175,11 @@ fn an_operator_can_see_what_is_live() {
     }
     writer.send(&data(1, b"end"));
     writer.expect_ack(1);
-    // It is done, though it still answers repeats.
+    // The upload is complete, though its session still answers repeats.
     counters(&served, 1);
 }
 
-/// A service manager's socket, and a daemon that tells it how it is.
+/// A service manager's socket, and a daemon that reports to it.
 struct Managed {
     manager: UnixDatagram,
     _directory: TempDir,
@@ -241,7 +242,7 @@ fn the_watchdog_is_fed_until_the_end() {
     for _ in 0..4 {
         assert_eq!(managed.next(), ["WATCHDOG=1"]);
     }
-    // At once, then after half the limit each.
+    // One message at once, then one after each half of the limit.
     assert!(begun.elapsed() >= Duration::from_millis(2500), "after {:?}", begun.elapsed());
     let mut reader = managed.served.reading(GOOD, &[]);
     reader.expect_data(1);
@@ -251,7 +252,7 @@ fn the_watchdog_is_fed_until_the_end() {
     assert_eq!(messages.next(), Some(vec!["WATCHDOG=1".into()]), "draining is no reason to be killed");
 }
 
-/// The arbiter waits in `bind` for each transfer's socket.
+/// Each transfer's `bind` delays the arbiter.
 #[test]
 fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
     const BLOCKED: Duration = Duration::from_secs(3);
@@ -275,7 +276,7 @@ fn the_watchdog_is_not_fed_while_an_arbiter_is_blocked() {
     let mut reader = served.ask(&rrq("long", "octet", &[]));
     let silent = "the watchdog is not fed, silent: 1, of: 2";
     assert!(served.daemon.wait_for_log(PATIENCE, |line| line.contains(silent)).is_some());
-    // What was sent before the arbiter was blocked is there already; then there is a gap.
+    // Messages from before the block have arrived already. A gap follows.
     let longest = (0..6).map(|_| {
         let begun = Instant::now();
         assert!(fed());
@@ -307,12 +308,12 @@ fn a_missing_service_manager_does_not_stop_serving() {
     assert!(told.is_some());
 }
 
-/// A command that starts the server with `socket` as the one that a service manager passes.
+/// A command that starts the server with `socket` as a passed socket, as a service manager does.
 fn activated(socket: impl Into<OwnedFd>, root: &Path, flags: &[&str]) -> Command {
     activated_under(&[], socket, root, flags)
 }
 
-/// The same with another program before it, which must keep the process.
+/// The same with another program as a prefix, which must not fork.
 fn activated_under(before: &[&str], socket: impl Into<OwnedFd>, root: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new("sh");
     let script = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"";
@@ -321,14 +322,15 @@ fn activated_under(before: &[&str], socket: impl Into<OwnedFd>, root: &Path, fla
     command
 }
 
-/// strace makes system calls fail, or slow. -D: the daemon is our child, and strace goes when it goes.
+/// strace delays system calls or makes them fail. -D: the daemon is our child, and strace ends with
+/// the daemon.
 const STRACE: [&str; 7] = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e"];
 
 #[test]
 fn requests_are_taken_from_a_socket_that_was_passed() {
     let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let address = passed.local_addr().expect("an address");
-    // This one wakes the server.
+    // This request wakes the server.
     let mut first = Client::to(address);
     first.send(&rrq(GOOD, "octet", &[SLOW]));
     let root = directory();
@@ -342,7 +344,7 @@ fn requests_are_taken_from_a_socket_that_was_passed() {
     served.still_serves();
     assert!(served.daemon.log().contains("--host and --port have no effect"), "{}", served.daemon.log());
 
-    // What comes while it drains is left to the server that comes next.
+    // A request during the drain stays in the socket for the next server.
     let mut reader = served.reading(GOOD, &[]);
     reader.expect_data(1);
     served.begin_to_drain(Signal::SIGTERM);
@@ -389,7 +391,7 @@ fn a_passed_socket_must_be_a_bound_udp_socket() {
         let output = activated(thing, root.path(), &[]).output().expect("the binary");
         let said = String::from_utf8(output.stderr).expect("text");
         assert_eq!(output.status.code(), Some(1), "{said}");
-        // (A build with the feature `chaos` says so in its log first.)
+        // A build with the feature `chaos` logs a line about that first.
         let said: Vec<_> = said.lines().filter(|line| !line.contains("built with chaos")).collect();
         let [sentence] = said[..] else { panic!("more than a sentence: {said:?}") };
         assert!(
@@ -408,7 +410,7 @@ fn sockets_passed_to_another_process_are_ignored() {
     Served::at(root, Daemon::spawn(command)).still_serves();
 }
 
-/// Whoever panicked serves others, and must not wait for a pipe that nobody reads.
+/// The backtrace must not block an actor at a pipe without a reader.
 #[test]
 fn a_backtrace_goes_to_the_log_and_not_to_stderr() {
     let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");
@@ -423,7 +425,7 @@ fn a_backtrace_goes_to_the_log_and_not_to_stderr() {
     assert!(logged.contains("begin_panic") || logged.contains("panic_fmt"), "{logged}");
 }
 
-/// The listener can't set its socket up, however often it is started again.
+/// The listener can't set up its socket, and fails after each restart.
 #[test]
 fn a_supervision_failure_has_its_own_exit_code() {
     let passed = UdpSocket::bind("127.0.0.1:0").expect("a port");

@@ -1,5 +1,5 @@
-//! What waits for ever, for a pipe, a disk or a service manager, keeps no client waiting, and not
-//! the server from its end.
+//! A pipe, a disk or a service manager that hangs delays no client, and does not delay the end of
+//! the server.
 
 mod common;
 
@@ -18,8 +18,7 @@ use nix::unistd::Pid;
 use stagecoach::internals::limits;
 use tempfile::TempDir;
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a
-/// fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A daemon that logs to a FIFO.
@@ -40,7 +39,7 @@ impl Piped {
         Self { child, root }
     }
 
-    /// What it logs from now on.
+    /// The lines that the daemon logs from now on.
     fn log(&self) -> impl Iterator<Item = String> + use<> {
         let fifo = File::open(self.root.path().join("log")).expect("somebody writes");
         BufReader::new(fifo).lines().map_while(Result::ok)
@@ -59,7 +58,7 @@ impl Piped {
         assert_eq!(self.child.try_wait().expect("our own child"), None, "it has ended");
     }
 
-    /// Ends it, and says how long that took.
+    /// Ends the daemon. Returns how long that took.
     fn ends_well(&mut self) -> Duration {
         self.signal(Signal::SIGTERM);
         let begun = Instant::now();
@@ -81,13 +80,13 @@ fn address_in(line: &str) -> SocketAddr {
     address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address in {line}"))
 }
 
-/// The eleven seconds are real ones: the program gives itself up when the thread of its listeners
-/// hangs for `SERVER_SILENCE_MAX` seconds, and this is what must not happen.
+/// The eleven seconds are real: the program exits when the thread of its listeners hangs for
+/// `SERVER_SILENCE_MAX` seconds, which must not happen here.
 #[test]
 fn sighup_with_a_full_log_pipe_delays_no_client() {
     let mut piped = Piped::start("0");
     let address = address_in(&piped.log().find(|line| line.contains("listening")).expect("it listens"));
-    // (The reader is gone.)
+    // The FIFO has no reader any more.
     piped.signal(Signal::SIGHUP);
     piped.signal(Signal::SIGHUP);
     let until = Instant::now() + limits::ARBITER_ASKED_EVERY * (limits::SERVER_SILENCE_MAX + 1);
@@ -95,7 +94,7 @@ fn sighup_with_a_full_log_pipe_delays_no_client() {
         piped.serves_at(address);
         std::thread::sleep(Duration::from_millis(100));
     }
-    // Whoever reads it again is told what became of the order.
+    // The next reader receives the result of the reopening.
     assert!(piped.log().any(|line| line.contains("log reopened")));
     piped.serves_at(address);
     assert!(piped.ends_well() < limits::END_WITHIN + PATIENCE);
@@ -136,15 +135,14 @@ fn a_log_that_is_a_socket_is_refused_at_the_start() {
     assert!(said.contains("--file-log: the log ") && said.contains("can't be opened"), "{said}");
 }
 
-/// Ends the daemon, which has nothing to drain: that takes no longer than the bound, and is a good
-/// end.
+/// Ends the daemon, which has nothing to drain. The end must be successful and within the bound.
 fn ends_in_time(daemon: Daemon) -> String {
     let begun = Instant::now();
     let ended = daemon.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     let log = ended.log;
     assert!(log.contains("stopped"), "{log}");
-    // (Beside them others keep the processors busy, but not for the ten seconds that used to pass.)
+    // Other tests load the processors, but not for the ten seconds that the end took once.
     assert!(begun.elapsed() < limits::END_WITHIN, "after {:?}", begun.elapsed());
     log
 }
@@ -165,7 +163,7 @@ fn a_hung_service_manager_does_not_delay_the_end() {
     ends_in_time(served.daemon);
 }
 
-/// It would take a minute: strace makes each look into a directory take a second.
+/// strace delays each read of a directory by a second, so that the sweep would take a minute.
 #[test]
 fn a_slow_sweep_does_not_delay_the_end() {
     let root = directory();
@@ -173,7 +171,7 @@ fn a_slow_sweep_does_not_delay_the_end() {
         fs::create_dir(root.path().join(number.to_string())).expect("a directory");
     }
     let mut command = Command::new("strace");
-    // -D: the daemon is our child, and strace goes when it goes.
+    // -D: the daemon is our child, and strace ends with the daemon.
     command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=getdents64:delay_enter=1000000"]);
     command.arg(binary()).args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
     let served = Served::at(root, Daemon::spawn(command));
@@ -181,7 +179,7 @@ fn a_slow_sweep_does_not_delay_the_end() {
     ends_in_time(served.daemon);
 }
 
-/// strace makes whoever asks for the loopback interface's MTU wait for eight seconds.
+/// strace delays each query of the loopback interface's MTU by eight seconds.
 #[test]
 fn a_slow_mtu_query_delays_no_other_client() {
     let root = directory();
@@ -201,7 +199,7 @@ fn a_slow_mtu_query_delays_no_other_client() {
     for (name, octets) in &files {
         assert_eq!(served.read(name, "octet", &[]), *octets);
     }
-    // They are answered without knowing it, in the end.
+    // In the end the server answers these clients without the MTU.
     for client in &mut waiting {
         assert_eq!(client.expect_oack(), [("blksize".to_owned(), "1024".to_owned())]);
     }

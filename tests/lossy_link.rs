@@ -1,4 +1,4 @@
-//! Transfers over links that lose, double, reorder and delay packets.
+//! Transfers over links that lose, duplicate, reorder and delay packets.
 
 #[path = "lossy_link/goals.rs"]
 mod goals;
@@ -14,7 +14,7 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// Octets among which line ends are frequent.
+/// Octets with many line ends.
 fn file(rng: &mut Rng, length: usize) -> Vec<u8> {
     (0..length).map(|_| if rng.chance(100) { rng.one_of(b"\r\n") } else { rng.next() as u8 }).collect()
 }
@@ -35,7 +35,7 @@ fn setup(rng: &mut Rng, direction: Direction, there: Conditions, back: Condition
     }
 }
 
-/// Any transfer at all: of up to some hundred blocks.
+/// A random transfer of up to some hundred blocks.
 fn any_setup(rng: &mut Rng, conditions: &mut dyn FnMut(&mut Rng) -> Conditions) -> Setup {
     let direction = rng.one_of(&[Direction::Read, Direction::Write]);
     let (there, back) = (conditions(rng), conditions(rng));
@@ -71,7 +71,7 @@ fn any_pace(rng: &mut Rng) -> Pace {
     }
 }
 
-/// A bad link, but one that lets every transfer through.
+/// A bad link on which every transfer still completes.
 fn bad(rng: &mut Rng) -> Conditions {
     Conditions {
         loss: rng.one_of(&[0, 10, 50, 100]),
@@ -90,7 +90,8 @@ struct Ends {
     receiver: Report,
 }
 
-/// Which end sent the file and which received it. Of several sessions, the one that got furthest.
+/// The end that sent the file and the end that received it. Of several sessions, the one with the
+/// most progress.
 fn ends(direction: Direction, client: Report, sessions: Vec<Report>) -> Ends {
     let rank = |report: &Report| (report.published, report.tally.octets, report.tally.blocks);
     let server = sessions.into_iter().max_by_key(rank).unwrap_or_default();
@@ -100,8 +101,8 @@ fn ends(direction: Direction, client: Report, sessions: Vec<Report>) -> Ends {
     }
 }
 
-/// What must hold however bad the link is: no end believes more than it can know.
-fn nobody_is_deceived(ends: &Ends, file: &[u8]) {
+/// What must hold on any link: no end claims more than it can know.
+fn check_claims(ends: &Ends, file: &[u8]) {
     let Ends { sender, receiver } = ends;
     let arrived = receiver.outcome == Some(Outcome::Complete);
     assert_eq!(arrived, receiver.published, "{:?}", receiver.outcome);
@@ -111,7 +112,8 @@ fn nobody_is_deceived(ends: &Ends, file: &[u8]) {
     match &sender.outcome {
         Some(Outcome::Complete) => assert!(arrived, "the sender thinks that the file arrived"),
         Some(Outcome::Unconfirmed) => {}
-        // A single block, and no answer: nobody can tell whether it was the block or the answer that was lost.
+        // A single block without an answer: the sender can't know whether the block or its ACK was
+        // lost.
         Some(Outcome::Unanswered) if sender.data.len() == 1 => {}
         outcome => assert!(!arrived, "the file arrived, and its sender says {outcome:?}"),
     }
@@ -128,22 +130,24 @@ fn every_file_arrives_over_a_bad_link() {
         let windowsize =
             setup.options.iter().find(|(name, _)| *name == "windowsize").map_or(1, |option| option.1);
         setup.client_timeouts = patient;
-        // A request buys three datagrams: if all are lost, only the next session has another three. Longer than usual,
-        // for some clients' readers take seconds.
+        // Each request gets three datagrams. If all three are lost, only the next session sends
+        // another three. The timeouts are longer than usual, as the readers of some clients take
+        // seconds.
         setup.server_timeouts = patient;
         setup.server_timeouts.unproven = ms(20_000);
         let (direction, file) = (setup.direction, setup.file.clone());
         let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
-        nobody_is_deceived(&ends, &file);
+        check_claims(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete), "sender: {:?}", ends.sender.outcome);
-        // At worst each window brings one block. A block may have to wait for a slow disk, too.
+        // In the worst case each window delivers one block. A block may also have to wait for a
+        // slow disk.
         let (blocks, sent) = (ends.sender.data.len() as u64, ends.sender.data_sent());
         assert!(sent <= 3 * windowsize * blocks + 20, "{sent} DATA for {blocks} blocks");
     });
 }
 
-/// RFC 7440 §4: a lost packet costs about a window, not a second transfer.
+/// RFC 7440 §4: a lost packet costs about one window.
 #[test]
 fn a_few_losses_cost_a_few_windows() {
     for_each_seed("a_few_losses_cost_a_few_windows", 100, |seed| {
@@ -162,7 +166,7 @@ fn a_few_losses_cost_a_few_windows() {
     });
 }
 
-/// Wherever patience ends first, each end stops, and says what it can know.
+/// Each end gives up by itself, and reports only what it can know.
 #[test]
 fn an_almost_dead_link_ends_every_transfer() {
     for_each_seed("an_almost_dead_link_ends_every_transfer", 1000, |seed| {
@@ -175,11 +179,11 @@ fn an_almost_dead_link_ends_every_transfer() {
         let (client, sessions) = Simulation::new(setup).run();
         let stated = [Outcome::Complete, Outcome::Unconfirmed, Outcome::Unanswered, Outcome::TimedOut];
         assert!(stated.contains(client.outcome.as_ref().unwrap()), "{:?}", client.outcome);
-        nobody_is_deceived(&ends(direction, client, sessions), &file);
+        check_claims(&ends(direction, client, sessions), &file);
     });
 }
 
-/// A LAN: nothing is lost, and the jitter is small against the round trip.
+/// A LAN without losses, with a jitter far below the round trip.
 fn good(rng: &mut Rng) -> Conditions {
     let delay = ms(rng.one_of(&[1, 5, 50]));
     Conditions { delay, jitter: delay / 10, in_order: true, ..Conditions::default() }
@@ -223,8 +227,9 @@ fn plain_channel(rng: &mut Rng) -> Channel {
     Channel::new(conditions, rng.fork())
 }
 
-/// The link doubles every packet. R1123-01: no block is sent more often for that (RFC 1350's Sorcerer's Apprentice);
-/// R7440-08: nor, with windows, more than once again.
+/// The link duplicates every packet. R1123-01: no block is sent more often because of that (the
+/// Sorcerer's Apprentice bug of RFC 1350). R7440-08: with windows, no block is sent more than
+/// twice.
 #[test]
 fn doubled_packets_cause_no_repeats() {
     for_each_seed("doubled_packets_cause_no_repeats", 200, |seed| {
@@ -240,14 +245,15 @@ fn doubled_packets_cause_no_repeats() {
         let (direction, file) = (setup.direction, setup.file.clone());
         let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
-        nobody_is_deceived(&ends, &file);
+        check_claims(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete));
         let most = if windowsize == 1 { 300 } else { 600 };
         assert!(ends.sender.data_sent() <= most, "{} DATA for 300 blocks", ends.sender.data_sent());
     });
 }
 
-/// R1123-01: one ACK comes later than the sender waits. What was in flight is sent again, and all that follows once.
+/// R1123-01: one ACK is later than the sender waits. The sender repeats the blocks in flight, and
+/// sends all later blocks once.
 #[test]
 fn one_late_ack_costs_one_window() {
     for (direction, windowsize) in
@@ -275,7 +281,7 @@ fn one_late_ack_costs_one_window() {
     }
 }
 
-/// LORE-01, R7440-16: block numbers wrap in both directions, whoever chose to what.
+/// LORE-01, R7440-16: block numbers wrap in both directions, to whichever number an end chose.
 #[test]
 fn a_long_file_arrives_whatever_follows_block_65535() {
     for_each_seed("a_long_file_arrives_whatever_follows_block_65535", 6, |seed| {
@@ -292,13 +298,14 @@ fn a_long_file_arrives_whatever_follows_block_65535() {
         let file = setup.file.clone();
         let (client, sessions) = Simulation::new(setup).run();
         let ends = ends(direction, client, sessions);
-        nobody_is_deceived(&ends, &file);
+        check_claims(&ends, &file);
         assert_eq!(ends.receiver.outcome, Some(Outcome::Complete));
         assert!(ends.sender.data_sent() < 80_000, "{} DATA for 70000 blocks", ends.sender.data_sent());
     });
 }
 
-/// LORE-01..-04 at the wrap itself, without options but the block size: an upload may wrap to either.
+/// LORE-01..-04 at the wrap itself, with no option but the block size: an upload may wrap to either
+/// number.
 #[test]
 fn files_that_end_around_the_wrap_arrive() {
     for blocks in [65_534, 65_535, 65_536, 65_537] {
@@ -315,14 +322,15 @@ fn files_that_end_around_the_wrap_arrive() {
             let file = setup.file.clone();
             let (client, sessions) = Simulation::new(setup).run();
             let ends = ends(direction, client, sessions);
-            nobody_is_deceived(&ends, &file);
+            check_claims(&ends, &file);
             assert_eq!(ends.receiver.outcome, Some(Outcome::Complete), "{direction} {blocks} {offered:?}");
             assert_eq!(ends.sender.data_sent(), blocks as u64);
         }
     }
 }
 
-/// R1350-25: who received the file answers its last block until that was heard.
+/// R1350-25: the receiver of a file answers copies of the last block until the sender has got its
+/// ACK.
 #[test]
 fn the_last_ack_may_be_lost_thrice() {
     for direction in [Direction::Read, Direction::Write] {

@@ -1,4 +1,4 @@
-//! A hall of machines at once: nobody gets another's octets, nobody is forgotten.
+//! Many clients at once: each gets its own octets, and none is forgotten.
 
 mod common;
 
@@ -13,10 +13,11 @@ use common::content::{Content, listing};
 use common::daemon::{self, Daemon};
 
 const CLIENTS: usize = 200;
-/// What a daemon may open for itself under load and keep.
+/// Descriptors that the daemon may open under load and keep.
 const DESCRIPTORS_OF_ITS_OWN: usize = 16;
 
-/// What a client asks for, and how much: all of them different files, no two neighbours the same terms.
+/// What a client asks for, and the content of its file. All files differ, and clients next to each
+/// other have different options.
 fn terms(number: usize) -> (Ask, Content) {
     let ask = match number % 5 {
         0 => Ask::PLAIN,
@@ -25,7 +26,7 @@ fn terms(number: usize) -> (Ask, Content) {
         3 => Ask { blksize: Some(8192), ..Ask::PLAIN },
         _ => Ask::window(512, 64),
     };
-    // From nothing to some 200 KB, with whole blocks among them.
+    // Up to some 200 KB, with lengths of whole blocks among them.
     let len = match number % 7 {
         0 => 0,
         1 => 512 * 40,
@@ -68,7 +69,8 @@ fn two_hundred_clients_transfer_at_once() {
         let name = if number % 2 == 0 { format!("read{number}") } else { format!("write{number}") };
         fs::remove_file(root.path().join(name)).expect("a file that was just there");
     }
-    // Each session keeps its socket for a while to repeat a final ACK (RFC 1350 §6); then it has to go.
+    // Each session keeps its socket for a while to repeat a final ACK (RFC 1350 §6), then closes
+    // it.
     let until = Instant::now() + Duration::from_secs(30);
     while daemon.open_descriptors() > before + DESCRIPTORS_OF_ITS_OWN {
         let open = daemon.open_descriptors();
@@ -101,7 +103,8 @@ fn write(daemon: &Daemon, number: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// More than there may be of one network who haven't answered: those beyond wait for their turn, and nobody loses the transfer that it was promised.
+/// The burst is larger than the number of unanswered clients that one network may have. The others
+/// wait for their turn, and no accepted transfer is lost.
 #[test]
 fn six_thousand_requests_in_a_burst_are_served() {
     let root = tempfile::tempdir().expect("a directory for the test");

@@ -1,5 +1,5 @@
-//! A disk, or another store, that can't say whether a file is there: no reader may take that for
-//! "no such file", as PXELINUX takes every ERROR.
+//! A disk or another store that can't say whether a file exists. No reader may get the impression
+//! that the file does not exist, as PXELINUX takes from every ERROR.
 
 mod common;
 
@@ -22,7 +22,7 @@ use stagecoach::wire::ErrorCode;
 
 const OCTETS: usize = 1000;
 
-/// Where it goes wrong.
+/// The call that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     OpenCached,
@@ -34,39 +34,39 @@ enum Step {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ill {
+enum PlannedFailure {
     Fails(Failure),
     Panics,
 }
 
-const OUTAGES: [Ill; 5] = [
-    Ill::Fails(Failure::Io),
-    Ill::Fails(Failure::Busy),
-    Ill::Fails(Failure::Changed),
-    Ill::Fails(Failure::Internal),
-    Ill::Panics,
+const OUTAGES: [PlannedFailure; 5] = [
+    PlannedFailure::Fails(Failure::Io),
+    PlannedFailure::Fails(Failure::Busy),
+    PlannedFailure::Fails(Failure::Changed),
+    PlannedFailure::Fails(Failure::Internal),
+    PlannedFailure::Panics,
 ];
 
-/// Has the same file under every name, and goes wrong as it is told.
+/// A store and source with the same file under every name, and one planned failure.
 #[derive(Debug, Clone, Default)]
-struct Fickle(Arc<Mutex<Option<(Step, Ill)>>>);
+struct FailingStore(Arc<Mutex<Option<(Step, PlannedFailure)>>>);
 
-impl Fickle {
-    fn set(&self, ill: Option<(Step, Ill)>) {
-        *self.0.lock().unwrap() = ill;
+impl FailingStore {
+    fn set(&self, planned: Option<(Step, PlannedFailure)>) {
+        *self.0.lock().unwrap() = planned;
     }
 
     fn step(&self, step: Step) -> Result<(), Fault> {
-        let ill = self.0.lock().unwrap().filter(|(at, _)| *at == step);
-        match ill {
-            Some((_, Ill::Fails(failure))) => Err(Fault::new(failure, "disk on fire")),
-            Some((_, Ill::Panics)) => panic!("the secret of the store"),
+        let planned = self.0.lock().unwrap().filter(|(at, _)| *at == step);
+        match planned {
+            Some((_, PlannedFailure::Fails(failure))) => Err(Fault::new(failure, "disk on fire")),
+            Some((_, PlannedFailure::Panics)) => panic!("the secret of the store"),
             None => Ok(()),
         }
     }
 }
 
-impl Store for Fickle {
+impl Store for FailingStore {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
         self.step(Step::Open)?;
         Ok(Arc::new(self.clone()))
@@ -82,9 +82,9 @@ impl Store for Fickle {
     }
 }
 
-impl Source for Fickle {
+impl Source for FailingStore {
     fn size(&self) -> Option<u64> {
-        // (It has no way to fail.)
+        // `size` has no way to fail but a panic.
         self.step(Step::Size).map_or(None, |()| Some(OCTETS as u64))
     }
 
@@ -104,9 +104,9 @@ impl Source for Fickle {
     }
 }
 
-/// A server of such a store, and what it counts.
-fn fickle(on_outage: OnOutage) -> (Extended, Fickle, Arc<Counters>) {
-    let (store, counters) = (Fickle::default(), Arc::<Counters>::default());
+/// A server with such a store, and the server's counters.
+fn served_with_failing_store(on_outage: OnOutage) -> (Extended, FailingStore, Arc<Counters>) {
+    let (store, counters) = (FailingStore::default(), Arc::<Counters>::default());
     let (served, counted) = (store.clone(), Arc::clone(&counters));
     let extended = Extended::start(move |builder| {
         let mut settings = Settings::default();
@@ -118,22 +118,23 @@ fn fickle(on_outage: OnOutage) -> (Extended, Fickle, Arc<Counters>) {
 
 #[test]
 fn an_outage_leaves_a_read_unanswered() {
-    let (served, store, counters) = fickle(OnOutage::Silence);
+    let (served, store, counters) = served_with_failing_store(OnOutage::Silence);
     let mut outages = 0;
     for step in [Step::OpenCached, Step::Open, Step::FetchCached, Step::Fetch] {
-        for ill in OUTAGES {
-            store.set(Some((step, ill)));
+        for planned in OUTAGES {
+            store.set(Some((step, planned)));
             let mut client = served.client();
             let request = rrq("pxelinux.cfg/01-52-54-00", "octet", &[]);
-            // Each repeat tries again, and is not taken for one of a transfer that is over.
+            // Each repeated request tries again: the server does not take it for a repeat in a
+            // transfer that is over.
             for _ in 0..3 {
                 let outcome = served.unanswered(&client, &request);
-                assert!(matches!(outcome, Outcome::Outage(_)), "{step:?} {ill:?}: {outcome:?}");
+                assert!(matches!(outcome, Outcome::Outage(_)), "{step:?} {planned:?}: {outcome:?}");
                 outages += 1;
             }
             store.set(None);
             client.send(&request);
-            assert_eq!(client.expect_data(1), [7; 512], "{step:?} {ill:?}");
+            assert_eq!(client.expect_data(1), [7; 512], "{step:?} {planned:?}");
             client.send(&ack(1));
             client.expect_data(2);
             client.send(&ack(2));
@@ -146,10 +147,10 @@ fn an_outage_leaves_a_read_unanswered() {
 
 #[test]
 fn a_panic_over_a_size_is_not_error_1() {
-    let (served, store, _) = fickle(OnOutage::Silence);
+    let (served, store, _) = served_with_failing_store(OnOutage::Silence);
     let client = served.client();
-    store.set(Some((Step::Size, Ill::Panics)));
-    // The session dies of it, and the fourth time its supervisor ends the transfer.
+    store.set(Some((Step::Size, PlannedFailure::Panics)));
+    // The session panics, and so do three replacements. Then the supervisor ends the transfer.
     let outcome = served.unanswered(&client, &rrq("any", "octet", &[]));
     assert_eq!(outcome, Outcome::Outage(Failure::Internal));
     assert_eq!(served.settle().resumed.len(), 3);
@@ -157,7 +158,7 @@ fn a_panic_over_a_size_is_not_error_1() {
 
 #[test]
 fn a_refusal_of_a_store_is_not_an_outage() {
-    let (served, store, counters) = fickle(OnOutage::Silence);
+    let (served, store, counters) = served_with_failing_store(OnOutage::Silence);
     let answers = [
         (Failure::NotFound, 1),
         (Failure::Forbidden, 2),
@@ -166,7 +167,7 @@ fn a_refusal_of_a_store_is_not_an_outage() {
     ];
     for step in [Step::OpenCached, Step::Open, Step::Fetch] {
         for (failure, code) in answers {
-            store.set(Some((step, Ill::Fails(failure))));
+            store.set(Some((step, PlannedFailure::Fails(failure))));
             served.refusal("any", code);
         }
     }
@@ -176,9 +177,9 @@ fn a_refusal_of_a_store_is_not_an_outage() {
 
 #[test]
 fn an_upload_is_told_of_an_outage() {
-    let (served, store, counters) = fickle(OnOutage::Silence);
-    for ill in OUTAGES {
-        store.set(Some((Step::Create, ill)));
+    let (served, store, counters) = served_with_failing_store(OnOutage::Silence);
+    for planned in OUTAGES {
+        store.set(Some((Step::Create, planned)));
         let mut client = served.client();
         client.send(&wrq("any", "octet", &[]));
         client.expect_error(0);
@@ -189,9 +190,9 @@ fn an_upload_is_told_of_an_outage() {
 
 #[test]
 fn an_outage_after_the_first_answer_is_told() {
-    let (served, store, counters) = fickle(OnOutage::Silence);
-    for ill in OUTAGES {
-        store.set(Some((Step::Fetch, ill)));
+    let (served, store, counters) = served_with_failing_store(OnOutage::Silence);
+    for planned in OUTAGES {
+        store.set(Some((Step::Fetch, planned)));
         let mut client = served.client();
         client.send(&rrq("any", "octet", &[("tsize", "0"), ("timeout", "10")]));
         client.expect_oack();
@@ -204,10 +205,10 @@ fn an_outage_after_the_first_answer_is_told() {
 
 #[test]
 fn with_on_outage_error_a_read_is_told_too() {
-    let (served, store, counters) = fickle(OnOutage::Error);
+    let (served, store, counters) = served_with_failing_store(OnOutage::Error);
     for step in [Step::OpenCached, Step::Open, Step::Fetch] {
-        for ill in OUTAGES {
-            store.set(Some((step, ill)));
+        for planned in OUTAGES {
+            store.set(Some((step, planned)));
             served.refusal("any", 0);
         }
     }
@@ -236,11 +237,11 @@ fn a_panic_in_a_route_is_not_error_1() {
     served.settle();
 }
 
-/// Never answers.
+/// A store that never answers.
 #[derive(Debug)]
-struct Hung;
+struct HungStore;
 
-impl Store for Hung {
+impl Store for HungStore {
     fn open(&self, _: &Name) -> Result<Arc<dyn Source>, Fault> {
         Err(Failure::NotFound.into())
     }
@@ -256,7 +257,7 @@ impl Store for Hung {
 
 #[test]
 fn a_stopping_server_does_not_send_error_1() {
-    let served = Extended::start(|builder| builder.store(Hung));
+    let served = Extended::start(|builder| builder.store(HungStore));
     let stop = || {
         let until = Instant::now() + Duration::from_secs(10);
         while served.registry().live.is_empty() {
@@ -271,7 +272,7 @@ fn a_stopping_server_does_not_send_error_1() {
 
 #[test]
 fn an_operator_who_cancels_a_read_has_it_refused() {
-    let served = Extended::start(|builder| builder.store(Hung));
+    let served = Extended::start(|builder| builder.store(HungStore));
     let mut client = served.client();
     client.send(&rrq("any", "octet", &[]));
     let until = Instant::now() + Duration::from_secs(10);
@@ -282,7 +283,7 @@ fn an_operator_who_cancels_a_read_has_it_refused() {
     assert_eq!(client.expect_error(0), "Transfer cancelled");
 }
 
-/// Leaves the program no descriptor, or gives it those back that it may have.
+/// Limits the program to this many descriptors, or removes the limit.
 fn limit_descriptors(served: &Served, descriptors: Option<u64>) {
     let pid = Pid::from_raw(served.daemon.pid().try_into().expect("a pid"));
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -292,7 +293,7 @@ fn limit_descriptors(served: &Served, descriptors: Option<u64>) {
 
 #[test]
 fn a_daemon_out_of_descriptors_is_silent_then_serves() {
-    // (With one port a transfer needs no socket, and it is the file that finds no descriptor.)
+    // With a single port a transfer needs no socket. There the file finds no descriptor.
     for flags in [&["-v", "--single-port"][..], &["-v"]] {
         let served = Served::new(flags);
         limit_descriptors(&served, Some(3));
@@ -302,7 +303,7 @@ fn a_daemon_out_of_descriptors_is_silent_then_serves() {
             for _ in 0..3 {
                 client.send(&request);
             }
-            // (The line of the limit is for operators, those of requests are for `-v`.)
+            // The line about the limit is for operators. The lines about requests are for `-v`.
             if flags.contains(&"--single-port") {
                 let line = served.logged("read dropped", name);
                 assert!(line.contains(" DEBG ") && line.contains("Server is busy"), "{line}");
@@ -328,7 +329,7 @@ fn a_daemon_out_of_descriptors_is_silent_then_serves() {
             let (_, rest) = counters.as_deref()?.split_once(&format!("{counter}: "))?;
             rest.split(',').next()?.parse().ok()
         };
-        // (Of three requests two may have come before the first had its answer.)
+        // Two of the three requests may have arrived before the first had its answer.
         assert!((2..=6).contains(&counted("dropped").unwrap_or(0)), "{counters:?}");
         assert_eq!(counted("outages"), Some(0), "a limit is no outage: {counters:?}");
     }

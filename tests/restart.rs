@@ -1,4 +1,4 @@
-//! One server takes the place of another: the port is free as soon as the old one drains.
+//! A new server replaces an old one: the port is free as soon as the old server drains.
 
 mod common;
 
@@ -16,15 +16,14 @@ use common::raw::{self, Client, ack, data, rrq, wrq};
 use common::served::{GOOD, Served, read_from};
 use nix::sys::signal::Signal;
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a
-/// fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_millis(300);
-/// A drain that takes this long failed.
+/// A drain of this length would fail the test.
 const FOREVER: [&str; 2] = ["--drain-timeout", "600"];
 
-/// A port below the ephemeral range. An ephemeral one that a server has closed may be given to a
-/// client, or to a transfer, before the next server binds it.
+/// A port below the ephemeral range. The kernel may give an ephemeral port that a server has closed
+/// to a client or a transfer before the next server binds the port.
 fn fixed_port() -> String {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     let is_free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
@@ -32,10 +31,10 @@ fn fixed_port() -> String {
     port.expect("a free port").to_string()
 }
 
-/// A server of a new directory at such a port.
+/// A server of a new directory at a fixed port.
 fn at_fixed_port(flags: &[&str]) -> Served {
     let port = fixed_port();
-    // (Of a flag that is typed twice the last counts.)
+    // If a flag is given twice, the last one counts.
     Served::new(&[&["-p", &port], flags].concat())
 }
 
@@ -44,7 +43,7 @@ fn begin_to_drain(daemon: &Daemon) -> String {
     daemon.wait_for_log(PATIENCE, |line| line.contains("draining")).expect("it drains")
 }
 
-/// Starts a server of the same directory at an address that another one had.
+/// Starts a server of the same directory at the address of the old server.
 fn successor(served: &Served, address: SocketAddr, flags: &[&str]) -> Daemon {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let root = served.root.path().to_str().expect("a path");
@@ -74,7 +73,7 @@ fn a_new_server_starts_while_the_old_one_drains() {
     served.logged("write complete", "done");
 
     let line = begin_to_drain(&served.daemon);
-    // It said so when the port was free, and not before.
+    // The old server logged the line once the port was free, and not before.
     let next = successor(&served, address, &[]);
     assert!(line.contains("port: free"), "{line}");
 
@@ -99,19 +98,20 @@ fn a_new_server_starts_while_the_old_one_drains() {
     let Served { daemon, root } = served;
     let log = ends_well(daemon);
     assert!(log.contains("read complete") && log.contains("write complete"), "{log}");
-    // The end of the old server takes nothing from the new one.
+    // The end of the old server does not affect the new server.
     Served::at(root, next).still_serves();
 }
 
-/// What the kernel had taken for the old server before it closed its port is answered by it.
+/// The old server answers the requests that the kernel received before the server closed its port.
 #[test]
 fn requests_queued_before_the_drain_are_answered() {
     const MANY: usize = 100;
-    // So many ports may have been another test's a moment ago, to which a server still sends.
+    // Another test may have used some of these many ports a moment ago, and its server may still
+    // send to them.
     in_namespace(&requests_queued_before_the_drain_are_answered, "ip link set lo up", || {
         let served = Served::new(&FOREVER);
         let good = served.contents(GOOD).expect("the good file");
-        // The requests and the signal are there together.
+        // The server finds the requests and the signal together.
         served.daemon.signal(Signal::SIGSTOP);
         let clients: Vec<Client> = (0..MANY).map(|_| served.ask(&rrq(GOOD, "octet", &[]))).collect();
         served.daemon.signal(Signal::SIGTERM);
@@ -123,7 +123,8 @@ fn requests_queued_before_the_drain_are_answered() {
     });
 }
 
-/// The transfers need the socket: no other server gets it, and requests wait for the next one.
+/// The transfers need the socket. No other server gets the port, and requests wait for the next
+/// server.
 #[test]
 fn a_single_port_is_kept_until_its_transfers_have_ended() {
     let served = at_fixed_port(&["--single-port", "--drain-timeout", "600"]);
@@ -141,7 +142,7 @@ fn a_single_port_is_kept_until_its_transfers_have_ended() {
     UdpSocket::bind(address).expect("the port is free");
 }
 
-/// What a client of the test does one after another: whole files, read and written in turn.
+/// One transfer of a client of the test: whole files, read and written in turn.
 fn transfer(address: SocketAddr, client: usize, number: usize) -> Result<(), String> {
     let ask = [Ask::PLAIN, Ask::window(1428, 16), Ask { blksize: Some(1024), ..Ask::PLAIN }][client % 3];
     let content = contents(client);
@@ -158,10 +159,10 @@ fn transfer(address: SocketAddr, client: usize, number: usize) -> Result<(), Str
     }
 }
 
-/// Tells the clients to stop, at the latest when it is dropped.
-struct Told<'a>(&'a AtomicBool);
+/// Tells the clients to stop, at the latest when the value is dropped.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Told<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -183,8 +184,8 @@ fn fifty_clients_do_not_notice_a_restart() {
     let (over, failed) = (AtomicBool::new(false), Mutex::new(Vec::new()));
     let done: Vec<AtomicUsize> = (0..CLIENTS).map(|_| AtomicUsize::new(0)).collect();
     let served = thread::scope(|scope| {
-        // (A test that fails must not wait for them.)
-        let told = Told(&over);
+        // A test that fails must not wait for the clients.
+        let stop = StopOnDrop(&over);
         for client in 0..CLIENTS {
             let (over, failed, done) = (&over, &failed, &done);
             scope.spawn(move || {
@@ -197,7 +198,7 @@ fn fifty_clients_do_not_notice_a_restart() {
                 }
             });
         }
-        // Each of them has been served twice by this server.
+        // Waits until this server has served each client twice.
         let everyone_was_served = || {
             let counts = || done.iter().map(|done| done.load(Ordering::Relaxed));
             let before: Vec<usize> = counts().collect();
@@ -211,7 +212,7 @@ fn fifty_clients_do_not_notice_a_restart() {
         let mut served = served;
         everyone_was_served();
         for _ in 0..EXCHANGES {
-            // The old one has a transfer as long as the new one has not served everybody.
+            // The old server keeps a transfer until the new server has served every client.
             let mut slow = served.reading(GOOD, &[]);
             slow.expect_data(1);
             begin_to_drain(&served.daemon);
@@ -223,7 +224,7 @@ fn fifty_clients_do_not_notice_a_restart() {
             ends_well(daemon);
             served = Served::at(root, next);
         }
-        drop(told);
+        drop(stop);
         served
     });
     let failed = failed.into_inner().expect("nobody panicked");

@@ -1,5 +1,5 @@
-//! A short file is served on the thread of the listeners, but a storm of short files is not: requests
-//! would wait.
+//! The thread of the listeners serves short files up to a limit. Above the limit the arbiters serve
+//! them, as requests would have to wait.
 
 mod common;
 
@@ -15,11 +15,11 @@ use stagecoach::observe::Outcome;
 use stagecoach::settings::Timeouts;
 use stagecoach::store::{Memory, MemoryOptions, Name};
 
-/// A packet log that notes the thread that sent the last packet.
+/// A packet log that records the thread that sent the last packet.
 #[derive(Debug, Default, Clone)]
-struct Place(Arc<Mutex<Option<ThreadId>>>);
+struct SenderThread(Arc<Mutex<Option<ThreadId>>>);
 
-impl slog::Drain for Place {
+impl slog::Drain for SenderThread {
     type Ok = ();
     type Err = slog::Never;
 
@@ -31,10 +31,10 @@ impl slog::Drain for Place {
     }
 }
 
-/// A server with one arbiter beside the thread of the listeners.
+/// A server with one arbiter besides the thread of the listeners.
 struct Served {
     engine: Engine,
-    place: Place,
+    sender: SenderThread,
 }
 
 impl Served {
@@ -44,13 +44,13 @@ impl Served {
         for (name, octets) in [("short", longest), ("long", longest + 1)] {
             store.insert(Name::from_request(name.as_bytes()).unwrap(), vec![b'x'; octets]);
         }
-        let (place, hour) = (Place::default(), Duration::from_secs(3600));
+        let (sender, hour) = (SenderThread::default(), Duration::from_secs(3600));
         let mut timeouts = Timeouts::default();
         (timeouts.ack, timeouts.unproven) = (hour, hour);
         (timeouts.idle, timeouts.dally) = (hour, hour);
         let capacity = Capacity { arbiters: 1, ..Capacity::default() };
-        let engine = Engine::with_observers(Arc::new(store), place.clone(), capacity, timeouts, Vec::new());
-        Self { engine, place }
+        let engine = Engine::with_observers(Arc::new(store), sender.clone(), capacity, timeouts, Vec::new());
+        Self { engine, sender }
     }
 
     /// Begins to read a file. Returns the thread that sent the first block.
@@ -58,8 +58,8 @@ impl Served {
         let mut client = self.engine.client();
         client.send(&rrq(file, "octet", &[]));
         assert_eq!(client.expect_data(1).len(), 512);
-        let place = self.place.0.lock().unwrap().take();
-        (client, place.expect("the thread is noted before the packet is sent"))
+        let sender = self.sender.0.lock().unwrap().take();
+        (client, sender.expect("the thread is noted before the packet is sent"))
     }
 }
 
@@ -69,9 +69,9 @@ fn short_files_are_served_locally_up_to_a_limit() {
     let (reader, arbiter) = served.begin("long");
     let mut clients = vec![reader];
     let mut begin = |file| {
-        let (client, place) = served.begin(file);
+        let (client, sender) = served.begin(file);
         clients.push(client);
-        place
+        sender
     };
     let local = begin("short");
     assert_ne!(local, arbiter);
@@ -88,9 +88,9 @@ fn short_files_are_served_locally_up_to_a_limit() {
     let facts = served.engine.settle();
     assert_eq!(facts.finished.len(), begun);
     assert!(facts.finished.iter().all(|report| report.outcome != Outcome::Complete));
-    // There is room again.
-    let (client, place) = served.begin("short");
-    assert_eq!(place, local);
+    // The number is below the limit again.
+    let (client, sender) = served.begin("short");
+    assert_eq!(sender, local);
     client.send(&error(0, "enough"));
     served.engine.settle();
 }

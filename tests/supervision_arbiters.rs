@@ -1,4 +1,5 @@
-//! An arbiter that stops is replaced, and its transfers go on; one that hangs is replaced too, and its clients are told.
+//! An arbiter that stops is replaced, and its transfers go on. An arbiter that hangs is replaced
+//! too, and its clients get an ERROR.
 
 mod common;
 
@@ -8,14 +9,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::engine::{Engine, TIMEOUT};
+use common::packet_trigger::{Gate, PacketTrigger, TriggerAction};
+use common::panicking_store::{PanickingStore, StoreHandle};
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
-use common::shelf::{Shelf, Shelves};
-use common::tripwire::{Deed, Gate, Tripwire};
 use stagecoach::daemon::Capacity;
 use stagecoach::error::Failure;
 use stagecoach::observe::Outcome;
 
-/// Longer than the server needs to see that an arbiter hangs, on a slow machine.
+/// Longer than the server needs to notice that an arbiter hangs, on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const BLOCKS: u16 = 12;
@@ -28,25 +29,25 @@ fn one_arbiter() -> Capacity {
     Capacity { arbiters: 1, ..Capacity::default() }
 }
 
-fn shelf() -> Arc<Shelf> {
-    let shelf = Shelf::default();
-    shelf.files.lock().unwrap().insert("file".into(), content());
-    Arc::new(shelf)
+fn store() -> Arc<PanickingStore> {
+    let store = PanickingStore::default();
+    store.files.lock().unwrap().insert("file".into(), content());
+    Arc::new(store)
 }
 
-fn engine(shelf: &Arc<Shelf>, tripwire: Tripwire) -> Engine {
-    Engine::with_capacity(Arc::new(Shelves(Arc::clone(shelf))), tripwire, one_arbiter())
+fn engine(store: &Arc<PanickingStore>, trigger: PacketTrigger) -> Engine {
+    Engine::with_capacity(Arc::new(StoreHandle(Arc::clone(store))), trigger, one_arbiter())
 }
 
-/// A client in the middle of a transfer. The server's timer is too slow to help anyone.
+/// A client in the middle of a transfer. The server's timer is too slow to affect the test.
 struct Transfer {
     client: Client,
     windowsize: u16,
-    /// Octets that came, or that are to go.
+    /// The octets that were read, or the octets to write.
     content: Vec<u8>,
-    /// Blocks that arrived, or that are acknowledged.
+    /// Blocks that arrived or were acknowledged.
     block: u16,
-    /// How often each packet came.
+    /// How often each packet arrived.
     times: HashMap<String, usize>,
 }
 
@@ -81,7 +82,7 @@ impl Transfer {
         Some(packet)
     }
 
-    /// Reads up to and with `last`.
+    /// Reads to block `last`.
     fn read_to(&mut self, last: u16) {
         self.client.send(&ack(self.block));
         while self.block < last {
@@ -100,7 +101,7 @@ impl Transfer {
         }
     }
 
-    /// Writes up to and with `last`, and repeats what isn't answered, as clients do.
+    /// Writes to block `last`, and repeats unanswered blocks, as clients do.
     fn write_to(&mut self, last: u16) {
         let mut silences = 0;
         let window = |transfer: &Self| {
@@ -136,8 +137,8 @@ impl Transfer {
 fn reads_survive_their_arbiters_stop() {
     for windowsize in [1, 4] {
         for line in ["received ACK 0", "sent DATA 1", "sent DATA 4", "received ACK 4", "sent DATA 12"] {
-            let shelf = shelf();
-            let engine = engine(&shelf, Tripwire::once(1, line).with(Deed::StopArbiter));
+            let store = store();
+            let engine = engine(&store, PacketTrigger::once(1, line).with(TriggerAction::StopArbiter));
             let mut victim = Transfer::read(&engine, windowsize);
             let mut neighbour = Transfer::read(&engine, windowsize);
             neighbour.read_to(4);
@@ -151,7 +152,7 @@ fn reads_survive_their_arbiters_stop() {
             assert!(facts.finished.iter().all(|report| report.outcome == Outcome::Complete));
             assert_eq!(facts.arbiters, ["arbiter 1 stopped: 2 moved, 0 ended"]);
             assert!(facts.crashed.is_empty(), "{:?}", facts.crashed);
-            shelf.expect_dropped(2);
+            store.expect_dropped(2);
         }
     }
 }
@@ -160,16 +161,16 @@ fn reads_survive_their_arbiters_stop() {
 fn uploads_survive_their_arbiters_stop() {
     for windowsize in [1, 4] {
         for line in ["sent OACK", "received DATA 1", "sent ACK 4", "received DATA 5", "received DATA 12"] {
-            let shelf = shelf();
-            let engine = engine(&shelf, Tripwire::once(1, line).with(Deed::StopArbiter));
+            let store = store();
+            let engine = engine(&store, PacketTrigger::once(1, line).with(TriggerAction::StopArbiter));
             let mut victim = Transfer::write(&engine, windowsize);
             victim.write_to(BLOCKS);
             assert!(victim.most() <= 3, "{line}: {:?}", victim.times);
-            // That ends the dallying.
+            // The ERROR ends the dallying.
             victim.client.send(&error(0, "enough"));
             let facts = engine.settle();
-            assert_eq!(shelf.published.load(Ordering::SeqCst), 1, "{line}, window of {windowsize}");
-            assert!(shelf.files.lock().unwrap()["file"] == content(), "{line}, window of {windowsize}");
+            assert_eq!(store.published.load(Ordering::SeqCst), 1, "{line}, window of {windowsize}");
+            assert!(store.files.lock().unwrap()["file"] == content(), "{line}, window of {windowsize}");
             assert_eq!(facts.finished.len(), 1);
             assert_eq!(facts.arbiters.len(), 1, "{:?}", facts.arbiters);
         }
@@ -178,8 +179,8 @@ fn uploads_survive_their_arbiters_stop() {
 
 #[test]
 fn requests_during_an_arbiters_replacement_are_served() {
-    let shelf = shelf();
-    let engine = engine(&shelf, Tripwire::once(1, "sent DATA 1").with(Deed::StopArbiter));
+    let store = store();
+    let engine = engine(&store, PacketTrigger::once(1, "sent DATA 1").with(TriggerAction::StopArbiter));
     let mut victim = Transfer::read(&engine, 1);
     victim.client.send(&ack(0));
     let mut others: Vec<Transfer> = (0..50).map(|_| Transfer::read(&engine, 1)).collect();
@@ -193,7 +194,7 @@ fn requests_during_an_arbiters_replacement_are_served() {
 
 #[test]
 fn a_moved_transfer_can_be_cancelled() {
-    let engine = engine(&shelf(), Tripwire::once(1, "sent DATA 2").with(Deed::StopArbiter));
+    let engine = engine(&store(), PacketTrigger::once(1, "sent DATA 2").with(TriggerAction::StopArbiter));
     let mut victim = Transfer::read(&engine, 1);
     victim.read_to(3);
     let live: Vec<u64> = engine.registry().live.iter().map(|transfer| transfer.report.id.0).collect();
@@ -205,8 +206,9 @@ fn a_moved_transfer_can_be_cancelled() {
 
 #[test]
 fn clients_of_a_hung_arbiter_get_error_0() {
-    let (shelf, gate) = (shelf(), Gate::default());
-    let engine = engine(&shelf, Tripwire::once(1, "received ACK 3").with(Deed::Hang(gate.clone())));
+    let (store, gate) = (store(), Gate::default());
+    let engine =
+        engine(&store, PacketTrigger::once(1, "received ACK 3").with(TriggerAction::Hang(gate.clone())));
     let mut reader = Transfer::read(&engine, 1);
     let mut neighbour = Transfer::read(&engine, 4);
     neighbour.read_to(4);
@@ -215,12 +217,12 @@ fn clients_of_a_hung_arbiter_get_error_0() {
     reader.read_to(3);
     reader.client.send(&ack(3));
     gate.wait_until_reached();
-    // The server knows nothing of it yet: this one waits, and is served by the arbiter that comes.
+    // The server has not noticed the hang yet. This request waits, and the next arbiter serves it.
     let mut late = engine.client();
     late.send(&rrq("file", "octet", &[TIMEOUT]));
-    for told in [&mut reader.client, &mut neighbour.client, &mut writer.client] {
-        let (packet, from) = told.receive(PATIENCE).expect("a word");
-        assert_eq!(from, told.tid(), "not from its own port");
+    for client in [&mut reader.client, &mut neighbour.client, &mut writer.client] {
+        let (packet, from) = client.receive(PATIENCE).expect("a word");
+        assert_eq!(from, client.tid(), "not from its own port");
         assert!(matches!(&packet, Packet::Error { code: 0, text } if !text.contains("secret")), "{packet:?}");
     }
     late.expect_oack();
@@ -229,10 +231,10 @@ fn clients_of_a_hung_arbiter_get_error_0() {
     assert!(next.content == content());
     let ended = engine.facts();
     assert_eq!(ended.arbiters, ["arbiter 1 blocked: 0 moved, 3 ended"]);
-    // The thread wakes, and would go on where it was.
+    // The thread wakes, and would go on with its old transfers.
     gate.open();
-    for told in [&reader.client, &neighbour.client, &writer.client] {
-        told.expect_silence(Duration::from_millis(300));
+    for client in [&reader.client, &neighbour.client, &writer.client] {
+        client.expect_silence(Duration::from_millis(300));
     }
     late.send(&ack(0));
     late.expect_data(1);
@@ -244,16 +246,16 @@ fn clients_of_a_hung_arbiter_get_error_0() {
     for id in 1..=3 {
         assert_eq!(failed(id).collect::<Vec<_>>(), [Outcome::Failed(Failure::Internal)], "of transfer {id}");
     }
-    assert_eq!(shelf.published.load(Ordering::SeqCst), 0);
-    assert!(shelf.files.lock().unwrap()["file"] == content(), "something of the upload is left");
-    shelf.expect_dropped(5);
+    assert_eq!(store.published.load(Ordering::SeqCst), 0);
+    assert!(store.files.lock().unwrap()["file"] == content(), "something of the upload is left");
+    store.expect_dropped(5);
 }
 
 #[test]
 fn arbiters_that_fail_again_and_again_end_the_server() {
-    let tripwire = Tripwire::each_once("sent DATA 1").with(Deed::StopArbiter);
-    let engine = engine(&shelf(), tripwire);
-    // Every transfer takes its arbiter down, but some may go down with the same.
+    let trigger = PacketTrigger::each_once("sent DATA 1").with(TriggerAction::StopArbiter);
+    let engine = engine(&store(), trigger);
+    // Every transfer stops its arbiter, but several may stop the same one.
     let answered = (0..100).take_while(|_| {
         let client = engine.client();
         client.send(&rrq("file", "octet", &[]));
@@ -266,8 +268,9 @@ fn arbiters_that_fail_again_and_again_end_the_server() {
 
 #[test]
 fn clients_of_a_hung_arbiter_get_error_0_at_the_end() {
-    let (shelf, gate) = (shelf(), Gate::default());
-    let engine = engine(&shelf, Tripwire::once(1, "received ACK 3").with(Deed::Hang(gate.clone())));
+    let (store, gate) = (store(), Gate::default());
+    let engine =
+        engine(&store, PacketTrigger::once(1, "received ACK 3").with(TriggerAction::Hang(gate.clone())));
     let mut reader = Transfer::read(&engine, 1);
     reader.read_to(3);
     reader.client.send(&ack(3));

@@ -1,4 +1,5 @@
-//! The real program, with faults that its environment plans: files arrive all the same, the operator reads of it, and no client does.
+//! The real program with faults that its environment plans: files arrive, the log reports the
+//! faults, and clients see nothing of them.
 
 mod common;
 
@@ -12,14 +13,14 @@ use common::raw::{Packet, ack, data, rrq, wrq};
 use common::served::{Served, directory};
 use nix::sys::signal::Signal;
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The file that faults are planned for, and what it has in it: several slabs of the reader.
+/// The file with planned faults. Its content is several slabs.
 const FILE: &str = "x";
 const CONTENT: Content = Content { seed: 11, len: 200_000 };
 const BLKSIZE: (&str, &str) = ("blksize", "1024");
 
-/// A daemon on which `plans` come, with [`FILE`] and another in its directory.
+/// A daemon with these `plans`, and with [`FILE`] and another file in its directory.
 fn served(plans: &str) -> Served {
     served_with(plans, &[])
 }
@@ -29,22 +30,22 @@ fn served_with(plans: &str, flags: &[&str]) -> Served {
     let mut command = Command::new(binary());
     command.args(flags);
     command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root.path());
-    // (Backtraces would be written in between the log's lines.)
+    // Backtraces would mix with the lines of the log.
     command.env("STAGECOACH_CHAOS", plans).env("RUST_BACKTRACE", "0");
     let served = Served::at(root, Daemon::spawn(command));
     served.file(FILE, &CONTENT.bytes());
     served
 }
 
-/// Nothing in it tells of what went on behind it.
-fn says_nothing(packet: &Packet) {
+/// Checks that no text in the packet comes from a panic.
+fn assert_hides_panic(packet: &Packet) {
     let shown = format!("{packet:?}").to_lowercase();
     for secret in ["chaos", "panic", "handle", "src/", "reader", "session"] {
         assert!(!shown.contains(secret), "a client hears of {secret}: {shown}");
     }
 }
 
-/// Reads the file. How the transfer ended for its client: well, or with another packet.
+/// Reads the file. Returns the content, or the packet that ended the transfer.
 fn read(served: &Served) -> Result<Vec<u8>, Packet> {
     let mut client = served.ask_until_answered(&rrq(FILE, "octet", &[BLKSIZE]));
     let (mut content, mut received) = (Vec::new(), 0);
@@ -63,7 +64,7 @@ fn read(served: &Served) -> Result<Vec<u8>, Packet> {
                 }
             }
             Packet::Oack(_) => {
-                says_nothing(&packet);
+                assert_hides_panic(&packet);
                 client.send(&ack(0));
             }
             other => return Err(other),
@@ -71,7 +72,7 @@ fn read(served: &Served) -> Result<Vec<u8>, Packet> {
     }
 }
 
-/// The same for an upload, whose client repeats what was not acknowledged in time.
+/// The same for an upload. The client repeats blocks that were not acknowledged in time.
 fn write(served: &Served, content: &[u8]) -> Result<(), Packet> {
     let mut client = served.ask_until_answered(&wrq(FILE, "octet", &[BLKSIZE]));
     let last = u16::try_from(content.len() / 1024 + 1).expect("a small file");
@@ -84,7 +85,7 @@ fn write(served: &Served, content: &[u8]) -> Result<(), Packet> {
             }
             Some((packet @ Packet::Oack(_), from)) => {
                 client.latch(from);
-                says_nothing(&packet);
+                assert_hides_panic(&packet);
                 acked = Some(0);
             }
             Some((other, _)) => return Err(other),
@@ -139,7 +140,8 @@ fn a_panic_is_logged_once_and_the_file_arrives() {
 #[test]
 fn an_upload_survives_repeated_session_panics() {
     for (plan, crashes) in [
-        // (How many messages there are is up to the writer: two for certain, when it has the file and when it is published.)
+        // The writer decides on the number of messages. Two are certain: when it has the file, and
+        // when it has published it.
         ("session.handle[x]=panic times 3", 2..=3),
         ("session.started[x]=panic times 3", 3..=3),
         ("session.future[x]=panic skip 1 times 3", 3..=3),
@@ -168,14 +170,14 @@ fn a_client_gets_no_word_of_the_panic() {
         if has_begun {
             let error = read(&served).expect_err(plan);
             assert!(matches!(error, Packet::Error { code: 0, .. }), "{plan}: {error:?}");
-            says_nothing(&error);
+            assert_hides_panic(&error);
         } else {
-            // It hears nothing at all, for that is no answer about the file, and repeats its
+            // The client gets no answer, as silence says nothing about the file, and repeats its
             // request.
             assert_eq!(read(&served), Ok(CONTENT.bytes()), "{plan}");
             assert!(served.daemon.log().contains("read outage, transfer: 1,"), "{plan}");
         }
-        // Another transfer gets through, now that the plan is done.
+        // Another transfer succeeds, as the plan has ended.
         assert_eq!(read(&served), Ok(CONTENT.bytes()), "{plan}");
         let log = stop(served);
         assert!(lines(&log, "transfer: 1").any(|line| line.contains(actor)), "{plan}: {log}");
@@ -187,7 +189,7 @@ fn a_client_gets_no_word_of_the_panic() {
         std::fs::remove_file(served.path(FILE)).expect("the file of a read");
         let error = write(&served, &CONTENT.bytes()[..30_000]).expect_err(plan);
         assert!(matches!(error, Packet::Error { code: 0, .. }), "{plan}: {error:?}");
-        says_nothing(&error);
+        assert_hides_panic(&error);
         stop(served);
     }
 }
@@ -198,7 +200,7 @@ fn files_arrive_while_all_actors_panic() {
 }
 
 fn files_arrive_while_all_panic(flags: &[&str]) {
-    // (A restart is forgotten soon, so that the pauses before the next ones stay short.)
+    // A restart is forgotten soon, so that the pauses before the next ones stay short.
     let plans = "seed=42; session|reader=panic every 20ms; listener|registry.future=panic every 50ms; \
                  restarts=1000 within 100ms";
     let served = served_with(plans, flags);
@@ -212,10 +214,10 @@ fn files_arrive_while_all_panic(flags: &[&str]) {
                 assert_eq!(content, CONTENT.bytes());
                 arrived += 1;
             }
-            // On a slow machine a transfer may well be hit a fourth time.
+            // On a slow machine a transfer may have a fourth panic.
             Err(error) => {
                 assert!(matches!(error, Packet::Error { code: 0, .. }), "{error:?}");
-                says_nothing(&error);
+                assert_hides_panic(&error);
             }
         }
     }
@@ -227,7 +229,7 @@ fn files_arrive_while_all_panic(flags: &[&str]) {
 fn a_listener_crash_loop_has_its_own_exit_code() {
     let served = served("listener.started=panic times 1000");
     let Served { daemon, root: _root } = served;
-    // Five restarts within ten seconds, and not a sixth.
+    // Five restarts within ten seconds are allowed, a sixth is not.
     let Ended { status, log } = daemon.wait_for_end(Duration::from_secs(10));
     assert_eq!(status.code(), Some(3), "{log}");
     let panics = lines(&log, "ERRO listener panicked, transfer: -, panic: \"chaos at listener.started (src/");

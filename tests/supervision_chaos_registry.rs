@@ -1,4 +1,4 @@
-//! A registry that dies while transfers come and go comes back with the true list of them.
+//! A registry that panics while transfers begin and end comes back with the right list.
 
 mod common;
 
@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::engine::Engine;
+use common::packet_trigger::PacketTrigger;
+use common::panicking_store::{PanickingStore, StoreHandle};
 use common::raw::{Client, ack, rrq};
-use common::shelf::{Shelf, Shelves};
-use common::tripwire::Tripwire;
 use stagecoach::chaos::{Fault, Plan};
 use stagecoach::daemon::Capacity;
 use stagecoach::supervision::RestartLimit;
 
 fn engine() -> Engine {
-    let shelf = Shelf::default();
-    shelf.files.lock().unwrap().insert("file".into(), vec![7; 1000]);
+    let store = PanickingStore::default();
+    store.files.lock().unwrap().insert("file".into(), vec![7; 1000]);
     let pause = Duration::from_millis(1);
     let restarts = RestartLimit::new(1000, Duration::from_secs(10)).pausing(pause, pause);
     let capacity = Capacity { arbiters: 2, restarts, ..Capacity::default() };
-    Engine::with_capacity(Arc::new(Shelves(Arc::new(shelf))), Tripwire::default(), capacity)
+    Engine::with_capacity(Arc::new(StoreHandle(Arc::new(store))), PacketTrigger::default(), capacity)
 }
 
 /// A transfer that has begun, and waits for its second ACK.
@@ -42,7 +42,8 @@ fn a_crashing_registry_lists_each_transfer_once() {
     let engine = engine();
     let mut live = Vec::new();
     for round in 0..20_u32 {
-        // At a question of this round or the next: before its transfers begin, while they are live, or after some have ended.
+        // The panic is at a question of this round or the next: before its transfers begin, while
+        // they are live, or after some have ended.
         let plan = Plan { skip: round % 3, ..Plan::once("registry.handle", Fault::Panic) };
         engine.chaos.plan(plan).unwrap();
         engine.registry();
@@ -59,7 +60,8 @@ fn a_crashing_registry_lists_each_transfer_once() {
     assert_eq!(engine.registry().history.len(), finished, "transfers are forgotten");
 }
 
-/// The registry lists these transfers, once the last ACKs of others have arrived.
+/// Waits until the registry lists exactly these transfers. The last ACKs of others may still be on
+/// their way.
 fn expect_exactly(engine: &Engine, live: &[Client]) {
     let expected: BTreeSet<u16> = live.iter().map(Client::port).collect();
     let until = Instant::now() + Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Every actor, every fault, every kind of transfer: what its client sees of it, and that fifty others see nothing.
+//! Every actor, every fault and every kind of transfer: what the client sees, and that fifty other
+//! transfers see nothing.
 
 mod common;
 
@@ -12,18 +13,18 @@ use common::table::Table;
 use stagecoach::chaos::Fault::{self, Delay, Panic, Stop};
 use stagecoach::error::Failure;
 
-/// Longer than anything takes that isn't lost: a client that has to wait so long has to help itself.
+/// Longer than any packet takes that is not lost. A client that waits this long has to repeat.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Some packets of 512 octets, and more than two slabs.
+/// More than two slabs, and many packets of 512 octets.
 const FILE_OCTETS: usize = 150 * 512 - 100;
 /// Shorter than a client's patience.
 const HANG: Fault = Delay(Duration::from_millis(150));
-/// Makes the server's timer run out while the client pauses.
+/// An option with which the server's timer expires while the client pauses.
 const SHORT_TIMEOUT: (&str, &str) = ("timeout", "1");
 const PAUSE: Duration = Duration::from_millis(1300);
-/// After so many wrong rows a run ends: each of them may have waited in vain for long.
+/// The run ends after this many wrong rows, as each may have waited long in vain.
 const WRONG_MAX: usize = 8;
-/// Another file, that everybody gets in between.
+/// Another file, which other clients read in between.
 const NEXT: &str = "next";
 
 const READS: [Kind; 3] = [Kind::new(false, 1, false), Kind::new(false, 4, false), Kind::new(false, 4, true)];
@@ -41,20 +42,20 @@ impl Kind {
     }
 }
 
-/// What is planned: at the first pass of the point after so many others, so often.
+/// A planned fault: the first pass through the point after `skip` passes, `times` times.
 #[derive(Debug, Clone, Copy)]
-struct Strike {
+struct PlannedFault {
     point: &'static str,
     fault: Fault,
     skip: u32,
     times: u32,
 }
 
-const fn once(point: &'static str, fault: Fault) -> Strike {
-    Strike { point, fault, skip: 0, times: 1 }
+const fn once(point: &'static str, fault: Fault) -> PlannedFault {
+    PlannedFault { point, fault, skip: 0, times: 1 }
 }
 
-impl Strike {
+impl PlannedFault {
     const fn after(self, skip: u32) -> Self {
         Self { skip, ..self }
     }
@@ -64,24 +65,24 @@ impl Strike {
     }
 }
 
-/// What the client of a row's transfer sees.
+/// What the client of a row's transfer must see.
 #[derive(Debug, Clone, Copy)]
 enum Expected {
-    /// The right octets; each packet once, but those of one window so often again.
+    /// The right octets. Each packet once, but `again` packets of one window once more.
     Completes { again: usize },
-    /// ERROR 0, which says nothing of the cause; of an upload, nothing is there.
+    /// ERROR 0 without the cause. An upload leaves nothing.
     Fails,
-    /// Nothing, and the right octets when it repeats its request: a panic before the first packet
-    /// of a read says nothing about the file.
-    Anew,
+    /// Silence, and the right octets after the client repeats its request. A panic before the first
+    /// packet of a read says nothing about the file.
+    CompletesAfterRepeat,
 }
 
-use Expected::{Anew, Completes, Fails};
+use Expected::{Completes, CompletesAfterRepeat, Fails};
 
 struct Row {
     kind: Kind,
-    strikes: Vec<Strike>,
-    /// While the transfer is under way, not before.
+    faults: Vec<PlannedFault>,
+    /// The fault happens while the transfer is live, not before.
     midway: bool,
     expected: Expected,
 }
@@ -91,18 +92,18 @@ impl fmt::Display for Row {
         let verb = if self.kind.writes { "write" } else { "read" };
         write!(f, "{verb} in windows of {}", self.kind.case.windowsize)?;
         write!(f, "{}: ", if self.kind.case.netascii { ", netascii" } else { "" })?;
-        for Strike { point, fault, skip, times } in &self.strikes {
+        for PlannedFault { point, fault, skip, times } in &self.faults {
             write!(f, "{fault:?} at {point} after {skip} times {times}; ")?;
         }
         write!(f, "{:?}", self.expected)
     }
 }
 
-/// A row for each kind.
-fn rows(kinds: &[Kind], midway: bool, lines: &[(&[Strike], Expected)]) -> Vec<Row> {
-    let row = |kind, (strikes, expected): (&[Strike], Expected)| Row {
+/// One row for each kind.
+fn rows(kinds: &[Kind], midway: bool, lines: &[(&[PlannedFault], Expected)]) -> Vec<Row> {
+    let row = |kind, (faults, expected): (&[PlannedFault], Expected)| Row {
         kind,
-        strikes: strikes.to_vec(),
+        faults: faults.to_vec(),
         midway,
         expected,
     };
@@ -113,9 +114,9 @@ fn all() -> Vec<Kind> {
     [READS, WRITES].concat()
 }
 
-/// Transfers whose actors these are.
+/// Faults in the actors of a transfer.
 fn of_temporary_actors() -> Vec<Row> {
-    let session: &[(&[Strike], Expected)] = &[
+    let session: &[(&[PlannedFault], Expected)] = &[
         (&[once("session.started", Panic)], Completes { again: 1 }),
         (&[once("session.handle", Panic)], Completes { again: 1 }),
         (&[once("session.handle", Panic).after(1)], Completes { again: 1 }),
@@ -134,8 +135,8 @@ fn of_temporary_actors() -> Vec<Row> {
         (&[once("session.handle", HANG)], Completes { again: 0 }),
         (&[once("session.future", HANG).after(7)], Completes { again: 0 }),
     ];
-    let reader: &[(&[Strike], Expected)] = &[
-        (&[once("session.started", Panic).times(4)], Anew),
+    let reader: &[(&[PlannedFault], Expected)] = &[
+        (&[once("session.started", Panic).times(4)], CompletesAfterRepeat),
         (&[once("reader.started", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic)], Completes { again: 0 }),
         (&[once("reader.handle", Panic).after(1)], Completes { again: 0 }),
@@ -152,7 +153,7 @@ fn of_temporary_actors() -> Vec<Row> {
             Completes { again: 1 },
         ),
     ];
-    let writer: &[(&[Strike], Expected)] = &[
+    let writer: &[(&[PlannedFault], Expected)] = &[
         (&[once("session.started", Panic).times(4)], Fails),
         (&[once("writer.started", Panic)], Fails),
         (&[once("writer.handle", Panic)], Fails),
@@ -169,10 +170,10 @@ fn of_temporary_actors() -> Vec<Row> {
         .collect()
 }
 
-/// Transfers that have nothing to do with them: not one packet comes twice.
+/// Faults in other actors. No packet of a transfer may come twice.
 fn of_permanent_actors() -> Vec<Row> {
     let fine = Completes { again: 0 };
-    let lines: &[(&[Strike], Expected)] = &[
+    let lines: &[(&[PlannedFault], Expected)] = &[
         (&[once("listener.future", Panic)], fine),
         (&[once("listener.scheduled", Panic)], fine),
         (&[once("listener.future", Panic), once("listener.started", Panic)], fine),
@@ -204,7 +205,7 @@ fn of_permanent_actors() -> Vec<Row> {
     rows(&[&READS[..2], &WRITES[..2]].concat(), true, lines)
 }
 
-/// One row after another in one server.
+/// Runs one row after another in one server.
 struct Run {
     table: Table,
     disk: Vec<u8>,
@@ -218,24 +219,24 @@ impl Run {
         Self { table, wire: to_netascii(&disk), disk }
     }
 
-    /// What was wrong with it.
+    /// Runs a row. Returns what was wrong.
     fn row(&mut self, number: usize, row: &Row) -> Result<(), String> {
         let name = format!("row-{number}");
         if !row.kind.writes {
             std::fs::write(self.table.path(&name), &self.disk).expect("a file to be read");
         }
-        let wanted =
-            self.table.hits() + row.strikes.iter().map(|strike| u64::from(strike.times)).sum::<u64>();
+        let wanted = self.table.hits() + row.faults.iter().map(|strike| u64::from(strike.times)).sum::<u64>();
         let mut client = self.table.client();
         let seen = self.transfer(&mut client, row, &name, wanted);
         if row.kind.writes {
-            // That ends its dallying, in which the session would answer for minutes.
+            // The ERROR ends the dallying, in which the session would answer for minutes.
             client.send(&common::raw::error(0, "enough"));
         }
         let happened = self.table.wait_for_hits(wanted);
         self.table.chaos.calm();
-        let judged = self.judge(row, &name, &seen).map_err(|wrong| format!("{wrong}: {}", seen.brief()));
-        // (An upload that failed has none.)
+        let judged =
+            self.check_result(row, &name, &seen).map_err(|wrong| format!("{wrong}: {}", seen.brief()));
+        // An upload that failed left no file.
         let _ = std::fs::remove_file(self.table.path(&name));
         happened.and(judged)?;
         self.next_is_served()?;
@@ -245,28 +246,29 @@ impl Run {
 
     fn transfer(&self, client: &mut common::raw::Client, row: &Row, name: &str, wanted: u64) -> Seen {
         let plan = || {
-            for Strike { point, fault, skip, times } in &row.strikes {
+            for PlannedFault { point, fault, skip, times } in &row.faults {
                 let is_its_own =
                     ["session.", "reader.", "writer."].iter().any(|actor| point.starts_with(actor));
                 self.table.plan(point, is_its_own.then_some(name), *skip, *times, *fault);
             }
         };
-        let needs_timer = row.strikes.iter().any(|strike| strike.point == "session.scheduled");
+        let needs_timer = row.faults.iter().any(|strike| strike.point == "session.scheduled");
         let mut options = vec![if needs_timer { SHORT_TIMEOUT } else { TIMEOUT }];
         options.extend((row.kind.case.windowsize > 1).then_some(("windowsize", "4")));
         let mut task = Task::new(name, row.kind.case, &options, PATIENCE);
         if row.midway {
             task.midway = Some(Box::new(move || {
                 plan();
-                // What is wrong with it is asked for later: here the transfer goes on in any case.
+                // The result of the request is checked later. Here the transfer goes on in any
+                // case.
                 let _ = self.next_is_served();
-                // (Nothing but a question wakes the registry.)
+                // Only a question wakes the registry.
                 let _ = self.table.listed();
                 let _ = self.table.wait_for_hits(wanted);
             }));
         } else {
             plan();
-            // Long enough for what is scheduled by those who have no timer of their own.
+            // Long enough for scheduled work of actors without a timer of their own.
             let pause = if needs_timer { PAUSE } else { Duration::from_millis(20) };
             task.midway = Some(Box::new(move || std::thread::sleep(pause)));
         }
@@ -281,12 +283,13 @@ impl Run {
         if row.kind.case.netascii { &self.wire } else { &self.disk }
     }
 
-    fn judge(&self, row: &Row, name: &str, seen: &Seen) -> Result<(), String> {
+    fn check_result(&self, row: &Row, name: &str, seen: &Seen) -> Result<(), String> {
         let path = self.table.path(name);
         match (row.expected, &seen.end) {
             (Completes { again }, End::Complete) => {
-                // Of an upload, the datagram that was at hand when the actor failed may be lost, as on the way. And an ACK that comes twice
-                // makes its client send a window twice, which brings the next ACK twice, and there it ends.
+                // Of an upload, the datagram that the failed actor was handling may be lost. An ACK
+                // that arrives twice makes the client send a window twice, and the server's answer
+                // is one more repeated ACK.
                 let window = usize::from(row.kind.case.windowsize);
                 let (stalls, repeated) =
                     if row.kind.writes { (again, 3 * again * window) } else { (0, again * window) };
@@ -298,13 +301,13 @@ impl Run {
                 }
                 content::difference(&path, &self.disk).map_or(Ok(()), Err)
             }
-            (Anew, End::Complete) if (seen.stalls, seen.again()) != (1, 0) => {
+            (CompletesAfterRepeat, End::Complete) if (seen.stalls, seen.again()) != (1, 0) => {
                 Err("it was not served anew, or only then".to_owned())
             }
-            (Anew, End::Complete) if seen.content != self.on_wire(row) => {
+            (CompletesAfterRepeat, End::Complete) if seen.content != self.on_wire(row) => {
                 Err("it brought other octets".to_owned())
             }
-            (Anew, End::Complete) => Ok(()),
+            (CompletesAfterRepeat, End::Complete) => Ok(()),
             (Fails, End::Error { code: 0, text }) if *text == Failure::Internal.to_string() => {
                 if row.kind.writes && path.exists() { Err("a file is there".to_owned()) } else { Ok(()) }
             }
@@ -312,7 +315,7 @@ impl Run {
         }
     }
 
-    /// A request that comes now is served; if it is lost, the one after it.
+    /// Checks that the next request is served or, if it is lost, the one after it.
     fn next_is_served(&self) -> Result<(), String> {
         let case = Case { windowsize: 4, netascii: false };
         let options = [TIMEOUT, ("windowsize", "4")];

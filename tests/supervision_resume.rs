@@ -1,5 +1,5 @@
-//! A session or a reader that panics is replaced, and its transfer goes on: on the same port, without waiting for any timer, and with one
-//! packet or window sent twice at most.
+//! A session or a reader that panics is replaced, and its transfer goes on: on the same port,
+//! before any timer, and with at most one repeated packet or window.
 
 mod common;
 
@@ -11,16 +11,17 @@ use std::time::Duration;
 use common::content::to_netascii;
 use common::counting::{self, End, Seen, Task};
 use common::engine::{Case, Engine, Facts, TIMEOUT};
+use common::packet_trigger::PacketTrigger;
+use common::panicking_store::{PanickingStore, StoreHandle};
 use common::raw::{Client, Packet, ack, data, error, rrq, wrq};
-use common::shelf::{Shelf, Shelves};
-use common::tripwire::Tripwire;
 use stagecoach::error::Failure;
 use stagecoach::observe::Outcome;
 
-/// The server's own timers are far longer: what comes within this came without them.
+/// Far shorter than the server's timers. A packet within this time came without a timer.
 const SOON: Duration = Duration::from_millis(400);
 
-/// Lines with every kind of end, over several blocks of 512 octets: many a CR falls on the end of one.
+/// Lines with every kind of line end, over several blocks of 512 octets. Many a CR is at the end of
+/// a block.
 fn text(blocks: usize) -> Vec<u8> {
     let mut text = b"a\nbc\r\nd\re\n\n\r".repeat(blocks * 512 / 12 + 1);
     text.truncate(blocks * 512 - 100);
@@ -32,14 +33,14 @@ fn on_wire(case: Case, file: &[u8]) -> Vec<u8> {
     if case.netascii { to_netascii(file) } else { file.to_vec() }
 }
 
-/// Reads the file; the server's packets come without being asked for again.
+/// Reads the file. The server sends all packets without a repeat by the client.
 fn read(client: &mut Client, case: Case) -> Seen {
     let seen = counting::read(client, Task::new("file", case, &case.options(), SOON));
     assert_eq!((&seen.end, seen.stalls), (&End::Complete, 0), "{case:?}: {}", seen.brief());
     seen
 }
 
-/// Writes it. A repeat of the last block follows it if `last_repeated`.
+/// Writes the file. A repeat of the last block follows the block if `last_repeated`.
 fn write(client: &mut Client, case: Case, wire: &[u8], last_repeated: bool) -> Seen {
     let options = case.options();
     let task = Task { last_repeated, ..Task::new("file", case, &options, SOON) };
@@ -54,7 +55,7 @@ fn cases() -> impl Iterator<Item = Case> {
         .map(|(windowsize, netascii)| Case { windowsize, netascii })
 }
 
-/// A reader beside, who must not notice anything.
+/// Reads another file at the same time, and checks that this transfer sees nothing of the panic.
 fn with_neighbour<T>(engine: &Engine, transfer: impl FnOnce() -> T) -> T {
     let mut neighbour = engine.client();
     neighbour.send(&rrq("neighbour", "octet", &[]));
@@ -70,20 +71,20 @@ fn with_neighbour<T>(engine: &Engine, transfer: impl FnOnce() -> T) -> T {
     result
 }
 
-fn shelf_with_files() -> Arc<Shelf> {
-    fill(Shelf::default())
+fn store_with_files() -> Arc<PanickingStore> {
+    fill(PanickingStore::default())
 }
 
-fn fill(shelf: Shelf) -> Arc<Shelf> {
-    shelf.files.lock().unwrap().extend([("file".into(), text(10)), ("neighbour".into(), text(4))]);
-    Arc::new(shelf)
+fn fill(store: PanickingStore) -> Arc<PanickingStore> {
+    store.files.lock().unwrap().extend([("file".into(), text(10)), ("neighbour".into(), text(4))]);
+    Arc::new(store)
 }
 
-fn engine(shelf: &Arc<Shelf>, tripwire: Tripwire) -> Engine {
-    Engine::start(Arc::new(Shelves(Arc::clone(shelf))), tripwire)
+fn engine(store: &Arc<PanickingStore>, trigger: PacketTrigger) -> Engine {
+    Engine::start(Arc::new(StoreHandle(Arc::clone(store))), trigger)
 }
 
-/// One session died, one went on, and one report says that all is well.
+/// Checks for one panic, one replacement, and one report of success.
 fn assert_resumed_once(facts: &Facts, case: &str) {
     assert_eq!(facts.crashed, ["session of 2: the secret of the log"], "{case}");
     assert_eq!(facts.resumed, ["2: 1"], "{case}");
@@ -108,17 +109,17 @@ fn a_read_survives_a_session_panic_in_every_phase() {
             Some("sent DATA 10 ".to_owned()),
         ];
         for phase in phases.into_iter().flatten() {
-            let shelf = shelf_with_files();
-            let engine = engine(&shelf, Tripwire::once(2, &phase));
+            let store = store_with_files();
+            let engine = engine(&store, PacketTrigger::once(2, &phase));
             let seen = with_neighbour(&engine, || read(&mut engine.client(), case));
             let facts = engine.settle();
             let (is_plain, wanted) = (case.is_plain(), on_wire(case, &text(10)));
             let case = format!("{case:?}, {phase}: {:?}", seen.times);
             assert!(seen.content == wanted, "another file: {case}");
-            // On a busy machine a timer that follows the round trip may have its say too.
+            // On a busy machine a timer that follows the round trip may also expire.
             assert!(is_plain || (seen.most() <= 2 && seen.again() <= usize::from(window)), "{case}");
             assert_resumed_once(&facts, &case);
-            assert_eq!(shelf.opened.load(Ordering::SeqCst), 2, "the same open file is read on: {case}");
+            assert_eq!(store.opened.load(Ordering::SeqCst), 2, "the same open file is read on: {case}");
         }
     }
 }
@@ -136,37 +137,38 @@ fn an_upload_survives_a_session_panic_in_every_phase() {
             (format!("received DATA {} ", window_end + 1), 1),
             (format!("sent ACK {window_end} "), 0),
             (format!("received DATA {last} "), 1),
-            // Its repeat comes while the file is published.
+            // The client repeats its last block while the server publishes the file.
             (format!("second received DATA {last} "), 0),
             (format!("sent ACK {last} "), 0),
         ];
         for (phase, stalls) in phases {
-            let shelf = fill(Shelf { publishing: Duration::from_millis(90), ..Shelf::default() });
-            let engine = engine(&shelf, Tripwire::once(2, phase.trim_end_matches(' ')));
+            let store =
+                fill(PanickingStore { publishing: Duration::from_millis(90), ..PanickingStore::default() });
+            let engine = engine(&store, PacketTrigger::once(2, phase.trim_end_matches(' ')));
             let mut client = engine.client();
             let repeated = phase.starts_with("second");
             let seen = with_neighbour(&engine, || write(&mut client, case, &wire, repeated));
             let case = format!("{case:?}, {phase}: {seen:?}");
             assert!(seen.stalls <= stalls, "{case}");
             assert!(seen.most() <= 2, "{case}");
-            // Dallying: the last block once more.
+            // The session dallies, and the client sends the last block once more.
             let from = (last - 1) * 512;
             client.send(&data(u16::try_from(last).unwrap(), &wire[from..]));
             client.drain(Duration::from_millis(50));
-            // That ends the dallying.
+            // The ERROR ends the dallying.
             client.send(&error(0, "enough"));
             let facts = engine.settle();
             assert_resumed_once(&facts, &case);
-            assert!(shelf.files.lock().unwrap()["file"] == file, "another file: {case}");
-            assert_eq!(shelf.published.load(Ordering::SeqCst), 1, "{case}");
+            assert!(store.files.lock().unwrap()["file"] == file, "another file: {case}");
+            assert_eq!(store.published.load(Ordering::SeqCst), 1, "{case}");
         }
     }
 }
 
 #[test]
 fn a_panic_while_dallying_publishes_nothing_again() {
-    let shelf = shelf_with_files();
-    let engine = engine(&shelf, Tripwire::once(1, "second received DATA 1"));
+    let store = store_with_files();
+    let engine = engine(&store, PacketTrigger::once(1, "second received DATA 1"));
     let mut client = engine.client();
     client.send(&wrq("file", "octet", &[]));
     client.expect_ack(0);
@@ -181,14 +183,14 @@ fn a_panic_while_dallying_publishes_nothing_again() {
     let facts = engine.settle();
     assert_eq!(facts.resumed, ["1: 1"]);
     assert_eq!(facts.finished.len(), 1, "{:?}", facts.finished);
-    assert_eq!(shelf.published.load(Ordering::SeqCst), 1);
+    assert_eq!(store.published.load(Ordering::SeqCst), 1);
 }
 
 #[test]
 fn a_session_that_panics_during_open_is_replaced() {
-    let shelf = Shelf { panics_in: "size", panics: 1.into(), ..Shelf::default() };
-    let shelf = fill(shelf);
-    let engine = engine(&shelf, Tripwire::default());
+    let store = PanickingStore { panics_in: "size", panics: 1.into(), ..PanickingStore::default() };
+    let store = fill(store);
+    let engine = engine(&store, PacketTrigger::default());
     let case = Case { windowsize: 1, netascii: false };
     let seen = read(&mut engine.client(), case);
     assert!(seen.content == text(10) && seen.most() == 1, "{:?}", seen.times);
@@ -197,8 +199,8 @@ fn a_session_that_panics_during_open_is_replaced() {
 
 #[test]
 fn the_fourth_panic_of_a_read_sends_error_0() {
-    let shelf = shelf_with_files();
-    let engine = engine(&shelf, Tripwire::always(2, "sent DATA 3 "));
+    let store = store_with_files();
+    let engine = engine(&store, PacketTrigger::always(2, "sent DATA 3 "));
     let mut client = engine.client();
     with_neighbour(&engine, || {
         client.send(&rrq("file", "octet", &[TIMEOUT]));
@@ -219,8 +221,8 @@ fn the_fourth_panic_of_a_read_sends_error_0() {
 
 #[test]
 fn the_fourth_panic_of_an_upload_leaves_nothing() {
-    let shelf = shelf_with_files();
-    let engine = engine(&shelf, Tripwire::always(2, "received DATA 2"));
+    let store = store_with_files();
+    let engine = engine(&store, PacketTrigger::always(2, "received DATA 2"));
     let mut client = engine.client();
     with_neighbour(&engine, || {
         client.send(&wrq("new", "octet", &[]));
@@ -238,13 +240,13 @@ fn the_fourth_panic_of_an_upload_leaves_nothing() {
     let facts = engine.settle();
     assert_eq!(facts.resumed, ["2: 1", "2: 2", "2: 3"]);
     assert_given_up(&engine, &facts);
-    assert_eq!(shelf.published.load(Ordering::SeqCst), 0);
-    // The upload, and what the neighbour read.
-    shelf.expect_dropped(2);
-    assert!(!shelf.files.lock().unwrap().contains_key("new"));
+    assert_eq!(store.published.load(Ordering::SeqCst), 0);
+    // The upload, and the file that the other client read.
+    store.expect_dropped(2);
+    assert!(!store.files.lock().unwrap().contains_key("new"));
 }
 
-/// The observers and the registry were told once, with the reason.
+/// Checks that the observers and the registry got one report, with the reason.
 fn assert_given_up(engine: &Engine, facts: &Facts) {
     let history = engine.registry().history;
     for reports in [&facts.finished, &history] {
@@ -257,8 +259,8 @@ fn assert_given_up(engine: &Engine, facts: &Facts) {
 
 #[test]
 fn a_replaced_session_can_be_cancelled() {
-    let shelf = shelf_with_files();
-    let engine = engine(&shelf, Tripwire::once(1, "received ACK 1"));
+    let store = store_with_files();
+    let engine = engine(&store, PacketTrigger::once(1, "received ACK 1"));
     let mut client = engine.client();
     client.send(&rrq("file", "octet", &[]));
     client.expect_data(1);
@@ -275,9 +277,9 @@ fn a_replaced_session_can_be_cancelled() {
 fn a_replaced_reader_keeps_the_open_file() {
     let long = text(300);
     for (panics, comes_through) in [(1, true), (3, true), (4, false)] {
-        let shelf = Shelf::panicking("fetch_cached", panics);
-        shelf.files.lock().unwrap().insert("file".into(), long.clone());
-        let engine = engine(&shelf, Tripwire::default());
+        let store = PanickingStore::panicking("fetch_cached", panics);
+        store.files.lock().unwrap().insert("file".into(), long.clone());
+        let engine = engine(&store, PacketTrigger::default());
         let mut client = engine.client();
         let case = Case { windowsize: 4, netascii: false };
         if comes_through {
@@ -296,15 +298,15 @@ fn a_replaced_reader_keeps_the_open_file() {
         }
         let facts = engine.settle();
         assert_eq!(facts.crashed, vec!["reader of 1: the secret of fetch_cached"; panics]);
-        assert_eq!(shelf.opened.load(Ordering::SeqCst), 1);
+        assert_eq!(store.opened.load(Ordering::SeqCst), 1);
     }
 }
 
 #[test]
 fn a_hung_disk_delays_only_its_own_client() {
-    let shelf = fill(Shelf { reading: Duration::from_millis(600), ..Shelf::default() });
-    shelf.files.lock().unwrap().insert("slow".into(), text(4));
-    let engine = engine(&shelf, Tripwire::default());
+    let store = fill(PanickingStore { reading: Duration::from_millis(600), ..PanickingStore::default() });
+    store.files.lock().unwrap().insert("slow".into(), text(4));
+    let engine = engine(&store, PacketTrigger::default());
     let mut waiting = engine.client();
     waiting.send(&rrq("slow", "octet", &[]));
     waiting.expect_silence(Duration::from_millis(50));
@@ -318,24 +320,24 @@ fn a_hung_disk_delays_only_its_own_client() {
 
 #[test]
 fn a_store_panic_ends_the_upload_and_leaves_nothing() {
-    let shelf = Shelf::panicking("path", 1);
-    let engine = engine(&shelf, Tripwire::default());
+    let store = PanickingStore::panicking("path", 1);
+    let engine = engine(&store, PacketTrigger::default());
     let mut client = engine.client();
     client.send(&wrq("file", "octet", &[]));
     assert_eq!(client.expect_error(0), Failure::Internal.to_string());
     client.expect_silence(Duration::from_millis(50));
     let facts = engine.settle();
     assert_eq!(facts.crashed, ["store of 1: the secret of path"]);
-    // The panic's text is told once.
+    // The text of the panic is reported once.
     assert_eq!(facts.finished[0].detail.as_deref(), Some("the store panicked"));
-    shelf.expect_dropped(1);
-    assert!(shelf.files.lock().unwrap().is_empty());
+    store.expect_dropped(1);
+    assert!(store.files.lock().unwrap().is_empty());
 }
 
 #[test]
 fn a_burst_of_reads_survives_a_panic_in_each() {
-    let shelf = shelf_with_files();
-    let engine = engine(&shelf, Tripwire::each_once("received ACK 3"));
+    let store = store_with_files();
+    let engine = engine(&store, PacketTrigger::each_once("received ACK 3"));
     let (done, all) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..20 {

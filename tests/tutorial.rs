@@ -1,4 +1,4 @@
-//! The steps of docs/extending.md, followed to the letter from an empty directory.
+//! Follows the steps of docs/extending.md to the letter, from an empty directory.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,8 @@ enum Step<'t> {
     Run(&'t str),
 }
 
-/// The fenced blocks of the section: what is Rust is written to the file that the paragraph before it names last.
+/// The fenced blocks of the section. Rust code goes to the last file that the paragraph before it
+/// names.
 fn steps(text: &str) -> Vec<Step<'_>> {
     let (_, section) = text.split_once("\n## Step by step\n").expect("the section");
     let section = section.split_once("\n## ").expect("another section follows").0;
@@ -65,7 +66,7 @@ fn run(directory: &Path, script: &str) {
     let ran = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
         .current_dir(directory)
-        // (Built anew for each run of this test, it would take as long as all of the others.)
+        // A build from nothing would take as long as all other tests.
         .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("tutorial"))
         .output()
         .expect("bash");

@@ -1,4 +1,4 @@
-//! Who is let in, to what, and how many at a time.
+//! Which clients may transfer, what they may transfer, and how many transfers each may have.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::raw::{self, Client, ack, rrq, wrq};
 use common::served::{GOOD, Served, read_from, write_to};
 
-/// A client whose address ends with this number, after it has sent its request.
+/// A client that has sent its request from the address with this last octet.
 fn ask_from(served: &Served, last: u8, request: &[u8]) -> Client {
     let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, last), 0)).expect("an address of this machine");
     let client = Client::on(socket, served.daemon.addr());
@@ -27,7 +27,7 @@ fn the_first_rule_that_names_a_client_decides() {
         assert_eq!(ask_from(&served, last, &read).expect_error(2), "Access violation");
         ask_from(&served, last, &write("never")).expect_error(2);
     }
-    // Not named for reads, which are allowed to somebody: only to him.
+    // A rule allows reads to another client, so a client without such a rule may not read.
     ask_from(&served, 9, &read).expect_error(2);
     write_to(&mut ask_from(&served, 9, &write("by-9")), b"octets");
     served.holds_only(&["by-2", "by-9"]);
@@ -55,7 +55,7 @@ fn an_option_may_be_refused_to_some() {
     let mut other = ask_from(&served, 3, &request);
     assert_eq!(other.expect_oack().len(), 2);
     other.send(&raw::error(0, "thank you"));
-    // As if it had asked for nothing: R2347-02, no empty OACK.
+    // The answer is as for a request without options: no empty OACK (R2347-02).
     let mut plain = ask_from(&served, 2, &rrq(GOOD, "octet", &[("blksize", "1024")]));
     assert_eq!(plain.expect_data(1).len(), 512);
     plain.send(&raw::error(0, "thank you"));
@@ -68,7 +68,7 @@ fn transfers_per_client_are_limited() {
     let request = rrq(GOOD, "octet", &[("timeout", "10")]);
     let mut first: Vec<_> = (0..2).map(|_| ask_from(&served, 2, &request)).collect();
     first.iter_mut().for_each(|client| drop(client.expect_oack()));
-    // Silence: the client repeats its request, and then there is a place.
+    // The server is silent. The client repeats its request, and finds a free place.
     let third = ask_from(&served, 2, &request);
     third.expect_silence(Duration::from_millis(300));
     ask_from(&served, 3, &request).expect_oack();

@@ -1,5 +1,5 @@
-//! Requests that were sent to many hosts at once get silence (RFC 1123 §4.2.3.5), unless
-//! `--answer-broadcast` says otherwise.
+//! Requests to many hosts at once get silence (RFC 1123 §4.2.3.5), unless `--answer-broadcast`
+//! allows an answer.
 
 mod common;
 
@@ -46,12 +46,12 @@ fn r1123_04_broadcast_and_multicast_get_silence() {
             client.send_to(b"\0\x01malformed", (host, port)).unwrap();
         }
         assert_eq!(receive_on(&client, Duration::from_millis(700)), None);
-        // They did arrive.
+        // The requests did arrive.
         let dropped = served.daemon.log().matches("broadcast or multicast").count();
         assert_eq!(dropped, 4 * to_many.len(), "{}", served.daemon.log());
-        // The operator hears of it, without the packet log as well, and once.
+        // The log reports this once, and without the packet log as well.
         assert_eq!(served.daemon.log().matches(ONE_LINE).count(), 1, "{}", served.daemon.log());
-        // The same host is served when it asks this host alone.
+        // The same client is served when it asks this host alone.
         client.send_to(&rrq(GOOD, "octet", &[]), ("10.9.0.1", port)).unwrap();
         let (packet, from) = receive_on(&client, Duration::from_secs(5)).expect("an answer");
         assert!(matches!(packet, Packet::Data { block: 1, .. }), "{}", packet.brief());
@@ -61,19 +61,19 @@ fn r1123_04_broadcast_and_multicast_get_silence() {
     });
 }
 
-/// A network namespace for a client, on two networks with the one that the test runs in.
-struct Elsewhere(Child);
+/// A network namespace for a client. Two networks connect it with the namespace of the test.
+struct ClientNamespace(Child);
 
-impl Elsewhere {
-    /// Makes 10.9.0.0/24 (where we are .1 and .5, the client is .2) and 10.8.0.0/24.
+impl ClientNamespace {
+    /// Makes 10.9.0.0/24 (the test has .1 and .5, the client has .2) and 10.8.0.0/24.
     fn make() -> Self {
-        let mut elsewhere = Self(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
+        let mut namespace = Self(Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap());
         let (own, begun) = (namespace_of("/proc/self/ns/net"), Instant::now());
-        while namespace_of(&elsewhere.path()) == own {
-            assert!(begun.elapsed() < PATIENCE && matches!(elsewhere.0.try_wait(), Ok(None)));
+        while namespace_of(&namespace.path()) == own {
+            assert!(begun.elapsed() < PATIENCE && matches!(namespace.0.try_wait(), Ok(None)));
             thread::yield_now();
         }
-        let pid = elsewhere.0.id();
+        let pid = namespace.0.id();
         let script = format!(
             "ip link set lo up
             for net in 9 8; do
@@ -86,40 +86,41 @@ impl Elsewhere {
             done"
         );
         assert!(Command::new("sh").args(["-ec", &script]).status().unwrap().success());
-        elsewhere
+        namespace
     }
 
     fn path(&self) -> String {
         format!("/proc/{}/ns/net", self.0.id())
     }
 
-    /// A client's socket there.
+    /// A client's socket in that namespace.
     fn client(&self, address: Ipv4Addr) -> UdpSocket {
         let namespace = File::open(self.path()).unwrap();
         let bind = move || {
             setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
             UdpSocket::bind((address, 0)).unwrap()
         };
-        // A thread that has gone there doesn't come back.
+        // A thread that has entered the namespace can't come back.
         let socket = thread::spawn(bind).join().unwrap();
         socket.set_broadcast(true).unwrap();
         socket
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for ClientNamespace {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Which namespace a process is in.
+/// The namespace of a process.
 fn namespace_of(path: &str) -> Option<PathBuf> {
     fs::read_link(path).ok()
 }
 
-/// Asks, as clients do, until there is an answer, and takes the whole file. Where it came from.
+/// Repeats the request until the server answers, and reads the whole file. Returns the address of
+/// the server.
 fn read(client: &UdpSocket, to: (Ipv4Addr, u16)) -> IpAddr {
     let begun = Instant::now();
     let (first, from) = loop {
@@ -131,7 +132,7 @@ fn read(client: &UdpSocket, to: (Ipv4Addr, u16)) -> IpAddr {
     };
     let (mut packet, mut octets) = (first, 0);
     for block in 1..=3 {
-        // (Of a request that was repeated the answer may have come twice.)
+        // A repeated request may have got a second answer.
         while !matches!(packet, Packet::Data { block: number, .. } if number == block) {
             packet = receive_on(client, PATIENCE).expect("the next block").0;
         }
@@ -147,7 +148,7 @@ fn read(client: &UdpSocket, to: (Ipv4Addr, u16)) -> IpAddr {
 #[test]
 fn a_broadcast_read_is_answered_if_allowed() {
     in_namespace(&a_broadcast_read_is_answered_if_allowed, "ip link set lo up", || {
-        let elsewhere = Elsewhere::make();
+        let namespace = ClientNamespace::make();
         for flags in [&[][..], &["--single-port"], &["--port-range", "20000:20099"]] {
             let root = directory();
             let path = root.path().to_str().unwrap().to_owned();
@@ -156,14 +157,14 @@ fn a_broadcast_read_is_answered_if_allowed() {
             let served = Served::at(root, Daemon::start_with(&usual));
             let port = served.daemon.port();
             for net in [9, 8] {
-                let client = elsewhere.client(Ipv4Addr::new(10, net, 0, 2));
+                let client = namespace.client(Ipv4Addr::new(10, net, 0, 2));
                 for to in
                     [Ipv4Addr::new(10, net, 0, 255), Ipv4Addr::BROADCAST, Ipv4Addr::new(10, net, 0, 255)]
                 {
                     assert_eq!(read(&client, (to, port)), Ipv4Addr::new(10, net, 0, 1), "asked at {to}");
                 }
-                // Nothing that can't be served is refused: another host may have it.
-                let client = elsewhere.client(Ipv4Addr::new(10, net, 0, 2));
+                // A request that can't be served is not refused, as another host may have the file.
+                let client = namespace.client(Ipv4Addr::new(10, net, 0, 2));
                 for _ in 0..2 {
                     for request in [
                         rrq("missing", "octet", &[]),
@@ -188,7 +189,8 @@ fn a_broadcast_read_is_answered_if_allowed() {
     });
 }
 
-/// Of IPv6 the kernel names no address of ours that was meant: there is none to answer from.
+/// For IPv6 the kernel does not report the address that was asked, so the server can't answer from
+/// it.
 #[test]
 fn a_multicast_read_over_ipv6_is_never_answered() {
     let setup = "ip link set lo up
@@ -206,7 +208,7 @@ fn a_multicast_read_over_ipv6_is_never_answered() {
         let client = UdpSocket::bind(SocketAddrV6::new("fe80::9".parse().unwrap(), 0, 0, scope_id)).unwrap();
         client.send_to(&rrq(GOOD, "octet", &[]), at("ff02::1")).unwrap();
         assert_eq!(receive_on(&client, QUIET), None);
-        // It did arrive, and nobody tried to.
+        // The request did arrive, and the server did not try to answer.
         let log = served.daemon.log();
         let is_read = log.lines().any(|line| line.split(' ').nth(2) == Some("read"));
         assert!(log.contains("broadcast or multicast") && !is_read, "{log}");
@@ -219,18 +221,18 @@ fn a_multicast_read_over_ipv6_is_never_answered() {
 #[test]
 fn a_denied_broadcast_read_gets_silence() {
     in_namespace(&a_denied_broadcast_read_gets_silence, "ip link set lo up", || {
-        let elsewhere = Elsewhere::make();
+        let namespace = ClientNamespace::make();
         let root = directory();
         let path = root.path().to_str().unwrap().to_owned();
         let flags =
             ["--host", "0.0.0.0", "-p", "0", "--answer-broadcast", "--deny", "10.8.0.0/24", "--root", &path];
         let served = Served::at(root, Daemon::start_with(&flags));
         let port = served.daemon.port();
-        let [near, kept_out] = [9, 8].map(|net| elsewhere.client(Ipv4Addr::new(10, net, 0, 2)));
+        let [near, kept_out] = [9, 8].map(|net| namespace.client(Ipv4Addr::new(10, net, 0, 2)));
         read(&near, (Ipv4Addr::new(10, 9, 0, 255), port));
         kept_out.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::new(10, 8, 0, 255), port)).unwrap();
         assert_eq!(receive_on(&kept_out, QUIET), None);
-        // It did arrive, and is refused where it asks this host alone.
+        // The request did arrive. The same client is refused when it asks this host alone.
         kept_out.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::new(10, 8, 0, 1), port)).unwrap();
         let (packet, _) = receive_on(&kept_out, PATIENCE).expect("an answer");
         assert!(matches!(packet, Packet::Error { code: 2, .. }), "{packet:?}");
@@ -240,12 +242,12 @@ fn a_denied_broadcast_read_gets_silence() {
 #[test]
 fn an_unanswered_broadcast_read_names_its_flag() {
     in_namespace(&an_unanswered_broadcast_read_names_its_flag, "ip link set lo up", || {
-        let elsewhere = Elsewhere::make();
+        let namespace = ClientNamespace::make();
         let root = directory();
         let path = root.path().to_str().unwrap().to_owned();
         let served = Served::at(root, Daemon::start_with(&["--host", "0.0.0.0", "-p", "0", "--root", &path]));
         let port = served.daemon.port();
-        let client = elsewhere.client(Ipv4Addr::new(10, 9, 0, 2));
+        let client = namespace.client(Ipv4Addr::new(10, 9, 0, 2));
         let begun = Instant::now();
         while !served.daemon.log().contains(ONE_LINE) {
             assert!(begun.elapsed() < PATIENCE, "no line says so: {}", served.daemon.log());
@@ -255,7 +257,7 @@ fn an_unanswered_broadcast_read_names_its_flag() {
         for _ in 0..10 {
             client.send_to(&rrq(GOOD, "octet", &[]), (Ipv4Addr::BROADCAST, port)).unwrap();
         }
-        // What was asked of this host alone comes after them.
+        // The answer to a request to this host alone comes after the broadcast requests.
         read(&client, (Ipv4Addr::new(10, 9, 0, 1), port));
         let log = served.daemon.log();
         assert_eq!(log.matches(ONE_LINE).count(), 1, "{log}");

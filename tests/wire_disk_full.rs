@@ -1,4 +1,4 @@
-//! A disk that fills up under an upload (WR-06).
+//! A disk that becomes full during an upload (WR-06).
 
 mod common;
 
@@ -23,7 +23,7 @@ fn wr_06_a_full_disk_sends_error_3_and_leaves_nothing() {
         content.write(&root.path().join(GOOD));
         let daemon = Daemon::start(root.path(), &["--min-free", "0"]);
         let served = Served::at(root, daemon);
-        // Of every shape: block by block, with windows, from a client that says beforehand what it brings.
+        // Uploads block by block, with windows, and with an announced size.
         for options in [&[("blksize", "8192")][..], &[("blksize", "8192"), ("windowsize", "8")]] {
             for name in ["new", "again"] {
                 let mut client = served.writing(name, options);
@@ -47,7 +47,7 @@ fn wr_06_a_full_disk_sends_error_3_and_leaves_nothing() {
             }
         }
         served.ask(&raw::wrq("new", "octet", &[("tsize", "2000000")])).expect_error(3);
-        // Its room is free again.
+        // The room of the failed upload is free again.
         served.write("new", "octet", &[("blksize", "8192")], &[7; 900_000]);
         served.holds_only(&["new"]);
         served.still_serves();

@@ -1,4 +1,5 @@
-//! Which ERROR a client gets, when, and what it does to a transfer: RFC 1350 §5 and §7, and files that change underneath.
+//! Which ERROR a client gets, and when, and what an ERROR does to a transfer (RFC 1350 §5 and §7).
+//! Also files that change during a transfer.
 
 mod common;
 
@@ -14,7 +15,7 @@ use common::served::{GOOD, SLOW, Served};
 
 const QUIET: Duration = Duration::from_millis(300);
 
-/// The code of the ERROR, or something better.
+/// The code of the expected ERROR, or success.
 type Gets = Result<(), u16>;
 
 /// R1350-03, -50, -51, -52: U-Boot stops on codes 1 and 2 and repeats for ever on every other.
@@ -74,7 +75,7 @@ fn every_refusal_has_its_code_and_is_sent_once() {
     served.still_serves();
 }
 
-/// R1350-50, octet for octet: a header, ASCII, one NUL, and no word of where the server has its files.
+/// R1350-50, octet for octet: a header, ASCII, one NUL, and no path of the server.
 #[test]
 fn an_error_is_short_plain_text_that_tells_no_path() {
     let served = Served::new(&[]);
@@ -108,7 +109,7 @@ fn an_error_is_short_plain_text_that_tells_no_path() {
     served.still_serves();
 }
 
-/// R1350-53: whatever the text is.
+/// R1350-53: the text does not matter.
 #[test]
 fn a_clients_error_ends_its_transfer_unanswered() {
     let served = Served::new(&[]);
@@ -145,7 +146,7 @@ fn a_clients_error_ends_its_transfer_unanswered() {
             clients.push(client);
         }
     }
-    // Long before any timeout: it was the ERROR.
+    // The sockets close long before any timeout, so the ERROR closed them.
     served.descriptors_fall_to(before);
     for client in &clients {
         client.expect_silence(Duration::from_millis(10));
@@ -157,7 +158,8 @@ fn a_clients_error_ends_its_transfer_unanswered() {
     served.still_serves();
 }
 
-/// R1350-54, LORE: as other servers do, what has no meaning is ignored; `--strict` ends the transfer.
+/// R1350-54, LORE: like other servers, this one ignores packets without a meaning. With `--strict`
+/// they end the transfer.
 #[test]
 fn packets_of_no_transfer_get_silence_unless_strict() {
     let nonsense = || -> Vec<Vec<u8>> {
@@ -178,7 +180,7 @@ fn packets_of_no_transfer_get_silence_unless_strict() {
         reader.send(packet);
         writer.send(packet);
     }
-    // DATA to a server that sends, ACK and OACK to one that receives.
+    // DATA to a sender, ACK and OACK to a receiver.
     reader.send(&data(1, b"octets"));
     reader.send(&raw::oack(&[("blksize", "8")]));
     writer.send(&ack(0));
@@ -230,13 +232,13 @@ fn r1350_29_octets_behind_an_ack_are_ignored() {
     served.still_serves();
 }
 
-/// R1350-55, -58: more of the file than the server has read ahead when it changes.
+/// R1350-55, -58: the file is longer than the server's read-ahead at the time of the change.
 #[test]
 fn a_file_changed_during_a_read_ends_in_an_error() {
     let served = Served::new(&[]);
     let content: Vec<u8> = (0..600_000u32).map(|at| (at / 1000) as u8).collect();
     let change = |how: &str, name: &str| {
-        // So that the clock of the file system ticks in between.
+        // The clock of the file system advances in between.
         std::thread::sleep(Duration::from_millis(30));
         let file = OpenOptions::new().write(true).open(served.path(name)).unwrap();
         match how {
@@ -261,14 +263,14 @@ fn a_file_changed_during_a_read_ends_in_an_error() {
                 client.send(&ack(block));
                 match client.next() {
                     Packet::Data { block: number, payload } if number == block + 1 => {
-                        // Whatever was read before the change is as it was.
+                        // The octets that were read before the change are unchanged.
                         let at = usize::from(block) * 512;
                         assert!(payload == content[at..at + 512], "{name}, block {number}");
                         block = number;
                         for _ in 1..window {
                             match client.next() {
                                 Packet::Data { payload, .. } if payload.len() == 512 => block += 1,
-                                // The ERROR comes instead of what is left of a window.
+                                // The ERROR takes the place of the rest of a window.
                                 Packet::Error { .. } => break,
                                 other => panic!("{name}: {}", other.brief()),
                             }
@@ -278,7 +280,7 @@ fn a_file_changed_during_a_read_ends_in_an_error() {
                         assert_eq!(text, "File changed during the transfer");
                         break;
                     }
-                    // A window that the end of what was read cut short came whole after all.
+                    // The whole window arrived, although the read-ahead ended within it.
                     Packet::Data { payload, .. } if payload.len() == 512 => {}
                     other => panic!("{name}: {}", other.brief()),
                 }
@@ -315,14 +317,14 @@ fn a_file_that_grows_is_sent_with_its_old_size() {
     served.still_serves();
 }
 
-/// R1350-56: a client may vanish at any moment, and nobody tells.
+/// R1350-56: a client may vanish at any moment without a word.
 #[test]
 fn a_client_that_vanishes_leaves_no_session_behind() {
     let served = Served::new(&["--timeout", "0.8", "--ack-timeout", "0.2"]);
     served.file("long", &[5; 100_000]);
     served.still_serves();
     let before = served.daemon.open_descriptors();
-    // Their sockets stay open: nothing tells the server but time.
+    // Their sockets stay open, so that only time shows their silence.
     let mut silent = Vec::new();
     let plain = |name: &str| rrq(name, "octet", &[]);
     silent.push(served.ask(&plain("long")));
@@ -340,7 +342,7 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
         upload.send(&data(block, &[1; 512]));
         upload.expect_new_ack(block);
     }
-    // All but the last block's ACK.
+    // The client acknowledges all blocks but the last.
     let mut unconfirmed = served.ask(&plain(GOOD));
     for block in 1..=3 {
         unconfirmed.expect_new_data(block);
@@ -350,7 +352,7 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
     }
     served.logged("read timed-out", "long");
     served.logged("write timed-out", "new");
-    // R1350-24: some clients never send it; it is no failure.
+    // R1350-24: some clients never acknowledge the last block. This is no failure.
     assert!(served.logged("read unconfirmed", GOOD).contains(" INFO "));
     served.descriptors_fall_to(before);
     served.holds_only(&["long"]);
@@ -358,7 +360,8 @@ fn a_client_that_vanishes_leaves_no_session_behind() {
     served.still_serves();
 }
 
-/// In lock-step the server reads no further than the ACK that it waits for: what lies behind that must not be lost.
+/// In lock-step the server reads no packets beyond the awaited ACK. A later packet must not be
+/// lost.
 #[test]
 fn an_error_behind_an_ack_stops_all_repeats() {
     let served = Served::new(&[]);

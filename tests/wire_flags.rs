@@ -1,6 +1,7 @@
-//! What each flag of the operator means to a client. (`--symlinks`: `wire_names.rs`; `--strict` and `--no-options`: also
-//! `wire_options.rs`; `--max-upload-size`, `--no-fsync`: `wire_uploads.rs`; `--ack-timeout`, `--timeout`: `wire_strangers.rs`,
-//! `wire_repeated_requests.rs`.)
+//! What each flag means to a client. Other files have the rest: `--symlinks` is in `wire_names.rs`;
+//! `--strict` and `--no-options` are also in `wire_options.rs`; `--max-upload-size` and
+//! `--no-fsync` are in `wire_uploads.rs`; `--ack-timeout` and `--timeout` are in
+//! `wire_strangers.rs` and `wire_repeated_requests.rs`.
 
 mod common;
 
@@ -14,7 +15,7 @@ use common::served::{GOOD, SLOW, Served};
 
 const QUIET: Duration = Duration::from_millis(400);
 
-/// D1: what holds without any flag.
+/// D1: the defaults.
 #[test]
 fn by_default_uploads_replace_and_make_nothing() {
     let served = Served::new(&[]);
@@ -83,10 +84,10 @@ fn on_abort_keep_keeps_a_partial_file() {
         assert_eq!(served.contents(&kept), Some([[1; 512], [2; 512]].concat()), "{name}");
         assert!(served.daemon.log().contains(&kept), "the log names what is kept");
     }
-    // The name is free: the client that comes again isn't refused, and both are there.
+    // The name is free: the same client may upload again, and both files exist.
     served.write("aborted", "octet", &[], b"whole");
     assert_eq!(served.contents("aborted.partial").map(|kept| kept.len()), Some(1024));
-    // Nothing came, so there is nothing to keep.
+    // No octet arrived, so the server keeps nothing.
     let mut client = served.ask(&wrq("nothing", "octet", &[]));
     client.expect_ack(0);
     client.send(&raw::error(0, "changed my mind"));
@@ -95,8 +96,8 @@ fn on_abort_keep_keeps_a_partial_file() {
     served.still_serves();
 }
 
-/// What is kept never takes the place of a whole file: neither of the upload's own, nor of one that
-/// a client has written under the name of a kept one.
+/// A partial file never replaces a complete file, neither of the same name nor one that a client
+/// has written under the name of a partial file.
 #[test]
 fn on_abort_keep_replaces_no_complete_file() {
     let served = Served::new(&["--on-abort", "keep", "--overwrite"]);
@@ -144,7 +145,7 @@ fn blksize_max_and_windowsize_max_bound_the_grant() {
     served.still_serves();
 }
 
-/// R2348-03: a block fits a packet of so many octets, with the headers of the family that the client came by.
+/// R2348-03: a block fits a packet of the MTU, with the headers of the client's address family.
 #[test]
 fn mtu_bounds_blocks_and_nothing_that_fits() {
     let granted = |served: &Served, asked: &str| {
@@ -158,13 +159,13 @@ fn mtu_bounds_blocks_and_nothing_that_fits() {
         assert_eq!(granted(&served, asked), [("blksize".to_owned(), expected.to_owned())]);
     }
     assert_eq!(served.read(GOOD, "octet", &[]).len(), 1300, "without options nothing changes");
-    // What the loopback interface can send is more than any block.
+    // The MTU of the loopback interface is larger than any block.
     let served = Served::new(&["--mtu", "auto"]);
     assert_eq!(granted(&served, "65464"), [("blksize".to_owned(), "65464".to_owned())]);
     served.still_serves();
 }
 
-/// RFC 1123 §4.2.3.3 wants an interval that adapts, and some firmware one that doesn't.
+/// RFC 1123 §4.2.3.3 asks for an adaptive interval. Some firmware needs a fixed one.
 #[test]
 fn fixed_timeout_ignores_the_round_trip_time() {
     let served = Served::new(&["--fixed-timeout", "--ack-timeout", "0.4"]);
@@ -176,7 +177,7 @@ fn fixed_timeout_ignores_the_round_trip_time() {
         client.send(&ack(block));
     }
     client.expect_data(9);
-    // Adaptive, it would be here after some 10 ms, and ever later from then on.
+    // An adaptive timer would repeat after some 10 ms, and back off from then on.
     let mut before = std::time::Instant::now();
     for _ in 0..3 {
         client.expect_data(9);
@@ -188,7 +189,7 @@ fn fixed_timeout_ignores_the_round_trip_time() {
     served.still_serves();
 }
 
-/// LORE-04: for clients that don't say.
+/// LORE-04: the flag is for clients that don't ask for a rollover.
 #[test]
 fn rollover_flag_sets_the_block_after_65535() {
     let served = Served::new(&["--rollover", "1"]);
@@ -211,10 +212,10 @@ fn rollover_flag_sets_the_block_after_65535() {
     served.still_serves();
 }
 
-/// R1350-06: for firewalls. When none is left, the client is left to repeat.
+/// R1350-06: firewalls need a range. When no port is left, the client has to repeat.
 #[test]
 fn port_range_bounds_every_port_and_wraps() {
-    // Below the ports that the kernel hands out by itself; another test program may have taken some.
+    // The range is below the kernel's ephemeral ports. Another test program may use some of it.
     let (served, low) = (0..50)
         .find_map(|step| {
             let low = 21_000 + (std::process::id() % 400) as u16 * 20 + step * 3;
@@ -227,7 +228,7 @@ fn port_range_bounds_every_port_and_wraps() {
     let mut ports: Vec<u16> = clients.iter().map(|client| client.tid().port()).collect();
     ports.sort_unstable();
     assert_eq!(ports, within.clone().collect::<Vec<_>>());
-    // No port is left: silence, and the client repeats.
+    // No port is left: the server is silent, and the client repeats.
     let waiting = served.client();
     for request in [rrq(GOOD, "octet", &[SLOW]), rrq("missing", "octet", &[]), b"\0\x01abc".to_vec()] {
         waiting.send(&request);
@@ -250,12 +251,12 @@ fn port_range_bounds_every_port_and_wraps() {
         client.send(&raw::error(0, "thank you"));
     }
     drop(waiting);
-    // Their ports are free a moment after they have ended.
+    // A port is free a moment after its transfer has ended.
     served.serves_when_there_is_room();
     let mut refused = served.ask_until_answered(&rrq(GOOD, "mail", &[]));
     refused.expect_error(4);
     assert!(within.contains(&refused.tid().port()), "errors too");
-    // A limit is no outage of the disk, and no transfer that failed.
+    // A limit is no outage of the disk, and no failed transfer.
     let log = served.daemon.stop().log;
     let stopped =
         LoggedLine::read(log.lines().find(|line| line.contains(" stopped, ")).expect("its last line"));
@@ -265,7 +266,7 @@ fn port_range_bounds_every_port_and_wraps() {
     assert!(!log.contains(" ERRO ") && !log.contains("read outage"), "{log}");
 }
 
-/// What no port is left for is refused from the well-known one, where clients are to hear of
+/// A request that finds no free port is refused from the well-known port, if clients are to hear of
 /// limits.
 #[test]
 fn an_exhausted_port_range_follows_over_limit_error() {
@@ -283,7 +284,7 @@ fn an_exhausted_port_range_follows_over_limit_error() {
         assert_eq!(refused.expect_error(0), "Server is busy");
         assert_eq!(refused.tid().port(), served.daemon.port());
     }
-    // (It is counted a moment after it was sent.)
+    // The counter follows the packet a moment later.
     let counters =
         |line: &str| line.contains(" counters, ") && line.contains(", failed: 0, outages: 0, refused: 2,");
     let until = Instant::now() + Duration::from_secs(20);
@@ -294,7 +295,7 @@ fn an_exhausted_port_range_follows_over_limit_error() {
         }
         assert!(Instant::now() < until, "{}", served.daemon.log());
     }
-    // And what is refused anyway says why.
+    // A request that would be refused anyway gets its own reason.
     served.ask(&rrq(GOOD, "mail", &[])).expect_error(4);
     let named =
         |line: &str| line.contains(" WARN limit reached, limit: --port-range, count: 1, peer: 127.0.0.1:");
@@ -302,7 +303,7 @@ fn an_exhausted_port_range_follows_over_limit_error() {
     let log = served.daemon.log();
     assert!(!log.contains(" ERRO "), "{log}");
     first.send(&raw::error(0, "done"));
-    // The port is free a moment after.
+    // The port is free a moment after the end of the transfer.
     let until = Instant::now() + Duration::from_secs(20);
     while let Packet::Error { code, .. } = served.ask(&rrq(GOOD, "octet", &[("blksize", "1400")])).next() {
         assert!(code == 0 && Instant::now() < until, "a port is free, and nobody is served");
@@ -310,7 +311,7 @@ fn an_exhausted_port_range_follows_over_limit_error() {
     }
 }
 
-/// LORE-20: an ERROR would make the client give up; silence makes it repeat.
+/// LORE-20: after an ERROR the client would give up. After silence it repeats.
 #[test]
 fn requests_over_max_transfers_get_silence() {
     let served = Served::new(&["--max-transfers", "2"]);
@@ -319,7 +320,7 @@ fn requests_over_max_transfers_get_silence() {
     let second = served.writing("new", &[]);
     let third = served.ask(&rrq(GOOD, "octet", &[SLOW]));
     third.expect_silence(QUIET);
-    // The two go on, and what is refused anyway is refused.
+    // The two transfers go on, and an invalid request is still refused.
     first.send(&ack(1));
     first.expect_data(2);
     served.ask(&rrq("x", "mail", &[])).expect_error(4);
@@ -345,7 +346,7 @@ fn min_free_keeps_a_reserve_of_disk() {
     served.ask(&wrq("new", "octet", &[("tsize", "1")])).expect_error(3);
     served.holds_only(&[]);
     served.still_serves();
-    // Without a reserve, a claim beyond all disks is still none that fits.
+    // Without a reserve, a claim beyond the size of all disks still does not fit.
     let served = Served::new(&["--min-free", "0", "--max-upload-size", "9000000T"]);
     served.ask(&wrq("new", "octet", &[("tsize", "9000000000000000000")])).expect_error(3);
     served.write("new", "octet", &[], b"content");

@@ -1,4 +1,5 @@
-//! Requests that name a source which never sent them: what they buy, and what that costs the server. (D8 of the design, LORE-16.)
+//! Requests with a forged source: how much the server answers, and what the requests cost (D8,
+//! LORE-16).
 
 mod common;
 
@@ -14,7 +15,7 @@ use common::namespace::in_namespace;
 use common::raw::{Client, ack, rrq};
 use common::served::{GOOD, Served};
 
-/// A network whose other machines take everything and answer nothing.
+/// A network whose other hosts accept every packet and answer none.
 const NETWORK: &str = "ip link set lo up
     ip link add away type veth peer name nobody
     ip link set nobody up
@@ -24,7 +25,7 @@ const NETWORK: &str = "ip link set lo up
     ip link set away up arp off";
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
-/// Whoever forges.
+/// A host that forges requests.
 struct Forger {
     socket: Socket,
     port: u16,
@@ -37,7 +38,7 @@ impl Forger {
         Self { socket, port }
     }
 
-    /// Sends a request that comes from `from`, as far as anybody can see.
+    /// Sends a request that seems to come from `from`.
     fn send(&self, from: SocketAddrV4, request: &[u8]) {
         let udp = 8 + request.len();
         let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
@@ -52,21 +53,21 @@ impl Forger {
     }
 }
 
-/// A source that nobody else has.
+/// A source that no other host has.
 fn source(number: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from_bits(0x0a40_0000 + number), 2000)
 }
 
-/// Packets and octets that have gone out to the other machines.
+/// Packets and octets that went out to the other hosts.
 fn sent_away() -> (u64, u64) {
     let table = fs::read_to_string("/proc/net/dev").expect("the kernel counts");
     let line = table.lines().find_map(|line| line.trim().strip_prefix("away:")).expect("the interface");
     let counts: Vec<u64> = line.split_whitespace().map(|count| count.parse().expect("a number")).collect();
-    // Octets and packets come after eight columns of what was received.
+    // The columns of sent octets and packets follow eight columns of received ones.
     (counts[9], counts[8])
 }
 
-/// A daemon at the address that the other machines know.
+/// A daemon at the address that the other hosts know.
 fn served(flags: &[&str]) -> Served {
     let root = common::served::directory();
     fs::write(root.path().join("big"), vec![7; 4 << 20]).expect("a file");
@@ -76,7 +77,8 @@ fn served(flags: &[&str]) -> Served {
     Served::at(root, daemon)
 }
 
-/// A client that is where it says it is repeats its request until it is answered: the socket at the well-known port may be full.
+/// A real client repeats its request until the server answers, as the buffer of the well-known port
+/// may be full.
 fn ask(served: &Served, request: &[u8]) -> Client {
     let client = Client::to(served.daemon.addr());
     client.socket().set_read_timeout(Some(Duration::from_millis(200))).expect("a read timeout");
@@ -89,7 +91,7 @@ fn ask(served: &Served, request: &[u8]) -> Client {
     panic!("nobody answers; the log:\n{}", served.daemon.log());
 }
 
-/// It reads the whole file; how long that takes from the first answer on.
+/// Reads the whole file. Returns the time from the first answer on.
 fn read_big(served: &Served) -> Duration {
     let mut client = ask(served, &rrq("big", "octet", &[("blksize", "8192")]));
     let began = Instant::now();
@@ -115,7 +117,7 @@ fn a_flood_of_plain_requests_is_not_amplified() {
                 thread::sleep(Duration::from_millis(10));
             }
         }
-        // Until all of them are given up.
+        // By then the server has given up all of them.
         thread::sleep(Duration::from_secs(4));
         let sent = sent_away().0 - before;
         assert!(sent >= u64::from(REQUESTS), "{sent}: each of them is answered");
@@ -139,7 +141,7 @@ fn a_request_with_options_gets_at_most_3_times_octets() {
             }
             thread::sleep(Duration::from_secs(4));
             let (packets, octets) = (sent_away().0 - before.0, sent_away().1 - before.1);
-            // (The kernel counts the headers of Ethernet, IP and UDP.)
+            // The kernel counts the headers of Ethernet, IP and UDP too.
             let payload = octets - packets * (14 + 20 + 8);
             assert!((50..=150).contains(&packets), "{packets}");
             assert!(payload <= 50 * 3 * request.len() as u64, "{payload} for 50 of {}", request.len());
@@ -149,7 +151,8 @@ fn a_request_with_options_gets_at_most_3_times_octets() {
 
 #[test]
 fn forged_sources_leave_memory_and_sockets_bounded() {
-    // The long form, with a million of them, also looks at the time: `STAGECOACH_FORGED=1000000`, in a release build, on a machine that does nothing else.
+    // The long form, `STAGECOACH_FORGED=1000000`, also checks the time. It needs a release build,
+    // and a machine without other load.
     let long = std::env::var("STAGECOACH_FORGED").ok().map(|value| value.parse::<u32>().expect("a number"));
     let (forged, is_long) = (long.unwrap_or(100_000), long.is_some());
     in_namespace(&forged_sources_leave_memory_and_sockets_bounded, NETWORK, || {
@@ -158,7 +161,8 @@ fn forged_sources_leave_memory_and_sockets_bounded() {
         let request = rrq("big", "octet", &[]);
         let quiet: Duration = (0..3).map(|_| read_big(&served)).sum();
         let began = Instant::now();
-        // Some 20,000 a second, or 5000: more than the server has sessions for within their three seconds.
+        // Some 20,000 or 5000 requests a second: more than the server has sessions for within the
+        // three seconds of each.
         let pause = Duration::from_micros(if is_long { 3100 } else { 500 });
         let flooded = thread::scope(|scope| {
             let flood = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! What a server has to swallow: no input makes it panic, hang, or grow.
+//! Invalid input does not make a server panic, hang or grow.
 
 mod common;
 
@@ -8,10 +8,10 @@ use std::time::Duration;
 use common::raw::{self, Client, Packet, ack, data, receive_on, rrq, wrq};
 use common::served::{GOOD, Served};
 
-/// Memory that may come and go: the allocator's, not the clients'.
+/// Memory that the allocator may hold besides the clients' memory.
 const SLACK_KIB: u64 = 8 << 10;
 
-/// A generator whose numbers depend on nothing but its seed.
+/// A generator whose numbers depend on its seed alone.
 struct Rng(u64);
 
 impl Rng {
@@ -30,7 +30,7 @@ impl Rng {
         (0..self.below(most)).map(|_| self.next() as u8).collect()
     }
 
-    /// A packet that was right once.
+    /// A packet that was valid before some octets changed.
     fn damaged(&mut self) -> Vec<u8> {
         let options = [("blksize", "1024"), ("windowsize", "4"), ("tsize", "0"), ("timeout", "1")];
         let mut packet = match self.below(8) {
@@ -58,7 +58,8 @@ impl Rng {
     }
 }
 
-/// MAL-12 at the well-known port. (The parser's own property tests have the millions.)
+/// MAL-12 at the well-known port. The property tests of the parser run through millions of
+/// datagrams.
 #[test]
 fn thousands_of_random_datagrams_change_nothing() {
     let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3", "--max-transfers", "200"]);
@@ -72,18 +73,19 @@ fn thousands_of_random_datagrams_change_nothing() {
             let packet = if number % 2 == 0 { rng.damaged() } else { rng.octets(1600) };
             socket.send_to(&packet, served.daemon.addr()).unwrap();
             if number % 50 == 0 {
-                // Leave the rest of the machine some air, and the buffers some room.
+                // Leaves the rest of the machine some time, and the buffers some room.
                 std::thread::sleep(Duration::from_millis(2));
             }
         }
-        // What was a request after all has its ERROR or its file; nothing else is said.
+        // A datagram that happens to be a request gets its ERROR or its file. No other datagram
+        // gets an answer.
         while let Some((packet, _)) = receive_on(&socket, Duration::from_millis(20)) {
             assert!(!matches!(packet, Packet::Other(_)), "{}", packet.brief());
         }
         drop(socket);
         served.descriptors_fall_to(descriptors);
         let now = served.daemon.vm_rss_kib();
-        // The first round warms up what is kept.
+        // The first round fills the caches.
         if round == 0 {
             memory = now;
         }
@@ -94,7 +96,7 @@ fn thousands_of_random_datagrams_change_nothing() {
     served.still_serves();
 }
 
-/// MAL-12 inside transfers: the same from a client that has one.
+/// MAL-12 inside of transfers: the same datagrams from a client with a transfer.
 #[test]
 fn random_datagrams_of_a_client_break_nothing() {
     let served = Served::new(&["--timeout", "1", "--ack-timeout", "0.3"]);
@@ -107,7 +109,7 @@ fn random_datagrams_of_a_client_break_nothing() {
         client.next();
         for _ in 0..40 {
             let packet = if rng.below(2) == 0 { rng.damaged() } else { rng.octets(700) };
-            // An upload must not end well by chance.
+            // An upload must not complete by chance.
             if packet.len() < 4 || packet[..2] != [0, 3] {
                 client.send(&packet);
             }
@@ -119,7 +121,7 @@ fn random_datagrams_of_a_client_break_nothing() {
     served.still_serves();
 }
 
-/// SAFE-20, R1350-53: requests that were given up at once, of all kinds.
+/// SAFE-20, R1350-53: requests of all kinds that the client aborts at once.
 #[test]
 fn aborted_requests_leak_no_descriptors_or_memory() {
     let served = Served::new(&[]);

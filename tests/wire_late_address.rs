@@ -1,5 +1,5 @@
-//! `--host ADDR` where no interface has that address yet: a DHCP client, VRRP or a slow link brings
-//! it later.
+//! `--host ADDR` before any interface has the address: a DHCP client, VRRP or a slow link assigns
+//! the address later.
 
 mod common;
 
@@ -21,14 +21,14 @@ fn ip(what: &str, address: &str) {
     assert!(Command::new("ip").args(arguments).status().unwrap().success(), "{arguments:?}");
 }
 
-/// Asks, as clients do, until there is an answer.
+/// Repeats the request until the server answers, as clients do.
 fn ask(to: SocketAddr, request: &[u8]) -> Client {
     let begun = Instant::now();
     let client = Client::to(to);
     client.socket().set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     loop {
         client.send(request);
-        // (A port that nobody has may be reported first.)
+        // A closed port may be reported first.
         if client.socket().peek_from(&mut [0; 4]).is_ok() {
             return client;
         }
@@ -50,7 +50,7 @@ fn a_server_serves_once_its_address_appears() {
             let address = network.split('/').next().unwrap();
             assert_eq!(to.ip(), address.parse::<IpAddr>().unwrap());
             assert!(daemon.log().contains("no interface has this address yet"), "{}", daemon.log());
-            // The second time it comes back to a server that has served there.
+            // In the second round the address comes back to a server that has used it before.
             for round in 0..2 {
                 ip("add", network);
                 assert_eq!(read_from(&mut ask(to, &rrq(GOOD, "octet", &[]))).len(), 1300);
@@ -79,7 +79,7 @@ fn a_missing_address_names_the_flag_to_wait() {
     });
 }
 
-/// What is there is listened on as ever, and a port that is taken is an error still.
+/// The server listens on the addresses that exist. A port in use is still an error.
 #[test]
 fn waiting_for_an_address_takes_no_used_port() {
     in_namespace(&waiting_for_an_address_takes_no_used_port, NETWORK, || {

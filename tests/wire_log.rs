@@ -1,4 +1,4 @@
-//! What the log says of clients, and what clients can't make it say.
+//! What the log reports about clients, and what clients can't write into it.
 
 mod common;
 
@@ -12,10 +12,10 @@ use common::logged_line::LoggedLine;
 use common::raw::{self, ack, data, rrq, wrq};
 use common::served::{self, GOOD, SLOW, Served};
 
-/// How long a line may take. Generous: a loaded machine is not a fault.
+/// How long a line may take. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The first line with this message, read back.
+/// The first line with this message, parsed.
 fn line(served: &Served, wanted: impl Fn(&LoggedLine) -> bool) -> LoggedLine {
     let found = served.daemon.wait_for_log(PATIENCE, |line| wanted(&LoggedLine::read(line)));
     LoggedLine::read(&found.unwrap_or_else(|| panic!("no such line; the log:\n{}", served.daemon.log())))
@@ -39,13 +39,13 @@ fn a_client_can_not_forge_a_field() {
     assert_eq!(refused.field("mode").as_deref(), Some(forged));
     let aborted = line(&served, |line| line.message == "read peer-aborted");
     assert!(aborted.field("why").unwrap().contains(forged), "{aborted:?}");
-    // And `grep` is not fooled, as long as it looks for a field.
+    // A `grep` for a field is not deceived either.
     let log = served.daemon.log();
     assert!(!log.contains(", name: boot/vmlinuz") && !log.contains(", peer: 192.0.2.66:7"), "{log}");
     served.still_serves();
 }
 
-/// The line of a limit, which names its flag.
+/// The line about a limit, which names the flag.
 fn limit_line(served: &Served, name: &str) -> LoggedLine {
     let found =
         line(served, |line| line.message == "limit reached" && line.field("limit").as_deref() == Some(name));
@@ -54,7 +54,7 @@ fn limit_line(served: &Served, name: &str) -> LoggedLine {
     found
 }
 
-/// How many lines there are about this limit.
+/// Number of lines about this limit.
 fn limit_lines(served: &Served, name: &str) -> usize {
     served.daemon.log().lines().filter(|line| line.contains(&format!(", limit: {name},"))).count()
 }
@@ -69,14 +69,14 @@ fn every_limit_that_is_reached_names_its_flag() {
     assert_eq!(limit_line(&served, "--max-transfers").field("count").as_deref(), Some("1"));
     assert_eq!(limit_lines(&served, "--max-transfers"), 1, "once a minute");
     drop(first);
-    // What was withheld is said at the end.
+    // At the end the log counts the lines that it withheld.
     let log = served.daemon.stop().log;
-    let told: u64 = log
+    let withheld: u64 = log
         .lines()
         .filter(|line| line.contains("limit reached, limit: --max-transfers,"))
         .filter_map(|line| LoggedLine::read(line).field("count")?.parse::<u64>().ok())
         .sum();
-    assert_eq!(told, 20, "{log}");
+    assert_eq!(withheld, 20, "{log}");
 
     let served = Served::new(&["--max-transfers-per-client", "1"]);
     let first = served.offered(GOOD, &[]);
@@ -107,7 +107,7 @@ fn missing_descriptors_are_one_log_line() {
     command.args(["-c", &run, "sh"]).arg(root.path());
     let daemon = Daemon::spawn(command);
     let served = Served::at(root, daemon);
-    // (Two of them for each: a socket, and sooner or later a file.)
+    // Each client needs two descriptors: a socket, and sooner or later a file.
     let clients: Vec<_> = (0..120)
         .map(|number| match number % 2 {
             0 => served.ask(&rrq(GOOD, "octet", &[SLOW])),
@@ -116,7 +116,7 @@ fn missing_descriptors_are_one_log_line() {
         .collect();
     limit_line(&served, "RLIMIT_NOFILE");
     drop(clients);
-    // The log's own lines of it are few, and so are errors.
+    // The log has few lines about the limit, and few errors.
     served.serves_when_there_is_room();
     assert!(limit_lines(&served, "RLIMIT_NOFILE") <= 2, "{}", served.daemon.log());
     let log = served.daemon.log();
@@ -124,7 +124,7 @@ fn missing_descriptors_are_one_log_line() {
     assert_eq!(errors, 0, "{log}");
 }
 
-/// A client that announces what it doesn't send.
+/// The client announces more octets than it sends.
 #[test]
 fn an_upload_that_is_cut_short_is_a_warning() {
     let served = Served::new(&[]);
@@ -143,7 +143,7 @@ fn an_upload_that_is_cut_short_is_a_warning() {
     }
 }
 
-/// How many octets were to come says nothing of an upload that was refused.
+/// The announced size does not matter if the upload was refused.
 #[test]
 fn a_refused_upload_is_not_one_that_was_cut_short() {
     let served = Served::new(&[]);
@@ -169,13 +169,13 @@ fn a_log_line_has_asked_and_granted_options() {
     let of_transfer = LoggedLine::read(&served.logged("read declined", GOOD));
     assert_eq!(of_transfer.field("asked").as_deref(), Some("blksize=65464 TSIZE=0 x-board=a b"));
     assert_eq!(of_transfer.field("options").as_deref(), Some("blksize=1000 TSIZE=1300"));
-    // `-v` shows each packet, the first of them too.
+    // `-v` shows each packet, the request too.
     let requested = line(&served, |line| {
         line.message == "received" && line.field("packet").is_some_and(|packet| packet.starts_with("RRQ"))
     });
     let packet = format!("RRQ {GOOD} octet blksize=65464 TSIZE=0 x-board=a b");
     assert_eq!(requested.field("packet"), Some(packet));
-    // Also what is refused has its options.
+    // A refused request has its options in the log too.
     served.ask(&rrq("x", "mail", &[("tsize", "0")])).expect_error(4);
     let refused = line(&served, |line| line.message == "read refused");
     assert_eq!(refused.field("asked").as_deref(), Some("tsize=0"));
@@ -185,17 +185,17 @@ fn a_log_line_has_asked_and_granted_options() {
 fn log_levels_follow_what_an_operator_must_do() {
     let served = Served::new(&["--timeout", "0.6", "--ack-timeout", "0.2"]);
     let level = |outcome: &str, name: &str| LoggedLine::read(&served.logged(outcome, name)).level;
-    // A file that is missing, unless loaders try such names until one is there.
+    // A missing file is a warning, unless boot loaders try such names until one exists.
     served.ask(&rrq("boot/vmlinuz", "octet", &[])).expect_error(1);
     served.ask(&rrq("pxelinux.cfg/C0A8025B", "octet", &[])).expect_error(1);
     assert_eq!(level("read failed", "boot/vmlinuz"), "WARN");
     assert_eq!(level("read failed", "pxelinux.cfg/C0A8025B"), "INFO");
-    // A client that leaves knows why.
+    // A client that aborts knows the reason.
     let mut leaving = served.reading(GOOD, &[]);
     leaving.expect_data(1);
     leaving.send(&raw::error(0, "enough"));
     assert_eq!(level("read peer-aborted", GOOD), "INFO");
-    // One that is never heard of may not hear us.
+    // A client that never answers may not receive the server's packets.
     let silent = served.ask(&wrq("unheard", "octet", &[]));
     assert_eq!(level("write unanswered", "unheard"), "WARN");
     drop(silent);
@@ -204,7 +204,7 @@ fn log_levels_follow_what_an_operator_must_do() {
     assert!(unheard.field("why").unwrap().ends_with(hint), "{unheard:?}");
 }
 
-/// What the first answer from another port meets at many a NAT.
+/// Many a NAT rejects the first answer, which comes from another port.
 #[test]
 fn a_port_closed_before_any_packet_hints_at_nat() {
     let served = Served::new(&[]);
@@ -212,7 +212,7 @@ fn a_port_closed_before_any_packet_hints_at_nat() {
     let gone = LoggedLine::read(&served.logged("read peer-gone", GOOD));
     assert_eq!(gone.level, "WARN");
     assert!(gone.field("why").unwrap().contains("--single-port"), "{gone:?}");
-    // A client that has answered is served.
+    // A client that has answered receives the server's packets.
     served.file("heard", &[7; 2000]);
     drop(served.reading("heard", &[]));
     let gone = LoggedLine::read(&served.logged("read peer-gone", "heard"));
@@ -234,7 +234,8 @@ fn live_transfers_are_listed_with_octets_size_and_age() {
     let mut writer = served.writing("new", &[("tsize", "600")]);
     writer.send(&data(1, &[1; 512]));
     writer.expect_ack(1);
-    // A session publishes how far it is four times a second at most: one question may be early.
+    // A session publishes its progress four times a second at most, so the first question may be
+    // early.
     let asked = |message: &str, octets: &str| {
         let is_so =
             |line: &LoggedLine| line.message == message && line.field("octets").as_deref() == Some(octets);
@@ -253,7 +254,7 @@ fn live_transfers_are_listed_with_octets_size_and_age() {
     assert!(read.field("seconds").unwrap().parse::<f64>().is_ok_and(|seconds| seconds < 60.0), "{read:?}");
     let write = asked("live write", "512");
     assert_eq!(write.field("size").as_deref(), Some("600"));
-    // Both count, though neither has ended.
+    // Both transfers count, though neither has ended.
     asked("counters", "1024");
     let counted = line(&served, |line| line.message == "counted");
     assert_eq!(counted.field("counter").as_deref(), Some("failed"));
@@ -293,7 +294,8 @@ fn a_refusal_logs_the_reason_and_a_remedy() {
     }
 }
 
-/// Firmware that can't do with an option ends the transfer as a client does that probes.
+/// Firmware that can't use an option ends the transfer in the same way as a client that only
+/// probes.
 #[test]
 fn rejected_options_are_not_logged_as_a_probe() {
     let served = Served::new(&[]);
@@ -311,7 +313,7 @@ fn rejected_options_are_not_logged_as_a_probe() {
         client.send(&raw::error(8, ""));
         let declined = served.logged("read declined", name);
         assert_eq!(LoggedLine::read(&declined).field("why").as_deref(), Some(why));
-        // Nothing of our own words is escaped.
+        // The server's own text is not escaped.
         assert!(declined.ends_with(&format!(", why: \"{why}\"")), "{declined}");
     }
 }
@@ -330,7 +332,7 @@ fn the_start_says_what_is_served() {
     }
 }
 
-/// In the fields of a line as in its reason.
+/// Applies to the fields of a line and to its reason.
 #[test]
 fn a_name_is_escaped_once_and_in_one_way() {
     let served = Served::new(&[]);

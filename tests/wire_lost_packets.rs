@@ -1,4 +1,5 @@
-//! Packets that get lost, and those that come late: RFC 1350 §2 and §6, RFC 1123 §4.2.3.1 (the Sorcerer's Apprentice) and §4.2.3.2.
+//! Packets that are lost or late: RFC 1350 §2 and §6, RFC 1123 §4.2.3.1 (the Sorcerer's Apprentice)
+//! and §4.2.3.2.
 
 mod common;
 
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use common::raw::{self, ack, data, rrq, wrq};
 use common::served::{GOOD, Served};
 
-/// R1350-22, -23: each block is sent again until it is acknowledged, the last one too, and no other is sent before.
+/// R1350-22, -23: the server repeats each block until its ACK, the last block too, and sends no
+/// other block before.
 #[test]
 fn every_block_is_repeated_until_its_ack() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
@@ -18,7 +20,7 @@ fn every_block_is_repeated_until_its_ack() {
     while block < 3 {
         client.send(&ack(block));
         block += 1;
-        // One may have been under way when the ACK was sent.
+        // A copy may have been on its way when the client sent the ACK.
         let first = client.expect_new_data(block);
         assert_eq!(client.expect_data(block), first);
         assert_eq!(client.expect_data(block), first);
@@ -30,7 +32,7 @@ fn every_block_is_repeated_until_its_ack() {
     served.still_serves();
 }
 
-/// R1123-01: once an ACK was late, every later block would go out twice for ever.
+/// R1123-01: after one late ACK, a server with the bug would send every later block twice.
 #[test]
 fn a_late_ack_does_not_double_later_blocks() {
     let served = Served::new(&[]);
@@ -39,13 +41,13 @@ fn a_late_ack_does_not_double_later_blocks() {
     client.expect_oack();
     client.send(&ack(0));
     client.expect_data(1);
-    // It is late: the server has sent the block again by now.
+    // The ACK is late, as the server has repeated the block by now.
     client.expect_data(1);
     client.send(&ack(1));
     client.send(&ack(1));
     for block in 2..=31 {
         client.expect_data(block);
-        // This client answers each copy, as those of 1981 do.
+        // This client answers each copy, as clients of 1981 do.
         client.send(&ack(block));
         client.send(&ack(block));
     }
@@ -55,7 +57,8 @@ fn a_late_ack_does_not_double_later_blocks() {
     served.still_serves();
 }
 
-/// R1123-02: the interval follows the round trip, which is next to nothing here; without backing off there would be hundreds.
+/// R1123-02: the interval follows the round trip, which is tiny here. Without back-off there would
+/// be hundreds of repeats.
 #[test]
 fn repeats_to_a_silent_client_back_off() {
     let served = Served::new(&["--ack-timeout", "0.1", "--timeout", "3"]);
@@ -69,8 +72,8 @@ fn repeats_to_a_silent_client_back_off() {
     served.still_serves();
 }
 
-/// LORE-14, CL-07: a device that answers fast and then writes its flash. A slow machine receives
-/// the copy later, never sooner.
+/// LORE-14, CL-07: a device answers fast, and then pauses to write its flash. On a slow machine the
+/// copy arrives later, never sooner.
 #[test]
 fn a_client_that_pauses_gets_no_repeat_within_250_ms() {
     let served = Served::new(&[]);
@@ -99,7 +102,7 @@ fn a_client_that_pauses_gets_no_repeat_within_250_ms() {
     served.still_serves();
 }
 
-/// R1123-06: a stalled upload is nudged.
+/// R1123-06: the server repeats its ACK in a stalled upload.
 #[test]
 fn a_lost_upload_block_makes_the_ack_repeat() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
@@ -114,7 +117,7 @@ fn a_lost_upload_block_makes_the_ack_repeat() {
     served.still_serves();
 }
 
-/// D5: a client that repeats after 4 to 5 s is waited for.
+/// D5: the server waits for a client that repeats after 4 to 5 s.
 #[test]
 fn a_client_that_is_slow_to_repeat_is_not_given_up() {
     let served = Served::new(&[]);
@@ -126,7 +129,7 @@ fn a_client_that_is_slow_to_repeat_is_not_given_up() {
     writer.expect_ack(0);
     writer.send(&data(1, &[1; 512]));
     writer.expect_new_ack(1);
-    // One whose first block is lost: what else comes from here doesn't make it send that again.
+    // A client whose first block was lost, and which does not repeat the block yet.
     let mut unheard = served.ask(&wrq("other", "octet", &[]));
     unheard.expect_ack(0);
     let until = Instant::now() + Duration::from_secs(5);

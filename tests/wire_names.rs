@@ -1,4 +1,4 @@
-//! Names that clients ask for, and those that must not lead anywhere (SAFE-, MAL-07 to MAL-09).
+//! Names in requests, and the names that must not lead out of the root (SAFE-, MAL-07 to MAL-09).
 
 mod common;
 
@@ -17,8 +17,9 @@ use common::served::{GOOD, Served, directory};
 
 const SECRET: &[u8] = b"nobody may read this";
 
-/// A root whose neighbours would be a prize: `ROOT-private` beside it, a file beside it, links out of it.
-fn besieged(flags: &[&str]) -> (Served, tempfile::TempDir) {
+/// A root with files that an attacker would want: `ROOT-private` and a file beside the root, and
+/// links out of the root.
+fn served_beside_secrets(flags: &[&str]) -> (Served, tempfile::TempDir) {
     let around = tempfile::tempdir().unwrap();
     let root = directory();
     let inside = |name: &str| root.path().join(name);
@@ -43,7 +44,7 @@ fn besieged(flags: &[&str]) -> (Served, tempfile::TempDir) {
     (Served::at(root, daemon), around)
 }
 
-/// What a file begins with, or the code of the ERROR.
+/// The beginning of the file, or the code of the ERROR.
 type Gets<'a> = Result<&'a [u8], u16>;
 
 fn outcome(served: &Served, opcode: u16, name: &[u8]) -> Result<Vec<u8>, u16> {
@@ -68,7 +69,7 @@ fn outcome(served: &Served, opcode: u16, name: &[u8]) -> Result<Vec<u8>, u16> {
 /// SAFE-02, -03, -04, -06, -13, -14, -15, -16; D3; R3617-02, -03.
 #[test]
 fn no_spelling_of_a_name_leads_out_of_the_root() {
-    let (served, around) = besieged(&[]);
+    let (served, around) = served_beside_secrets(&[]);
     let odd: [&[u8]; 3] = [b"r\xc3\xa4t\xff\xfe", b"%2e%2e", b"x;mode=netascii"];
     for name in odd {
         fs::write(served.root.path().join(OsStr::from_bytes(name)), b"odd").unwrap();
@@ -86,7 +87,7 @@ fn no_spelling_of_a_name_leads_out_of_the_root() {
         (b"/sub//file", Ok(b"inside")),
         (b"sub\\file", Ok(b"inside")),
         (b"\\sub\\.\\file", Ok(b"inside")),
-        // By the letter: these never leave the root.
+        // Resolved by the text of the name, these never leave the root.
         (b"sub/../file", Ok(b"file")),
         (b"no-such/../file", Ok(b"file")),
         (b"directory-out/../file", Ok(b"file")),
@@ -95,7 +96,7 @@ fn no_spelling_of_a_name_leads_out_of_the_root() {
         (b"r\xc3\xa4t\xff\xfe", Ok(b"odd")),
         (b"%2e%2e", Ok(b"odd")),
         (b"x;mode=netascii", Ok(b"odd")),
-        // What isn't there.
+        // Files that do not exist.
         (b"case", Err(1)),
         (b"CASE", Err(1)),
         (b"%66ile", Err(1)),
@@ -116,7 +117,7 @@ fn no_spelling_of_a_name_leads_out_of_the_root() {
         (secret.as_bytes(), Err(1)),
         (b"/etc/passwd", Err(1)),
         (b".stagecoach-0123456789abcdef.part", Err(1)),
-        // The root itself, directories, and what leads above the root.
+        // The root itself, directories, and paths above the root.
         (b"/", Err(2)),
         (b".", Err(2)),
         (b"//", Err(2)),
@@ -141,7 +142,8 @@ fn no_spelling_of_a_name_leads_out_of_the_root() {
     for (name, wanted) in &cases {
         let read = outcome(&served, 1, name);
         assert_eq!(read.as_deref().map_err(|code| *code), *wanted, "read {}", name.escape_ascii());
-        // Nothing that can't be read for its name's sake can be written, and nothing that is there is replaced.
+        // A name that can't be read because of its form can't be written either, and no existing
+        // file is replaced.
         let write = outcome(&served, 2, name);
         match wanted {
             Err(2) => assert_eq!(write, Err(2), "write {}", name.escape_ascii()),
@@ -149,7 +151,7 @@ fn no_spelling_of_a_name_leads_out_of_the_root() {
             _ => {}
         }
     }
-    // A sibling whose name begins like the root's.
+    // A sibling whose name begins with the root's name.
     let root_name = served.root.path().file_name().unwrap().to_str().unwrap();
     assert_eq!(outcome(&served, 1, format!("../{root_name}-private/x").as_bytes()), Err(2));
     assert_eq!(listing(around.path()), before);
@@ -175,11 +177,11 @@ fn links_are_followed_as_far_as_the_operator_allows() {
         ("zero", [Err(2), Err(2), Err(2)]),
     ];
     for (index, flag) in ["inside", "deny", "follow"].into_iter().enumerate() {
-        let (served, around) = besieged(&["--symlinks", flag]);
+        let (served, around) = served_beside_secrets(&["--symlinks", flag]);
         for (name, wanted) in links {
             let read = outcome(&served, 1, name.as_bytes());
             assert_eq!(read.as_deref().map_err(|code| *code), wanted[index], "--symlinks {flag}: {name}");
-            // Nobody writes onto what is there, least of all through a link.
+            // No upload replaces an existing file, least of all through a link.
             assert!(outcome(&served, 2, name.as_bytes()).is_err(), "--symlinks {flag}: write {name}");
         }
         if flag != "follow" {
@@ -193,10 +195,10 @@ fn links_are_followed_as_far_as_the_operator_allows() {
     }
 }
 
-/// SAFE-01, -07, WR-02: an upload lands where its name says, with every spelling.
+/// SAFE-01, -07, WR-02: an upload goes where its name says, in every spelling of the name.
 #[test]
 fn uploads_land_below_the_root() {
-    let (served, around) = besieged(&[]);
+    let (served, around) = served_beside_secrets(&[]);
     for (name, path) in
         [("/a", "a"), ("sub\\b", "sub/b"), ("./sub/../c", "c"), ("//sub//d", "sub/d"), ("C:x", "C:x")]
     {
@@ -212,10 +214,11 @@ fn uploads_land_below_the_root() {
     served.still_serves();
 }
 
-/// SAFE-09: a directory that is a link out of the root every other moment. (`race.rs` of the store's battery does it 10^5 times.)
+/// SAFE-09: a directory that is a link out of the root every other moment. `race.rs` in
+/// `store_battery` does this 10^5 times.
 #[test]
 fn a_directory_swapped_for_a_link_never_leads_out() {
-    let (served, around) = besieged(&["--overwrite"]);
+    let (served, around) = served_beside_secrets(&["--overwrite"]);
     fs::create_dir(served.path("real")).unwrap();
     fs::write(served.path("real/secret"), b"inside").unwrap();
     let (flip, real, out) = (served.path("flip"), served.path("real"), around.path().to_owned());
@@ -261,7 +264,7 @@ fn a_directory_swapped_for_a_link_never_leads_out() {
     served.still_serves();
 }
 
-/// SAFE-11: a FIFO that nobody writes would hold whoever opens it.
+/// SAFE-11: opening a FIFO without a writer would block.
 #[test]
 fn a_fifo_is_refused_without_waiting() {
     let served = Served::new(&["--overwrite"]);
@@ -274,7 +277,7 @@ fn a_fifo_is_refused_without_waiting() {
     served.still_serves();
 }
 
-/// MAL-07: never a system call with a name that was cut.
+/// MAL-07: no system call gets a shortened name.
 #[test]
 fn names_too_long_for_a_file_system_are_not_found() {
     let served = Served::new(&["--create-dirs"]);

@@ -1,4 +1,4 @@
-//! What a client that reads or writes text gets: RFC 1350 §1 (netascii), RFC 764's line ends.
+//! Text in netascii, read and written: RFC 1350 §1 and the line ends of RFC 764.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn r1350_40_line_ends_are_converted_both_ways() {
     served.still_serves();
 }
 
-/// R1350-43: clients that convert badly.
+/// R1350-43: clients that encode wrongly.
 #[test]
 fn r1350_43_what_is_no_netascii_is_kept_as_it_came() {
     let served = Served::new(&[]);
@@ -50,7 +50,7 @@ fn r1350_43_what_is_no_netascii_is_kept_as_it_came() {
     served.still_serves();
 }
 
-/// R1350-41: a block is full of octets as they are on the wire.
+/// R1350-41: a block is full by its octets on the wire.
 #[test]
 fn r1350_41_line_ends_are_torn_by_the_ends_of_blocks() {
     let served = Served::new(&[]);
@@ -73,7 +73,7 @@ fn r1350_41_line_ends_are_torn_by_the_ends_of_blocks() {
     assert_eq!(client.expect_data(2), b"");
     client.send(&ack(2));
 
-    // And written, with every block size that tears every pair.
+    // The same for uploads, with every block size that splits every pair.
     let local = b"one\ntwo\rthree\r\n\n\n\r\rfour\n".repeat(20);
     let wire = reads(&served, &local);
     for blksize in ["8", "9", "10", "11", "13"] {
@@ -85,7 +85,7 @@ fn r1350_41_line_ends_are_torn_by_the_ends_of_blocks() {
     served.still_serves();
 }
 
-/// R1350-42, D9: what is sent again is the same, whatever lies around it.
+/// R1350-42, D9: a repeat has the same octets, at every boundary of blocks.
 #[test]
 fn r1350_42_repeats_have_the_same_octets() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
@@ -99,7 +99,7 @@ fn r1350_42_repeats_have_the_same_octets() {
         client.send(&ack(0));
         let (mut next, mut last) = (1u16, false);
         while !last {
-            // Each window twice: the first copy is as good as lost.
+            // Each window twice: the test ignores the first copy.
             let mut copies = Vec::new();
             while copies.len() < 2 {
                 let mut copy = Vec::new();
@@ -117,7 +117,7 @@ fn r1350_42_repeats_have_the_same_octets() {
             assert!(copies[0] == copies[1] && wire[at..].starts_with(&copies[0]), "from block {next} on");
             next += (copies[0].len() / 512) as u16;
             client.send(&ack(if last { next } else { next - 1 }));
-            // The timer may have sent the window a third time by now.
+            // The timer may have repeated the window once more by now.
             let quiet = Duration::from_millis(20);
             let rest = if last { client.drain(quiet) } else { Vec::new() };
             assert!(rest.iter().all(|packet| matches!(packet, Packet::Data { .. })));
@@ -126,7 +126,7 @@ fn r1350_42_repeats_have_the_same_octets() {
     served.still_serves();
 }
 
-/// R2349-14: the file's size is not what the client will receive.
+/// R2349-14: the size of the file is not the number of octets on the wire.
 #[test]
 fn r2349_14_no_size_is_told_for_a_text() {
     let served = Served::new(&[]);
@@ -134,7 +134,7 @@ fn r2349_14_no_size_is_told_for_a_text() {
     let mut client = served.ask(&rrq("text", "netascii", &[("tsize", "0")]));
     assert_eq!(client.expect_data(1), b"a\r\nb\r\n");
     client.send(&ack(1));
-    // Of an upload it is the client's own word.
+    // For an upload the size is the client's own number.
     let mut client = served.ask(&wrq("new", "netascii", &[("tsize", "6")]));
     assert_eq!(client.expect_oack(), [("tsize".into(), "6".into())]);
     client.send(&data(1, b"a\r\nb\r\n"));

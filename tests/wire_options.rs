@@ -1,4 +1,5 @@
-//! Options that a client asks for and what it is answered: RFC 2347, 2348, 2349, 7440, and those that no RFC has.
+//! Options in requests and their answers: RFC 2347, 2348, 2349 and 7440, and options without an
+//! RFC.
 
 mod common;
 
@@ -16,7 +17,8 @@ fn pairs(options: Options) -> Vec<(String, String)> {
     options.iter().map(|&(name, value)| (name.into(), value.into())).collect()
 }
 
-/// Asks for `GOOD` and compares the OACK; none is wanted where nothing is granted, but DATA 1 or ACK 0.
+/// Asks for `GOOD` and compares the OACK. Without granted options, DATA 1 or ACK 0 must come
+/// instead of an OACK.
 fn negotiates(served: &Served, asked: Options, granted: Options) {
     for (request, write) in [(rrq(GOOD, "octet", asked), false), (wrq("new", "octet", asked), true)] {
         let mut client = served.ask(&request);
@@ -32,7 +34,8 @@ fn negotiates(served: &Served, asked: Options, granted: Options) {
     }
 }
 
-/// R2347-01, -02, -03, -05, -06, -07, -08, -13, -16, -17; R2348-01, -02; R2349-01; R7440-01, -02; R2090-01; MS-02; LORE-03, -07, -08.
+/// R2347-01, -02, -03, -05, -06, -07, -08, -13, -16, -17; R2348-01, -02; R2349-01; R7440-01, -02;
+/// R2090-01; MS-02; LORE-03, -07, -08.
 #[test]
 fn no_option_is_refused() {
     let served = Served::new(&[]);
@@ -54,7 +57,7 @@ fn no_option_is_refused() {
         &[("blksize2", "1024")],
         &[("rollover", "0")],
         &[("rollover", "1")],
-        // Order and spelling are the client's.
+        // The OACK keeps the client's order and spelling.
         &[("timeout", "2"), ("WINDOWSIZE", "4"), ("blksize", "1024")],
         &[("blksize", "1024"), ("timeout", "2"), ("WINDOWSIZE", "4")],
         &[("WindowSize", "4"), ("blksize", "1024"), ("Timeout", "2")],
@@ -71,24 +74,24 @@ fn no_option_is_refused() {
         (&[("windowsize", "65535")], &[("windowsize", "64")]),
         (&[("blksize2", "1000")], &[("blksize2", "512")]),
         (&[("blksize2", "65464")], &[("blksize2", "32768")]),
-        // Leading zeros are read and not written.
+        // Leading zeros are accepted, and not repeated in the OACK.
         (&[("BLKSIZE", "001024")], &[("BLKSIZE", "1024")]),
         (&[("timeout", "0003")], &[("timeout", "3")]),
-        // The first of two counts.
+        // Of two options with one name, the first counts.
         (&[("blksize", "512"), ("blksize", "1024")], &[("blksize", "512")]),
         (&[("blksize", "1024"), ("BLKSIZE", "512")], &[("blksize", "1024")]),
         (&[("blksize", "1024"), ("blksize2", "512")], &[("blksize", "1024")]),
         (&[("blksize2", "512"), ("blksize", "1024")], &[("blksize2", "512")]),
         (&[("utimeout", "500000"), ("timeout", "1")], &[("utimeout", "500000")]),
-        // An empty value ends nothing (RFC 2090 asks so), and multicast is not offered.
+        // An empty value ends nothing, as RFC 2090 asks. The server does not offer multicast.
         (&[("multicast", ""), ("blksize", "1024")], &[("blksize", "1024")]),
         (&[("foo", "bar"), ("timeout", "9"), ("x", "")], &[("timeout", "9")]),
-        // Windows: never an echo of its question.
+        // Microsoft's loader: the OACK never copies `msftwindow`.
         (
             &[("blksize", "1456"), ("windowsize", "4"), ("msftwindow", "31416")],
             &[("blksize", "1456"), ("windowsize", "4")],
         ),
-        // One that can't be granted takes nothing from the others.
+        // An option that can't be granted does not affect the others.
         (&[("blksize", "7"), ("timeout", "5")], &[("timeout", "5")]),
     ];
     for (asked, granted) in lowered {
@@ -168,7 +171,7 @@ fn strict_answers_bad_values_with_error_8() {
             assert_eq!(text, "Failure to negotiate RFC2347 options", "{option:?}");
         }
     }
-    // An unknown option is no fault (R2347-16), and a good one is granted.
+    // An unknown option is no error (R2347-16). A valid option is granted.
     negotiates(&served, &[("foo", "bar"), ("blksize", "1024")], &[("blksize", "1024")]);
     negotiates(&served, &[("foo", "bar")], &[]);
     served.holds_only(&[]);
@@ -203,7 +206,7 @@ fn r2347_09_no_data_before_ack_0() {
     for options in [&[("blksize", "512")][..], &[("windowsize", "4")]] {
         let mut client = served.offered(GOOD, options);
         client.expect_silence(QUIET);
-        // An ACK that accepts nothing changes nothing.
+        // An ACK that does not acknowledge the OACK changes nothing.
         client.send(&ack(1));
         client.send(&ack(65535));
         client.expect_silence(QUIET);
@@ -251,7 +254,7 @@ fn r2347_11_a_lost_oack_is_sent_again() {
     served.still_serves();
 }
 
-/// R2347-12, CL-01, CL-02: boot ROMs ask for the size only.
+/// R2347-12, CL-01, CL-02: boot ROMs ask for the size, and abort.
 #[test]
 fn a_size_probe_that_ends_with_an_error_is_no_failure() {
     let served = Served::new(&[]);
@@ -271,7 +274,7 @@ fn a_size_probe_that_ends_with_an_error_is_no_failure() {
     served.still_serves();
 }
 
-/// PXELINUX waits for ever when an ERROR follows an OACK.
+/// After an OACK, PXELINUX waits for ever at an ERROR.
 #[test]
 fn r2347_14_a_missing_file_is_refused_before_the_oack() {
     let served = Served::new(&[]);
@@ -296,21 +299,21 @@ fn tsize_tells_the_true_size_of_files_of_any_size() {
         if size > 0 {
             sparse_file(&served.path(name), size);
         }
-        // A number that the client makes up is no better than 0.
+        // The client's own number has no more meaning than 0.
         for asked in ["0", "5"] {
             let mut client = served.ask(&rrq(name, "octet", &[("tsize", asked)]));
             assert_eq!(client.expect_oack(), [("tsize".into(), size.to_string())], "{name}");
             client.send(&raw::error(8, "User aborted the transfer"));
         }
     }
-    // In netascii the size on the wire is another: left out.
+    // In netascii the size on the wire differs, so the server leaves the option out.
     let mut client = served.ask(&rrq(GOOD, "netascii", &[("tsize", "0"), ("blksize", "600")]));
     assert_eq!(client.expect_oack(), [("blksize".into(), "600".into())]);
     client.send(&raw::error(0, "thank you"));
     served.still_serves();
 }
 
-/// R2349-12, -13: what a client says of its upload's size is only a claim.
+/// R2349-12, -13: the size of an upload is only the client's claim.
 #[test]
 fn a_wrong_tsize_of_an_upload_does_no_harm() {
     let served = Served::new(&[]);
@@ -330,7 +333,8 @@ fn a_wrong_tsize_of_an_upload_does_no_harm() {
     served.still_serves();
 }
 
-/// R2349-02: the interval that the client asked for, not the server's own. (Upper bounds are generous.)
+/// R2349-02: the interval that the client asked for, not the server's own. The upper bounds are
+/// generous.
 #[test]
 fn a_negotiated_timeout_is_when_the_server_repeats() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
@@ -344,7 +348,8 @@ fn a_negotiated_timeout_is_when_the_server_repeats() {
         let sent = Instant::now();
         let (packet, _) = client.receive(patience).expect("it is sent again");
         assert!(matches!(packet, Packet::Data { block: 1, .. }), "{}", packet.brief());
-        // Almost the interval: this end saw the first copy a little later than the server sent it.
+        // A little less than the interval, as this end saw the first copy a little later than the
+        // server sent it.
         let waited = sent.elapsed().as_millis();
         assert!(waited >= interval * 8 / 10, "{option:?}: after {waited} ms");
         client.send(&raw::error(0, "thank you"));
@@ -365,7 +370,8 @@ fn r2348_04_the_block_size_holds_to_the_last_block() {
     served.still_serves();
 }
 
-/// LORE-01, -03, -05: after block 65535 comes 0, or 1 if the client asked for that; and ACK 0 is an ACK like any other then.
+/// LORE-01, -03, -05: 0 follows block 65535, or 1 if the client asked for that. ACK 0 is then an
+/// ordinary ACK.
 #[test]
 fn a_read_over_65535_blocks_uses_the_asked_rollover() {
     let served = Served::new(&[]);
@@ -388,7 +394,7 @@ fn a_read_over_65535_blocks_uses_the_asked_rollover() {
     served.still_serves();
 }
 
-/// LORE-04, D10: nobody said what comes after 65535, so whatever comes is taken.
+/// LORE-04, D10: no option says which number follows 65535, so the server accepts both.
 #[test]
 fn an_upload_over_65535_blocks_goes_on_with_0_or_1() {
     let served = Served::new(&[]);

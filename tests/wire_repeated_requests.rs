@@ -1,4 +1,5 @@
-//! Requests that come twice: doubled by the network, repeated by an impatient client, or sent by one that started again (D13).
+//! Requests that arrive twice: duplicated by the network, repeated by an impatient client, or sent
+//! by a client that restarted (D13).
 
 mod common;
 
@@ -12,12 +13,12 @@ use common::served::{GOOD, SLOW, Served};
 const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Everything that comes until nothing comes for a while, and from where.
+/// All packets, with their senders, until none arrives for a while.
 fn all(client: &Client) -> Vec<(Packet, SocketAddr)> {
     std::iter::from_fn(|| client.receive(QUIET)).collect()
 }
 
-/// LORE-10: GRUB, syslinux, iPXE and U-Boot all repeat from one port.
+/// LORE-10: GRUB, syslinux, iPXE and U-Boot all repeat a request from the same port.
 #[test]
 fn a_request_sent_three_times_at_once_gets_one_transfer() {
     let served = Served::new(&["--ack-timeout", "1"]);
@@ -40,7 +41,8 @@ fn a_request_sent_three_times_at_once_gets_one_transfer() {
     served.still_serves();
 }
 
-/// LORE-10: the first answer was lost, and the client is sooner than the server's timer.
+/// LORE-10: the first answer was lost, and the client repeats its request before the server's timer
+/// expires.
 #[test]
 fn a_repeat_before_the_first_answer_joins_its_session() {
     let served = Served::new(&["--ack-timeout", "2"]);
@@ -51,14 +53,14 @@ fn a_repeat_before_the_first_answer_joins_its_session() {
         let first = client.next();
         std::thread::sleep(Duration::from_millis(150));
         client.send_to(served.daemon.addr(), &request);
-        // (From the same TID.)
+        // The answer is from the same TID.
         assert_eq!(client.next(), first);
         client.send(&raw::error(0, "thank you"));
     }
     served.still_serves();
 }
 
-/// LORE-11: Cisco IOS repeats its write request after 4 s and gave up on "File already exists".
+/// LORE-11: Cisco IOS repeats its write request after 4 s, and gave up at "File already exists".
 #[test]
 fn a_repeated_write_request_never_meets_its_own_file() {
     let served = Served::new(&[]);
@@ -77,7 +79,8 @@ fn a_repeated_write_request_never_meets_its_own_file() {
     served.still_serves();
 }
 
-/// R1350-10: the second of two sessions is closed by the client's ERROR 5, or the first is; the other one goes on.
+/// R1350-10: the client's ERROR 5 closes the first or the second of two sessions. The other session
+/// goes on.
 #[test]
 fn error_5_ends_only_the_transfer_it_is_sent_to() {
     let served = Served::new(&[]);
@@ -90,7 +93,7 @@ fn error_5_ends_only_the_transfer_it_is_sent_to() {
         client.send(&ack(0));
         let mut octets = client.expect_data(1);
         let first = client.tid();
-        // Doubled on the way and late: the session has been answered already.
+        // A late duplicate: the client has answered the session already.
         client.send_to(served.daemon.addr(), &request);
         let (packet, second) = client.receive(PATIENCE).expect("a second session");
         assert!(matches!(packet, Packet::Oack(_)), "{}", packet.brief());
@@ -113,7 +116,7 @@ fn error_5_ends_only_the_transfer_it_is_sent_to() {
     served.still_serves();
 }
 
-/// The same for a write: the name is free until one of them has published.
+/// The same for an upload: the name is free until one of the sessions has published.
 #[test]
 fn a_later_repeat_of_a_write_does_not_hurt_the_upload() {
     let served = Served::new(&[]);
@@ -130,7 +133,7 @@ fn a_later_repeat_of_a_write_does_not_hurt_the_upload() {
     served.still_serves();
 }
 
-/// LORE-12: a boot loader that began again, from the port that it used before.
+/// LORE-12: a boot loader that restarted, on the same port.
 #[test]
 fn another_request_from_the_same_port_is_served_at_once() {
     let served = Served::new(&[]);
@@ -160,7 +163,7 @@ fn another_request_from_the_same_port_is_served_at_once() {
     served.still_serves();
 }
 
-/// LORE-12: the last transfer is over; its port may be used again.
+/// LORE-12: the last transfer is over, so its port may be used again.
 #[test]
 fn a_client_may_read_file_after_file_from_one_port() {
     let served = Served::new(&[]);
@@ -178,7 +181,7 @@ fn a_client_may_read_file_after_file_from_one_port() {
     served.still_serves();
 }
 
-/// LORE-12: its last ACK and its next request are on their way together, to two ports.
+/// LORE-12: the last ACK and the next request are on their way together, to two ports.
 #[test]
 fn a_client_may_ask_for_the_same_file_again_at_once() {
     let served = Served::new(&[]);
@@ -193,7 +196,7 @@ fn a_client_may_ask_for_the_same_file_again_at_once() {
     served.still_serves();
 }
 
-/// LORE-16, D8: nobody may have sent it.
+/// LORE-16, D8: the request may be forged.
 #[test]
 fn an_unanswered_request_gets_three_datagrams() {
     let served = Served::new(&["--ack-timeout", "0.1", "--timeout", "1.5"]);
@@ -219,8 +222,7 @@ fn an_unanswered_request_gets_three_datagrams() {
     served.still_serves();
 }
 
-/// LORE-16: a client that hears nothing yet gets an answer to each of its requests, and no more
-/// than that.
+/// LORE-16: a client that has received nothing yet gets one answer to each of its requests.
 #[test]
 fn each_repeated_request_gets_one_datagram() {
     let served = Served::new(&["--ack-timeout", "0.1"]);
@@ -230,7 +232,7 @@ fn each_repeated_request_gets_one_datagram() {
     {
         let mut client = served.ask(&request);
         let first = client.next();
-        // Two by the server's own timer.
+        // The server's own timer sends two.
         std::thread::sleep(Duration::from_millis(600));
         assert!(client.drain(QUIET).len() <= 2);
         for _ in 0..5 {

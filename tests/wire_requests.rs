@@ -1,4 +1,4 @@
-//! What a client gets for its request: RFC 1350 §1, §2, §4, §5, RFC 906, and requests that are no requests (MAL-).
+//! The answer to each request: RFC 1350 §1, §2, §4, §5, RFC 906, and malformed requests (MAL-).
 
 mod common;
 
@@ -69,7 +69,7 @@ fn modes_ignore_case_and_mail_is_refused() {
         ("netascii", Ok(b"a\r\n")),
         ("NETASCII", Ok(b"a\r\n")),
         ("nEtAsCiI", Ok(b"a\r\n")),
-        // D2: what nobody knows counts as octet.
+        // D2: an unknown mode counts as octet.
         ("binary", Ok(b"a\n")),
         ("image", Ok(b"a\n")),
         ("mail", Err(4)),
@@ -103,7 +103,7 @@ fn r1350_14_strict_refuses_modes_that_no_rfc_has() {
     served.still_serves();
 }
 
-/// R1350-20, -21, -44 (and R2348-04): the last block is the first that is short, and may be empty.
+/// R1350-20, -21, -44 and R2348-04: the last block is the first short one, and may be empty.
 #[test]
 fn files_of_sizes_around_a_block_arrive_whole() {
     let served = Served::new(&["--ack-timeout", "5"]);
@@ -138,7 +138,7 @@ fn r1350_21_an_empty_file_is_one_empty_block() {
     served.still_serves();
 }
 
-/// R906-01, -03: a booter of 1984 takes 516 octets and knows no options.
+/// R906-01, -03: a boot ROM of 1984 accepts 516 octets, and knows no options.
 #[test]
 fn a_plain_request_never_gets_more_than_516_octets() {
     let served = Served::new(&[]);
@@ -159,12 +159,12 @@ fn a_plain_request_never_gets_more_than_516_octets() {
     served.still_serves();
 }
 
-/// Requests that can't be read, and what each gets: exactly one ERROR, or silence.
+/// Malformed requests, and the answer to each: exactly one ERROR, or silence.
 #[test]
 fn a_malformed_request_gets_one_error_or_silence() {
     let served = Served::new(&[]);
     let long = |octets: usize| {
-        // An option that nobody knows makes up the length.
+        // An unknown option fills the request up to this length.
         let mut request = rrq(GOOD, "octet", &[]);
         request.extend(b"padding\0");
         request.resize(octets - 1, b'x');
@@ -222,7 +222,7 @@ fn a_malformed_request_gets_one_error_or_silence() {
         }
         asked.push((what, client));
     }
-    // R1350-03: exactly one, and nothing follows it.
+    // R1350-03: exactly one ERROR, and no packet after it.
     std::thread::sleep(Duration::from_millis(700));
     for (what, client) in &asked {
         if let Some((packet, _)) = client.receive(Duration::from_millis(1)) {
@@ -249,7 +249,7 @@ fn mal_11_only_the_first_options_are_read() {
     served.still_serves();
 }
 
-/// RFC 1123 §4.2.3.4 hosts and R1350-57: what is no request is no reason to say anything.
+/// RFC 1123 §4.2.3.4 and R1350-57: a packet that is no request gets no answer.
 #[test]
 fn r1350_57_non_requests_get_silence_at_the_port() {
     let served = Served::new(&[]);
@@ -276,7 +276,7 @@ fn r1350_57_non_requests_get_silence_at_the_port() {
     served.still_serves();
 }
 
-/// LORE-18: a boot ROM that tries many names in a burst gets an answer to each.
+/// LORE-18: a boot ROM tries many names in a burst, and gets an answer to each.
 #[test]
 fn sixty_probes_in_a_burst_are_all_answered() {
     let served = Served::new(&[]);

@@ -1,5 +1,5 @@
-//! A root that is replaced while it is served: removed and made again, or a symbolic link that is
-//! switched.
+//! A root that is replaced during service: a directory that is removed and made again, or a
+//! symbolic link that is switched.
 
 mod common;
 
@@ -18,15 +18,15 @@ use nix::sys::signal::Signal;
 const PATIENCE: Duration = Duration::from_secs(20);
 const REPLACED: &str = "the root was replaced";
 
-/// Asks as boot loaders do until the file is there, and reads it. Nothing but "not found" and
-/// silence comes before.
+/// Repeats the request as boot loaders do until the file exists, and reads it. Before that, only
+/// "not found" and silence are allowed.
 fn read_when_there(port: u16, name: &str) -> Vec<u8> {
     let begun = Instant::now();
     loop {
         assert!(begun.elapsed() < PATIENCE, "{name} is there, and never served");
         let mut client = Client::new(port);
         client.send(&rrq(name, "octet", &[]));
-        // (A request that is not answered is repeated.)
+        // An unanswered request is repeated.
         let peeked = {
             client.socket().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
             let mut start = [0; 4];
@@ -68,7 +68,7 @@ fn a_root_that_is_removed_and_made_again_is_served() {
     make(&root, "new", "new content");
     assert_eq!(read_when_there(daemon.port(), "new"), b"new content");
     says_that_it_was_replaced(&daemon);
-    // Uploads go there too.
+    // Uploads go to the new root too.
     let mut writer = Client::new(daemon.port());
     writer.send(&wrq("upload", "octet", &[]));
     write_to(&mut writer, b"content");
@@ -110,7 +110,7 @@ fn a_link_that_is_switched_is_followed() {
     symlink("release-1", &link).unwrap();
     let daemon = Daemon::start(&link, &[]);
     assert_eq!(read_now(daemon.port(), "config"), b"of the first");
-    // The way to switch a link at once.
+    // The atomic way to switch a link.
     symlink("release-2", &other).unwrap();
     fs::rename(&other, &link).unwrap();
     assert_eq!(read_when_there(daemon.port(), "new"), b"content");
@@ -118,7 +118,7 @@ fn a_link_that_is_switched_is_followed() {
     says_that_it_was_replaced(&daemon);
 }
 
-/// Where every file is in the old root too, no request misses.
+/// Every file is in the old root too, so every request must succeed.
 #[test]
 fn sighup_follows_a_link_that_is_switched() {
     let base = tempfile::tempdir().unwrap();
@@ -135,7 +135,7 @@ fn sighup_follows_a_link_that_is_switched() {
     assert_eq!(read_now(daemon.port(), "config"), b"of the second");
 }
 
-/// `stagecoach` without `--root`, started in a directory that is made again later.
+/// `stagecoach` without `--root`, in a working directory that is made again later.
 #[test]
 fn a_working_directory_that_is_made_again_is_served() {
     let base = tempfile::tempdir().unwrap();
@@ -149,7 +149,7 @@ fn a_working_directory_that_is_made_again_is_served() {
     assert_eq!(read_when_there(daemon.port(), "new"), b"new content");
 }
 
-/// A directory that was renamed is served on, until there is another in its place.
+/// The server keeps serving a renamed directory until another one takes its place.
 #[test]
 fn open_files_are_served_while_the_root_is_gone() {
     let base = tempfile::tempdir().unwrap();
@@ -166,7 +166,7 @@ fn open_files_are_served_while_the_root_is_gone() {
     says_that_it_was_replaced(&daemon);
 }
 
-/// A disk, or a network file system, may be there later than the server.
+/// A disk or a network file system may be mounted after the start of the server.
 #[test]
 fn a_disk_mounted_later_on_the_root_is_served() {
     in_namespace(&a_disk_mounted_later_on_the_root_is_served, "ip link set lo up", || {
@@ -186,8 +186,8 @@ fn a_disk_mounted_later_on_the_root_is_served() {
     });
 }
 
-/// That a file isn't in a directory that was removed says nothing of the file: PXELINUX would go on
-/// to the next name.
+/// A file that is missing in a removed directory may exist in the next one. After an ERROR,
+/// PXELINUX would go on to the next name.
 #[test]
 fn a_missing_root_is_not_reported_as_error_1() {
     let base = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `--single-port`: all packets of all transfers go through the port that requests are sent to.
+//! `--single-port`: all packets of all transfers go through the port of the requests.
 
 mod common;
 
@@ -14,7 +14,7 @@ fn served() -> Served {
     Served::new(&["--single-port"])
 }
 
-/// Whoever answered, it was the port that was asked.
+/// Whether the answer came from the requested port.
 fn is_the_port(served: &Served, client: &Client) -> bool {
     client.tid() == served.daemon.addr()
 }
@@ -85,7 +85,7 @@ fn packets_of_no_transfer_get_silence() {
         client.send(&stray);
     }
     client.expect_silence(Duration::from_millis(300));
-    // Nor has a transfer any use for it that has just ended.
+    // A transfer that has just ended ignores the packet too.
     let mut reader = served.ask(&rrq(GOOD, "octet", &[]));
     read_from(&mut reader);
     reader.send(&ack(2));
@@ -93,7 +93,8 @@ fn packets_of_no_transfer_get_silence() {
     served.still_serves();
 }
 
-/// D13: a repeat is ignored while the transfer is under way, and restarts it once that stands still.
+/// D13: a repeated request is ignored while the transfer makes progress, and restarts a transfer
+/// that stands still.
 #[test]
 fn a_new_request_from_the_same_port_is_served() {
     let served = served();
@@ -110,7 +111,7 @@ fn a_new_request_from_the_same_port_is_served() {
     client.send(&request);
     client.expect_oack();
     served.logged("read superseded", GOOD);
-    // Another file is another matter, at any time.
+    // A request for another file always starts anew.
     client.send(&ack(0));
     client.expect_data(1);
     served.file("other", b"what else");
@@ -121,7 +122,7 @@ fn a_new_request_from_the_same_port_is_served() {
     served.still_serves();
 }
 
-/// Its earlier transfer ends for the new one, and not before there is one.
+/// The earlier transfer ends when the new one begins, and not before.
 #[test]
 fn a_restarted_client_needs_no_second_place() {
     for limit in ["--max-transfers", "--max-transfers-per-client"] {
@@ -129,7 +130,7 @@ fn a_restarted_client_needs_no_second_place() {
         served.file("other", b"what else");
         let mut client = served.ask(&rrq(GOOD, "octet", &[("timeout", "10")]));
         client.expect_oack();
-        // As long as it has answered nothing, anybody may have sent this.
+        // The client has not answered yet, so the request may be forged.
         client.send(&rrq("other", "octet", &[]));
         client.expect_error(0);
         client.send(&ack(0));
@@ -200,7 +201,7 @@ fn a_stop_lets_live_single_port_transfers_end() {
     served.logged("read complete", GOOD);
 }
 
-/// The socket for the part of the stranger is another client's: it can't get into a transfer that isn't his.
+/// The stranger's socket belongs to another client, which must not get into this transfer.
 #[test]
 fn a_stranger_has_no_transfer_and_disturbs_none() {
     let served = served();

@@ -1,4 +1,5 @@
-//! Who may talk in a transfer, and from where the server talks: RFC 1350 §4, RFC 1123, hosts with several addresses.
+//! Packets of strangers in a transfer, and the address of the server's answers: RFC 1350 §4, RFC
+//! 1123, hosts with several addresses.
 
 mod common;
 
@@ -12,7 +13,7 @@ use common::served::{GOOD, Served, directory, read_from, write_to};
 const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// R1350-07, from another port and from another address with the same port.
+/// R1350-07: from another port, and from another address with the same port.
 #[test]
 fn a_stranger_gets_error_5_and_disturbs_no_transfer() {
     let served = Served::new(&[]);
@@ -56,7 +57,8 @@ fn a_strangers_data_is_not_written() {
     served.still_serves();
 }
 
-/// R1350-08: errors are never answered with errors; and a flood of strangers is not answered for ever.
+/// R1350-08: an ERROR never gets an ERROR as its answer, and a flood of strangers does not get
+/// answers for ever.
 #[test]
 fn a_strangers_error_is_ignored() {
     let served = Served::new(&[]);
@@ -82,7 +84,7 @@ fn a_strangers_error_is_ignored() {
     served.still_serves();
 }
 
-/// R1350-07: what a stranger sends is no sign of life from the peer, and no progress.
+/// R1350-07: a stranger's packet is no sign of life of the peer, and no progress.
 #[test]
 fn a_stranger_moves_no_timer_of_a_transfer() {
     let served = Served::new(&["--ack-timeout", "0.2", "--timeout", "1"]);
@@ -104,7 +106,7 @@ fn a_stranger_moves_no_timer_of_a_transfer() {
     served.still_serves();
 }
 
-/// LORE-19: what the network says of the stranger's port is no news of the peer's.
+/// LORE-19: an ICMP error about a stranger's port does not concern the peer's port.
 #[test]
 fn a_stranger_that_closes_its_port_harms_no_transfer() {
     let served = Served::new(&[]);
@@ -118,7 +120,7 @@ fn a_stranger_that_closes_its_port_harms_no_transfer() {
         for (client, packet) in [(&reader, ack(block)), (&writer, data(block, &read))] {
             let stranger = Client::stranger();
             client.send_from(&stranger, &packet);
-            // Sometimes it is gone before the answer comes, sometimes after.
+            // In half of the cases the port closes before the answer arrives.
             if block % 2 == 0 {
                 let _ = receive_on(&stranger, Duration::from_millis(20));
             }
@@ -133,7 +135,7 @@ fn a_stranger_that_closes_its_port_harms_no_transfer() {
     served.still_serves();
 }
 
-/// LORE-19: and nobody else's transfer is touched by it.
+/// LORE-19: no other transfer is affected.
 #[test]
 fn a_closed_client_port_ends_only_its_transfer() {
     let served = Served::new(&["--timeout", "100"]);
@@ -146,7 +148,8 @@ fn a_closed_client_port_ends_only_its_transfer() {
     }
     let with_others = served.daemon.open_descriptors();
 
-    // No options: the server sends again after some milliseconds, and finds the port closed.
+    // Without options, the server repeats the block after some milliseconds, and finds the port
+    // closed.
     served.file("gone-reading", &[5; 100_000]);
     let mut reader = served.ask(&rrq("gone-reading", "octet", &[]));
     reader.expect_data(1);
@@ -157,7 +160,7 @@ fn a_closed_client_port_ends_only_its_transfer() {
     writer.send(&data(1, &[1; 512]));
     writer.expect_new_ack(1);
     drop((reader, writer));
-    // Not after the 100 seconds that a silent client is given.
+    // The transfer ends long before the 100 seconds of a silent client.
     served.logged("read peer-gone", "gone-reading");
     served.logged("write peer-gone", "gone-writing");
     served.descriptors_fall_to(with_others);
@@ -171,7 +174,7 @@ fn a_closed_client_port_ends_only_its_transfer() {
     served.still_serves();
 }
 
-/// R1350-05: answers of every kind come from the address that was asked.
+/// R1350-05: answers of every kind come from the address of the request.
 #[test]
 fn answers_come_from_the_address_of_the_request() {
     let root = directory();
@@ -181,7 +184,7 @@ fn answers_come_from_the_address_of_the_request() {
     let port = served.daemon.port();
     for (host, name) in [("127.0.0.1", "one"), ("127.0.0.2", "two"), ("127.9.8.7", "three")] {
         let server: SocketAddr = format!("{host}:{port}").parse().unwrap();
-        // (The client checks that each packet comes from where the first came from.)
+        // The client checks that all packets come from the address of the first one.
         let from_there = |client: &Client| assert_eq!(client.tid().ip(), server.ip());
         let mut client = Client::to(server);
         client.send(&rrq(GOOD, "octet", &[]));
@@ -191,7 +194,7 @@ fn answers_come_from_the_address_of_the_request() {
         client.send(&wrq(name, "octet", &[("blksize", "600")]));
         write_to(&mut client, &[1; 2000]);
         from_there(&client);
-        // Refused by the store, by policy, and as unreadable.
+        // Refusals by the store, by a rule, and of a malformed request.
         for request in [rrq("missing", "octet", &[]), rrq(GOOD, "mail", &[]), b"\0\x01abc".to_vec()] {
             let mut client = Client::to(server);
             client.send(&request);

@@ -1,4 +1,4 @@
-//! What a client that writes can rely on: RFC 1350's receiving side and write safety (WR-).
+//! Uploads: the receiving side of RFC 1350, and safe writes (WR-).
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::served::{GOOD, Served, directory, write_to};
 
 const QUIET: Duration = Duration::from_millis(300);
 
-/// R1350-25, WR-13: the final ACK was lost, three times.
+/// R1350-25, WR-13: the final ACK is lost three times.
 #[test]
 fn a_lost_final_ack_is_repeated() {
     let served = Served::new(&[]);
@@ -49,14 +49,15 @@ fn r1350_26_every_block_sent_twice_is_written_once() {
         client.send(&packet);
         client.expect_ack(index as u16 + 1);
         client.send(&packet);
-        // What was acknowledged is acknowledged again, and nothing ahead of it.
+        // A repeat gets the same ACK, and the server acknowledges nothing beyond it.
         client.expect_ack(index as u16 + 1);
     }
     assert_eq!(served.contents("new"), Some(content));
     served.still_serves();
 }
 
-/// R1350-27, R1350-28: one octet too many is seen, and is no last block.
+/// R1350-27, R1350-28: the server notices one octet too many, and does not take the block for the
+/// last one.
 #[test]
 fn a_block_that_is_too_long_sends_error_4() {
     let served = Served::new(&[]);
@@ -105,7 +106,7 @@ fn wr_02_a_taken_name_is_refused_before_any_block() {
     served.still_serves();
 }
 
-/// WR-02, WR-08: the first to finish has the name.
+/// WR-02, WR-08: the first upload to finish gets the name.
 #[test]
 fn the_second_upload_of_a_name_to_finish_is_refused() {
     let served = Served::new(&[]);
@@ -150,8 +151,7 @@ fn overwrite_keeps_the_last_finished_upload() {
     served.still_serves();
 }
 
-/// WR-09: who may read and write it stays as the operator left it, and so does what is
-/// write-protected.
+/// WR-09: the new file keeps owner, group and mode of the old file. A write-protected file stays.
 #[test]
 fn overwrite_keeps_the_mode_of_the_old_file() {
     let served = Served::new(&["--overwrite"]);
@@ -171,7 +171,7 @@ fn overwrite_keeps_the_mode_of_the_old_file() {
     served.still_serves();
 }
 
-/// WR-12: nobody reads half a file.
+/// WR-12: no client reads half a file.
 #[test]
 fn a_read_during_an_upload_gets_the_old_file_or_none() {
     let served = Served::new(&["--overwrite"]);
@@ -194,7 +194,7 @@ fn a_read_during_an_upload_gets_the_old_file_or_none() {
     served.still_serves();
 }
 
-/// A reader that had begun goes on with the file that it opened.
+/// A read that has begun goes on with the file that it opened.
 #[test]
 fn a_file_replaced_during_a_read_is_read_to_its_end() {
     let served = Served::new(&["--overwrite"]);
@@ -213,7 +213,7 @@ fn a_file_replaced_during_a_read_is_read_to_its_end() {
     served.still_serves();
 }
 
-/// WR-05, WR-10: by ERROR, by silence, and when the server stops; at every state of the upload.
+/// WR-05, WR-10: an upload ends by an ERROR, by silence, or with the server, in every state.
 #[test]
 fn an_upload_that_does_not_end_leaves_nothing() {
     let served = Served::new(&["--timeout", "0.7", "--ack-timeout", "0.2"]);
@@ -234,7 +234,7 @@ fn an_upload_that_does_not_end_leaves_nothing() {
     }
     served.logged("write peer-aborted", "new");
     served.holds_only(&[]);
-    // The name was never taken.
+    // The failed upload did not take the name.
     served.write("new", "octet", &[], b"content");
     served.holds_only(&["new"]);
     served.still_serves();
@@ -258,7 +258,7 @@ fn a_stopped_server_leaves_no_partial_upload() {
     assert!(left.len() == 2 && !left.contains(&"new".into()), "{left:?}");
 }
 
-/// WR-04: a client that has the final ACK may be switched off, and so may the server.
+/// WR-04: once the client has the final ACK, power may fail at both ends.
 #[test]
 fn the_final_ack_follows_the_fsync_and_rename() {
     for (flags, durable) in [(&[][..], true), (&["--no-fsync"][..], false)] {
@@ -266,7 +266,7 @@ fn the_final_ack_follows_the_fsync_and_rename() {
         let traces = tempfile::tempdir().unwrap();
         let trace = traces.path().join("trace");
         let mut command = Command::new("strace");
-        // -D: the daemon is our child, and strace goes when it goes.
+        // -D: the daemon is our child, and strace ends with the daemon.
         command.args(["-D", "-f", "-qq", "-s", "16", "-e"]);
         command.arg("trace=fsync,fdatasync,linkat,renameat2,rename,sendto,sendmsg,sendmmsg");
         command.arg("-o").arg(&trace).arg(binary());
@@ -310,7 +310,7 @@ fn the_final_ack_follows_the_fsync_and_rename() {
     }
 }
 
-/// WR-07, WR-14: real octets are counted, on the wire and on the disk.
+/// WR-07, WR-14: the limit counts real octets, on the wire and on the disk.
 #[test]
 fn an_upload_over_the_size_limit_leaves_nothing() {
     let served = Served::new(&["--max-upload-size", "1000"]);
@@ -320,7 +320,7 @@ fn an_upload_over_the_size_limit_leaves_nothing() {
         (None, 1000, "octet", true),
         (Some("1000"), 1000, "octet", true),
         (None, 1001, "octet", false),
-        // A claim is not believed.
+        // The server does not trust the claimed size.
         (Some("5"), 1001, "octet", false),
         (None, 1000, "netascii", true),
         (None, 1001, "netascii", false),

@@ -1,4 +1,4 @@
-//! What a client with windows sees (RFC 7440), reading and writing.
+//! Reads and uploads with windows, as the client sees them (RFC 7440).
 
 mod common;
 
@@ -14,7 +14,7 @@ fn content(octets: usize) -> Vec<u8> {
     (0..octets).map(|at| (at / 512 + at) as u8).collect()
 }
 
-/// 20 blocks and a short one.
+/// A server with a file of 20 full blocks and a short one.
 fn served() -> Served {
     let served = Served::new(&[]);
     served.file("file", &content(20 * 512 + 100));
@@ -27,7 +27,7 @@ fn expect_window(client: &mut Client, blocks: std::ops::RangeInclusive<u16>) -> 
     octets
 }
 
-/// R7440-03, -10, -12: exactly a window for each ACK; what is left at the end is a shorter one.
+/// R7440-03, -10, -12: exactly one window for each ACK. The last window is shorter.
 #[test]
 fn r7440_03_no_block_past_a_window_before_its_ack() {
     let served = served();
@@ -60,7 +60,8 @@ fn r7440_12_whole_windows_end_with_an_empty_block() {
     served.still_serves();
 }
 
-/// RFC 7440 §4's own picture: block n+6 is lost, the receiver says so, and the window starts there again.
+/// The picture in RFC 7440 §4: block n+6 is lost, the receiver acknowledges n+5, and the window
+/// restarts there.
 #[test]
 fn r7440_07_an_ack_within_a_window_restarts_behind_it() {
     let served = served();
@@ -74,7 +75,7 @@ fn r7440_07_an_ack_within_a_window_restarts_behind_it() {
     served.still_serves();
 }
 
-/// R7440-08: it may be an echo; it may say that the first block was lost.
+/// R7440-08: an equal ACK may be a duplicate, or may report the loss of the first block.
 #[test]
 fn r7440_08_equal_acks_restart_a_window_only_once() {
     let served = served();
@@ -88,7 +89,7 @@ fn r7440_08_equal_acks_restart_a_window_only_once() {
     }
     assert_eq!(expect_window(&mut client, 5..=8), first);
     client.send(&ack(8));
-    // Echoes of the ACK before are nothing new either.
+    // Duplicates of the earlier ACK are old too.
     client.send(&ack(4));
     expect_window(&mut client, 9..=12);
     served.still_serves();
@@ -122,7 +123,8 @@ fn r7440_10_the_newest_queued_ack_counts() {
     let served = served();
     let mut client = served.reading("file", &[("windowsize", "4")]);
     expect_window(&mut client, 1..=4);
-    // However many of them are seen at once: no block is sent that a later one would not need.
+    // The server may handle several ACKs at once. It sends no block that a later ACK makes
+    // needless.
     for block in 1..=4 {
         client.send(&ack(block));
     }
@@ -159,7 +161,7 @@ fn a_window_of_one_is_plain_lock_step() {
     served.still_serves();
 }
 
-/// R7440-05: what is lost is sent again from the first block that was not acknowledged.
+/// R7440-05: the server repeats a lost window from the first block without an ACK.
 #[test]
 fn a_window_that_got_lost_is_sent_again_whole() {
     let served = Served::new(&["--ack-timeout", "0.2"]);
@@ -180,7 +182,7 @@ fn a_window_that_got_lost_is_sent_again_whole() {
     served.still_serves();
 }
 
-/// R7440-04: uploads are acknowledged once a window, and at the end.
+/// R7440-04: an upload gets one ACK for each window, and one at the end.
 #[test]
 fn r7440_04_an_upload_gets_one_ack_for_each_window() {
     let served = Served::new(&[]);
@@ -200,14 +202,14 @@ fn r7440_04_an_upload_gets_one_ack_for_each_window() {
     served.still_serves();
 }
 
-/// R7440-06: at once, and once a gap, however many blocks follow.
+/// R7440-06: the ACK comes at once, and once for each gap, however many blocks follow.
 #[test]
 fn r7440_06_a_gap_in_an_upload_gets_one_ack() {
     let served = Served::new(&[]);
     let all = content(8 * 512);
     let blocks: Vec<&[u8]> = all.chunks(512).collect();
     let mut client = served.writing("new", &[("windowsize", "8")]);
-    // Block 1 of the first window is missing: there is nothing but ACK 0 to say so.
+    // Block 1 of the first window is missing. Only ACK 0 can report that.
     for block in 2..=4u16 {
         client.send(&data(block, blocks[usize::from(block) - 1]));
     }
@@ -223,14 +225,14 @@ fn r7440_06_a_gap_in_an_upload_gets_one_ack() {
     for block in 2..=8u16 {
         client.send(&data(block, blocks[usize::from(block) - 1]));
     }
-    // The window that began after ACK 1 ends at 9, which is the empty last block.
+    // The window after ACK 1 ends at block 9, the empty last block.
     client.send(&data(9, &[]));
     client.expect_ack(9);
     assert_eq!(served.contents("new"), Some(all));
     served.still_serves();
 }
 
-/// R7440-17: the ACK of a window was lost, so all of it comes again.
+/// R7440-17: the ACK of a window was lost, so the whole window comes again.
 #[test]
 fn r7440_17_a_repeated_window_is_not_written_again() {
     let served = Served::new(&[]);
@@ -254,7 +256,7 @@ fn r7440_17_a_repeated_window_is_not_written_again() {
     served.still_serves();
 }
 
-/// R2348-05, R7440-02: a session's memory is bounded, whatever the product of what it was asked for.
+/// R2348-05, R7440-02: the memory of a session is bounded, whatever the client asks for.
 #[test]
 fn the_largest_blocks_are_granted_a_smaller_window() {
     let served = Served::new(&["--windowsize-max", "65535"]);
@@ -268,7 +270,8 @@ fn the_largest_blocks_are_granted_a_smaller_window() {
     served.still_serves();
 }
 
-/// The program's own client sends a run of blocks in one system call, and both ends may take several in one.
+/// The program's own client sends a run of blocks in one system call, and both ends may receive
+/// several blocks in one call.
 #[test]
 fn windows_of_every_size_arrive_whole() {
     let served = Served::new(&[]);

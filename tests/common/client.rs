@@ -1,6 +1,8 @@
-//! A plain blocking client that reads and writes whole files: RFC 1350 with 2347, 2348, 2349 and 7440 on one socket, go-back-N.
+//! A blocking client that reads and writes whole files on one socket, with go-back-N: RFC 1350,
+//! 2347, 2348, 2349 and 7440.
 //!
-//! It keeps nothing of what it transfers: octets go to, and come from, a closure that knows their offset.
+//! The client keeps no content. Closures take the octets of a read and supply the octets of a
+//! write, by offset.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -9,9 +11,9 @@ use std::time::Duration;
 
 use super::raw::{self, Packet};
 
-/// After so long without a word, the last packets are sent again.
+/// Without a packet for this long, the client sends its last packets again.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
-/// So many repeats in a row without an answer end a transfer.
+/// After this many repeats in a row without an answer, the client gives up.
 const REPEATS_MAX: u32 = 20;
 
 /// What a request asks for.
@@ -22,18 +24,18 @@ pub(crate) struct Ask {
     pub(crate) windowsize: Option<u16>,
 }
 
-/// A transfer that came to its end.
+/// A complete transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Done {
     /// Octets of DATA payload.
     pub(crate) octets: u64,
     pub(crate) blksize: u16,
     pub(crate) windowsize: u16,
-    /// Times that this side waited in vain and sent something again.
+    /// Repeats of this side after a silence.
     pub(crate) repeats: u32,
 }
 
-/// Why one did not.
+/// Why a transfer failed.
 #[derive(Debug)]
 pub(crate) enum Failed {
     /// The server sent ERROR.
@@ -41,11 +43,11 @@ pub(crate) enum Failed {
         code: u16,
         text: String,
     },
-    /// The server fell silent, with so many octets transferred.
+    /// The server fell silent after this many octets.
     Silent {
         octets: u64,
     },
-    /// The server broke a rule.
+    /// The server broke a rule of the protocol.
     Broken(String),
     Socket(io::Error),
 }
@@ -69,7 +71,8 @@ impl Ask {
         raw::request(opcode, name.as_bytes(), self.mode, &options)
     }
 
-    /// What an OACK grants: never more than was asked, never what was not.
+    /// The block size and the window size that an OACK grants. An OACK must not grant more than the
+    /// request asked for.
     fn granted(&self, oack: &[(String, String)]) -> Result<(u16, u16), Failed> {
         let (mut blksize, mut windowsize) = (512, 1);
         for (option, value) in oack {
@@ -89,7 +92,7 @@ impl Ask {
     }
 }
 
-/// Reads a file. `sink` gets every octet once, in order, with the offset of the first of each piece.
+/// Reads a file. `sink` gets every octet once and in order: the offset of a piece, then the piece.
 pub(crate) fn get(
     server: SocketAddr,
     name: &str,
@@ -100,9 +103,10 @@ pub(crate) fn get(
     let mut done = Done { octets: 0, blksize: 512, windowsize: 1, repeats: 0 };
     let mut next_block = 1u16;
     let mut in_window = 0;
-    // One ACK a gap, one a repeated window: more would make both sides talk twice for ever.
+    // The client sends one ACK for a gap or a repeated window. With more ACKs both sides would send
+    // everything twice from then on.
     let mut told_of_gap = false;
-    // Any other first answer is looked at below, as part of the transfer.
+    // The loop below handles any other first answer.
     if let Packet::Oack(oack) = link.first()? {
         (done.blksize, done.windowsize) = ask.granted(&oack)?;
         link.send(raw::ack(0))?;
@@ -110,7 +114,7 @@ pub(crate) fn get(
     loop {
         let (block, len) = link.receive_data(done.octets)?;
         if block != next_block {
-            // A gap, or a window that is sent again because our ACK was lost.
+            // A packet is missing, or the server repeats the window because the ACK was lost.
             if !told_of_gap {
                 told_of_gap = true;
                 in_window = 0;
@@ -137,8 +141,8 @@ pub(crate) fn get(
     }
 }
 
-/// Writes a file. `source` fills a buffer with the octets from an offset on and says how many there are: fewer than the
-/// buffer holds only at the end.
+/// Writes a file. `source` fills a buffer with the octets from an offset on, and returns their
+/// number. The buffer stays partly empty only at the end of the file.
 pub(crate) fn put(
     server: SocketAddr,
     name: &str,
@@ -164,7 +168,7 @@ pub(crate) fn put(
             let len = source(sent * blksize, &mut frame[4..]);
             sent += 1;
             frame[..2].copy_from_slice(&[0, 3]);
-            // The number on the wire is the low 16 bits: after 65535 comes 0.
+            // The block number is the low 16 bits: 0 follows 65535.
             frame[2..4].copy_from_slice(&(sent as u16).to_be_bytes());
             link.send_now(&frame[..4 + len])?;
             if len < usize::from(done.blksize) {
@@ -183,7 +187,8 @@ pub(crate) fn put(
             };
             let ahead = u64::from(block.wrapping_sub(acked as u16));
             if ahead == 0 && done.windowsize > 1 && !restarted {
-                // The first block of the window was lost: once a window, RFC 7440 §4.
+                // The first block of the window was lost. RFC 7440 §4 allows one restart for each
+                // window.
                 restarted = true;
                 break;
             }
@@ -198,13 +203,13 @@ pub(crate) fn put(
     }
 }
 
-/// The socket, the server's TID, and the last packet, to be sent again.
+/// The socket, the server's TID, and the last packet for a repeat.
 struct Link {
     socket: UdpSocket,
     server: SocketAddr,
     last: Vec<u8>,
     buffer: Vec<u8>,
-    /// Length of the first answer, if it is still to be looked at.
+    /// Length of the first answer, if the transfer has not handled it yet.
     pending: Option<usize>,
     repeats: u32,
 }
@@ -217,7 +222,7 @@ impl Link {
         Ok(Self { socket, server, last: request, buffer: vec![0; 65536], pending: None, repeats: 0 })
     }
 
-    /// The answer to the request: from then on only its TID is heard.
+    /// The answer to the request. From then on the client accepts packets of its TID only.
     fn first(&mut self) -> Result<Packet, Failed> {
         for _ in 0..REPEATS_MAX {
             match self.socket.recv_from(&mut self.buffer) {
@@ -246,17 +251,17 @@ impl Link {
         Ok(())
     }
 
-    /// A TID that is gone (port unreachable) ends the transfer.
+    /// A closed TID (port unreachable) ends the transfer.
     fn send_now(&self, packet: &[u8]) -> Result<(), Failed> {
         match self.socket.send(packet) {
-            // That is of an earlier packet; why the port is closed may be here by now.
+            // The error concerns an earlier packet. The server's reason may have arrived by now.
             Err(closed) if closed.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
             sent => Ok(sent.map(drop)?),
         }
     }
 
-    /// The number and the length of the next DATA. After each silence the last packet is sent again.
-    /// What the server said before it closed its port lies behind the news that it did.
+    /// The length of the next packet. The last packet of the server may lie behind the error that
+    /// reports its closed port.
     fn receive(&mut self) -> io::Result<usize> {
         let received = self.socket.recv(&mut self.buffer);
         match received {
@@ -286,7 +291,7 @@ impl Link {
             }
             match Packet::parse(&self.buffer[..len]) {
                 Packet::Error { code, text } => return Err(Failed::Refused { code, text }),
-                // A repeated OACK: our ACK of it was lost or late.
+                // The server repeats its OACK: our ACK was lost or late.
                 Packet::Oack(_) => self.send_now(&self.last)?,
                 other => return Err(Failed::Broken(format!("{} in the middle of a read", other.brief()))),
             }
@@ -298,7 +303,7 @@ impl Link {
         &self.buffer[4..4 + len]
     }
 
-    /// The number of the next ACK; none after a silence.
+    /// The number of the next ACK, or `None` after a silence.
     fn receive_ack(&mut self) -> Result<Option<u16>, Failed> {
         loop {
             let len = match self.receive() {
@@ -309,7 +314,7 @@ impl Link {
             match Packet::parse(&self.buffer[..len]) {
                 Packet::Ack { block, .. } => return Ok(Some(block)),
                 Packet::Error { code, text } => return Err(Failed::Refused { code, text }),
-                // A repeated OACK: our first DATA is under way.
+                // The server repeats its OACK: our first DATA is on its way.
                 Packet::Oack(_) => {}
                 other => return Err(Failed::Broken(format!("{} in the middle of a write", other.brief()))),
             }

@@ -1,13 +1,13 @@
-//! Files whose content is known without being kept.
+//! Files with generated content, so that tests need not keep a copy.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Octets that are made, or compared, at once.
+/// Octets that are generated or compared at a time.
 const CHUNK: usize = 1 << 20;
 
-/// A content of `len` octets in which every octet follows from its offset and the seed.
+/// A content of `len` octets. Each octet depends on its offset and the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) seed: u64,
@@ -19,7 +19,7 @@ impl Content {
         Self { seed, len }
     }
 
-    /// Fills `buffer` with the octets from `offset`, and returns how many there are.
+    /// Fills `buffer` with the octets from `offset` on. Returns their number.
     pub(crate) fn fill(&self, offset: u64, buffer: &mut [u8]) -> usize {
         let left = self.len.saturating_sub(offset);
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -35,14 +35,14 @@ impl Content {
         len
     }
 
-    /// All of it.
+    /// The whole content.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(self.len).expect("it fits the memory of a test")];
         self.fill(0, &mut bytes);
         bytes
     }
 
-    /// Writes it to a new file.
+    /// Writes the content to a new file.
     pub(crate) fn write(&self, path: &Path) {
         let mut file = BufWriter::new(create(path));
         let mut chunk = vec![0; CHUNK];
@@ -55,7 +55,7 @@ impl Content {
         file.flush().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     }
 
-    /// Says how the file at `path` differs from this content, if it does.
+    /// Describes how the file at `path` differs from this content.
     pub(crate) fn difference(&self, path: &Path) -> Option<String> {
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -81,7 +81,7 @@ impl Content {
     }
 }
 
-/// Says how the file at `path` differs from `should_be`, if it does.
+/// Describes how the file at `path` differs from `should_be`.
 pub(crate) fn difference(path: &Path, should_be: &[u8]) -> Option<String> {
     let is = match fs::read(path) {
         Ok(is) => is,
@@ -100,19 +100,20 @@ pub(crate) fn difference(path: &Path, should_be: &[u8]) -> Option<String> {
     ))
 }
 
-/// A file of `len` octets, all zero, that takes no room on the disk.
+/// Makes a file of `len` zero octets that takes no room on the disk.
 pub(crate) fn sparse_file(path: &Path, len: u64) {
     create(path).set_len(len).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// Whether all octets are zero; by `memcmp`, as a test program is not optimised.
+/// Whether all octets are zero. `memcmp` is fast even in an unoptimised test program.
 pub(crate) fn all_zero(bytes: &[u8]) -> bool {
     static ZEROS: [u8; 65464] = [0; 65464];
     bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
-/// Text of `len` octets that is hard on netascii: LF, CR, CR LF, NUL, octets from 0x80, each pair that the encoding makes
-/// (`0d 0a`, `0d 00`) torn apart by the end of a block of `blksize` encoded octets, and a CR as its very last octet.
+/// Text of `len` octets with all difficulties of netascii: LF, CR, CR LF, NUL and octets from 0x80
+/// on. The ends of blocks of `blksize` encoded octets split each pair that the encoding makes (`0d
+/// 0a`, `0d 00`). The last octet is a CR.
 pub(crate) fn netascii_text(len: usize, blksize: usize) -> Vec<u8> {
     const ALPHABET: &[u8] = b"abc \n\r\0\t~\x7f\x80\x8d\x8a\xff";
     let mut text = Vec::with_capacity(len);
@@ -138,7 +139,7 @@ pub(crate) fn netascii_text(len: usize, blksize: usize) -> Vec<u8> {
     text
 }
 
-/// Octets as netascii (RFC 1350 §1, RFC 764): LF is sent as CR LF, CR as CR NUL.
+/// Encodes octets as netascii (RFC 1350 §1, RFC 764): LF becomes CR LF, CR becomes CR NUL.
 pub(crate) fn to_netascii(local: &[u8]) -> Vec<u8> {
     let mut wire = Vec::with_capacity(local.len() + local.len() / 8);
     for &octet in local {
@@ -151,7 +152,8 @@ pub(crate) fn to_netascii(local: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// The names of everything below a directory, files with their lengths, sorted: a directory left as it was has the same.
+/// The sorted names of everything below a directory, with the lengths of files. An unchanged
+/// directory has an equal listing.
 pub(crate) fn listing(directory: &Path) -> Vec<(PathBuf, u64)> {
     fn walk(directory: &Path, found: &mut Vec<(PathBuf, u64)>) {
         for entry in fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display())) {

@@ -1,4 +1,4 @@
-//! A client that transfers one file and counts every packet that it sees on the way.
+//! A client that transfers one file and counts every packet that it receives.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::engine::Case;
 use super::raw::{Client, Packet, ack, data, rrq, wrq};
 
-/// Times in a row that a client waits in vain before it gives up.
+/// Silences in a row before a client gives up.
 const STALLS_MAX: usize = 8;
 
-/// What a client is to do.
+/// What a client has to do.
 pub(crate) struct Task<'a> {
     pub(crate) name: &'a str,
     pub(crate) case: Case,
     pub(crate) options: &'a [(&'static str, &'static str)],
-    /// So long without a packet, and what was said last is said again.
+    /// After this long without a packet, the client repeats its last packet.
     pub(crate) patience: Duration,
-    /// Done once, after block 50 or so: the server waits for the client meanwhile.
+    /// Called once, after block 50 or so. The server waits for the client meanwhile.
     pub(crate) midway: Option<Box<dyn FnOnce() + 'a>>,
-    /// A repeat of an upload's last block follows it before its ACK can be there.
+    /// The client sends the last block of an upload twice, before the ACK can arrive.
     pub(crate) last_repeated: bool,
 }
 
@@ -36,11 +36,11 @@ impl<'a> Task<'a> {
 /// What a client saw of a transfer.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// What it read, as it came.
+    /// The octets that the client read.
     pub(crate) content: Vec<u8>,
-    /// How often each packet came.
+    /// How often each packet arrived.
     pub(crate) times: HashMap<String, usize>,
-    /// How often the client's own timer had to help.
+    /// How often the client's own timer expired.
     pub(crate) stalls: usize,
     pub(crate) end: End,
 }
@@ -48,11 +48,11 @@ pub(crate) struct Seen {
 /// How a transfer ended for its client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The client gave up: nothing came, however often it asked.
+    /// The client gave up without an answer to its repeats.
     #[default]
     Silence,
     Complete,
-    /// The server sent ERROR, from the port that it had answered from if it had.
+    /// The server sent ERROR, from the transfer's port if it had answered from there before.
     Error {
         code: u16,
         text: String,
@@ -60,23 +60,24 @@ pub(crate) enum End {
 }
 
 impl Seen {
-    /// How often the packet came that came most often.
+    /// The largest number of copies of one packet.
     pub(crate) fn most(&self) -> usize {
         self.times.values().copied().max().unwrap_or(0)
     }
 
-    /// How many packets came more than once.
+    /// The number of packets that arrived more than once.
     pub(crate) fn again(&self) -> usize {
         self.times.values().filter(|&&times| times > 1).count()
     }
 
-    /// In a few words.
+    /// A short summary for assertion messages.
     pub(crate) fn brief(&self) -> String {
         let again: Vec<_> = self.times.iter().filter(|(_, times)| **times > 1).collect();
         format!("{:?}, {} stalls, {} octets, again: {again:?}", self.end, self.stalls, self.content.len())
     }
 
-    /// The next packet, noted; `None` once the transfer is over. After a silence, `repeat` says again what was said last.
+    /// Counts and returns the next packet, or `None` at the end of the transfer. After a silence,
+    /// `repeat` sends the last packet again.
     fn next(&mut self, client: &mut Client, patience: Duration, repeat: impl Fn(&Client)) -> Option<Packet> {
         for _ in 0..STALLS_MAX {
             if let Some((packet, from)) = client.receive(patience) {
@@ -131,7 +132,7 @@ pub(crate) fn read(client: &mut Client, mut task: Task<'_>) -> Seen {
     seen
 }
 
-/// Writes a file, likewise: these octets, as they go over the wire.
+/// Writes a file in the same way. `wire` has the octets as they go over the network.
 pub(crate) fn write(client: &mut Client, mut task: Task<'_>, wire: &[u8]) -> Seen {
     let request = wrq(task.name, task.case.mode(), task.options);
     client.send(&request);

@@ -1,4 +1,4 @@
-//! The real program, in a directory of the test's own.
+//! Runs the real program, in a directory of the test's own.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Time that a daemon has to say that it listens, and to stop. Generous: a loaded machine is not a fault.
+/// Time for a daemon to report its address, and to stop. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running daemon. Dropping it kills it; [`stop`](Self::stop) ends it as an operator would.
+/// A running daemon. Dropping the value kills the daemon; [`stop`](Self::stop) ends it as an
+/// operator would.
 pub(crate) struct Daemon {
     child: Child,
     addr: SocketAddr,
@@ -42,34 +43,36 @@ struct Lines {
     closed: bool,
 }
 
-/// The program under test. `STAGECOACH_BIN` names another one: the same tests then judge that.
+/// The program under test. `STAGECOACH_BIN` names another program, which the same tests then check.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("STAGECOACH_BIN")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_stagecoach")), PathBuf::from)
 }
 
 impl Daemon {
-    /// Serves `root` on a free port of 127.0.0.1, and returns when it listens.
+    /// Serves `root` on a free port of 127.0.0.1. Returns once the daemon listens.
     pub(crate) fn start(root: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(binary());
         command.args(["--host", "127.0.0.1", "-p", "0", "--root"]).arg(root).args(flags);
         Self::spawn(command)
     }
 
-    /// Starts it with exactly these arguments (they must make it log to stderr) and returns when it listens.
+    /// Starts the program with exactly these arguments, which must make it log to stderr. Returns
+    /// once the daemon listens.
     pub(crate) fn start_with<S: AsRef<OsStr>>(arguments: &[S]) -> Self {
         let mut command = Command::new(binary());
         command.args(arguments);
         Self::spawn(command)
     }
 
-    /// Spawns a prepared command (another directory, a limit set by a shell) and waits until it listens.
+    /// Spawns a prepared command (another directory, a limit set by a shell). Returns once the
+    /// daemon listens.
     pub(crate) fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null());
         Self::spawn_with_its_stdin(command)
     }
 
-    /// The same for a command that is given something on its stdin.
+    /// The same for a command with its own stdin.
     pub(crate) fn spawn_with_its_stdin(mut command: Command) -> Self {
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?} can't be started: {e}"));
@@ -88,27 +91,27 @@ impl Daemon {
         Self { child, addr, log, reader: Some(reader) }
     }
 
-    /// The address that it listens on.
+    /// The address that the daemon listens on.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The UDP port that it listens on.
+    /// The UDP port that the daemon listens on.
     pub(crate) fn port(&self) -> u16 {
         self.addr.port()
     }
 
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has logged so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.text()
     }
 
-    /// The first line, logged already or within `patience`, that `wanted` accepts.
+    /// The first line that `wanted` accepts: a logged line, or one that follows within `patience`.
     pub(crate) fn wait_for_log(
         &self,
         patience: Duration,
@@ -117,17 +120,17 @@ impl Daemon {
         self.log.wait(patience, wanted)
     }
 
-    /// Whether it still runs.
+    /// Whether the daemon still runs.
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Most memory that it ever held, in KiB (`VmHWM`).
+    /// Peak memory of the daemon, in KiB (`VmHWM`).
     pub(crate) fn vm_hwm_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
     }
 
-    /// Memory that it holds now, in KiB (`VmRSS`).
+    /// Current memory of the daemon, in KiB (`VmRSS`).
     pub(crate) fn vm_rss_kib(&self) -> u64 {
         self.status_kib("VmRSS:")
     }
@@ -141,31 +144,31 @@ impl Daemon {
             .unwrap_or_else(|| panic!("{path} has no {field}"))
     }
 
-    /// How many descriptors it holds.
+    /// Number of open descriptors of the daemon.
     pub(crate) fn open_descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.pid());
         fs::read_dir(&path).unwrap_or_else(|e| panic!("{path}: {e}")).count()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the daemon.
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().try_into().expect("a pid fits an i32"));
         kill(pid, signal).unwrap_or_else(|e| panic!("{signal} for {pid}: {e}"));
     }
 
-    /// `SIGTERM`, then waits for its end.
+    /// Sends `SIGTERM`, and waits for the end.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::SIGTERM);
         self.wait_for_end(PATIENCE)
     }
 
-    /// `SIGKILL`: it has no say in it.
+    /// Sends `SIGKILL`.
     pub(crate) fn kill(self) -> Ended {
         self.signal(Signal::SIGKILL);
         self.wait_for_end(PATIENCE)
     }
 
-    /// Waits for an end that something else causes.
+    /// Waits for the end of the daemon, which something else causes.
     pub(crate) fn wait_for_end(mut self, patience: Duration) -> Ended {
         let until = Instant::now() + patience;
         let status = loop {
@@ -228,7 +231,7 @@ impl Log {
     }
 }
 
-/// `Nov 22 18:07:00.000 INFO listening, ..., address: 127.0.0.1:9069` tells the port that was free.
+/// The address in `Nov 22 18:07:00.000 INFO listening, ..., address: 127.0.0.1:9069`.
 fn listening_address(line: &str) -> Option<SocketAddr> {
     if !line.contains("listening") {
         return None;

@@ -1,4 +1,4 @@
-//! A server without the program around it, with a store and a log of the test's choice.
+//! A server in this process, without the program, with a store and a log of the test's choice.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -14,10 +14,10 @@ use stagecoach::observe::{Fact, Observer, Report, TransferId};
 use stagecoach::settings::Timeouts;
 use stagecoach::store::Store;
 
+use super::packet_trigger::PacketTrigger;
 use super::raw::Client;
-use super::tripwire::Tripwire;
 
-/// The option that makes the server's timer too slow to help anyone.
+/// An option that makes the server's timer too slow to affect a test.
 pub(crate) const TIMEOUT: (&str, &str) = ("timeout", "255");
 
 /// How a client transfers.
@@ -32,12 +32,12 @@ impl Case {
         if self.netascii { "netascii" } else { "octet" }
     }
 
-    /// No option at all, so that the server's timer runs on the round trips that it measures.
+    /// Without options, the server's timer follows the measured round trips.
     pub(crate) fn is_plain(self) -> bool {
         self.windowsize == 1 && !self.netascii
     }
 
-    /// A timer that never runs out, and a window.
+    /// A timer that never expires, and a window.
     pub(crate) fn options(self) -> Vec<(&'static str, &'static str)> {
         match self.windowsize {
             1 if self.is_plain() => Vec::new(),
@@ -47,7 +47,7 @@ impl Case {
     }
 }
 
-/// What the observers heard.
+/// The facts that observers received.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Facts {
     pub(crate) crashed: Vec<String>,
@@ -57,17 +57,17 @@ pub(crate) struct Facts {
     pub(crate) finished: Vec<Report>,
 }
 
-/// Keeps what it hears.
+/// An observer that keeps the facts.
 #[derive(Debug, Default)]
-pub(crate) struct Witness(Mutex<Facts>);
+pub(crate) struct FactRecorder(Mutex<Facts>);
 
-impl Witness {
+impl FactRecorder {
     pub(crate) fn facts(&self) -> Facts {
         self.0.lock().unwrap().clone()
     }
 }
 
-impl Observer for Witness {
+impl Observer for FactRecorder {
     fn observe(&self, fact: &Fact<'_>) {
         let mut facts = self.0.lock().unwrap();
         match fact {
@@ -86,10 +86,10 @@ impl Observer for Witness {
     }
 }
 
-/// A server on a thread of its own. Its own timers are too long to help anyone.
+/// A server on a thread of its own. Its own timers are too long to affect a test.
 pub(crate) struct Engine {
     pub(crate) address: SocketAddr,
-    witness: Arc<Witness>,
+    recorder: Arc<FactRecorder>,
     peer_table: Arc<PeerTable>,
     registry: Addr<Registry>,
     arbiter: actix::ArbiterHandle,
@@ -103,8 +103,8 @@ pub(crate) struct Engine {
     pub(crate) chaos: stagecoach::chaos::Chaos,
 }
 
-/// Panics that a test means to happen are not printed.
-pub(crate) fn hush() {
+/// Hides the panics that a test causes on purpose.
+pub(crate) fn hide_expected_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let others = std::panic::take_hook();
@@ -121,21 +121,21 @@ pub(crate) fn hush() {
 }
 
 impl Engine {
-    pub(crate) fn start(store: Arc<dyn Store>, tripwire: Tripwire) -> Self {
-        Self::with_capacity(store, tripwire, Capacity::default())
+    pub(crate) fn start(store: Arc<dyn Store>, trigger: PacketTrigger) -> Self {
+        Self::with_capacity(store, trigger, Capacity::default())
     }
 
-    pub(crate) fn with_capacity(store: Arc<dyn Store>, tripwire: Tripwire, capacity: Capacity) -> Self {
+    pub(crate) fn with_capacity(store: Arc<dyn Store>, trigger: PacketTrigger, capacity: Capacity) -> Self {
         let hour = Duration::from_secs(3600);
         let mut timeouts = Timeouts::default();
         (timeouts.ack, timeouts.unproven, timeouts.idle, timeouts.dally) = (hour, hour, hour, hour);
-        Self::with_observers(store, tripwire, capacity, timeouts, Vec::new())
+        Self::with_observers(store, trigger, capacity, timeouts, Vec::new())
     }
 
     /// A server with further observers.
     pub(crate) fn with_observers(
         store: Arc<dyn Store>,
-        tripwire: impl slog::Drain<Ok = (), Err = slog::Never>
+        packet_log: impl slog::Drain<Ok = (), Err = slog::Never>
         + Send
         + Sync
         + RefUnwindSafe
@@ -145,14 +145,14 @@ impl Engine {
         timeouts: Timeouts,
         mut observers: Vec<Arc<dyn Observer>>,
     ) -> Self {
-        hush();
+        hide_expected_panics();
         let socket = RequestSocket::open((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
-        let witness = Arc::<Witness>::default();
-        observers.push(Arc::<Witness>::clone(&witness));
+        let recorder = Arc::<FactRecorder>::default();
+        observers.push(Arc::<FactRecorder>::clone(&recorder));
         let mut service = Service::new(Config { timeouts, ..Config::new(store) });
         service.observers = observers;
-        service.packet_log = Some(slog::Logger::root(tripwire, slog::o!()));
+        service.packet_log = Some(slog::Logger::root(packet_log, slog::o!()));
         #[cfg(feature = "chaos")]
         let chaos = stagecoach::chaos::Chaos::default();
         #[cfg(feature = "chaos")]
@@ -168,7 +168,7 @@ impl Engine {
                 let parts = (System::current(), Arbiter::current(), registry, peers, server.handle());
                 started.send(parts).unwrap();
                 if let Err(error) = server.serve(|| Ok(())).await {
-                    // Nobody listens once the test is over.
+                    // The test may be over, and its receiver dropped.
                     let _ = ended.send(error.to_string());
                 }
             });
@@ -176,7 +176,7 @@ impl Engine {
         let (system, arbiter, registry, peer_table, handle) = parts.recv().unwrap();
         Self {
             address,
-            witness,
+            recorder,
             peer_table,
             registry,
             arbiter,
@@ -193,7 +193,7 @@ impl Engine {
         Client::to(self.address)
     }
 
-    /// What the registry knows. One that dies of the question is asked again.
+    /// The registry's list of transfers. A registry that panics over the question is asked again.
     pub(crate) fn registry(&self) -> Snapshot {
         let (registry, (answer, answered)) = (self.registry.clone(), mpsc::channel());
         self.arbiter.spawn(async move {
@@ -207,7 +207,7 @@ impl Engine {
         answered.recv_timeout(Duration::from_secs(5)).unwrap()
     }
 
-    /// Has the registry end a transfer.
+    /// Makes the registry end a transfer.
     pub(crate) fn cancel(&self, id: u64) -> bool {
         let (registry, (answer, answered)) = (self.registry.clone(), mpsc::channel());
         self.arbiter.spawn(async move {
@@ -216,7 +216,8 @@ impl Engine {
         answered.recv_timeout(Duration::from_secs(5)).unwrap()
     }
 
-    /// Waits until every transfer is over and has left nothing, while all that should live does. What was heard.
+    /// Waits until every transfer has ended and left nothing, while all permanent actors live.
+    /// Returns the facts.
     pub(crate) fn settle(&self) -> Facts {
         let until = Instant::now() + Duration::from_secs(5);
         while self.peer_table.live() > 0 || !self.registry().live.is_empty() {
@@ -227,9 +228,9 @@ impl Engine {
         self.facts()
     }
 
-    /// What was heard so far.
+    /// The facts so far.
     pub(crate) fn facts(&self) -> Facts {
-        self.witness.facts()
+        self.recorder.facts()
     }
 
     /// Why the server gave up.

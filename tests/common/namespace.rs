@@ -1,9 +1,10 @@
-//! Tests that need a network, or disks, of their own.
+//! Runs tests in a network or mount namespace of their own.
 
 use std::process::Command;
 
-/// Runs `body` alone in a network and a mount namespace that `setup` (a shell script) has prepared: this test once more, in a
-/// process of its own. Where no namespace can be made, the test fails.
+/// Runs `body` in a network namespace and a mount namespace that `setup` (a shell script) has
+/// prepared. For that, this function runs the same test again in a new process. The test fails
+/// where the system allows no namespaces.
 pub(crate) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) {
     const INSIDE: &str = "STAGECOACH_TEST_NAMESPACE";
     let path = std::any::type_name_of_val(test);
@@ -13,7 +14,7 @@ pub(crate) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) 
     }
     let script = format!("{setup}\nexec \"$@\"");
     let output = Command::new("unshare")
-        // The user namespace makes it work without root as well.
+        // With a user namespace this works without root as well.
         .args(["--map-root-user", "--net", "--mount", "sh", "-ec", &script, "sh"])
         .arg(std::env::current_exe().expect("the path of this test"))
         .args(["--exact", name, "--nocapture"])
@@ -21,7 +22,7 @@ pub(crate) fn in_namespace<Test>(test: &Test, setup: &str, body: impl FnOnce()) 
         .output()
         .expect("the program unshare (of util-linux) makes the namespaces that this test needs");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    // (Tests that measure say what.)
+    // Shows the measurements of the child.
     eprint!("{text}");
     assert!(output.status.success(), "in a namespace (needs unshare, ip, mount, and permission)");
     assert!(text.contains("1 passed"), "the test must have run in its namespace");

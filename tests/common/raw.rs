@@ -1,4 +1,5 @@
-//! A scripted TFTP client: every octet that goes out is written down in the test, every packet that comes in is looked at.
+//! A scripted TFTP client. A test writes down every octet that goes out, and checks every packet
+//! that comes in.
 //!
 //! ```text
 //! let mut client = Client::new(daemon.port());
@@ -13,22 +14,22 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-/// How long a packet that should come may take.
+/// How long an expected packet may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The largest UDP payload.
 const DATAGRAM_MAX: usize = 65536;
 /// The longest text of an ERROR.
 const ERROR_TEXT_OCTETS_MAX: usize = 128;
 
-/// One side of a conversation. Where [`send`](Self::send) goes: to the well-known port until the server has answered,
-/// then to the TID that the answer came from.
+/// One side of a transfer. [`send`](Self::send) sends to the well-known port until the server has
+/// answered, then to the TID of the answer.
 pub(crate) struct Client {
     socket: UdpSocket,
     server: SocketAddr,
     tid: Option<SocketAddr>,
 }
 
-/// A packet as it came, told apart by opcode.
+/// A received packet, by opcode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Packet {
     Data { block: u16, payload: Vec<u8> },
@@ -59,7 +60,7 @@ impl Client {
         Self { socket, server, tid: None }
     }
 
-    /// A socket on another port, for the part of the stranger.
+    /// A socket on another port, for a stranger.
     pub(crate) fn stranger() -> UdpSocket {
         UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap_or_else(|e| panic!("no port for a stranger: {e}"))
     }
@@ -69,27 +70,27 @@ impl Client {
         self.socket.local_addr().unwrap_or_else(|e| panic!("a bound socket has an address: {e}")).port()
     }
 
-    /// The client's socket, for what this type has no word for.
+    /// The client's socket, for anything that this type has no method for.
     pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
     }
 
-    /// The server's TID, once it has answered.
+    /// The server's TID. The server must have answered.
     pub(crate) fn tid(&self) -> SocketAddr {
         self.tid.expect("the server has answered before its TID is asked for")
     }
 
-    /// A packet came from this address, which is, or must be, the TID.
+    /// Takes the sender of a packet as the TID, or checks that it is the TID.
     pub(crate) fn latch(&mut self, from: SocketAddr) {
         assert_eq!(*self.tid.get_or_insert(from), from, "a packet from another TID");
     }
 
-    /// Forgets the TID: the next packet goes to the well-known port, from the same port of ours.
+    /// Forgets the TID. The next packet goes from the same port to the well-known port.
     pub(crate) fn restart(&mut self) {
         self.tid = None;
     }
 
-    /// Sends to the server's TID, or, before it has answered, to the well-known port.
+    /// Sends to the server's TID, or to the well-known port if the server has not answered yet.
     pub(crate) fn send(&self, packet: &[u8]) {
         self.send_to(self.tid.unwrap_or(self.server), packet);
     }
@@ -99,18 +100,20 @@ impl Client {
         self.socket.send_to(packet, to).unwrap_or_else(|e| panic!("a datagram to {to}: {e}"));
     }
 
-    /// Sends to the server's TID, or before it to the well-known port, from another socket.
+    /// Sends from another socket to the server's TID, or to the well-known port if the server has
+    /// not answered yet.
     pub(crate) fn send_from(&self, socket: &UdpSocket, packet: &[u8]) {
         let to = self.tid.unwrap_or(self.server);
         socket.send_to(packet, to).unwrap_or_else(|e| panic!("a datagram to {to}: {e}"));
     }
 
-    /// The next packet, from whatever address.
+    /// The next packet, from any address.
     pub(crate) fn receive(&self, patience: Duration) -> Option<(Packet, SocketAddr)> {
         receive_on(&self.socket, patience)
     }
 
-    /// The next packet: it must come within seconds and, once the TID is known, from the TID.
+    /// The next packet. The packet must come within seconds and, once the client knows the TID,
+    /// from the TID.
     pub(crate) fn next(&mut self) -> Packet {
         let Some((packet, from)) = self.receive(PATIENCE) else {
             panic!("nothing came within {PATIENCE:?}");
@@ -122,7 +125,7 @@ impl Client {
         packet
     }
 
-    /// The next packet, which must be as `wanted` says.
+    /// The next packet, which `wanted` must accept.
     pub(crate) fn expect(&mut self, wanted: impl FnOnce(&Packet) -> bool) -> Packet {
         let packet = self.next();
         assert!(wanted(&packet), "another packet than expected: {}", packet.brief());
@@ -137,7 +140,7 @@ impl Client {
         }
     }
 
-    /// The next packet must be this ACK.
+    /// Expects this ACK as the next packet.
     pub(crate) fn expect_ack(&mut self, number: u16) {
         match self.next() {
             Packet::Ack { block, rest } if block == number && rest.is_empty() => {}
@@ -153,8 +156,8 @@ impl Client {
         }
     }
 
-    /// The text of the next packet, which must be an ERROR of this code. Every such text is held to R1350-50: short, printable
-    /// ASCII, one NUL at its end, no path in it.
+    /// The text of the next packet, which must be an ERROR with this code. R1350-50: every text
+    /// must be short printable ASCII with one NUL at its end and without a path.
     pub(crate) fn expect_error(&mut self, number: u16) -> String {
         match self.next() {
             Packet::Error { code, text } if code == number => {
@@ -167,8 +170,9 @@ impl Client {
         }
     }
 
-    /// The payload of the next packet that is not a repeat of the block before: it must be this DATA. For transfers whose
-    /// retransmission timer runs on the measured round trip, which a busy machine may outlast.
+    /// The payload of this DATA, which must be the next packet other than a repeat of the block
+    /// before. For transfers whose retransmission timer follows the measured round trip: a busy
+    /// machine may be slower than the timer.
     pub(crate) fn expect_new_data(&mut self, number: u16) -> Vec<u8> {
         let before = number.wrapping_sub(1);
         loop {
@@ -193,21 +197,21 @@ impl Client {
         }
     }
 
-    /// Nothing may come for so long.
+    /// Expects no packet for this long.
     pub(crate) fn expect_silence(&self, duration: Duration) {
         if let Some((packet, from)) = self.receive(duration) {
             panic!("silence expected, {} came from {from}", packet.brief());
         }
     }
 
-    /// Drops what has come and what comes until nothing came for `quiet`; returns it.
+    /// Drops the packets that have arrived or arrive, until none arrives for `quiet`. Returns them.
     pub(crate) fn drain(&self, quiet: Duration) -> Vec<Packet> {
         std::iter::from_fn(|| self.receive(quiet).map(|(packet, _)| packet)).collect()
     }
 }
 
 impl Packet {
-    /// Reads a packet as the RFCs lay it out.
+    /// Parses a packet as the RFCs define it.
     pub(crate) fn parse(datagram: &[u8]) -> Self {
         let number =
             |at: usize| datagram.get(at..at + 2).map(|octets| u16::from_be_bytes([octets[0], octets[1]]));
@@ -228,7 +232,7 @@ impl Packet {
         }
     }
 
-    /// In a few words: payloads by their length.
+    /// A short summary for assertion messages, with the lengths of payloads.
     pub(crate) fn brief(&self) -> String {
         match self {
             Self::Data { block, payload } => format!("DATA {block} of {} octets", payload.len()),
@@ -249,7 +253,7 @@ pub(crate) fn receive_on(socket: &UdpSocket, patience: Duration) -> Option<(Pack
         socket.set_read_timeout(Some(left)).unwrap_or_else(|e| panic!("a read timeout: {e}"));
         match socket.recv_from(&mut buffer) {
             Ok((len, from)) => return Some((Packet::parse(&buffer[..len]), from)),
-            // A port unreachable that an earlier send caused is no packet.
+            // A port unreachable of an earlier packet is no packet.
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return None,
             Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionRefused) => {}
             Err(e) => panic!("a client's socket: {e}"),
@@ -267,7 +271,7 @@ pub(crate) fn wrq(name: &str, mode: &str, options: &[(&str, &str)]) -> Vec<u8> {
     request(2, name.as_bytes(), mode, options)
 }
 
-/// A request with any opcode, whose name may be any octets.
+/// A request with any opcode. The name may have any octets.
 pub(crate) fn request(opcode: u16, name: &[u8], mode: &str, options: &[(&str, &str)]) -> Vec<u8> {
     let mut packet = opcode.to_be_bytes().to_vec();
     packet.extend_from_slice(name);
@@ -304,7 +308,7 @@ pub(crate) fn oack(options: &[(&str, &str)]) -> Vec<u8> {
     packet
 }
 
-/// NUL-terminated strings, or none if the last one has no end.
+/// NUL-terminated strings, or `None` if the last one has no NUL.
 fn strings(octets: &[u8]) -> Option<Vec<String>> {
     let Some(octets) = octets.strip_suffix(&[0]) else {
         return octets.is_empty().then(Vec::new);

@@ -14,9 +14,10 @@ use super::raw::{self, Client, Packet};
 /// The file that every served directory has.
 pub(crate) const GOOD: &str = "good.img";
 const GOOD_CONTENT: Content = Content { seed: 7, len: 1300 };
-/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Options for transfers whose every packet a test counts: nothing is sent again before ten seconds are over.
+/// An option for transfers in which a test counts every packet: the server repeats nothing within
+/// ten seconds.
 pub(crate) const SLOW: (&str, &str) = ("timeout", "10");
 
 /// A running daemon with a directory of its own.
@@ -26,7 +27,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Serves a directory that has [`GOOD`] in it.
+    /// Serves a directory with the file [`GOOD`].
     pub(crate) fn new(flags: &[&str]) -> Self {
         let root = directory();
         Self { daemon: Daemon::start(root.path(), flags), root }
@@ -46,7 +47,7 @@ impl Served {
         fs::write(self.path(name), octets).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 
-    /// What a file has in it; nothing if it isn't there.
+    /// The content of a file, or `None` if the file does not exist.
     pub(crate) fn contents(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.path(name)).ok()
     }
@@ -56,28 +57,30 @@ impl Served {
         Client::new(self.daemon.port())
     }
 
-    /// A client that has sent this.
+    /// A client that has sent this request.
     pub(crate) fn ask(&self, request: &[u8]) -> Client {
         let client = self.client();
         client.send(request);
         client
     }
 
-    /// A client whose read request, with `options` and [`SLOW`], was answered by an OACK, to which it has said nothing yet.
+    /// A client whose read request, with `options` and [`SLOW`], got an OACK. The client has not
+    /// acknowledged the OACK.
     pub(crate) fn offered(&self, name: &str, options: &[(&str, &str)]) -> Client {
         let mut client = self.ask(&raw::rrq(name, "octet", &[options, &[SLOW]].concat()));
         client.expect_oack();
         client
     }
 
-    /// A client that has accepted that OACK: DATA 1 comes next.
+    /// A client that has acknowledged that OACK: DATA 1 is next.
     pub(crate) fn reading(&self, name: &str, options: &[(&str, &str)]) -> Client {
         let client = self.offered(name, options);
         client.send(&raw::ack(0));
         client
     }
 
-    /// A client whose write request, with `options` and [`SLOW`], was answered by an OACK: it has to send DATA 1.
+    /// A client whose write request, with `options` and [`SLOW`], got an OACK: the client has to
+    /// send DATA 1.
     pub(crate) fn writing(&self, name: &str, options: &[(&str, &str)]) -> Client {
         let mut client = self.ask(&raw::wrq(name, "octet", &[options, &[SLOW]].concat()));
         client.expect_oack();
@@ -90,26 +93,27 @@ impl Served {
         read_from(&mut client)
     }
 
-    /// Writes a whole file, block by block. The server must take all of it.
+    /// Writes a whole file, block by block. The server must accept the file.
     pub(crate) fn write(&self, name: &str, mode: &str, options: &[(&str, &str)], octets: &[u8]) {
         let mut client = self.ask(&raw::wrq(name, mode, options));
         write_to(&mut client, octets);
     }
 
-    /// The good request that must still work after whatever a test has done; and no part of the daemon has panicked.
+    /// Checks that the daemon still serves a good request, and that no part of the daemon has
+    /// panicked.
     pub(crate) fn still_serves(&self) {
         assert_eq!(self.read(GOOD, "octet", &[]), GOOD_CONTENT.bytes(), "a good request after all that");
         self.has_not_panicked();
     }
 
-    /// The same where the server may be short of a place for a moment.
+    /// The same where the server may have no free place for a moment.
     pub(crate) fn serves_when_there_is_room(&self) {
         let mut client = self.ask_until_answered(&raw::rrq(GOOD, "octet", &[]));
         assert_eq!(read_from(&mut client), GOOD_CONTENT.bytes(), "a good request after all that");
         self.has_not_panicked();
     }
 
-    /// A client that has repeated this, as clients do, until it was answered.
+    /// A client that repeats this request until the server answers, as clients do.
     pub(crate) fn ask_until_answered(&self, request: &[u8]) -> Client {
         let client = self.client();
         let until = Instant::now() + PATIENCE;
@@ -117,7 +121,7 @@ impl Served {
         client.socket().set_read_timeout(timeout).expect("a read timeout");
         loop {
             client.send(request);
-            // (Linux reports a datagram longer than the buffer as no error.)
+            // The buffer is shorter than the datagram, which Linux reports as no error.
             if client.socket().peek_from(&mut [0; 4]).is_ok() {
                 return client;
             }
@@ -134,7 +138,7 @@ impl Served {
         assert!(!log.contains("panicked"), "{log}");
     }
 
-    /// The descriptors that it holds, those among them that it keeps once it has refused requests.
+    /// The open descriptors, with those that the daemon keeps once it has refused requests.
     pub(crate) fn descriptors_at_rest(&self) -> usize {
         for _ in 0..8 {
             self.ask(&raw::rrq("nobody has this", "octet", &[])).expect_error(1);
@@ -142,7 +146,7 @@ impl Served {
         self.daemon.open_descriptors()
     }
 
-    /// Waits until no more descriptors are open than there were.
+    /// Waits until at most this many descriptors are open.
     pub(crate) fn descriptors_fall_to(&self, at_most: usize) {
         let until = Instant::now() + PATIENCE;
         while self.daemon.open_descriptors() > at_most {
@@ -155,20 +159,20 @@ impl Served {
         }
     }
 
-    /// Waits until the directory holds [`GOOD`], these files, and nothing besides.
+    /// Waits until the directory holds [`GOOD`] and these files only.
     pub(crate) fn holds_only(&self, names: &[&str]) {
         let mut wanted: Vec<PathBuf> = names.iter().chain([&GOOD]).map(|name| self.path(name)).collect();
         wanted.sort();
         let found = || listing(self.root.path()).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
         let until = Instant::now() + PATIENCE;
-        // A named temporary, where there is no O_TMPFILE, may take a moment to go.
+        // Without O_TMPFILE, the removal of a named temporary file may take a moment.
         while found() != wanted {
             assert!(Instant::now() < until, "{:?} instead of {wanted:?}", found());
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// The log's line about a transfer that ended so, of the name asked for.
+    /// The log line of a transfer of this name with this outcome.
     pub(crate) fn logged(&self, outcome: &str, name: &str) -> String {
         let line = self.daemon.wait_for_log(PATIENCE, |line| {
             line.contains(outcome) && line.contains(&format!(", name: {name},"))
@@ -177,14 +181,14 @@ impl Served {
     }
 }
 
-/// A directory that has [`GOOD`] in it.
+/// A new directory with the file [`GOOD`].
 pub(crate) fn directory() -> TempDir {
     let root = tempfile::tempdir().expect("a directory for the test");
     GOOD_CONTENT.write(&root.path().join(GOOD));
     root
 }
 
-/// Takes a whole file, block by block, from a client that has sent its request.
+/// Receives a whole file, block by block, for a client that has sent its request.
 pub(crate) fn read_from(client: &mut Client) -> Vec<u8> {
     let mut octets = Vec::new();
     let mut blksize = 512;
@@ -205,7 +209,7 @@ pub(crate) fn read_from(client: &mut Client) -> Vec<u8> {
                 }
                 block = block.wrapping_add(1);
             }
-            // The timer of a daemon on a busy machine.
+            // A daemon on a busy machine may repeat a block.
             Packet::Data { block: number, .. } if number == block.wrapping_sub(1) => {}
             Packet::Oack(_) if block == 1 => {}
             other => panic!("DATA {block} expected, {} came", other.brief()),
@@ -214,7 +218,7 @@ pub(crate) fn read_from(client: &mut Client) -> Vec<u8> {
     }
 }
 
-/// Gives a whole file, block by block, from a client that has sent its request.
+/// Sends a whole file, block by block, for a client that has sent its request.
 pub(crate) fn write_to(client: &mut Client, octets: &[u8]) {
     let mut blksize = 512;
     match client.next() {

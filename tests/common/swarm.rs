@@ -1,5 +1,5 @@
-//! Very many clients on one thread, each with an address of its own, that transfer one file after another as real ones do: what is not
-//! answered is sent again, and who hears nothing for long gives up.
+//! Very many clients on one thread, each with an address of its own. They transfer one file after
+//! another as real clients do: they repeat unanswered packets, and give up after a long silence.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -12,46 +12,47 @@ use tokio::time::timeout;
 
 use super::raw::{self, Packet};
 
-/// After so long without a word, the last packets are sent again.
+/// Without a packet for this long, a client sends its last packets again.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
-/// So long without anything new, and a client gives up.
+/// A client gives up after this long without progress.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
-/// Two answers to the same gap are so far apart: more would make both sides talk twice for ever.
+/// Time between two answers to the same gap. With more answers both sides would send everything
+/// twice from then on.
 const GAP_AGAIN_AFTER: Duration = Duration::from_millis(200);
-/// Longest datagram that one of these clients asks for.
+/// The longest datagram that a client asks for.
 const DATAGRAM_MAX: usize = 4 + 1428;
 
-/// What a client is to transfer.
+/// What a client has to transfer.
 #[derive(Debug, Clone)]
-pub(crate) struct Errand {
+pub(crate) struct Job {
     pub(crate) writes: bool,
     pub(crate) name: String,
     pub(crate) mode: &'static str,
     pub(crate) blksize: u16,
     pub(crate) windowsize: u16,
-    /// The file as it is on the wire.
+    /// The file as it is on the network.
     pub(crate) wire: Arc<[u8]>,
 }
 
 /// A transfer as its client saw it.
 #[derive(Debug, Clone)]
-pub(crate) struct Outing {
-    pub(crate) errand: Errand,
-    /// The client's address: no two transfers have the same.
+pub(crate) struct TransferResult {
+    pub(crate) job: Job,
+    /// The client's address. No two transfers have the same address.
     pub(crate) peer: SocketAddr,
     pub(crate) end: End,
-    /// Sent and received.
+    /// Packets sent and received.
     pub(crate) packets: u64,
-    /// Times that the client waited in vain and repeated itself.
+    /// Repeats of the client after a silence.
     pub(crate) repeats: u32,
 }
 
 /// How a transfer ended for its client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// All octets are there, and they are the right ones.
+    /// The client has all octets, and they are right.
     Right,
-    /// The server sent other octets, or broke another rule.
+    /// The server sent wrong octets, or broke another rule.
     Wrong(String),
     /// The server sent ERROR.
     Refused { code: u16, text: String },
@@ -59,7 +60,7 @@ pub(crate) enum End {
     Silent,
 }
 
-/// Numbers that follow from a seed.
+/// Random numbers from a seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);
 
@@ -79,48 +80,52 @@ impl Random {
     }
 }
 
-/// Sends `clients` out, each on one errand after another, until `lasting` is over and the last of them has ended. `errand` is told the
-/// client's number and that of its errand. Their addresses are in 127.`network`.0.0/16: no two swarms of a test may share one.
-pub(crate) fn send_out(
+/// Runs `clients` clients, each of which transfers one file after another. The clients start no
+/// transfer after `lasting`; the function waits for the last one. `job` gets the number of the
+/// client and the number of the transfer. The addresses are in 127.`network`.0.0/16. No two calls
+/// in a test may share a network.
+pub(crate) fn run_clients(
     server: SocketAddr,
     network: u8,
     clients: u16,
     lasting: Duration,
-    errand: impl Fn(u16, usize) -> Errand + Send + Sync + 'static,
-) -> Vec<Outing> {
+    job: impl Fn(u16, usize) -> Job + Send + Sync + 'static,
+) -> Vec<TransferResult> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let (errand, until) = (Arc::new(errand), Instant::now() + lasting);
+    let (job, until) = (Arc::new(job), Instant::now() + lasting);
     runtime.block_on(async {
-        // A task for each: futures in one task would not get their turns alike.
+        // Each client is a task: futures within one task would not get equal turns.
         let mut swarm = JoinSet::new();
         for client in 0..clients {
-            let errand = Arc::clone(&errand);
+            let job = Arc::clone(&job);
             swarm.spawn(async move {
                 let [high, low] = client.to_be_bytes();
                 let address = Ipv4Addr::new(127, network, high, low);
-                // Who asks from the server's own port is taken for the server.
-                let (mut ports, mut outings) = (HashSet::from([server.port()]), Vec::new());
+                // No client may use the server's own port: its packets would look like the
+                // server's.
+                let (mut ports, mut results) = (HashSet::from([server.port()]), Vec::new());
                 while Instant::now() < until {
-                    outings.push(go(server, address, &mut ports, errand(client, outings.len())).await);
+                    results.push(go(server, address, &mut ports, job(client, results.len())).await);
                 }
-                outings
+                results
             });
         }
         swarm.join_all().await.concat()
     })
 }
 
-async fn go(server: SocketAddr, address: Ipv4Addr, ports: &mut HashSet<u16>, errand: Errand) -> Outing {
+async fn go(server: SocketAddr, address: Ipv4Addr, ports: &mut HashSet<u16>, job: Job) -> TransferResult {
     let socket = fresh_socket(address, ports).await;
     let peer = socket.local_addr().expect("a bound socket has an address");
     let progress = Instant::now();
     let mut link = Link { socket, server, tid: None, last: Vec::new(), packets: 0, repeats: 0, progress };
-    let end = if errand.writes { write(&mut link, &errand).await } else { read(&mut link, &errand).await };
+    let end = if job.writes { write(&mut link, &job).await } else { read(&mut link, &job).await };
     let end = end.unwrap_or_else(|end| end);
-    Outing { errand, peer, end, packets: link.packets, repeats: link.repeats }
+    TransferResult { job, peer, end, packets: link.packets, repeats: link.repeats }
 }
 
-/// A socket on a port that its client has not had before: the server's log tells transfers apart by that.
+/// A socket on a port that the client has not used before. The server's log tells the transfers
+/// apart by port.
 async fn fresh_socket(address: Ipv4Addr, ports: &mut HashSet<u16>) -> UdpSocket {
     loop {
         let socket =
@@ -131,7 +136,7 @@ async fn fresh_socket(address: Ipv4Addr, ports: &mut HashSet<u16>) -> UdpSocket 
     }
 }
 
-impl Errand {
+impl Job {
     fn request(&self) -> Vec<u8> {
         let (blksize, windowsize) = (self.blksize.to_string(), self.windowsize.to_string());
         let mut options = Vec::new();
@@ -144,7 +149,8 @@ impl Errand {
         raw::request(if self.writes { 2 } else { 1 }, self.name.as_bytes(), self.mode, &options)
     }
 
-    /// The octets of a block, counted from 1: fewer than the block size at the end only.
+    /// The octets of a block. Blocks count from 1. Only the last block is shorter than the block
+    /// size.
     fn block(&self, block: u16) -> &[u8] {
         let from = (usize::from(block) - 1) * usize::from(self.blksize);
         &self.wire[from..self.wire.len().min(from + usize::from(self.blksize))]
@@ -154,7 +160,8 @@ impl Errand {
         u16::try_from(self.wire.len() / usize::from(self.blksize) + 1).expect("a file without a rollover")
     }
 
-    /// What an OACK grants must be what was asked for: the server has room for all.
+    /// An OACK must grant exactly what the request asked for, as the server has room for all
+    /// clients.
     fn check_oack(&self, oack: &[(String, String)]) -> Result<(), End> {
         let asked = [("blksize", self.blksize, 512), ("windowsize", self.windowsize, 1)];
         let asked = asked.into_iter().filter(|(_, value, default)| value != default);
@@ -163,26 +170,26 @@ impl Errand {
     }
 }
 
-/// Reads a file. Like many clients, it is gone when it has sent its last ACK.
-async fn read(link: &mut Link, errand: &Errand) -> Result<End, End> {
-    link.begin(errand.request()).await;
+/// Reads a file. Like many clients, this one closes its port after the last ACK.
+async fn read(link: &mut Link, job: &Job) -> Result<End, End> {
+    link.begin(job.request()).await;
     let (mut received, mut in_window, mut told_of_gap) = (0u16, 0, None::<Instant>);
     loop {
         match link.next().await? {
             Packet::Oack(oack) if received == 0 => {
-                errand.check_oack(&oack)?;
+                job.check_oack(&oack)?;
                 link.say(vec![raw::ack(0)]).await;
             }
             Packet::Data { block, payload } if block == received.wrapping_add(1) => {
-                if block > errand.last_block() || payload != errand.block(block) {
+                if block > job.last_block() || payload != job.block(block) {
                     return Err(End::Wrong(format!("DATA {block} has other octets than the file")));
                 }
                 received = block;
                 in_window += 1;
                 told_of_gap = None;
                 link.progress = Instant::now();
-                let last = payload.len() < usize::from(errand.blksize);
-                if last || in_window == errand.windowsize {
+                let last = payload.len() < usize::from(job.blksize);
+                if last || in_window == job.windowsize {
                     in_window = 0;
                     link.say(vec![raw::ack(block)]).await;
                 }
@@ -190,7 +197,7 @@ async fn read(link: &mut Link, errand: &Errand) -> Result<End, End> {
                     return Ok(End::Right);
                 }
             }
-            // A gap, or a window that is sent again because our ACK was lost.
+            // A packet is missing, or the server repeats the window because the ACK was lost.
             Packet::Data { .. } if told_of_gap.is_none_or(|at| at.elapsed() > GAP_AGAIN_AFTER) => {
                 told_of_gap = Some(Instant::now());
                 in_window = 0;
@@ -202,14 +209,14 @@ async fn read(link: &mut Link, errand: &Errand) -> Result<End, End> {
     }
 }
 
-async fn write(link: &mut Link, errand: &Errand) -> Result<End, End> {
-    link.begin(errand.request()).await;
-    let last = errand.last_block();
+async fn write(link: &mut Link, job: &Job) -> Result<End, End> {
+    link.begin(job.request()).await;
+    let last = job.last_block();
     let (mut acked, mut restarted) = (None, false);
     loop {
         let block = match link.next().await? {
             Packet::Oack(oack) => {
-                errand.check_oack(&oack)?;
+                job.check_oack(&oack)?;
                 0
             }
             Packet::Ack { block, .. } if block <= last => block,
@@ -218,8 +225,9 @@ async fn write(link: &mut Link, errand: &Errand) -> Result<End, End> {
         if acked.is_none_or(|acked| block > acked) {
             (acked, restarted) = (Some(block), false);
             link.progress = Instant::now();
-        } else if errand.windowsize > 1 && acked == Some(block) && !restarted {
-            // The server misses a block of this window (RFC 7440 §4). Without windows, a second answer to it would double every packet.
+        } else if job.windowsize > 1 && acked == Some(block) && !restarted {
+            // The server misses a block of this window (RFC 7440 §4). In lock-step, a second answer
+            // would double every later packet.
             restarted = true;
         } else {
             continue;
@@ -227,8 +235,8 @@ async fn write(link: &mut Link, errand: &Errand) -> Result<End, End> {
         if block == last {
             return Ok(End::Right);
         }
-        let window = block + 1..=last.min(block + errand.windowsize);
-        link.say(window.map(|block| raw::data(block, errand.block(block))).collect()).await;
+        let window = block + 1..=last.min(block + job.windowsize);
+        link.say(window.map(|block| raw::data(block, job.block(block))).collect()).await;
     }
 }
 
@@ -236,13 +244,13 @@ async fn write(link: &mut Link, errand: &Errand) -> Result<End, End> {
 struct Link {
     socket: UdpSocket,
     server: SocketAddr,
-    /// The server's port for this transfer, once it has answered.
+    /// The server's port for this transfer, once the server has answered.
     tid: Option<SocketAddr>,
-    /// What was sent last: repeated when nothing comes.
+    /// The last packets, for a repeat after a silence.
     last: Vec<Vec<u8>>,
     packets: u64,
     repeats: u32,
-    /// When something new came last.
+    /// Time of the last progress.
     progress: Instant,
 }
 
@@ -264,10 +272,11 @@ impl Link {
         }
     }
 
-    /// The next packet of this transfer that is no ERROR. Repeats what was said last as long as none comes.
+    /// The next packet of this transfer, which is no ERROR. Repeats the last packets until one
+    /// arrives.
     async fn next(&mut self) -> Result<Packet, End> {
         loop {
-            // Looked at here too: repeats of what is known already must not keep a client waiting for ever.
+            // Checked here too: repeats of old packets must not keep a client waiting for ever.
             if self.progress.elapsed() > GIVE_UP_AFTER {
                 return Err(End::Silent);
             }
@@ -291,7 +300,7 @@ impl Link {
             if *self.tid.get_or_insert(from) == from {
                 return Packet::parse(&buffer[..len]);
             }
-            // Another answer to a request that was repeated (RFC 1350 §4).
+            // Another answer to a repeated request (RFC 1350 §4).
             let error = raw::error(5, "Unknown transfer ID");
             self.socket.send_to(&error, from).await.unwrap_or_else(|e| panic!("a datagram to {from}: {e}"));
         }

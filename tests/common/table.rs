@@ -1,4 +1,5 @@
-//! A server in which any actor can be made to fail, with fifty transfers under way that must not notice.
+//! A server in which a test can make any actor fail, with fifty live transfers that must not
+//! notice.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,15 +14,16 @@ use stagecoach::settings::Settings;
 use tempfile::TempDir;
 
 use super::content::{self, Content};
-use super::engine::{TIMEOUT, hush};
+use super::engine::{TIMEOUT, hide_expected_panics};
 use super::raw::{Client, ack, data, rrq, wrq};
 
-/// How long something may take that should be there at once. Generous: a loaded machine is not a fault.
+/// How long something may take that should happen at once. Generous for busy machines.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Transfers that are under way all the time, and how many blocks they have.
+/// Number of transfers that are live all the time. The next constant is their length in blocks.
 const NEIGHBOURS: usize = 50;
 const NEIGHBOUR_BLOCKS: u16 = 600;
-/// Places for others: that of a row's transfer, that of the next request, and those of the ones before whose sessions are about to end.
+/// Places for other transfers: the one of a row, the next request, and earlier transfers whose
+/// sessions are about to end.
 const PLACES_FREE: usize = 4;
 
 /// A server in this process.
@@ -33,7 +35,7 @@ pub(crate) struct Table {
     running: Running,
 }
 
-/// What of a server runs on its own thread.
+/// The parts of a server on its own thread.
 struct Running {
     registry: Addr<Registry>,
     arbiter: ArbiterHandle,
@@ -41,14 +43,14 @@ struct Running {
     thread: JoinHandle<Result<(), String>>,
 }
 
-/// The one place that knows how a server is put together.
+/// Builds the server. Only this function knows how.
 fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     let mut settings = Settings::default();
     settings.listen.hosts = vec![([127, 0, 0, 1], 0).into()];
     settings.root = root;
-    // One thread: what blocks it concerns everybody.
+    // With one thread, whatever blocks the thread affects everybody.
     settings.arbiters = 1;
-    // A place that a transfer has kept after its end is missed soon.
+    // A place that a transfer keeps after its end is soon missing.
     settings.transfers_max = NEIGHBOURS + PLACES_FREE;
     settings.set_chaos(chaos.clone());
     let hour = Duration::from_secs(3600);
@@ -68,7 +70,7 @@ fn assemble(root: PathBuf, chaos: &Chaos) -> (SocketAddr, Running) {
     (address, Running { registry, arbiter, handle, thread })
 }
 
-/// A transfer that goes on a few packets at a time.
+/// A transfer that advances a few packets at a time.
 struct Neighbour {
     client: Client,
     name: String,
@@ -79,12 +81,13 @@ struct Neighbour {
 }
 
 impl Table {
-    /// A server whose permanent actors may fail as often as the table has rows, with all neighbours under way.
+    /// A server whose permanent actors may fail as often as the table has rows, with all neighbours
+    /// live.
     pub(crate) fn start() -> Self {
-        hush();
+        hide_expected_panics();
         let root = tempfile::tempdir().expect("a directory for the test");
         let chaos = Chaos::default();
-        // (The pause before a restart grows with those within this time.)
+        // The pause before a restart grows with the restarts within this time.
         chaos.raise_restarts(1000, Some(Duration::from_millis(100)));
         let (address, running) = assemble(root.path().to_owned(), &chaos);
         let mut table = Self { address, chaos, root, neighbours: Vec::new(), running };
@@ -116,7 +119,7 @@ impl Table {
         self.root.path().join(name)
     }
 
-    /// Each neighbour gets on by one block, and sees no packet that it doesn't expect.
+    /// Each neighbour advances by one block, and receives no unexpected packet.
     pub(crate) fn neighbours_go_on(&mut self) {
         for neighbour in self.neighbours.iter_mut().filter(|neighbour| neighbour.acked + 1 < NEIGHBOUR_BLOCKS)
         {
@@ -124,7 +127,7 @@ impl Table {
         }
     }
 
-    /// All neighbours come to their ends, with the right octets.
+    /// All neighbours finish with the right octets.
     pub(crate) fn neighbours_finish(&mut self) {
         for mut neighbour in std::mem::take(&mut self.neighbours) {
             while neighbour.acked < NEIGHBOUR_BLOCKS {
@@ -138,7 +141,7 @@ impl Table {
         }
     }
 
-    /// Waits until the registry lists the neighbours, each of them once, and nobody besides.
+    /// Waits until the registry lists each neighbour once, and nothing else.
     pub(crate) fn registry_lists_the_neighbours_alone(&self) -> Result<(), String> {
         let mut wanted: Vec<u16> = self.neighbours.iter().map(|neighbour| neighbour.client.port()).collect();
         wanted.sort_unstable();
@@ -159,7 +162,8 @@ impl Table {
         }
     }
 
-    /// The ports of the clients whose transfers the registry lists; none if the question is lost in a panic.
+    /// The ports of the clients whose transfers the registry lists. The list is empty if a panic
+    /// loses the question.
     pub(crate) fn listed(&self) -> Vec<u16> {
         let (registry, (answer, answered)) = (self.running.registry.clone(), mpsc::channel());
         self.running.arbiter.spawn(async move { drop(answer.send(registry.send(List).await)) });
@@ -168,7 +172,8 @@ impl Table {
             .map_or_else(|_| Vec::new(), |it| it.live.iter().map(|live| live.report.peer.port()).collect())
     }
 
-    /// Nothing is in the directory but the neighbours' files and these. (An upload's temporary may take a moment to go.)
+    /// Checks that the directory holds the neighbours' files and these only. The removal of an
+    /// upload's temporary file may take a moment.
     pub(crate) fn nothing_is_left_but(&self, names: &[&str]) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -195,12 +200,12 @@ impl Table {
         self.chaos.plan(plan).unwrap_or_else(|e| panic!("{point}: {e}"));
     }
 
-    /// How many faults have happened so far.
+    /// Number of faults so far.
     pub(crate) fn hits(&self) -> u64 {
         self.chaos.hits().values().sum()
     }
 
-    /// Waits until so many have.
+    /// Waits for this number of faults.
     pub(crate) fn wait_for_hits(&self, wanted: u64) -> Result<(), String> {
         let until = Instant::now() + PATIENCE;
         while self.hits() < wanted {
@@ -212,7 +217,8 @@ impl Table {
         Ok(())
     }
 
-    /// Ends the server as an operator would. It must be alive until then, and end well.
+    /// Ends the server as an operator would. The server must be alive until then, and end without
+    /// an error.
     pub(crate) fn stop(self) {
         self.running.handle.stop();
         let until = Instant::now() + PATIENCE;

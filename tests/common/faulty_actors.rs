@@ -1,4 +1,4 @@
-//! Actors that give trouble, whatever they are asked.
+//! Actors that have stopped, are slow, or never answer.
 
 use std::time::Duration;
 
@@ -6,44 +6,44 @@ use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
 /// An actor that has stopped.
-pub(crate) fn gone<M>() -> Recipient<M>
+pub(crate) fn stopped_actor<M>() -> Recipient<M>
 where
     M: Message + Send + 'static,
     M::Result: Send,
-    Context<Gone>: ToEnvelope<Gone, M>,
+    Context<StoppedActor>: ToEnvelope<StoppedActor, M>,
 {
-    // (Nobody runs it.)
-    Context::<Gone>::new().address().recipient()
+    // Nobody runs this context.
+    Context::<StoppedActor>::new().address().recipient()
 }
 
-/// An actor that answers nothing, ever, and has room for one question.
-pub(crate) fn stuck<M>() -> Recipient<M>
+/// An actor that never answers, and has room for one question.
+pub(crate) fn unresponsive_actor<M>() -> Recipient<M>
 where
     M: Message + Send + Unpin + 'static,
     M::Result: Send + 'static,
 {
-    Narrow(|_: M| -> M::Result { unreachable!("it never gets so far") }, Duration::from_secs(3600))
+    SlowActor(|_: M| -> M::Result { unreachable!("it never gets so far") }, Duration::from_secs(3600))
         .start()
         .recipient()
 }
 
 /// An actor that takes one question at a time, needs 20 ms for each, and has room for one more.
-pub(crate) fn narrow<M, F>(answer: F) -> Recipient<M>
+pub(crate) fn slow_actor<M, F>(answer: F) -> Recipient<M>
 where
     M: Message + Send + Unpin + 'static,
     M::Result: Send + 'static,
     F: Fn(M) -> M::Result + Unpin + 'static,
 {
-    Narrow(answer, Duration::from_millis(20)).start().recipient()
+    SlowActor(answer, Duration::from_millis(20)).start().recipient()
 }
 
-pub(crate) struct Gone;
+pub(crate) struct StoppedActor;
 
-impl Actor for Gone {
+impl Actor for StoppedActor {
     type Context = Context<Self>;
 }
 
-impl<M: Message<Result: 'static>> Handler<M> for Gone {
+impl<M: Message<Result: 'static>> Handler<M> for StoppedActor {
     type Result = ResponseFuture<M::Result>;
 
     fn handle(&mut self, _: M, _: &mut Self::Context) -> Self::Result {
@@ -51,9 +51,9 @@ impl<M: Message<Result: 'static>> Handler<M> for Gone {
     }
 }
 
-struct Narrow<F>(F, Duration);
+struct SlowActor<F>(F, Duration);
 
-impl<F: Unpin + 'static> Actor for Narrow<F> {
+impl<F: Unpin + 'static> Actor for SlowActor<F> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -61,7 +61,7 @@ impl<F: Unpin + 'static> Actor for Narrow<F> {
     }
 }
 
-impl<M, F> Handler<M> for Narrow<F>
+impl<M, F> Handler<M> for SlowActor<F>
 where
     M: Message<Result: 'static> + Unpin + 'static,
     F: Fn(M) -> M::Result + Unpin + 'static,
@@ -70,6 +70,6 @@ where
 
     fn handle(&mut self, question: M, _: &mut Self::Context) -> Self::Result {
         let waiting = tokio::time::sleep(self.1).into_actor(self);
-        AtomicResponse::new(Box::pin(waiting.map(move |(), narrow, _| (narrow.0)(question))))
+        AtomicResponse::new(Box::pin(waiting.map(move |(), actor, _| (actor.0)(question))))
     }
 }

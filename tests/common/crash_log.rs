@@ -1,47 +1,48 @@
-//! What a daemon's log says of its panics, and of the transfers that they hit.
+//! Reads a daemon's log: its panics, and the ends of the transfers in which actors panicked.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-/// A log, read to its end.
+/// The counts of a whole log.
 #[derive(Debug, Default)]
-pub(crate) struct Casualties {
-    /// Panics by the actor that they happened in, of all actors.
+pub(crate) struct CrashLog {
+    /// Panics, by the actor that panicked.
     pub(crate) panics: BTreeMap<String, usize>,
     /// Panics of sessions, readers and writers, by transfer.
     hits: BTreeMap<u64, usize>,
-    /// Sessions that took the place of another.
+    /// Sessions that replaced a session.
     pub(crate) replaced: usize,
     /// The transfers of each peer.
     transfers: HashMap<SocketAddr, Vec<u64>>,
-    /// How often an upload of this name was completed.
+    /// Completed uploads, by name.
     pub(crate) uploads: HashMap<String, usize>,
-    /// Transfers that were reported more than once.
+    /// Transfers with more than one report.
     pub(crate) reported_again: Vec<u64>,
-    /// Lines that say that others are missing: nothing else is worth anything then.
+    /// Lines that report lost log lines. With any such line the other counts are incomplete.
     pub(crate) lost_lines: Vec<String>,
 }
 
-impl Casualties {
+impl CrashLog {
     pub(crate) fn of(log: &str) -> Self {
-        let mut casualties = Self::default();
-        log.lines().for_each(|line| casualties.read(line));
-        casualties
+        let mut crash_log = Self::default();
+        log.lines().for_each(|line| crash_log.read(line));
+        crash_log
     }
 
-    /// How often the transfers of this peer were hit.
+    /// Panics in all transfers of a peer.
     pub(crate) fn hits(&self, peer: SocketAddr) -> usize {
         let transfers = self.transfers.get(&peer).into_iter().flatten();
         transfers.filter_map(|transfer| self.hits.get(transfer)).sum()
     }
 
-    /// Transfers that were hit, and whose end nobody was told of.
+    /// Transfers with a panic and without a report.
     pub(crate) fn unreported(&self) -> Vec<u64> {
         let reported: std::collections::HashSet<_> = self.transfers.values().flatten().collect();
         self.hits.keys().filter(|transfer| !reported.contains(transfer)).copied().collect()
     }
 
-    /// Peers with more than one transfer: the first was forgotten, or their request came in twice.
+    /// Peers with more than one transfer: the listener forgot the first one, or the request arrived
+    /// twice.
     pub(crate) fn peers_with_several(&self) -> usize {
         self.transfers.values().filter(|transfers| transfers.len() > 1).count()
     }
@@ -90,7 +91,8 @@ impl Casualties {
     }
 }
 
-/// The value of a field; values of those before it come from the server alone.
+/// The value of a field. Clients have no part in the fields before the wanted ones, so no client
+/// can forge a field.
 fn field<'a>(fields: &'a str, key: &str) -> Option<&'a str> {
     fields.split(", ").find_map(|field| field.strip_prefix(key)?.strip_prefix(": "))
 }

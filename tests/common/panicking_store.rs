@@ -1,4 +1,5 @@
-//! A store whose calls panic as often as a test wants, and that counts what became of its files.
+//! A store in memory whose calls panic a number of times, and that counts what happened to its
+//! files.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,9 +10,9 @@ use bytes::Bytes;
 use stagecoach::error::{Failure, Fault};
 use stagecoach::store::{Name, Sink, Slab, Source, Store};
 
-/// Files in memory, of a store that panics as often as it is told to in code that runs in the actors.
+/// The files and the counts of the store, and its planned panics in code that runs in the actors.
 #[derive(Debug, Default)]
-pub(crate) struct Shelf {
+pub(crate) struct PanickingStore {
     pub(crate) files: Mutex<HashMap<String, Vec<u8>>>,
     pub(crate) opened: AtomicUsize,
     pub(crate) published: AtomicUsize,
@@ -20,11 +21,11 @@ pub(crate) struct Shelf {
     /// How long a read of the file `slow` takes.
     pub(crate) reading: Duration,
     pub(crate) panics: AtomicUsize,
-    /// Where they happen.
+    /// The call that panics.
     pub(crate) panics_in: &'static str,
 }
 
-impl Shelf {
+impl PanickingStore {
     fn step(&self, call: &str) {
         if self.panics_in == call {
             let left = self.panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
@@ -32,7 +33,7 @@ impl Shelf {
         }
     }
 
-    /// So many files are let go of, at once or soon.
+    /// Waits until the actors have dropped this many files.
     pub(crate) fn expect_dropped(&self, files: usize) {
         let until = Instant::now() + Duration::from_secs(5);
         while self.dropped.load(Ordering::SeqCst) < files {
@@ -47,31 +48,35 @@ impl Shelf {
 }
 
 #[derive(Debug)]
-pub(crate) struct Shelves(pub(crate) Arc<Shelf>);
+pub(crate) struct StoreHandle(pub(crate) Arc<PanickingStore>);
 
 #[derive(Debug)]
-struct Book {
-    shelf: Arc<Shelf>,
+struct PanickingFile {
+    store: Arc<PanickingStore>,
     name: String,
     content: Vec<u8>,
 }
 
-impl Store for Shelves {
+impl Store for StoreHandle {
     fn open(&self, name: &Name) -> Result<Arc<dyn Source>, Fault> {
         let content = self.0.files.lock().unwrap().get(&name.to_string()).cloned();
         self.0.opened.fetch_add(1, Ordering::SeqCst);
         let content = content.ok_or(Failure::NotFound)?;
-        Ok(Arc::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content }))
+        Ok(Arc::new(PanickingFile { store: Arc::clone(&self.0), name: name.to_string(), content }))
     }
 
     fn create(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, Fault> {
-        Ok(Box::new(Book { shelf: Arc::clone(&self.0), name: name.to_string(), content: Vec::new() }))
+        Ok(Box::new(PanickingFile {
+            store: Arc::clone(&self.0),
+            name: name.to_string(),
+            content: Vec::new(),
+        }))
     }
 }
 
-impl Source for Book {
+impl Source for PanickingFile {
     fn size(&self) -> Option<u64> {
-        self.shelf.step("size");
+        self.store.step("size");
         Some(self.content.len() as u64)
     }
 
@@ -81,7 +86,7 @@ impl Source for Book {
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {
         if self.name == "slow" {
-            std::thread::sleep(self.shelf.reading);
+            std::thread::sleep(self.store.reading);
         }
         let from = usize::try_from(offset).unwrap();
         let until = self.content.len().min(from + length);
@@ -90,15 +95,15 @@ impl Source for Book {
 
     fn fetch_cached(&self, offset: u64, length: usize) -> Result<Option<Slab>, Fault> {
         if offset > 0 {
-            self.shelf.step("fetch_cached");
+            self.store.step("fetch_cached");
         }
         if self.name == "slow" { Ok(None) } else { self.fetch(offset, length).map(Some) }
     }
 }
 
-impl Sink for Book {
+impl Sink for PanickingFile {
     fn path(&self) -> &str {
-        self.shelf.step("path");
+        self.store.step("path");
         &self.name
     }
 
@@ -108,16 +113,16 @@ impl Sink for Book {
     }
 
     fn publish(mut self: Box<Self>) -> Result<(), Fault> {
-        std::thread::sleep(self.shelf.publishing);
+        std::thread::sleep(self.store.publishing);
         let content = std::mem::take(&mut self.content);
-        self.shelf.files.lock().unwrap().insert(self.name.clone(), content);
-        self.shelf.published.fetch_add(1, Ordering::SeqCst);
+        self.store.files.lock().unwrap().insert(self.name.clone(), content);
+        self.store.published.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 }
 
-impl Drop for Book {
+impl Drop for PanickingFile {
     fn drop(&mut self) {
-        self.shelf.dropped.fetch_add(1, Ordering::SeqCst);
+        self.store.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -1,22 +1,23 @@
-//! A packet log that does something terrible to the thread of the session that shows it a packet of the test's choice.
+//! A packet log that makes the thread of a session panic, hang or stop at a packet of the test's
+//! choice.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use actix::Arbiter;
 
-/// What happens.
+/// What the log does at the packet.
 #[derive(Debug, Clone, Default)]
-pub(crate) enum Deed {
+pub(crate) enum TriggerAction {
     #[default]
     Panic,
-    /// The arbiter ends, with all that is on it.
+    /// Stops the arbiter with all its actors.
     StopArbiter,
-    /// The thread hangs until the gate is opened.
+    /// Blocks the thread until the gate opens.
     Hang(Gate),
 }
 
-/// Holds up whoever comes, until it is opened.
+/// Blocks every thread that reaches it, until a test opens it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 
@@ -40,31 +41,32 @@ impl Gate {
         drop(changed.wait_while(state, |state| !state.is_open).unwrap());
     }
 
-    /// Waits until somebody stands before it.
+    /// Waits until a thread is blocked.
     pub(crate) fn wait_until_reached(&self) {
         let (state, changed) = &*self.0;
         drop(changed.wait_while(state.lock().unwrap(), |state| !state.holds_someone).unwrap());
     }
 }
 
-/// A packet log that trips somebody up.
+/// A packet log that acts at certain lines.
 #[derive(Debug, Default)]
-pub(crate) struct Tripwire {
-    /// The transfer, or all.
+pub(crate) struct PacketTrigger {
+    /// The transfer, or `None` for all transfers.
     transfer: Option<u64>,
-    /// How the line begins that trips it; `None`: none does.
+    /// The beginning of the line that triggers the action; `None` triggers nothing.
     line: Option<String>,
-    /// The first so many such lines pass.
+    /// Number of such lines to skip.
     pass: usize,
-    /// So often at most, for each transfer.
+    /// Maximum number of actions in each transfer.
     times: usize,
-    deed: Deed,
-    /// Such lines so far, by transfer.
+    action: TriggerAction,
+    /// Number of such lines so far, by transfer.
     count: Mutex<HashMap<String, usize>>,
 }
 
-impl Tripwire {
-    /// Panics once, when `transfer` logs a line that begins so; after `second `, at the second such line.
+impl PacketTrigger {
+    /// Panics once, when `transfer` logs a line with this beginning. After `second `, at the second
+    /// such line.
     pub(crate) fn once(transfer: u64, line: &str) -> Self {
         Self { transfer: Some(transfer), ..Self::each_once(line) }
     }
@@ -75,9 +77,9 @@ impl Tripwire {
         Self { line: Some(line.to_owned()), pass, times: 1, ..Self::default() }
     }
 
-    /// Does something else than to panic.
-    pub(crate) fn with(self, deed: Deed) -> Self {
-        Self { deed, ..self }
+    /// Does something else instead of the panic.
+    pub(crate) fn with(self, action: TriggerAction) -> Self {
+        Self { action, ..self }
     }
 
     /// Panics whenever `transfer` logs such a line.
@@ -86,7 +88,7 @@ impl Tripwire {
     }
 }
 
-impl slog::Drain for Tripwire {
+impl slog::Drain for PacketTrigger {
     type Ok = ();
     type Err = slog::Never;
 
@@ -101,11 +103,11 @@ impl slog::Drain for Tripwire {
         }
         let mut values = Values::default();
         slog::KV::serialize(&record.kv(), record, &mut values).unwrap();
-        // (Requests are logged too, before they are a transfer.)
+        // Requests are logged too, but belong to no transfer yet.
         let (Some(transfer), Some(packet)) = (values.0.get("transfer"), values.0.get("packet")) else {
             return Ok(());
         };
-        // One blank more, so that "ACK 1 " is not the beginning of ACK 10.
+        // The added blank keeps "ACK 1 " from matching ACK 10.
         let shown = format!("{} {packet} ", record.msg());
         let Some(line) = &self.line else { return Ok(()) };
         if self.transfer.is_none_or(|wanted| wanted.to_string() == *transfer)
@@ -118,10 +120,10 @@ impl slog::Drain for Tripwire {
                 *count
             };
             if count > self.pass && count - self.pass <= self.times {
-                match &self.deed {
-                    Deed::Panic => panic!("the secret of the log"),
-                    Deed::StopArbiter => assert!(Arbiter::current().stop()),
-                    Deed::Hang(gate) => gate.pass(),
+                match &self.action {
+                    TriggerAction::Panic => panic!("the secret of the log"),
+                    TriggerAction::StopArbiter => assert!(Arbiter::current().stop()),
+                    TriggerAction::Hang(gate) => gate.pass(),
                 }
             }
         }
