@@ -13,7 +13,7 @@ use actix::prelude::*;
 use serde_json::json;
 use stagecoach::Stagecoach;
 use stagecoach::extend::{ActorObserver, Observed};
-use stagecoach::observe::OwnedFact;
+use stagecoach::observe::Fact;
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 
 /// The most facts that may wait for the actor.
@@ -33,7 +33,7 @@ impl Handler<Observed> for Audit {
     type Result = ();
 
     fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) {
-        let OwnedFact::Finished(report) = &*fact else { return };
+        let Fact::Finished(report) = &*fact else { return };
         let line = json!({
             "peer": report.peer, "what": report.direction.as_str(), "name": report.name,
             "octets": report.tally.octets, "outcome": report.outcome.to_string(),

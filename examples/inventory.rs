@@ -13,7 +13,7 @@ use actix::prelude::*;
 use serde_json::json;
 use stagecoach::cli;
 use stagecoach::extend::{ActorObserver, Observed};
-use stagecoach::observe::OwnedFact;
+use stagecoach::observe::Fact;
 use stagecoach::supervision::{ChildSpec, RestartLimit};
 use tokio::net::TcpStream;
 use tokio::time::{Duration, timeout};
@@ -42,7 +42,7 @@ impl Handler<Observed> for Inventory {
 
 /// The future owns `observed`: if it is dropped, the fact is counted as lost.
 async fn report(address: String, observed: Observed) {
-    let OwnedFact::Finished(report) = &*observed.fact else { return };
+    let Fact::Finished(report) = &*observed.fact else { return };
     let line = json!({ "peer": report.peer, "name": report.name, "octets": report.tally.octets });
     let reported = timeout(STOP_WITHIN, send(&address, format!("{line}\n"))).await;
     reported.expect("the inventory answers").expect("the inventory takes the line");

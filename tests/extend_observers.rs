@@ -10,7 +10,7 @@ use actix::prelude::*;
 use common::extended::Extended;
 use stagecoach::extend::{ActorObserver, Observed};
 use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
-use stagecoach::observe::{Fact, Observer, OwnedFact};
+use stagecoach::observe::{Fact, Observer};
 use stagecoach::supervision::ChildSpec;
 
 /// Records the names of transfers. Panics over one name, and waits long over another.
@@ -28,7 +28,7 @@ impl Handler<Observed> for RecordingObserver {
 
     fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) -> Self::Result {
         let mut wait = Duration::ZERO;
-        if let OwnedFact::Finished(report) = &*fact {
+        if let Fact::Finished(report) = &*fact {
             assert!(report.name != "bad", "the secret of the audit");
             self.0.lock().unwrap().push(report.name.clone());
             if report.name == "slow" {

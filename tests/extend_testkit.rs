@@ -12,7 +12,7 @@ use stagecoach::extend::{
     Ask, Datagram, Grant, Negotiate, NegotiatorStep, Opcode, OpcodeStep, Received, RouteStep, Routing,
 };
 use stagecoach::internals::limits::READ_WITHIN;
-use stagecoach::observe::{Outcome, OwnedFact};
+use stagecoach::observe::{Fact, Outcome};
 use stagecoach::settings::{OnOutage, Settings};
 use stagecoach::store::{Memory, MemoryOptions, Name, Sink, Slab, Source, Store};
 use stagecoach::supervision::ChildSpec;
@@ -69,7 +69,7 @@ fn the_testkit_transfers_files_without_a_network() {
         };
         let kit = builder.route(refuse).kit().unwrap();
         let mut client = kit.client();
-        let ends = || heard.facts().iter().filter(|fact| matches!(fact, OwnedFact::Finished(_))).count();
+        let ends = || heard.facts().iter().filter(|fact| matches!(fact, Fact::Finished(_))).count();
         assert_eq!(client.get("file").await, Ok(vec![7; 1500]));
         assert_eq!(ends(), 1, "who has the file is heard of");
         let download = client.get_with("file", &[("blksize", "100"), ("windowsize", "4")]).await.unwrap();
@@ -144,7 +144,7 @@ fn files_arrive_whole_over_a_lossy_link() {
             .facts()
             .into_iter()
             .filter_map(|fact| match fact {
-                OwnedFact::Finished(report) => Some(report.outcome.is_success()),
+                Fact::Finished(report) => Some(report.outcome.is_success()),
                 _ => None,
             })
             .collect();
@@ -259,9 +259,9 @@ fn a_hung_disk_is_retried_before_the_first_block() {
     });
 }
 
-fn outcome(fact: &OwnedFact) -> Option<Outcome> {
+fn outcome(fact: &Fact<'_>) -> Option<Outcome> {
     match fact {
-        OwnedFact::Finished(report) => Some(report.outcome.clone()),
+        Fact::Finished(report) => Some(report.outcome.clone()),
         _ => None,
     }
 }
@@ -352,7 +352,7 @@ fn a_late_answer_of_a_negotiator_is_dropped() {
             client.send(b"\0\x04\0\0");
             while client.next().await.unwrap()[..4] != [0, 3, 0, 1] {}
             client.send(b"\0\x05\0\0never mind\0");
-            let is_misbehaved = |fact: &&OwnedFact| matches!(fact, OwnedFact::Misbehaved { .. });
+            let is_misbehaved = |fact: &&Fact<'_>| matches!(fact, Fact::Misbehaved { .. });
             assert_eq!(heard.facts().iter().filter(is_misbehaved).count(), usize::from(within == 1));
         });
     }
@@ -423,7 +423,7 @@ fn a_panicked_actor_is_restarted_and_observed() {
         // The actor panicked over the second question, and answered when the client repeated its
         // request.
         assert_eq!(client.get("any").await, Ok(b"3".to_vec()));
-        let is_crash = |fact: &OwnedFact| matches!(fact, OwnedFact::Crashed { actor: "fragile", .. });
+        let is_crash = |fact: &Fact<'_>| matches!(fact, Fact::Crashed { actor: "fragile", .. });
         assert_eq!(heard.facts().iter().filter(|fact| is_crash(fact)).count(), 1);
     });
 }

@@ -292,7 +292,7 @@ impl ArbiterSupervisor {
         let (moved, ended) = if hangs { (Vec::new(), children) } else { (children, Vec::new()) };
         self.service.observe(&Fact::ArbiterReplaced {
             arbiter: worker.number,
-            why,
+            why: why.into(),
             moved: moved.len(),
             ended: ended.len(),
         });

@@ -2,6 +2,7 @@
 
 mod opcodes;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -273,7 +274,11 @@ impl Listener {
         }
         // An ERROR that can't be sent counts as lost on the way: the client repeats its request.
         if self.send_refusal(peer, received.to, &fault_packet(fault), Instant::now()).is_some() {
-            self.service.observe(&Fact::Refused { peer, request, fault });
+            self.service.observe(&Fact::Refused {
+                peer,
+                request: request.cloned(),
+                fault: Cow::Borrowed(fault),
+            });
         }
     }
 

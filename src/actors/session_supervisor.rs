@@ -1,5 +1,6 @@
 //! The supervisor of the sessions of one arbiter.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::rc::Rc;
@@ -118,8 +119,8 @@ impl SessionSupervisor {
         let port = well_known.filter(|_| limit == Limit::PortRange && !assignment.to_broadcast);
         if port.is_some_and(|port| send_from_port(&port, local, peer, &error_packet(Failure::Busy)).is_ok()) {
             let fault = Fault::limited(Failure::Busy, limit, limit.meaning());
-            let request = Some(&assignment.request);
-            self.service.observe(&Fact::Refused { peer, request, fault: &fault });
+            let request = Some(assignment.request);
+            self.service.observe(&Fact::Refused { peer, request, fault: Cow::Owned(fault) });
         } else {
             self.service.observe(&Fact::Dropped { peer, why: limit.meaning() });
         }

@@ -21,7 +21,7 @@ impl Root {
         let supervisor = Supervisor::start("server", move |report| {
             let Some((service, workers)) = told.get() else { return };
             if let Exit::Panicked(panic) = &report.exit {
-                service.observe(&Fact::Crashed { actor: report.child, transfer: None, panic });
+                service.observe(&Fact::Crashed { actor: report.child, transfer: None, panic: panic.into() });
             }
             if report.follows == Follows::GiveUp {
                 // From now on, ends are intended.

@@ -1,5 +1,6 @@
 //! What all sessions of a server share.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
@@ -111,7 +112,7 @@ impl Service {
         if let Some(limit) = report.limit {
             self.observe(&Fact::LimitReached { limit, peer: report.peer });
         }
-        self.observe(&Fact::Finished(&report));
+        self.observe(&Fact::Finished(Cow::Borrowed(&report)));
         self.tell_registry(TransferEvent::Ended(Box::new(report)));
     }
 
@@ -146,16 +147,20 @@ impl Service {
     pub(crate) fn observe(&self, fact: &Fact<'_>) {
         let ((), slow) = timed(|| self.call_observers(fact));
         if let Some(why) = slow {
-            self.call_observers(&Fact::Misbehaved { extension: "observer", transfer: None, why: &why });
+            self.call_observers(&Fact::Misbehaved {
+                extension: "observer",
+                transfer: None,
+                why: Cow::from(&why),
+            });
         }
     }
 
     pub(crate) fn misbehaved(&self, extension: &'static str, transfer: Option<TransferId>, why: &str) {
-        self.observe(&Fact::Misbehaved { extension, transfer, why });
+        self.observe(&Fact::Misbehaved { extension, transfer, why: why.into() });
     }
 
     pub(crate) fn crashed(&self, actor: &'static str, transfer: Option<TransferId>, panic: &str) {
-        self.observe(&Fact::Crashed { actor, transfer, panic });
+        self.observe(&Fact::Crashed { actor, transfer, panic: panic.into() });
     }
 
     /// Calls an extension. `None` if it panics, which is reported, as are calls that block the
@@ -204,7 +209,7 @@ impl Service {
                 observer.observe(fact);
             });
             let Err(panic) = called else { continue };
-            let crashed = Fact::Crashed { actor: "observer", transfer: None, panic: &panic };
+            let crashed = Fact::Crashed { actor: "observer", transfer: None, panic: Cow::from(&panic) };
             for (_, other) in self.observers.iter().enumerate().filter(|(other, _)| *other != index) {
                 // A second panic is not reported.
                 contained(|| other.observe(&crashed));

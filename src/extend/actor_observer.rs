@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::{Message, Recipient, WeakRecipient};
 
-use crate::observe::{Fact, Observer, OwnedFact};
+use crate::observe::{Fact, Observer};
 use crate::supervision::name_of;
 
 /// A fact for an actor. It counts as lost if it is dropped after the actor has ended. A handler that
@@ -15,14 +15,14 @@ use crate::supervision::name_of;
 #[non_exhaustive]
 pub struct Observed {
     /// The fact.
-    pub fact: Arc<OwnedFact>,
+    pub fact: Arc<Fact<'static>>,
     waiting: Waiting,
 }
 
 impl Observed {
     /// Creates the message in a test of an actor.
     #[must_use]
-    pub fn new(fact: Arc<OwnedFact>) -> Self {
+    pub fn new(fact: Arc<Fact<'static>>) -> Self {
         Self { fact, waiting: Waiting(None) }
     }
 }
@@ -40,7 +40,7 @@ impl Observed {
 /// use actix::prelude::*;
 /// use stagecoach::Stagecoach;
 /// use stagecoach::extend::{ActorObserver, Observed};
-/// use stagecoach::observe::OwnedFact;
+/// use stagecoach::observe::Fact;
 /// use stagecoach::supervision::ChildSpec;
 ///
 /// struct Inventory;
@@ -55,7 +55,7 @@ impl Observed {
 ///     type Result = ();
 ///
 ///     fn handle(&mut self, Observed { fact, .. }: Observed, _: &mut Self::Context) {
-///         if let OwnedFact::Finished(report) = &*fact {
+///         if let Fact::Finished(report) = &*fact {
 ///             println!("{} has {}", report.peer, report.name);
 ///         }
 ///     }

@@ -7,6 +7,7 @@ mod severity;
 pub(crate) mod test_support;
 mod withheld;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,7 +31,7 @@ impl fmt::Display for TransferId {
 }
 
 /// Events of a server. Logs, metrics and extensions all use this one list.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Fact<'a> {
     /// The server takes requests at this address.
@@ -43,9 +44,9 @@ pub enum Fact<'a> {
         /// The client.
         peer: SocketAddr,
         /// The request; `None` if it couldn't be parsed.
-        request: Option<&'a Request<'a>>,
+        request: Option<Request<'a>>,
         /// The reason.
-        fault: &'a Fault,
+        fault: Cow<'a, Fault>,
     },
     /// A datagram got no answer.
     Dropped {
@@ -67,7 +68,7 @@ pub enum Fact<'a> {
         peer: SocketAddr,
     },
     /// A transfer has ended, or its file could not be opened.
-    Finished(&'a Report),
+    Finished(Cow<'a, Report>),
     /// An actor panicked, or a call to the store did.
     Crashed {
         /// The kind of actor, or `store`.
@@ -75,7 +76,7 @@ pub enum Fact<'a> {
         /// Its transfer, if it had one.
         transfer: Option<TransferId>,
         /// The panic message.
-        panic: &'a str,
+        panic: Cow<'a, str>,
     },
     /// An extension gave an invalid answer, or none in time.
     Misbehaved {
@@ -84,14 +85,14 @@ pub enum Fact<'a> {
         /// The transfer that the question was about, if any.
         transfer: Option<TransferId>,
         /// What the extension did.
-        why: &'a str,
+        why: Cow<'a, str>,
     },
     /// An arbiter stopped or was blocked, and was replaced.
     ArbiterReplaced {
         /// Its number, counted from 1 since the server started.
         arbiter: u64,
         /// What was wrong with it, in a few words.
-        why: &'a str,
+        why: Cow<'a, str>,
         /// Transfers that continue on the new arbiter.
         moved: usize,
         /// Transfers that were ended.
@@ -106,48 +107,32 @@ pub enum Fact<'a> {
     },
 }
 
-/// A [`Fact`] that borrows nothing. Its variants and fields have the same meaning.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-#[allow(missing_docs, reason = "they are Fact's")]
-pub enum OwnedFact {
-    Listening { address: SocketAddr },
-    Refused { peer: SocketAddr, request: Option<Request<'static>>, fault: Fault },
-    Dropped { peer: SocketAddr, why: &'static str },
-    BroadcastUnanswered { peer: SocketAddr },
-    LimitReached { limit: Limit, peer: SocketAddr },
-    Finished(Report),
-    Crashed { actor: &'static str, transfer: Option<TransferId>, panic: String },
-    Misbehaved { extension: &'static str, transfer: Option<TransferId>, why: String },
-    ArbiterReplaced { arbiter: u64, why: String, moved: usize, ended: usize },
-    Resumed { transfer: TransferId, resumption: u32 },
-}
-
 impl Fact<'_> {
-    /// A copy that borrows nothing.
+    /// A copy that borrows nothing, to be kept or sent to another thread.
     #[must_use]
-    pub fn to_owned(&self) -> OwnedFact {
+    pub fn to_owned(&self) -> Fact<'static> {
+        let owned = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
         match *self {
-            Fact::Listening { address } => OwnedFact::Listening { address },
-            Fact::Refused { peer, request, fault } => OwnedFact::Refused {
+            Self::Listening { address } => Fact::Listening { address },
+            Self::Refused { peer, ref request, ref fault } => Fact::Refused {
                 peer,
-                request: request.map(|request| request.clone().into_owned()),
-                fault: fault.clone(),
+                request: request.clone().map(Request::into_owned),
+                fault: Cow::Owned(fault.clone().into_owned()),
             },
-            Fact::Dropped { peer, why } => OwnedFact::Dropped { peer, why },
-            Fact::BroadcastUnanswered { peer } => OwnedFact::BroadcastUnanswered { peer },
-            Fact::LimitReached { limit, peer } => OwnedFact::LimitReached { limit, peer },
-            Fact::Finished(report) => OwnedFact::Finished(report.clone()),
-            Fact::Crashed { actor, transfer, panic } => {
-                OwnedFact::Crashed { actor, transfer, panic: panic.to_owned() }
+            Self::Dropped { peer, why } => Fact::Dropped { peer, why },
+            Self::BroadcastUnanswered { peer } => Fact::BroadcastUnanswered { peer },
+            Self::LimitReached { limit, peer } => Fact::LimitReached { limit, peer },
+            Self::Finished(ref report) => Fact::Finished(Cow::Owned(report.clone().into_owned())),
+            Self::Crashed { actor, transfer, ref panic } => {
+                Fact::Crashed { actor, transfer, panic: owned(panic) }
             }
-            Fact::Misbehaved { extension, transfer, why } => {
-                OwnedFact::Misbehaved { extension, transfer, why: why.to_owned() }
+            Self::Misbehaved { extension, transfer, ref why } => {
+                Fact::Misbehaved { extension, transfer, why: owned(why) }
             }
-            Fact::ArbiterReplaced { arbiter, why, moved, ended } => {
-                OwnedFact::ArbiterReplaced { arbiter, why: why.to_owned(), moved, ended }
+            Self::ArbiterReplaced { arbiter, ref why, moved, ended } => {
+                Fact::ArbiterReplaced { arbiter, why: owned(why), moved, ended }
             }
-            Fact::Resumed { transfer, resumption } => OwnedFact::Resumed { transfer, resumption },
+            Self::Resumed { transfer, resumption } => Fact::Resumed { transfer, resumption },
         }
     }
 }

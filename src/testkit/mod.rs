@@ -3,6 +3,7 @@
 mod client;
 mod faulty_store;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -23,7 +24,7 @@ use crate::engine::transfers::SharedTransfer;
 use crate::extend::Datagram;
 use crate::limits;
 use crate::net::{Link, MemoryLink, Received};
-use crate::observe::{Counters, Fact, Observer, OwnedFact, TransferId};
+use crate::observe::{Counters, Fact, Observer, TransferId};
 use crate::policy::unanswerable;
 use crate::supervision::{ChildExited, Exit, start_temporary};
 use crate::transfer::{Transmit, fault_packet};
@@ -175,7 +176,11 @@ impl Kit {
                 self.service.finish(failed.into_report(SERVER));
             }
             Verdict::Refuse(fault) => {
-                self.service.observe(&Fact::Refused { peer, request: Some(request), fault: &fault });
+                self.service.observe(&Fact::Refused {
+                    peer,
+                    request: Some(request.clone()),
+                    fault: Cow::Borrowed(&fault),
+                });
                 send(&mut near, peer, &fault_packet(&fault));
             }
             Verdict::Ignore(limit) => {
@@ -230,7 +235,7 @@ impl Handler<ChildExited> for Parent {
     fn handle(&mut self, ChildExited { id, exit }: ChildExited, _: &mut Self::Context) {
         if let Exit::Panicked(panic) = &exit {
             let transfer = Some(TransferId(id));
-            self.service.observe(&Fact::Crashed { actor: "session", transfer, panic });
+            self.service.observe(&Fact::Crashed { actor: "session", transfer, panic: panic.into() });
         }
         self.permits.borrow_mut().remove(&id);
     }
@@ -315,12 +320,12 @@ impl KitLink {
 
 /// An [`Observer`] that keeps the facts it hears.
 #[derive(Debug, Default)]
-pub struct Recorder(Mutex<Vec<OwnedFact>>);
+pub struct Recorder(Mutex<Vec<Fact<'static>>>);
 
 impl Recorder {
     /// The facts so far, in order.
     #[must_use]
-    pub fn facts(&self) -> Vec<OwnedFact> {
+    pub fn facts(&self) -> Vec<Fact<'static>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -80,7 +80,7 @@ impl Observer for FactRecorder {
                 facts.arbiters.push(format!("arbiter {arbiter} {why}: {moved} moved, {ended} ended"));
             }
             Fact::Misbehaved { extension, why, .. } => facts.misbehaved.push(format!("{extension}: {why}")),
-            Fact::Finished(report) => facts.finished.push((*report).clone()),
+            Fact::Finished(report) => facts.finished.push(report.clone().into_owned()),
             _ => {}
         }
     }

@@ -20,7 +20,7 @@ use client_task::ClientTask;
 use link::{Channel, Conditions, Rng, for_each_seed};
 use scripted_client::{Behavior, ClientOutcome, ScriptedClient};
 use stagecoach::Stagecoach;
-use stagecoach::observe::OwnedFact;
+use stagecoach::observe::Fact;
 use stagecoach::settings::Settings;
 use stagecoach::store::{Memory, MemoryOptions, Name};
 use stagecoach::testkit::{Kit, KitLink, Recorder};
@@ -73,9 +73,9 @@ impl ServerFixture {
         }
         assert_eq!(self.kit.peer_table().unfinished(), 0);
         let facts = self.facts.facts();
-        let is_panic = |fact: &OwnedFact| matches!(fact, OwnedFact::Crashed { actor: "session", .. });
+        let is_panic = |fact: &Fact<'_>| matches!(fact, Fact::Crashed { actor: "session", .. });
         assert!(!facts.iter().any(is_panic), "{facts:?}");
-        let reports = facts.iter().filter(|fact| matches!(fact, OwnedFact::Finished(_))).count();
+        let reports = facts.iter().filter(|fact| matches!(fact, Fact::Finished(_))).count();
         assert_eq!(reports, sessions);
     }
 }

@@ -30,7 +30,7 @@ impl Driver {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => {
-                        self.fail(Failure::Internal.into());
+                        self.fail(Failure::Internal);
                         return Poll::Ready(());
                     }
                 }
@@ -170,7 +170,7 @@ impl Driver {
         }
         self.awaits_answer = false;
         if self.is_strict && is_illegal(octets) {
-            self.fail(Failure::IllegalOperation.into());
+            self.fail(Failure::IllegalOperation);
             return true;
         }
         self.feed(Input::Datagram { octets, more })

@@ -160,7 +160,7 @@ impl Driver {
             SessionMessage::Repeated(repeated) => self.on_repeated(repeated),
             SessionMessage::GiveUp(limit) => self.give_up(limit),
             SessionMessage::Superseded => self.leave(Input::Superseded, Outcome::Superseded),
-            SessionMessage::End(failure) => self.fail(failure.into()),
+            SessionMessage::End(failure) => self.fail(failure),
         }
     }
 
@@ -182,7 +182,7 @@ impl Driver {
         let request = grants.heed(&self.shared.assignment.request);
         let mut agreement = match negotiate(&request, &offer, size) {
             Ok(agreement) => agreement,
-            Err(failure) => return self.fail(failure.into()),
+            Err(failure) => return self.fail(failure),
         };
         if !grants.answer(&mut agreement.accepted) {
             let transfer = Some(self.shared.assignment.id);
@@ -220,10 +220,11 @@ impl Driver {
 
     /// Ends the transfer because of a fault at this end. Without a machine yet, exactly one ERROR is
     /// sent (RFC 1350 §2), and none if the request was sent to many hosts.
-    pub(crate) fn fail(&mut self, fault: Fault) {
+    pub(crate) fn fail(&mut self, fault: impl Into<Fault>) {
         if self.shared.is_over() {
             return;
         }
+        let fault = fault.into();
         let outcome = self.shared.failed(fault.failure);
         let is_answered = matches!(outcome, Outcome::Failed(_));
         let mut state = self.shared.lock();

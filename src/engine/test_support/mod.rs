@@ -47,7 +47,7 @@ impl Observer for Crashes {
                 let crash = format!("{actor} of {}: {panic}", transfer.unwrap().0);
                 self.crashes.lock().unwrap().push(crash);
             }
-            Fact::Finished(report) => self.reports.lock().unwrap().push((*report).clone()),
+            Fact::Finished(report) => self.reports.lock().unwrap().push(report.clone().into_owned()),
             _ => {}
         }
     }

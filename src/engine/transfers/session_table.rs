@@ -54,7 +54,7 @@ pub(crate) struct PendingRequest {
 impl PendingRequest {
     pub(crate) fn new(admitted: Admitted, well_known: Option<Arc<UdpSocket>>) -> Arc<Self> {
         let Admitted { assignment, local, opened, .. } = &admitted;
-        let size = opened.as_ref().and_then(|opened| opened.size());
+        let size = opened.as_deref().and_then(Source::size);
         Arc::new(Self {
             id: assignment.id,
             local: *local,

@@ -4,11 +4,12 @@ use crate::limits::LABELS_COUNTED_MAX;
 use crate::observe::test_support::report;
 use crate::transfer::{Outcome, Tally};
 use crate::wire::ErrorCode;
+use std::borrow::Cow;
 
 fn finish(counters: &Counters, label: Option<&str>, octets: u64, outcome: Outcome) {
     let tally = Tally { octets, ..Tally::default() };
     let report = Report { tally, outcome, label: label.map(Label::new), ..report(1) };
-    counters.observe(&Fact::Finished(&report));
+    counters.observe(&Fact::Finished(Cow::Borrowed(&report)));
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn what_did_not_go_well_is_counted_by_its_reasons() {
         finish(&counters, None, 1, outcome);
     }
     let fault = Failure::ReadOnly.into();
-    counters.observe(&Fact::Refused { peer, request: None, fault: &fault });
+    counters.observe(&Fact::Refused { peer, request: None, fault: Cow::Borrowed(&fault) });
     counters.observe(&Fact::Dropped { peer, why: "it is no request" });
     counters.observe(&Fact::LimitReached { limit: Limit::Transfers, peer });
     let reasons: Vec<_> = counters
@@ -90,7 +91,7 @@ fn a_request_beyond_a_limit_is_no_outage() {
     let finish = |outcome, limit, blocks| {
         let tally = Tally { blocks, ..Tally::default() };
         let report = Report { outcome, limit: Some(limit), tally, ..report(1) };
-        counters.observe(&Fact::Finished(&report));
+        counters.observe(&Fact::Finished(Cow::Borrowed(&report)));
     };
     finish(Outcome::Outage(Failure::Busy), Limit::OpenFiles, 0);
     finish(Outcome::Failed(Failure::Busy), Limit::OpenFiles, 0);

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ fn observer() -> (LogObserver, Lines) {
 
 fn finish(observer: &LogObserver, outcome: Outcome, blocks: u64) {
     let tally = Tally { blocks, ..Tally::default() };
-    observer.observe(&Fact::Finished(&Report { outcome, tally, ..report(1) }));
+    observer.observe(&Fact::Finished(Cow::Owned(Report { outcome, tally, ..report(1) })));
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn what_is_refused_by_thousands_is_counted_too() {
     let peer = ([192, 0, 2, 1], 2000).into();
     let fault = Fault::from(Failure::Malformed);
     for _ in 0..LINES_REFUSED_PER_S * 20 {
-        observer.observe(&Fact::Refused { peer, request: None, fault: &fault });
+        observer.observe(&Fact::Refused { peer, request: None, fault: Cow::Borrowed(&fault) });
         finish(&observer, Outcome::Failed(Failure::NotFound), 0);
     }
     let written = lines.count("request refused") + lines.count("read failed");
@@ -111,12 +112,12 @@ fn an_outage_is_logged_once_a_name_and_minute() {
     let (transfer, io) = (Some(report(1).id), Outcome::Outage(Failure::Io));
     for name in ["pxelinux.cfg/01", "pxelinux.cfg/01", "vmlinuz", "pxelinux.cfg/01"] {
         let report = Report { name: name.to_owned(), outcome: io.clone(), ..report(1) };
-        observer.observe(&Fact::Finished(&report));
-        observer.observe(&Fact::Crashed { actor: "store", transfer, panic: "no such bucket" });
-        observer.observe(&Fact::Misbehaved { extension: "store", transfer, why: "no answer" });
-        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: "no answer" });
-        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: name });
-        observer.observe(&Fact::Crashed { actor: "session", transfer, panic: "no such bucket" });
+        observer.observe(&Fact::Finished(Cow::Borrowed(&report)));
+        observer.observe(&Fact::Crashed { actor: "store", transfer, panic: "no such bucket".into() });
+        observer.observe(&Fact::Misbehaved { extension: "store", transfer, why: "no answer".into() });
+        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: "no answer".into() });
+        observer.observe(&Fact::Misbehaved { extension: "route", transfer, why: name.into() });
+        observer.observe(&Fact::Crashed { actor: "session", transfer, panic: "no such bucket".into() });
     }
     let written =
         ["read outage", "store panicked", "store misbehaved", "route misbehaved", "session panicked"];

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fs;
 
 use proptest::collection::vec;
@@ -135,10 +136,10 @@ proptest! {
         let peer = ended.peer;
         let lines = logged(|log| {
             let observer = LogObserver::new(log.clone());
-            observer.observe(&Fact::Finished(&ended));
-            observer.observe(&Fact::Refused { peer, request: Some(&request), fault: &fault });
-            observer.observe(&Fact::Crashed { actor: "store", transfer: None, panic: &panic });
-            observer.observe(&Fact::Misbehaved { extension: "route", transfer: None, why: &panic });
+            observer.observe(&Fact::Finished(Cow::Borrowed(&ended)));
+            observer.observe(&Fact::Refused { peer, request: Some(request.clone()), fault: Cow::Borrowed(&fault) });
+            observer.observe(&Fact::Crashed { actor: "store", transfer: None, panic: Cow::from(&panic) });
+            observer.observe(&Fact::Misbehaved { extension: "route", transfer: None, why: Cow::from(&panic) });
         });
         prop_assert_eq!(lines.len(), 4, "{:?}", lines);
         let lines: Vec<_> = lines.iter().map(|line| LoggedLine::read(line)).collect();

@@ -99,7 +99,7 @@ impl Unproven {
         } else {
             (None, Limit::UnprovenWaiting)
         };
-        let oldest = crowded.and_then(|queue| queue.pop_front()).map(|(_, state)| (state, limit));
+        let oldest = crowded.and_then(VecDeque::pop_front).map(|(_, state)| (state, limit));
         self.count.store(count - usize::from(oldest.is_some()), Ordering::Relaxed);
         oldest
     }
