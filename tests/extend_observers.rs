@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use common::extended::Extended;
+use common::raw::{ack, error, rrq};
 use stagecoach::extend::{ActorObserver, Observed};
 use stagecoach::internals::limits::EXTENSION_CALL_WITHIN;
 use stagecoach::observe::{Fact, Observer};
+use stagecoach::store::Name;
 use stagecoach::supervision::ChildSpec;
 
 /// Records the names of transfers. Panics over one name, and waits long over another.
@@ -296,4 +298,25 @@ fn an_observer_can_report_after_the_server_ended() {
     assert!(said.lock().unwrap().is_empty());
     drop(served);
     assert_eq!(*said.lock().unwrap(), [2]);
+}
+
+#[test]
+fn the_registry_shows_round_trip_and_window() {
+    let served = Extended::start(|builder| builder);
+    served.store.insert(Name::from_request(b"long").unwrap(), vec![7; 4096]);
+    let mut client = served.client();
+    client.send(&rrq("long", "octet", &[("windowsize", "2"), ("timeout", "10")]));
+    client.expect_oack();
+    let first = served.registry().live;
+    assert_eq!((first[0].windowsize, first[0].round_trip), (Some(2), None));
+    // A session publishes its progress again after a while.
+    std::thread::sleep(Duration::from_millis(300));
+    client.send(&ack(0));
+    client.expect_data(1);
+    client.expect_data(2);
+    client.send(&ack(2));
+    client.expect_data(3);
+    let [transfer] = &*served.registry().live else { panic!("one transfer") };
+    assert!(transfer.round_trip.is_some_and(|time| time >= Duration::from_millis(300)), "{transfer:?}");
+    client.send(&error(0, "enough"));
 }

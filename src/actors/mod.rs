@@ -17,11 +17,12 @@ use actix::fut::ActorFuture;
 pub(crate) use self::arbiters::arbiter_runtime;
 pub use self::arbiters::{ArbiterSupervisor, Workers};
 pub use self::listener::{Listener, Pause};
-pub use self::registry::{Cancel, Describe, List, LiveTransfer, Registry, Snapshot};
+pub use self::registry::{Cancel, Describe, List, Registry, Snapshot};
 pub use self::session_supervisor::{Ping, SessionSupervisor};
 pub use crate::engine::admission::PeerTable;
 pub use crate::engine::config::Config;
 pub use crate::engine::service::Service;
+pub use crate::engine::transfers::LiveTransfer;
 pub use crate::engine::window_memory::WindowMemory;
 
 /// A future that polls its actor.

@@ -8,7 +8,7 @@ use actix::{Actor, AsyncContext, Context, Handler, Message, MessageResult, Super
 use crate::chaos::Part;
 use crate::engine::messages::{SessionAddr, SessionMessage};
 use crate::engine::service::{Service, TransferEvent};
-use crate::engine::transfers::SharedTransfer;
+use crate::engine::transfers::{LiveTransfer, SharedTransfer};
 use crate::error::Failure;
 use crate::limits;
 use crate::observe::{Report, TransferId};
@@ -29,16 +29,6 @@ pub struct Registry {
 struct Live {
     shared: Weak<SharedTransfer>,
     session: SessionAddr,
-}
-
-/// A live transfer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct LiveTransfer {
-    /// The report so far. The outcome and the final fields mean nothing yet.
-    pub report: Report,
-    /// The octets that have arrived, as of 250 ms ago at most if the transfer is active.
-    pub octets: u64,
 }
 
 /// Lists all transfers. Answered by a [`Snapshot`].
@@ -96,8 +86,7 @@ impl Registry {
 impl Live {
     fn describe(&self) -> Option<LiveTransfer> {
         let shared = self.shared.upgrade().filter(|shared| !shared.is_reported())?;
-        let report = shared.under_way();
-        Some(LiveTransfer { octets: report.tally.octets, report })
+        Some(shared.under_way())
     }
 }
 

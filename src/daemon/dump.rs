@@ -19,7 +19,8 @@ pub(super) async fn dump(log: &Logger, live: &[LiveTransfer], counts: Tallied, r
     }
     // The octets of live transfers are added here, since counters get them only when a transfer
     // ends.
-    let octets = live.iter().fold(counts.octets, |sum, transfer| sum.saturating_add(transfer.octets));
+    let octets =
+        live.iter().fold(counts.octets, |sum, transfer| sum.saturating_add(transfer.report.tally.octets));
     info!(log, "counters"; "live" => live.len(), "complete" => counts.complete, "failed" => counts.failed,
         "outages" => counts.outages, "refused" => counts.refused, "dropped" => counts.dropped, "crashed" => counts.crashed,
         "misbehaved" => counts.misbehaved, "limited" => counts.limited, "octets" => octets);
@@ -35,7 +36,7 @@ fn log_transfer(log: &Logger, transfer: &LiveTransfer) {
     let size = report.size.or(report.announced).map_or_else(|| "-".to_owned(), |octets| octets.to_string());
     let asked = if report.asked.is_empty() { "-" } else { &report.asked };
     info!(log, "live {}", report.direction; "transfer" => report.id.0, "peer" => %report.peer, "local" => %report.local,
-        "name" => &report.name, "mode" => &report.mode, "asked" => asked, "octets" => transfer.octets,
+        "name" => &report.name, "mode" => &report.mode, "asked" => asked, "octets" => transfer.report.tally.octets,
         "size" => size, "seconds" => format_args!("{:.3}", report.duration.as_secs_f64()));
 }
 

@@ -2,6 +2,8 @@
 
 mod arrivals;
 
+use std::time::Duration;
+
 use super::machine::{Ending, aborted};
 use super::peer::Peer;
 use super::receive_buffer::ReceiveBuffer;
@@ -113,6 +115,12 @@ impl Receiver {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// The smoothed round trip; `None` before the first sample.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.timing.round_trip()
     }
 
     /// Sets how many datagrams the peer may get before it has answered, at least one.

@@ -3,6 +3,8 @@
 mod deadline;
 mod overrun;
 
+use std::time::Duration;
+
 use self::overrun::Overruns;
 use super::machine::{Ending, aborted};
 use super::peer::Peer;
@@ -110,6 +112,12 @@ impl Sender {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// The smoothed round trip; `None` before the first sample.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.timing.round_trip()
     }
 
     /// Sets how many datagrams the peer may get before it has answered, at least one.

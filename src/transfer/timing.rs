@@ -233,6 +233,11 @@ impl Timing {
     }
 
     /// Least round trip so far; zero before the first. Earlier answers belong to something else.
+    /// The smoothed round trip (RFC 6298); `None` before the first sample.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip.map(|round_trip| Duration::from_nanos(round_trip.smoothed_ns))
+    }
+
     pub(super) fn least_round_trip_ns(&self) -> u64 {
         self.round_trip.map_or(0, |round_trip| round_trip.least_ns)
     }

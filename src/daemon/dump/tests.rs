@@ -32,7 +32,7 @@ const LINE_OCTETS: usize = 2048;
 #[test]
 fn a_dump_of_all_transfers_fits_in_the_log_queue() {
     let queue = Queue::default();
-    let transfer = |id| LiveTransfer { report: report(id), octets: 7 };
+    let transfer = |id| LiveTransfer { report: report(id), round_trip: None, windowsize: None };
     let live: Vec<_> = (1..=limits::TRANSFERS_MAX_DEFAULT as u64).map(transfer).collect();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

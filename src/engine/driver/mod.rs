@@ -24,8 +24,8 @@ use crate::limits;
 use crate::net::Link;
 use crate::observe::Fact;
 use crate::transfer::{
-    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Tally, Terms,
-    Transmit, fault_packet, negotiate,
+    Action, Agreement, Input, Machine, Moment, Offer, Opening, Outcome, Receiver, Sender, Terms, Transmit,
+    fault_packet, negotiate,
 };
 use crate::wire::{Direction, Request, decimal};
 
@@ -309,11 +309,11 @@ impl Driver {
                 action => self.act(summary, action),
             }
         }
-        self.is_lock_step = machine.is_lock_step();
+        self.is_lock_step = machine.windowsize() == 1;
         let tally = machine.tally();
         match outcome {
             Some(outcome) => self.report(&mut state, outcome),
-            None => self.publish_progress(summary, tally, now),
+            None => self.publish_progress(summary, machine, now),
         }
         drop(state);
         if is_over {
@@ -360,10 +360,10 @@ impl Driver {
         }
     }
 
-    fn publish_progress(&self, summary: &mut Summary, tally: Tally, now: Instant) {
+    fn publish_progress(&self, summary: &mut Summary, machine: &TransferMachine, now: Instant) {
         if summary.progress_at.is_none_or(|due| now >= due) {
             summary.progress_at = Some(now + limits::PROGRESS_EVERY);
-            self.shared.progress.publish(tally, summary.size);
+            self.shared.progress.publish(machine, summary.size);
         }
     }
 

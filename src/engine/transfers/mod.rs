@@ -6,4 +6,5 @@ mod shared_transfer;
 
 pub(crate) use self::assignment::{Assignment, Destination, Routed};
 pub(crate) use self::session_table::{Child, PendingRequest, SessionTable};
+pub use self::shared_transfer::LiveTransfer;
 pub(crate) use self::shared_transfer::{SharedTransfer, Summary, TransferMachine, TransferState};

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -176,11 +177,22 @@ impl SharedTransfer {
         self.destination.get()?.label.clone()
     }
 
-    /// The report of a live transfer, whose outcome and final fields mean nothing yet.
-    pub(crate) fn under_way(&self) -> Report {
-        let report = self.assignment.report(self.local, Outcome::Complete);
-        let (tally, size) = self.progress.read();
-        Report { label: self.label(), size, tally, ..report }
+    /// The transfer as it is now.
+    pub(crate) fn under_way(&self) -> LiveTransfer {
+        let [octets, blocks, repeats, ignored, size_and_one, round_trip_ns, windowsize] =
+            self.progress.values();
+        let report = Report {
+            label: self.label(),
+            size: size_and_one.checked_sub(1),
+            tally: Tally { octets, blocks, repeats, ignored },
+            ..self.assignment.report(self.local, Outcome::Complete)
+        };
+        let round_trip = (round_trip_ns > 0).then(|| Duration::from_nanos(round_trip_ns));
+        LiveTransfer {
+            report,
+            round_trip,
+            windowsize: u16::try_from(windowsize).ok().filter(|size| *size > 0),
+        }
     }
 
     /// The report of a transfer that is over; `None` from the second call on.
@@ -242,12 +254,19 @@ impl TransferMachine {
         }
     }
 
-    pub(crate) fn is_lock_step(&self) -> bool {
+    pub(crate) fn windowsize(&self) -> u16 {
         let terms = match self {
             Self::Sending(sender) => sender.terms(),
             Self::Receiving(receiver) => receiver.terms(),
         };
-        terms.windowsize == 1
+        terms.windowsize
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        match self {
+            Self::Sending(sender) => sender.round_trip(),
+            Self::Receiving(receiver) => receiver.round_trip(),
+        }
     }
 }
 
@@ -281,25 +300,40 @@ impl Machine for TransferMachine {
     }
 }
 
+/// A live transfer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LiveTransfer {
+    /// The report so far. The tally is as of 250 ms ago at most if the transfer is active; the
+    /// outcome and the final fields mean nothing yet.
+    pub report: Report,
+    /// The smoothed round trip to the client; `None` before the first measurement.
+    pub round_trip: Option<Duration>,
+    /// The blocks of a window; `None` until the file is open and the options are agreed on.
+    pub windowsize: Option<u16>,
+}
+
 /// The progress of a transfer, as its session published it last: at most once in
 /// [`PROGRESS_EVERY`](crate::limits::PROGRESS_EVERY). It takes one cache line, and other threads
 /// read it without a lock, value by value: they may stem from two publications.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(crate) struct Progress([AtomicU64; 5]);
+pub(crate) struct Progress([AtomicU64; 7]);
 
 impl Progress {
-    pub(crate) fn publish(&self, tally: Tally, size: Option<u64>) {
-        let Tally { octets, blocks, repeats, ignored } = tally;
+    pub(crate) fn publish(&self, machine: &TransferMachine, size: Option<u64>) {
+        let Tally { octets, blocks, repeats, ignored } = machine.tally();
         let size_and_one = size.map_or(0, |size| size.saturating_add(1));
-        for (place, value) in self.0.iter().zip([octets, blocks, repeats, ignored, size_and_one]) {
+        let round_trip_ns =
+            machine.round_trip().map_or(0, |time| time.as_nanos().try_into().unwrap_or(u64::MAX));
+        let windowsize = machine.windowsize().into();
+        let values = [octets, blocks, repeats, ignored, size_and_one, round_trip_ns, windowsize];
+        for (place, value) in self.0.iter().zip(values) {
             place.store(value, Ordering::Relaxed);
         }
     }
 
-    fn read(&self) -> (Tally, Option<u64>) {
-        let values = self.0.each_ref().map(|value| value.load(Ordering::Relaxed));
-        let [octets, blocks, repeats, ignored, size_and_one] = values;
-        (Tally { octets, blocks, repeats, ignored }, size_and_one.checked_sub(1))
+    fn values(&self) -> [u64; 7] {
+        self.0.each_ref().map(|value| value.load(Ordering::Relaxed))
     }
 }
