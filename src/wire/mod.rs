@@ -11,14 +11,16 @@
 //! assert_eq!(packet.to_bytes(), b"\x00\x03\x00\x01hello");
 //! ```
 
+mod codes;
 pub mod netascii;
 mod options;
 mod packet;
 mod request;
 mod text;
 
+pub use self::codes::{DecodeError, ErrorCode, Opcode};
 pub use self::options::{Options, decimal};
-pub use self::packet::{DecodeError, ErrorCode, Opcode, Packet};
+pub use self::packet::Packet;
 pub use self::request::{Direction, Mode, Request, UnknownMode};
 pub use self::text::Text;
 pub(crate) use self::text::escaped;
