@@ -244,7 +244,7 @@ pub struct Drain<'m, M: Machine>(&'m mut M);
 
 impl<M: Machine> Drain<'_, M> {
     /// The next action; the one before, which may borrow from the machine, counts as done.
-    #[expect(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
+    #[allow(clippy::should_implement_trait, reason = "an iterator's items can't borrow from it")]
     pub fn next(&mut self) -> Option<Action<'_>> {
         self.0.next_action()
     }
