@@ -89,6 +89,10 @@ impl Seam {
         }
     }
 
+    fn is_named(&self, step: &str) -> bool {
+        self.chaos.names(self.owner, step)
+    }
+
     /// Panics or sleeps if that is planned. Returns `true` if the actor has to stop.
     #[track_caller]
     fn pass(&self, step: &'static str) -> bool {
@@ -104,8 +108,8 @@ impl Seam {
     }
 }
 
-/// Passes `future` and `scheduled` while something is planned: the actor itself may spawn and
-/// schedule nothing. This ends with the last address of the actor, so it keeps no actor alive.
+/// Passes `future` and `scheduled` while a plan names them: the actor itself may spawn and schedule
+/// nothing. This ends with the last address of the actor, so it keeps no actor alive.
 struct PointTimer {
     seam: Seam,
     due: Pin<Box<dyn Future<Output = ()>>>,
@@ -122,9 +126,13 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for PointTimer {
     ) -> Poll<()> {
         while ctx.connected() {
             ready!(self.due.as_mut().poll(task));
-            self.seam.at_with("future", ctx);
-            let seam = self.seam.clone();
-            ctx.run_later(limits::CHAOS_PASS_EVERY, move |_, ctx| seam.at_with("scheduled", ctx));
+            if self.seam.is_named("future") {
+                self.seam.at_with("future", ctx);
+            }
+            if self.seam.is_named("scheduled") {
+                let seam = self.seam.clone();
+                ctx.run_later(limits::CHAOS_PASS_EVERY, move |_, ctx| seam.at_with("scheduled", ctx));
+            }
             let chaos = self.seam.chaos.clone();
             self.due = Box::pin(async move {
                 sleep(limits::CHAOS_PASS_EVERY).await;

@@ -119,6 +119,14 @@ impl Chaos {
         self.planned() > 0 && self.state().plans.iter().any(|(plan, _)| plan.concerns(owner, subject))
     }
 
+    /// Whether a plan or a storm names exactly this point.
+    pub(super) fn names(&self, owner: &str, step: &str) -> bool {
+        let state = self.state();
+        let is_named = |point: &String| point.split_once('.') == Some((owner, step));
+        state.plans.iter().any(|(plan, _)| is_named(&plan.point))
+            || state.storms.iter().any(|(storm, _)| storm.points.iter().any(is_named))
+    }
+
     /// Waits until something is planned.
     pub(super) async fn wait_for_plan(self) {
         // There is no error: this handle has a sender.

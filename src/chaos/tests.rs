@@ -253,6 +253,19 @@ fn an_idle_actor_meets_its_planned_fault() {
 }
 
 #[test]
+fn the_timer_passes_nothing_for_a_bare_name() {
+    let chaos = Chaos::default();
+    // The actor itself passes `started`.
+    chaos.plan(Plan { skip: 1, ..Plan::once("reader", Fault::Panic) }).unwrap();
+    System::new().block_on(async {
+        let idle = Idle { part: chaos.part("reader", "x"), _end: mpsc::channel().0 }.start();
+        actix::clock::sleep(4 * limits::CHAOS_PASS_EVERY).await;
+        assert!(idle.connected());
+    });
+    assert_eq!(chaos.hits(), BTreeMap::new());
+}
+
+#[test]
 fn an_actor_without_a_plan_for_it_lives() {
     assert_eq!(ends(None, None), (false, BTreeMap::new()));
     let others = Plan { subject: Some("y".to_owned()), ..Plan::once("reader.handle", Fault::Panic) };
