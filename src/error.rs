@@ -132,8 +132,8 @@ impl Fault {
         self.limit
     }
 
-    /// The refusal of an extension. The printable ASCII of `told` is logged, and its first 128 octets
-    /// are sent to the peer.
+    /// The refusal of an extension. The printable ASCII of `told` is logged, and its first 128
+    /// octets are sent to the peer.
     ///
     /// ```
     /// use stagecoach::error::Fault;

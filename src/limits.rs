@@ -214,8 +214,8 @@ pub const REQUESTS_WAITING_MAX: usize = 4096;
 pub const MAILBOX_BUSY: usize = 4096;
 /// Octets of lines that wait for the log's thread, some 10,000; further lines are only counted.
 pub const LOG_OCTETS_QUEUED: usize = 2 << 20;
-/// Octets of that buffer that are kept once it is empty, that are written to a file in one call, and
-/// that wait for room while its disk is full.
+/// Octets of that buffer that are kept once it is empty, that are written to a file in one call,
+/// and that wait for room while its disk is full.
 pub const LOG_OCTETS_KEPT: usize = 64 << 10;
 /// Octets of lines in one write, unless to a file, and in a thread's line buffer (`PIPE_BUF`).
 pub const LOG_OCTETS_AT_ONCE: usize = 4096;

@@ -187,6 +187,17 @@ fn a_panic_while_dallying_publishes_nothing_again() {
 }
 
 #[test]
+fn a_session_that_panics_during_open_is_replaced() {
+    let store = PanickingStore { panics_in: "size", panics: 1.into(), ..PanickingStore::default() };
+    let store = fill(store);
+    let engine = engine(&store, PacketTrigger::default());
+    let case = Case { windowsize: 1, netascii: false };
+    let seen = read(&mut engine.client(), case);
+    assert!(seen.content == text(10) && seen.most() == 1, "{:?}", seen.times);
+    assert_eq!(engine.settle().crashed, ["session of 1: the secret of size"]);
+}
+
+#[test]
 fn the_fourth_panic_of_a_read_sends_error_0() {
     let store = store_with_files();
     let engine = engine(&store, PacketTrigger::always(2, "sent DATA 3 "));

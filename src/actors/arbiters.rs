@@ -75,7 +75,8 @@ impl Workers {
         Self { limit, ..Self::default() }
     }
 
-    /// Adds `count` arbiters without sessions. Fails if the operating system has no threads to give.
+    /// Adds `count` arbiters without sessions. Fails if the operating system has no threads to
+    /// give.
     pub(crate) fn start_all(
         &self,
         count: usize,
@@ -284,8 +285,8 @@ impl ArbiterSupervisor {
         }
     }
 
-    /// Replaces an arbiter. If it ended, its sessions continue on the new one. If it hangs, they end
-    /// here, and a session that wakes up later can't send any more.
+    /// Replaces an arbiter. If it ended, its sessions continue on the new one. If it hangs, they
+    /// end here, and a session that wakes up later can't send any more.
     fn replace(&mut self, worker: &Worker, why: &str, hangs: bool, ctx: &Context<Self>) {
         let Some(arbiter) = self.start_replacement(worker, why) else { return };
         let (children, waiting) = worker.sessions.close();

@@ -251,9 +251,12 @@ impl Listener {
             return self.service.finish(failed.into_report(to));
         }
         let Assignment { id, peer, received_at, .. } = failed.assignment;
-        let fault = &failed.fault;
-        let Some(sent) = self.send_refusal(peer, to, &fault_packet(fault), received_at) else { return };
+        if !self.may_refuse(peer, received_at) {
+            return;
+        }
         failed.permit.supersede();
+        let fault = &failed.fault;
+        let Some(sent) = self.send_refusal(peer, to, &fault_packet(fault)) else { return };
         if let Some(log) = &self.service.packet_log {
             let packet = format_args!("ERROR {} \"{}\"", fault.failure.code(), fault.text_for_peer());
             trace!(log, "sent"; "transfer" => id.0, "to" => %peer, "packet" => %packet);
@@ -269,11 +272,14 @@ impl Listener {
         if received.to_broadcast {
             return self.dropped(peer, "it was sent to a broadcast address and is not to be served");
         }
+        if !self.may_refuse(peer, Instant::now()) {
+            return;
+        }
         if let Some(limit) = fault.limit() {
             self.service.observe(&Fact::LimitReached { limit, peer });
         }
         // An ERROR that can't be sent counts as lost on the way: the client repeats its request.
-        if self.send_refusal(peer, received.to, &fault_packet(fault), Instant::now()).is_some() {
+        if self.send_refusal(peer, received.to, &fault_packet(fault)).is_some() {
             self.service.observe(&Fact::Refused {
                 peer,
                 request: request.cloned(),
@@ -282,20 +288,24 @@ impl Listener {
         }
     }
 
+    /// Whether one more ERROR may be sent to the network of `peer`. Reports if not.
+    fn may_refuse(&mut self, peer: SocketAddr, now: Instant) -> bool {
+        let may = self.errors.spend(peer.ip(), now);
+        if !may {
+            self.beyond(Limit::RefusalsPerPrefix, peer);
+        }
+        may
+    }
+
     /// Sends an ERROR from a new port, as every answer is sent (RFC 1350 §4), except in single-port
-    /// mode. Returns the address it was sent from; `None` if a limit keeps it from being sent,
-    /// which is reported.
+    /// mode. Returns the address that the ERROR was sent from, or `None` if there is no port for
+    /// the ERROR, which is reported.
     fn send_refusal(
         &mut self,
         peer: SocketAddr,
         to: SocketAddr,
         packet: &[u8],
-        now: Instant,
     ) -> Option<io::Result<SocketAddr>> {
-        if !self.errors.spend(peer.ip(), now) {
-            self.beyond(Limit::RefusalsPerPrefix, peer);
-            return None;
-        }
         let from_well_known = |socket: &UdpSocket| send_from_port(socket, to, peer, packet).map(|()| to);
         if let Some(socket) = self.socket.as_ref().filter(|_| self.service.single_port) {
             return Some(from_well_known(socket));

@@ -104,8 +104,8 @@ impl SessionSupervisor {
     }
 
     /// Handles a request without a socket. The client gets no answer, and repeats its request. If
-    /// limits are answered, the ERROR is sent from the well-known port. A request that meets a limit
-    /// is counted as a request beyond it, not as an outage.
+    /// limits are answered, the ERROR is sent from the well-known port. A request that meets a
+    /// limit is counted as a request beyond it, not as an outage.
     fn refuse(&self, admitted: Admitted, well_known: Option<Arc<UdpSocket>>, error: &io::Error) {
         let Admitted { assignment, local, permit, .. } = admitted;
         // A repeated request is a new one from now on.

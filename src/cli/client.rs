@@ -117,9 +117,9 @@ impl ClientFlags {
         Ok(self.report(what, &finished, request))
     }
 
-    /// Runs the transfer with the first address where a server listens: a name may resolve to others
-    /// too. If nobody listens on any of them, the server may not have started yet, so all addresses
-    /// are tried again until the timeout, as often as a single address is.
+    /// Runs the transfer with the first address where a server listens: a name may resolve to
+    /// others too. If nobody listens on any of them, the server may not have started yet, so all
+    /// addresses are tried again until the timeout, as often as a single address is.
     async fn exchange_patiently(
         &self,
         addresses: &[SocketAddr],

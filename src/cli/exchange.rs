@@ -34,7 +34,7 @@ pub(super) trait Local {
     }
 }
 
-/// What to do if the network reports, before the first answer, that nobody listens at the server.
+/// What to do if the network reports, before the first answer, that the server has no listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnRefusal {
     /// Repeat the request until the timeout: the server may not have started yet.
@@ -53,7 +53,7 @@ pub(super) struct Finished {
     pub(super) took: Duration,
     /// Time until the first packet from the server.
     pub(super) answered_after: Option<Duration>,
-    /// How often the network reported, before the first answer, that nobody listens.
+    /// How often the network reported, before the first answer, that the server has no listener.
     pub(super) refusals: u64,
     fault: Option<Fault>,
     server: SocketAddr,
@@ -199,7 +199,7 @@ impl Exchange<'_> {
         Ok(Finished { terms, tally, took: self.began.elapsed(), ..self.finished })
     }
 
-    /// Handles the network's report that nobody listens on the server's port.
+    /// Handles the network's report that no socket listens on the server's port.
     fn on_gone(&mut self) -> io::Result<()> {
         if self.client.terms().is_none() {
             self.finished.refusals += 1;

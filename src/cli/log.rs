@@ -163,7 +163,8 @@ impl Write for LogFile {
     }
 }
 
-/// Opens a file to append to. A FIFO is opened for reading too, which waits for no reader (fifo(7)).
+/// Opens a file to append to. A FIFO is opened for reading too, which waits for no reader
+/// (fifo(7)).
 fn append(path: &Path) -> io::Result<File> {
     let is_fifo = path.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
     File::options().append(true).create(true).read(is_fifo).open(path).map_err(|error| {

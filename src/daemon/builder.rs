@@ -169,8 +169,9 @@ impl Builder {
         self
     }
 
-    /// Adds a route: a [`Route`](crate::extend::Route), a closure, the `Recipient` of an actor, or a
-    /// [`RouteStep`] with further settings. Routes are asked in the order in which they were added.
+    /// Adds a route: a [`Route`](crate::extend::Route), a closure, the `Recipient` of an actor, or
+    /// a [`RouteStep`] with further settings. Routes are asked in the order in which they were
+    /// added.
     pub fn route(mut self, route: impl Into<RouteStep>) -> Self {
         self.extensions.routes.push(route.into());
         self
@@ -195,9 +196,9 @@ impl Builder {
         self
     }
 
-    /// Adds an observer: an [`Observer`], an `Arc` of one that the caller keeps, a closure, or an actor
-    /// by a [`ActorObserver`](crate::extend::ActorObserver). An observer is called directly, and must not block; an
-    /// observer that needs to block is an actor.
+    /// Adds an observer: an [`Observer`], an `Arc` of one that the caller keeps, a closure, or an
+    /// actor by a [`ActorObserver`](crate::extend::ActorObserver). An observer is called directly,
+    /// and must not block; an observer that needs to block is an actor.
     ///
     /// A handler of the actor that awaits something should return
     /// [`AtomicResponse`](actix::AtomicResponse): the actor then handles one message at a time, and

@@ -61,7 +61,8 @@ impl ServerHandle {
     /// Applies other settings while the server serves. A request that arrives from now on gets the
     /// new settings. Live transfers keep those that they began with, and their open files. Either
     /// all settings are applied or none, except for those that need a restart: they keep their old
-    /// values and are [named](Applied::pending). Start from [`Server::settings`](super::Server::settings).
+    /// values and are [named](Applied::pending). Start from
+    /// [`Server::settings`](super::Server::settings).
     ///
     /// Extensions stay. The directory is opened again if [`Settings::root`] or
     /// [`Settings::directory`] differs, within ten seconds.

@@ -231,7 +231,8 @@ impl Server {
     }
 
     /// The number of facts that observers did not get: an actor that observes by
-    /// [`ActorObserver`](crate::extend::ActorObserver) had no room for them, or ended before it handled them.
+    /// [`ActorObserver`](crate::extend::ActorObserver) had no room for them, or ended before it
+    /// handled them.
     #[must_use]
     pub fn lost_facts(&self) -> u64 {
         self.service.lost_facts()

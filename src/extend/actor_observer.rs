@@ -8,8 +8,8 @@ use actix::{Message, Recipient, WeakRecipient};
 use crate::observe::{Fact, Observer};
 use crate::supervision::name_of;
 
-/// A fact for an actor. It counts as lost if it is dropped after the actor has ended. A handler that
-/// returns a future should move this value into the future.
+/// A fact for an actor. It counts as lost if it is dropped after the actor has ended. A handler
+/// that returns a future should move this value into the future.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]

@@ -167,9 +167,10 @@ impl CloseFile {
 
 /// A [`Store`] whose files an actor provides. Waiting for the actor blocks no thread.
 ///
-/// If the actor doesn't answer [in time](Self::within), has stopped or panicked, or is in a [restart
-/// pause](crate::extend::Step::asking) of 50 ms or more, a read gets no answer and the client asks
-/// again. An upload, and a transfer that has begun, get ERROR 0. Other clients are not affected.
+/// If the actor doesn't answer [in time](Self::within), has stopped or panicked, or is in a
+/// [restart pause](crate::extend::Step::asking) of 50 ms or more, a read gets no answer and the
+/// client asks again. An upload, and a transfer that has begun, get ERROR 0. Other clients are not
+/// affected.
 ///
 /// An actor has at most 65,536 open files of one store, including those whose [`CloseFile`] it has
 /// not handled. Beyond that the store refuses clients as busy.

@@ -14,8 +14,8 @@
 //! ([`ActorStore`]). Code that is called must not block; code that needs to block is an actor.
 //!
 //! The server survives every fault of an extension: a panic costs only the request that the
-//! extension was asked about, [`Otherwise`] says what happens without an actor's answer, and invalid
-//! answers are left out. Observers get a report
+//! extension was asked about, [`Otherwise`] says what happens without an actor's answer, and
+//! invalid answers are left out. Observers get a report
 //! ([`Fact::Crashed`](crate::observe::Fact::Crashed),
 //! [`Fact::Misbehaved`](crate::observe::Fact::Misbehaved)).
 

@@ -42,9 +42,9 @@ pub trait Negotiator: Send + Sync + 'static {
 /// The server discards an invalid answer and reports it to observers: an answer to an option that
 /// the client didn't ask for or that another negotiator has answered; a value that is empty,
 /// contains a NUL or doesn't fit in the OACK (512 octets, `OACK_OCTETS_MAX`). Of the options that
-/// the server knows, only `blksize`, `blksize2` and `windowsize` may be answered, with a lower value
-/// than the client asked for; the server grants that value or a lower one. Any option may be [left
-/// out](Self::leave_out).
+/// the server knows, only `blksize`, `blksize2` and `windowsize` may be answered, with a lower
+/// value than the client asked for; the server grants that value or a lower one. Any option may be
+/// [left out](Self::leave_out).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Grant {

@@ -63,8 +63,8 @@ pub enum Otherwise {
 
 impl<Q: Question> Step<Q> {
     /// Asks an actor, which has three seconds to answer. Without an answer a route's actor
-    /// [refuses](Otherwise::Refuse), a negotiator's actor [passes](Otherwise::Pass), and an opcode's
-    /// actor sends nothing.
+    /// [refuses](Otherwise::Refuse), a negotiator's actor [passes](Otherwise::Pass), and an
+    /// opcode's actor sends nothing.
     ///
     /// After a panic, an actor of the server's tree pauses before it restarts: 10 ms, doubled by
     /// each panic within ten seconds, up to one second. A pause of 50 ms or more counts as no

@@ -69,7 +69,8 @@ impl MemoryLink {
         self.send_packet(from, self.peer_addr, packet.to_vec());
     }
 
-    /// Receives what the other end sends to any address. `None` once it is gone and nothing is left.
+    /// Receives what the other end sends to any address. `None` once it is gone and nothing is
+    /// left.
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketAddr, Vec<u8>)>> {
         let datagram = self.incoming.poll_recv(cx);
         datagram.map(|it| it.map(|Datagram { to, octets, .. }| (to, octets)))

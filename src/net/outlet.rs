@@ -26,8 +26,8 @@ pub(super) struct Outlet<'a> {
 type Segments<'a> = SmallVec<[DataBlock<'a>; SEGMENTS_PER_CALL_MAX]>;
 
 impl Outlet<'_> {
-    /// Sends a packet or a run of blocks. The kernel may cut a run into datagrams (`segments`) until
-    /// it refuses: a segment doesn't fit the path's MTU, or the device can't do it.
+    /// Sends a packet or a run of blocks. The kernel may cut a run into datagrams (`segments`)
+    /// until it refuses: a segment doesn't fit the path's MTU, or the device can't do it.
     pub(super) fn send(self, transmit: &Transmit<'_>, segments: &mut bool) -> io::Result<()> {
         match transmit {
             Transmit::Packet(packet) => self.send_packet(packet),

@@ -14,8 +14,9 @@ use crate::limits::{REFUSAL_ADDRESSES_MAX, REFUSAL_SOCKETS, REFUSALS_PER_SOCKET}
 /// Sends the ERRORs that refuse requests, from other ports than the port of the requests (RFC 1350
 /// §4).
 ///
-/// A refusal has no answer, so one socket, which is never read, serves the refusals of many clients.
-/// A few are opened for each local address, and each is replaced by one with another port in time.
+/// A refusal has no answer, so one socket, which is never read, serves the refusals of many
+/// clients. A few are opened for each local address, and each is replaced by one with another port
+/// in time.
 #[derive(Debug)]
 pub struct Refusals {
     /// With a port range, a refusal only borrows a port, so that transfers can have all of them.

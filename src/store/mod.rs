@@ -2,7 +2,8 @@
 //!
 //! Every call of a store may block, except those that end in `_cached` or `_later`: the calls are
 //! made from a pool of threads, never on an arbiter's own. A call has 30 seconds, and five minutes
-//! to publish an upload. After that time the transfer ends, and nothing waits for the call any more.
+//! to publish an upload. After that time the transfer ends, and nothing waits for the call any
+//! more.
 
 mod directory;
 mod errno;
@@ -151,8 +152,8 @@ pub trait Sink: fmt::Debug + Send + 'static {
     /// Keeps an upload whose sender stopped early, if that is configured
     /// ([`OnAbort::Keep`](crate::transfer::OnAbort::Keep)): under a name that marks it as
     /// incomplete ([`NAME.partial`](Name::of_partial) in this library's stores), and without
-    /// replacing a file. Returns the path for the operator's log. By default nothing is kept. A sink
-    /// that forwards to another one should forward this call too.
+    /// replacing a file. Returns the path for the operator's log. By default nothing is kept. A
+    /// sink that forwards to another one should forward this call too.
     ///
     /// # Errors
     /// A [`Fault`] that tells the operator why nothing is kept; nothing is left then.

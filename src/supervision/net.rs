@@ -20,8 +20,8 @@ pub(super) type Restart<A> = fn(&mut Life<A>) -> bool;
 /// An actor, its context and its mailbox. As a future it is one life of the actor, and resolves to
 /// its exit.
 pub(super) struct Net<A: Actor<Context = Context<A>>> {
-    /// `None` after [`drop_actor`](Self::drop_actor). This must be dropped outside of unwinding: a second panic
-    /// in what the actor owns would abort the process.
+    /// `None` after [`drop_actor`](Self::drop_actor). This must be dropped outside of unwinding: a
+    /// second panic in what the actor owns would abort the process.
     life: Option<Box<Life<A>>>,
 }
 

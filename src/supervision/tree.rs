@@ -184,7 +184,8 @@ impl Reporter {
     }
 }
 
-/// The children of a supervisor. The tree changes them; handles read them, even if the tree's arbiter is blocked.
+/// The children of a supervisor. The tree changes them; handles read them, even if the tree's
+/// arbiter is blocked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Children(Arc<Mutex<Table>>);
 

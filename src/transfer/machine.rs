@@ -44,10 +44,10 @@ pub enum Input<'a> {
     GivenUp,
     /// The client started a new transfer from the same port. This transfer must send nothing more.
     Superseded,
-    /// The driver is gone, possibly in the middle of an input or a drain, and another one continues.
-    /// An input counts as lost until the [`Action::Store`] and [`Action::Publish`] after it were
-    /// carried out. A pending [`Action::Want`] is requested again, and packets that the peer may be
-    /// waiting for are repeated at once.
+    /// The driver is gone, possibly in the middle of an input or a drain, and another one
+    /// continues. An input counts as lost until the [`Action::Store`] and [`Action::Publish`] after
+    /// it were carried out. A pending [`Action::Want`] is requested again, and packets that the
+    /// peer may be waiting for are repeated at once.
     Resumed,
     /// The network reported that the peer's port is closed.
     PeerGone,

@@ -178,8 +178,8 @@ fn is_repeated(options: &Options<'_>, index: usize, name: &Text<'_>) -> bool {
 }
 
 impl Offer {
-    /// The number to answer an option with: `number`, or the largest that is granted, even above the
-    /// maximum of the RFC. py3tftp does the same.
+    /// The number to answer an option with: `number`, or the largest that is granted, even above
+    /// the maximum of the RFC. py3tftp does the same.
     fn bound(&self, known: &str, number: u64) -> Option<u64> {
         let (granted_max, rfc_max) = match known {
             "blksize" | "blksize2" => (self.blksize_max, limits::BLKSIZE_MAX),

@@ -74,7 +74,8 @@ enum Phase {
     Receiving,
     /// All blocks were received and the writer publishes the file. Nothing is answered meanwhile.
     Publishing,
-    /// The sender stopped. The received octets are kept, then the transfer ends with `kept_outcome`.
+    /// The sender stopped. The received octets are kept, then the transfer ends with
+    /// `kept_outcome`.
     Keeping,
     /// The file is published; repeats of the last block are still answered (RFC 1350 §6).
     Dallying,

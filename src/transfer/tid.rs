@@ -40,8 +40,8 @@ impl<A: Copy + Eq> Tid<A> {
     }
 }
 
-/// The answer to a stranger's `datagram`: ERROR 5 (RFC 1350 §4), or `None` if it was no packet or an
-/// ERROR: two servers that answer errors with errors could be made to exchange them for ever.
+/// The answer to a stranger's `datagram`: ERROR 5 (RFC 1350 §4), or `None` if it was no packet or
+/// an ERROR: two servers that answer errors with errors could be made to exchange them for ever.
 #[must_use]
 pub fn stranger_answer(datagram: &[u8]) -> Option<Vec<u8>> {
     match Packet::decode(datagram) {

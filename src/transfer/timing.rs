@@ -184,9 +184,9 @@ impl Timing {
         self.proofs_left == 0
     }
 
-    /// An ACK came twice. If it answers a repeated packet, both copies had arrived, unless the first
-    /// answer came when the answer to the repeat was due: the network may have duplicated it. For a
-    /// new packet, the first ACK was not its answer.
+    /// An ACK came twice. If it answers a repeated packet, both copies had arrived, unless the
+    /// first answer came when the answer to the repeat was due: the network may have duplicated it.
+    /// For a new packet, the first ACK was not its answer.
     pub(super) fn echoed(&mut self) {
         self.early_ns = None;
         if let Verdict::Slow { took_ns } = std::mem::take(&mut self.verdict) {

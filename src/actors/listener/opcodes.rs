@@ -50,8 +50,10 @@ impl Listener {
     }
 
     fn answer(&mut self, Answered { peer, to, answer }: &Answered) {
-        // An answer that can't be sent counts as lost on the way.
-        let _ = self.send_refusal(*peer, *to, answer, Instant::now());
+        if self.may_refuse(*peer, Instant::now()) {
+            // An answer that can't be sent counts as lost on the way.
+            let _ = self.send_refusal(*peer, *to, answer);
+        }
     }
 }
 

@@ -37,8 +37,8 @@ impl Bench {
         let transfers = self.transfers.unwrap_or(1);
         let at_once = self.concurrency.unwrap_or(1).min(transfers);
         let began = Instant::now();
-        // Unconstrained: all transfers are one task to tokio, whose budget is 128 operations a turn.
-        // With ten thousand transfers at once, most polls would be wasted.
+        // Unconstrained: all transfers are one task to tokio, whose budget is 128 operations a
+        // turn. With ten thousand transfers at once, most polls would be wasted.
         let record = runtime.block_on(tokio::task::unconstrained(async {
             let transfers =
                 stream::iter(0..transfers).map(|number| self.transfer(server, name, number, &what));

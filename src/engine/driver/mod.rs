@@ -29,8 +29,8 @@ use crate::transfer::{
 };
 use crate::wire::{Direction, Request, decimal};
 
-/// A session without its mailbox, so that a packet touches nothing else. Work that needs an actor is
-/// deferred to the session.
+/// A session without its mailbox, so that a packet touches nothing else. Work that needs an actor
+/// is deferred to the session.
 ///
 /// The fields that every packet touches come first, and values that would need the assignment are
 /// copied here. As in [`SharedTransfer`], each cache line that is loaded costs time.
@@ -218,8 +218,8 @@ impl Driver {
         }
     }
 
-    /// Ends the transfer because of a fault at this end. Without a machine yet, exactly one ERROR is
-    /// sent (RFC 1350 §2), and none if the request was sent to many hosts.
+    /// Ends the transfer because of a fault at this end. Without a machine yet, exactly one ERROR
+    /// is sent (RFC 1350 §2), and none if the request was sent to many hosts.
     pub(crate) fn fail(&mut self, fault: impl Into<Fault>) {
         if self.shared.is_over() {
             return;

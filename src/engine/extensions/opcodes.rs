@@ -19,8 +19,8 @@ pub(crate) enum Answer {
 }
 
 impl Service {
-    /// Has the extension of this opcode answer a datagram. `None` if no extension has the opcode; an
-    /// error says why the datagram gets no answer.
+    /// Has the extension of this opcode answer a datagram. `None` if no extension has the opcode;
+    /// an error says why the datagram gets no answer.
     pub(crate) fn ask_opcode(
         self: &Arc<Self>,
         config: &Config,

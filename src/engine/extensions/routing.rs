@@ -42,7 +42,8 @@ impl Service {
         caller.call(|store| {
             caller.seam.at("open_cached");
             let opened = store.open_cached(&destination.name);
-            opened.map(|opened| opened.map(SourceHandle::new)).transpose()
+            // The listener reads the size, outside of this net.
+            opened.map(|opened| opened.map(SourceHandle::examined)).transpose()
         })
     }
 
@@ -67,8 +68,8 @@ impl Service {
         lookup(Served::from_store(Arc::clone(&config.store)), asked).map(Routed::To)
     }
 
-    /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors. Fails if
-    /// an actor doesn't answer whose answer is required.
+    /// Asks the routes as [`route`](Self::route) does, and waits for those that are actors. Fails
+    /// if an actor doesn't answer whose answer is required.
     pub(crate) async fn ask_routes(
         self: Arc<Self>,
         config: Arc<Config>,

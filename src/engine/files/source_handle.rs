@@ -1,6 +1,6 @@
 //! A file that is read, shared by everything that reads it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
@@ -15,15 +15,26 @@ pub(crate) struct SourceHandle {
     /// `None` only while the handle is dropped.
     source: Option<Arc<dyn Source>>,
     drops_at_once: bool,
-    size: Option<u64>,
-    path: String,
+    /// The size and the path, once they were asked for.
+    about: OnceLock<(Option<u64>, String)>,
 }
 
 impl SourceHandle {
     /// Takes over the file; nobody else may hold it. This calls the store's code, which may panic.
     pub(crate) fn new(source: Arc<dyn Source>) -> Arc<Self> {
-        let (drops_at_once, size, path) = (source.drops_at_once(), source.size(), source.path().to_owned());
-        Arc::new(Self { source: Some(source), drops_at_once, size, path })
+        let drops_at_once = source.drops_at_once();
+        Arc::new(Self { source: Some(source), drops_at_once, about: OnceLock::new() })
+    }
+
+    /// Takes over the file, and asks for its size and path, which then call no store any more.
+    pub(crate) fn examined(source: Arc<dyn Source>) -> Arc<Self> {
+        let handle = Self::new(source);
+        handle.about();
+        handle
+    }
+
+    fn about(&self) -> &(Option<u64>, String) {
+        self.about.get_or_init(|| (self.source().size(), self.source().path().to_owned()))
     }
 
     fn source(&self) -> &dyn Source {
@@ -33,7 +44,7 @@ impl SourceHandle {
 
 impl Source for SourceHandle {
     fn size(&self) -> Option<u64> {
-        self.size
+        self.about().0
     }
 
     fn modified(&self) -> Option<SystemTime> {
@@ -41,7 +52,7 @@ impl Source for SourceHandle {
     }
 
     fn path(&self) -> &str {
-        &self.path
+        &self.about().1
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Result<Slab, Fault> {

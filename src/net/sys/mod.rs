@@ -24,8 +24,8 @@ const RECEIVE: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::TRUNC);
 #[cfg(not(target_os = "linux"))]
 const RECEIVE: RecvFlags = RecvFlags::DONTWAIT;
 
-/// A request's length and sender; if the kernel reports it, the address to answer from (the port has
-/// no meaning), and whether the request was sent to many hosts at once.
+/// A request's length and sender; if the kernel reports it, the address to answer from (the port
+/// has no meaning), and whether the request was sent to many hosts at once.
 pub(super) type Arrival = (usize, SocketAddr, Option<(SocketAddr, bool)>);
 
 pub(super) fn send(socket: &UdpSocket, to: &SocketAddr, packet: &[u8]) -> nix::Result<()> {

@@ -47,8 +47,8 @@ pub struct Directory {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirectoryOptions {
-    /// Uploads may replace existing files (`--overwrite`), once they are complete. The new file gets
-    /// the mode, owner, group and ACL of the old one as far as the process may set them.
+    /// Uploads may replace existing files (`--overwrite`), once they are complete. The new file
+    /// gets the mode, owner, group and ACL of the old one as far as the process may set them.
     /// Write-protected files and files in directories that the process may not write are refused.
     pub overwrite: bool,
     /// Uploads may create the directories of their names (`--create-dirs`).
@@ -106,9 +106,9 @@ pub struct RootError {
 }
 
 impl Directory {
-    /// Opens `root`. If its path names another directory later (the root was replaced, or a symbolic
-    /// link was switched), that one is served. Requests for missing files and for uploads check the
-    /// path, at most once a second.
+    /// Opens `root`. If its path names another directory later (the root was replaced, or a
+    /// symbolic link was switched), that one is served. Requests for missing files and for uploads
+    /// check the path, at most once a second.
     ///
     /// # Errors
     /// [`RootError`] if `root` isn't a directory that this process may search.

@@ -178,10 +178,10 @@ impl DirectorySource {
         Ok(Some(octets))
     }
 
-    /// Checks after a read whether the octets are still those of the opened file (R1350-58). A larger
-    /// file was appended to, like a log: the part from open is still there. The time of the last
-    /// status change (ctime) doesn't count: it moves when an upload replaces the file's name, and
-    /// this transfer then has to complete with the old content (WR-08).
+    /// Checks after a read whether the octets are still those of the opened file (R1350-58). A
+    /// larger file was appended to, like a log: the part from open is still there. The time of the
+    /// last status change (ctime) doesn't count: it moves when an upload replaces the file's name,
+    /// and this transfer then has to complete with the old content (WR-08).
     fn verify(&self) -> Result<(), Fault> {
         let now = fstat(&self.file.descriptor).map_err(|errno| errno_fault(errno, &self.path))?;
         let opened = &self.file.opened;

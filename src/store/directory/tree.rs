@@ -84,8 +84,8 @@ impl Tree {
         }
     }
 
-    /// Examines the name of a file that is or was open, without waiting for a disk: the kernel caches
-    /// the names of open files. `None` for names with several components.
+    /// Examines the name of a file that is or was open, without waiting for a disk: the kernel
+    /// caches the names of open files. `None` for names with several components.
     pub(super) fn look_again(&self, name: &Name) -> Option<Stat> {
         if name.parents().next().is_some() {
             return None;
@@ -100,8 +100,9 @@ impl Tree {
         }
     }
 
-    /// Opens a name from the kernel's caches, as confined as any other lookup, and only on the root's
-    /// own file system. The errors are those of a full lookup if they are certain, or `EAGAIN`.
+    /// Opens a name from the kernel's caches, as confined as any other lookup, and only on the
+    /// root's own file system. The errors are those of a full lookup if they are certain, or
+    /// `EAGAIN`.
     fn open_cached(&self, name: &Name, flags: OFlags) -> Result<OwnedFd, Errno> {
         let confined = match self.symlinks {
             Symlinks::Inside => ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,

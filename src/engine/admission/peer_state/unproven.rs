@@ -16,8 +16,8 @@ use crate::limits::{
 };
 
 /// The unproven transfers of one server, never more than [`UNPROVEN_MAX`]: the oldest transfer of
-/// the prefix with the most unproven transfers gives way. So a flood from one network displaces only
-/// its own transfers, and a flood from everywhere leaves each client as much time as possible.
+/// the prefix with the most unproven transfers gives way. So a flood from one network displaces
+/// only its own transfers, and a flood from everywhere leaves each client as much time as possible.
 ///
 /// Thousands of honest clients behind one NAT need longer to answer than to ask. For them, no
 /// request is admitted that would displace a transfer younger than [`UNPROVEN_STAY_MIN`].
